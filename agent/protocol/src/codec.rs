@@ -1,0 +1,2 @@
+//! Delta frames. (Being written.)
+pub mod varint;
