@@ -120,9 +120,16 @@ pub fn encode_events(
     varint::write_signed(out, time_ms);
     varint::write(out, body.len() as u64);
     let mut encoder = flate2::write::DeflateEncoder::new(&mut *out, flate2::Compression::fast());
-    encoder.write_all(&body).and_then(|()| encoder.finish().map(drop)).map_err(BatchError::Compression)?;
+    encoder
+        .write_all(&body)
+        .and_then(|()| encoder.finish().map(drop))
+        .map_err(BatchError::Compression)?;
     out.extend_from_slice(&checksum.to_le_bytes());
-    Ok(BatchInfo { seq, time_ms, checksum })
+    Ok(BatchInfo {
+        seq,
+        time_ms,
+        checksum,
+    })
 }
 
 /// Reads what [`encode_events`] wrote.
@@ -132,7 +139,9 @@ pub fn encode_events(
 pub fn decode_events(bytes: &[u8]) -> Result<(BatchInfo, Vec<Event>), BatchError> {
     let info = peek_events(bytes)?;
     let (header, rest) = read_header(bytes)?;
-    let (compressed, _) = rest.split_at_checked(rest.len().saturating_sub(4)).ok_or(BatchError::Malformed)?;
+    let (compressed, _) = rest
+        .split_at_checked(rest.len().saturating_sub(4))
+        .ok_or(BatchError::Malformed)?;
     let mut body = Vec::with_capacity(header.length.min(64 * 1024));
     flate2::read::DeflateDecoder::new(compressed)
         .take(header.length as u64 + 1)
@@ -180,7 +189,14 @@ fn read_header(bytes: &[u8]) -> Result<(EventsHeader, &[u8]), BatchError> {
     if length > MAX_EVENT_BYTES {
         return Err(BatchError::TooLarge);
     }
-    Ok((EventsHeader { seq, time_ms, length }, rest))
+    Ok((
+        EventsHeader {
+            seq,
+            time_ms,
+            length,
+        },
+        rest,
+    ))
 }
 
 fn events_checksum(seq: u64, time_ms: i64, body: &[u8]) -> u32 {
@@ -199,7 +215,13 @@ mod tests {
 
     fn sample() -> Vec<Event> {
         vec![
-            Event::new(1_700_000_000_123, kinds::LOGIN, Severity::Info, "张三 logged in").with("user", "zhangsan"),
+            Event::new(
+                1_700_000_000_123,
+                kinds::LOGIN,
+                Severity::Info,
+                "张三 logged in",
+            )
+            .with("user", "zhangsan"),
             Event::new(1_700_000_000_456, kinds::SUDO, Severity::Notice, "sudo"),
         ]
     }

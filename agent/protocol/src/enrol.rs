@@ -45,7 +45,10 @@ impl Token {
         bytes.extend_from_slice(&self.root_fingerprint);
         let checksum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
-        format!("{TOKEN_PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+        format!(
+            "{TOKEN_PREFIX}{}",
+            BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+        )
     }
 
     /// Reads [`Token::to_text`]; spaces and line breaks around it are ignored.
@@ -53,7 +56,10 @@ impl Token {
     /// # Errors
     /// Says whether it is no token at all or a damaged one.
     pub fn from_text(text: &str) -> Result<Self, TokenError> {
-        let text = text.trim().strip_prefix(TOKEN_PREFIX).ok_or(TokenError::Prefix)?;
+        let text = text
+            .trim()
+            .strip_prefix(TOKEN_PREFIX)
+            .ok_or(TokenError::Prefix)?;
         let bytes = BASE32_NOPAD
             .decode(text.to_ascii_uppercase().as_bytes())
             .map_err(|_| TokenError::Damaged)?;
@@ -61,10 +67,16 @@ impl Token {
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return Err(TokenError::Damaged);
         }
-        let (id, rest) = content.split_first_chunk::<8>().ok_or(TokenError::Damaged)?;
+        let (id, rest) = content
+            .split_first_chunk::<8>()
+            .ok_or(TokenError::Damaged)?;
         let (secret, rest) = rest.split_first_chunk::<16>().ok_or(TokenError::Damaged)?;
         let root_fingerprint = rest.try_into().map_err(|_| TokenError::Damaged)?;
-        Ok(Self { id: *id, secret: *secret, root_fingerprint })
+        Ok(Self {
+            id: *id,
+            secret: *secret,
+            root_fingerprint,
+        })
     }
 
     /// The token's identifier as lists and logs show it.
@@ -150,7 +162,11 @@ mod tests {
     use super::*;
 
     fn token() -> Token {
-        Token { id: [1; 8], secret: [2; 16], root_fingerprint: [3; 32] }
+        Token {
+            id: [1; 8],
+            secret: [2; 16],
+            root_fingerprint: [3; 32],
+        }
     }
 
     #[test]
@@ -168,8 +184,15 @@ mod tests {
             let mut bytes = text.clone().into_bytes();
             bytes[position] = if bytes[position] == b'a' { b'b' } else { b'a' };
             let changed = String::from_utf8(bytes).unwrap();
-            assert_eq!(Token::from_text(&changed), Err(TokenError::Damaged), "{position}");
-            assert_eq!(Token::from_text(&text[..position]), Err(TokenError::Damaged));
+            assert_eq!(
+                Token::from_text(&changed),
+                Err(TokenError::Damaged),
+                "{position}"
+            );
+            assert_eq!(
+                Token::from_text(&text[..position]),
+                Err(TokenError::Damaged)
+            );
         }
     }
 }

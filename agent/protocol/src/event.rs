@@ -69,7 +69,10 @@ impl Event {
 /// written by whoever attacks the host.
 fn clean(mut text: String) -> String {
     if text.chars().any(char::is_control) {
-        text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        text = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
     }
     let mut cut = text.len().min(MAX_MESSAGE_BYTES);
     while !text.is_char_boundary(cut) {

@@ -29,8 +29,12 @@ impl RangeSet {
             return false;
         }
         // Ranges that touch or overlap the new one are replaced by their union with it.
-        let from = self.ranges.partition_point(|&(_, end)| end.saturating_add(1) < first);
-        let to = self.ranges.partition_point(|&(start, _)| start <= last.saturating_add(1));
+        let from = self
+            .ranges
+            .partition_point(|&(_, end)| end.saturating_add(1) < first);
+        let to = self
+            .ranges
+            .partition_point(|&(start, _)| start <= last.saturating_add(1));
         let touched = self.ranges.get(from..to).unwrap_or_default();
         let (mut start, mut end) = (first, last);
         if let (Some(&(low, _)), Some(&(_, high))) = (touched.first(), touched.last()) {
@@ -48,7 +52,9 @@ impl RangeSet {
     #[must_use]
     pub fn contains(&self, value: u64) -> bool {
         let index = self.ranges.partition_point(|&(_, end)| end < value);
-        self.ranges.get(index).is_some_and(|&(start, _)| start <= value)
+        self.ranges
+            .get(index)
+            .is_some_and(|&(start, _)| start <= value)
     }
 
     /// The largest number in the set.
@@ -78,7 +84,10 @@ impl RangeSet {
     /// How many numbers the set holds.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.ranges.iter().map(|&(start, end)| (end - start).saturating_add(1)).sum()
+        self.ranges
+            .iter()
+            .map(|&(start, end)| (end - start).saturating_add(1))
+            .sum()
     }
 
     /// Empties the set.

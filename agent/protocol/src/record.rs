@@ -91,7 +91,11 @@ pub fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
 pub fn read(buffer: &[u8]) -> Result<Option<(u8, &[u8], usize)>, RecordError> {
     let mut rest = buffer;
     let Some(length) = varint::read(&mut rest) else {
-        return if buffer.len() >= varint::MAX_BYTES { Err(RecordError::Malformed) } else { Ok(None) };
+        return if buffer.len() >= varint::MAX_BYTES {
+            Err(RecordError::Malformed)
+        } else {
+            Ok(None)
+        };
     };
     if length == 0 {
         return Err(RecordError::Malformed);
@@ -140,7 +144,11 @@ pub fn read_ack(payload: &[u8]) -> Option<Ack> {
         ranges.insert_range(first, last);
         previous = last;
     }
-    Some(Ack { stream, epoch, ranges })
+    Some(Ack {
+        stream,
+        epoch,
+        ranges,
+    })
 }
 
 #[cfg(test)]

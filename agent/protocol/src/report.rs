@@ -160,7 +160,10 @@ impl Report {
     /// The samples in the order in which they were pushed: canonical series text and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.entries.iter().map(|entry| {
-            let text = self.text.get(entry.start as usize..entry.end as usize).unwrap_or_default();
+            let text = self
+                .text
+                .get(entry.start as usize..entry.end as usize)
+                .unwrap_or_default();
             (text, entry.value)
         })
     }
@@ -288,13 +291,18 @@ mod tests {
     #[test]
     fn labels_are_written_sorted_and_escaped() {
         let mut report = Report::new();
-        report.push("m", &[("z", "a\"b"), ("a", "c\\d\ne")], 1.0).unwrap();
+        report
+            .push("m", &[("z", "a\"b"), ("a", "c\\d\ne")], 1.0)
+            .unwrap();
         let (series, value) = report.iter().next().unwrap();
         assert_eq!(series, "m{a=\"c\\\\d\\ne\",z=\"a\\\"b\"}");
         assert_eq!(value, 1.0);
         let (name, labels) = parse_series(series).unwrap();
         assert_eq!(name, "m");
-        assert_eq!(labels, [("a", "c\\d\ne".to_owned()), ("z", "a\"b".to_owned())]);
+        assert_eq!(
+            labels,
+            [("a", "c\\d\ne".to_owned()), ("z", "a\"b".to_owned())]
+        );
     }
 
     #[test]
@@ -302,10 +310,19 @@ mod tests {
         let mut report = Report::new();
         report.push("ok", &[], 1.0).unwrap();
         assert_eq!(report.push("bad", &[], f64::NAN), Err(Refusal::NotFinite));
-        assert_eq!(report.push("bad", &[], f64::INFINITY), Err(Refusal::NotFinite));
-        assert_eq!(report.push("ok", &[("x", &"y".repeat(2000))], 1.0), Err(Refusal::TooLong));
+        assert_eq!(
+            report.push("bad", &[], f64::INFINITY),
+            Err(Refusal::NotFinite)
+        );
+        assert_eq!(
+            report.push("ok", &[("x", &"y".repeat(2000))], 1.0),
+            Err(Refusal::TooLong)
+        );
         assert_eq!(report.push("1bad", &[], 1.0), Err(Refusal::BadName));
-        assert_eq!(report.push("ok", &[("a-b", "")], 1.0), Err(Refusal::BadName));
+        assert_eq!(
+            report.push("ok", &[("a-b", "")], 1.0),
+            Err(Refusal::BadName)
+        );
         report.push("last", &[], 2.0).unwrap();
         let all: Vec<_> = report.iter().collect();
         assert_eq!(all, [("ok", 1.0), ("last", 2.0)]);
@@ -314,7 +331,17 @@ mod tests {
 
     #[test]
     fn malformed_series_texts_are_not_parsed() {
-        for text in ["", "1", "m{", "m{}", "m{a}", "m{a=b}", "m{a=\"b}", "m{a=\"b\",}", "m{b=\"\",a=\"\"}"] {
+        for text in [
+            "",
+            "1",
+            "m{",
+            "m{}",
+            "m{a}",
+            "m{a=b}",
+            "m{a=\"b}",
+            "m{a=\"b\",}",
+            "m{b=\"\",a=\"\"}",
+        ] {
             assert!(parse_series(text).is_none(), "{text}");
         }
     }
