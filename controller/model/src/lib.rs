@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The nouns of the controller: what a site, a host, an event or an audit entry *is*.
+//!
+//! Every other controller crate speaks these types, so that a word means one thing everywhere.
+//! Nothing here reads a clock, a file or a socket: times come in as Unix milliseconds (`_ms`) or
+//! seconds (`_s`), and judgements ([`presence::judge`]) are functions of their arguments.
+//! Wire types (`xiezhi-protocol`), stored rows (`xiezhi-store`) and public API types are other
+//! types and are converted explicitly.
+
+pub mod audit;
+pub mod byte_size;
+pub mod certificate;
+pub mod event;
+pub mod host;
+pub mod presence;
+pub mod setting;
+pub mod site;
+pub mod token;
+pub mod user;
+
+pub use audit::{Actor, AuditEntry, AuditRecord};
+pub use byte_size::ByteSize;
+pub use certificate::{CertificateRecord, Revocation};
+pub use event::{EventStream, Gap, Severity, StoredEvent};
+pub use host::{Host, HostId};
+pub use presence::{Presence, PresenceReason, PresenceView};
+pub use setting::Setting;
+pub use site::{NewSite, Site, SiteId, SiteTree, Tier};
+pub use token::{Approval, ApprovalState, EnrolmentToken};
+pub use user::{Role, User, WebSession};
