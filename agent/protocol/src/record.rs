@@ -81,6 +81,9 @@ pub fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// The number of a record's kind, its payload, and how many bytes of the buffer it took.
+pub type Taken<'a> = (u8, &'a [u8], usize);
+
 /// Takes the first whole record off `buffer`: its kind's number, its payload and the bytes used.
 /// `None` if more bytes are needed.
 ///
@@ -88,7 +91,7 @@ pub fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
 ///
 /// # Errors
 /// The stream is unreadable from here on.
-pub fn read(buffer: &[u8]) -> Result<Option<(u8, &[u8], usize)>, RecordError> {
+pub fn read(buffer: &[u8]) -> Result<Option<Taken<'_>>, RecordError> {
     let mut rest = buffer;
     let Some(length) = varint::read(&mut rest) else {
         return if buffer.len() >= varint::MAX_BYTES {
