@@ -1,0 +1,151 @@
+//! What goes in and what comes out: frames, verdicts and points.
+
+use std::sync::Arc;
+
+use xiezhi_protocol::batch::BatchInfo;
+
+/// The host a frame belongs to: the database's number of it.
+pub type HostKey = i64;
+
+/// A sample frame on its way into the store. The bytes are opaque to everything but queries.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// The host that reported it.
+    pub host: HostKey,
+    /// Epoch of the host's sequence numbers.
+    pub epoch: u64,
+    /// Sequence number, time and content checksum.
+    pub batch: BatchInfo,
+    /// Whether the frame starts a chain.
+    pub key: bool,
+    /// The frame as it came over the wire.
+    pub bytes: &'a [u8],
+}
+
+/// What became of an appended frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// New, and durable now.
+    Stored,
+    /// Already stored with the same content; nothing changed. Acknowledge it.
+    Replay,
+    /// The sequence number is taken by other content, or by content that is no longer known.
+    /// Nothing was stored: the caller opens a new epoch and appends again.
+    Conflict,
+}
+
+/// Points of one series, ascending in time, one per timestamp.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesPoints {
+    /// Name and labels, as the agent wrote them.
+    pub series: Arc<str>,
+    /// Unix milliseconds and value.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// Answer of a query, with what could not be answered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RangeAnswer {
+    /// The series, by name.
+    pub series: Vec<SeriesPoints>,
+    /// Frames looked at.
+    pub frames: u64,
+    /// Frames inside the time range whose chain has no beginning, or that the codec refused.
+    pub undecodable: u64,
+    /// Damaged places met while reading; what they held is missing above.
+    pub damaged: u64,
+}
+
+/// The last values of a host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// Time of the frame, Unix milliseconds.
+    pub time_ms: i64,
+    /// Epoch of the frame.
+    pub epoch: u64,
+    /// Sequence number of the frame.
+    pub seq: u64,
+    /// The series of that frame and their values.
+    pub values: Vec<(Arc<str>, f64)>,
+}
+
+/// What is known of a stored frame without decoding it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredFrame {
+    /// Epoch of the host's sequence numbers.
+    pub epoch: u64,
+    /// Sequence number, time and content checksum.
+    pub batch: BatchInfo,
+    /// Whether the frame starts a chain.
+    pub key: bool,
+    /// When the store took it, Unix milliseconds.
+    pub received_ms: i64,
+}
+
+/// The state of the store, for pages and metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeriesStats {
+    /// Frames stored.
+    pub frames: u64,
+    /// Bytes on disk, without the checkpoint.
+    pub bytes: u64,
+    /// Sealed segments.
+    pub sealed_segments: u64,
+    /// Log segments not sealed yet, the active one included.
+    pub log_segments: u64,
+    /// Hosts known.
+    pub hosts: u64,
+    /// Time of the oldest frame, Unix milliseconds.
+    pub oldest_ms: Option<i64>,
+    /// Time of the newest frame, Unix milliseconds.
+    pub newest_ms: Option<i64>,
+    /// Frames stored since this process opened the store.
+    pub appended: u64,
+    /// Replays seen since opening.
+    pub replays: u64,
+    /// Conflicts seen since opening.
+    pub conflicts: u64,
+    /// Torn ends cut off since opening.
+    pub torn_tails: u64,
+    /// Bytes that those ends had.
+    pub torn_bytes: u64,
+    /// Damaged places met since opening.
+    pub damaged: u64,
+    /// Frames that queries could not decode since opening.
+    pub undecodable: u64,
+    /// Segments removed by retention since opening.
+    pub removed_segments: u64,
+    /// Failed attempts to seal a segment since opening.
+    pub failed_seals: u64,
+    /// Whether the last append failed for lack of space.
+    pub full: bool,
+    /// Memory held by de-duplication state and indexes, estimated from capacities.
+    pub memory_bytes: u64,
+}
+
+/// A place that does not hold what was written there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// File name within the store's folder.
+    pub file: String,
+    /// First damaged byte.
+    pub offset: u64,
+    /// How many bytes cannot be read as records.
+    pub bytes: u64,
+}
+
+/// What a full read of the store found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Files read.
+    pub files: u64,
+    /// Intact records.
+    pub records: u64,
+    /// Damaged places, at most [`VerifyReport::MAX_DAMAGES`].
+    pub damaged: Vec<Damage>,
+}
+
+impl VerifyReport {
+    /// Damaged places listed at most; a disk that lies has millions.
+    pub const MAX_DAMAGES: usize = 10_000;
+}

@@ -1,0 +1,99 @@
+//! What an operator may set, and the seams that tests use.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Settings of a [`crate::SeriesStore`].
+#[derive(Debug, Clone)]
+pub struct SeriesOptions {
+    /// Time that one segment spans before it is sealed.
+    pub segment_span: Duration,
+    /// Size at which a segment is sealed early; at most 4 GiB, because offsets are kept in 32 bits.
+    pub segment_bytes: u64,
+    /// How long frames are kept after they arrived.
+    pub retention: Duration,
+    /// Largest size on disk; the oldest sealed segments are removed above it. None: no limit.
+    pub max_bytes: Option<u64>,
+    /// What one query may cost.
+    pub limits: QueryLimits,
+    /// Who seals segments.
+    pub sealing: Sealing,
+    /// Pace of sealing, so that it never competes with appends for the disk.
+    pub seal_bytes_per_s: u64,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl Default for SeriesOptions {
+    fn default() -> Self {
+        Self {
+            segment_span: Duration::from_secs(3600),
+            segment_bytes: 2 << 30,
+            retention: Duration::from_secs(15 * 24 * 3600),
+            max_bytes: None,
+            limits: QueryLimits::default(),
+            sealing: Sealing::Background,
+            seal_bytes_per_s: 32 << 20,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// Bounds of one query; beyond them it gets an error instead of the machine's memory.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryLimits {
+    /// Points returned. A day of 150 series every 15 s is 864,000.
+    pub max_points: u64,
+    /// Frames read. Fifteen days at 15 s are 86,400.
+    pub max_frames: u64,
+    /// Frame bytes read.
+    pub max_bytes: u64,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self { max_points: 5_000_000, max_frames: 200_000, max_bytes: 256 << 20 }
+    }
+}
+
+/// Who seals segments and applies retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealing {
+    /// A low-priority thread of the store.
+    Background,
+    /// Whoever calls [`crate::SeriesStore::maintain`]; for tests and tools.
+    Manual,
+}
+
+/// A source of Unix milliseconds.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+    }
+
+    /// A clock of one's own.
+    pub fn new(now_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ms))
+    }
+
+    /// Unix milliseconds now.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Clock")
+    }
+}
