@@ -1,0 +1,82 @@
+//! The Debian packages that tests and benchmarks need, and how they get onto the machine.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process;
+
+/// A Debian package, a program that shows whether it is there, and what it is for.
+pub(crate) struct Package {
+    name: &'static str,
+    program: &'static str,
+    purpose: &'static str,
+}
+
+const fn package(name: &'static str, program: &'static str, purpose: &'static str) -> Package {
+    Package { name, program, purpose }
+}
+
+/// What `cargo xtask test` needs.
+pub(crate) const TEST: &[Package] = &[
+    package("prometheus-node-exporter", "prometheus-node-exporter", "values to compare ours with"),
+    package("openssh-server", "sshd", "real logins for the security events"),
+    package("openssh-client", "ssh", "real logins for the security events"),
+    package("sudo", "sudo", "real sudo for the security events"),
+    package("iproute2", "ip", "network namespaces"),
+    package("procps", "ps", "looking at processes"),
+    package("chromium", "chromium", "looking at the screens"),
+    package("fonts-noto-cjk", "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "Chinese text in screenshots"),
+];
+
+/// What `cargo xtask bench` needs besides.
+pub(crate) const BENCH: &[Package] = &[
+    package("prometheus", "prometheus", "peer of the ingest figures"),
+    package("victoria-metrics", "victoria-metrics", "peer of the ingest figures"),
+    package("zabbix-agent2", "zabbix_agent2", "peer of the agent figures"),
+    package("collectd-core", "collectd", "peer of the agent figures"),
+    package("tcpdump", "tcpdump", "bytes at IP level"),
+];
+
+/// Makes sure that the packages are there: installs them when this is root, otherwise names what is
+/// missing and stops.
+pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&Package> = packages.iter().filter(|package| !present(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    if !is_root() {
+        let mut list = String::new();
+        for package in &missing {
+            list.push_str(&format!("\n  {} ({})", package.name, package.purpose));
+        }
+        bail!("these Debian packages are missing:{list}\ninstall them with: apt-get install {}", names.join(" "));
+    }
+    if !process::have("apt-get") {
+        bail!("there is no apt-get here; install the equivalent of: {}", names.join(" "));
+    }
+    println!("installing {}", names.join(" "));
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        // Services that the packages bring must not start: tests start their own.
+        command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        command
+    };
+    process::call(apt().args(["-qq", "update"]))?;
+    process::call(apt().args(["-qq", "install", "--yes", "--no-install-recommends"]).args(&names))?;
+    Ok(())
+}
+
+fn present(package: &Package) -> bool {
+    if package.program.starts_with('/') {
+        std::path::Path::new(package.program).exists()
+    } else {
+        process::have(package.program)
+    }
+}
+
+/// Whether this process runs as root.
+pub(crate) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask test`: everything that must hold before a change lands.
+
+use anyhow::Result;
+
+use crate::process::{call, cargo, have, phase};
+use crate::{deps, docs, packages, tidy};
+
+/// Runs all checks. `--quick` leaves out what takes minutes (lints, documentation, real processes).
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    if !quick {
+        phase("packages", || packages::ensure(packages::TEST))?;
+    }
+    phase("form", || {
+        call(&mut cargo(&["fmt", "--all", "--check"]))?;
+        tidy::run()
+    })?;
+    phase("dependencies", deps::run)?;
+    if !quick {
+        phase("lints", || {
+            call(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        })?;
+    }
+    phase("build", || {
+        call(&mut cargo(&["build", "--quiet", "--workspace", "--bins"]))?;
+        call(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"]))
+    })?;
+    phase("tests", || {
+        let mut command = if have("cargo-nextest") || have_in_cargo_home("cargo-nextest") {
+            cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        } else {
+            cargo(&["test", "--workspace", "--no-fail-fast"])
+        };
+        if quick {
+            command.args(["--exclude", "xiezhi-e2e", "--exclude", "xiezhi-sim"]);
+        } else {
+            // A peer that is missing must not make its comparison pass in silence.
+            command.env("XIEZHI_REQUIRE_PEERS", "1");
+        }
+        call(&mut command)
+    })?;
+    if !quick {
+        phase("documentation", docs::run)?;
+    }
+    Ok(())
+}
+
+fn have_in_cargo_home(program: &str) -> bool {
+    let home = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".cargo")));
+    home.is_some_and(|home| home.join("bin").join(program).is_file())
+}
