@@ -192,6 +192,16 @@ impl Authority {
         self.intermediate.not_after_s
     }
 
+    /// Signs whatever it is given, so that tests can show what the verifier makes of it.
+    #[cfg(test)]
+    pub(crate) fn sign_for_test(
+        &self,
+        params: CertificateParams,
+        key: &KeyPair,
+    ) -> rustls_pki_types::CertificateDer<'static> {
+        params.signed_by(key, &self.issuer).unwrap().der().clone()
+    }
+
     fn chain(&self) -> Chain<'_> {
         Chain {
             root: &self.root,

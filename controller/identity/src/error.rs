@@ -42,6 +42,12 @@ pub enum IdentityError {
         /// The folder.
         path: PathBuf,
     },
+    /// The same folder was given twice.
+    #[error(
+        "the offline folder must be another than the online folder: the root's key must not lie on \
+         the controller"
+    )]
+    SameFolder,
     /// Someone other than its owner may read a key file.
     #[error(
         "others may read {}: after making sure that nobody did, run `chmod 600 {}`",

@@ -44,6 +44,8 @@ mod request;
 mod sealed;
 mod server;
 mod setup;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 
 pub use authority::{Authority, IssuedCertificate};

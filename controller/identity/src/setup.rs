@@ -57,6 +57,9 @@ impl Authority {
         refuse_initialised(&online)?;
         offline.create()?;
         online.create()?;
+        if is_same(offline.path(), online.path())? {
+            return Err(IdentityError::SameFolder);
+        }
         let key = KeyPair::generate().map_err(IdentityError::Issue)?;
         let params = certificate::root(now_s)?;
         let root = params.self_signed(&key).map_err(IdentityError::Issue)?;
@@ -121,6 +124,7 @@ impl Authority {
         };
         let mut params = certificate::intermediate(now_s)?;
         params.use_authority_key_identifier_extension = false;
+        params.serial_number = None;
         let request = params
             .serialize_request(&key)
             .map_err(IdentityError::Issue)?;
@@ -172,6 +176,16 @@ fn refuse_initialised(online: &OnlineFolder) -> Result<(), IdentityError> {
     Ok(())
 }
 
+fn is_same(one: &Path, other: &Path) -> Result<bool, IdentityError> {
+    let resolve = |path: &Path| {
+        path.canonicalize().map_err(|source| IdentityError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    Ok(resolve(one)? == resolve(other)?)
+}
+
 fn sign_intermediate(
     online: &OnlineFolder,
     root: &Certificate,
@@ -216,7 +230,7 @@ fn root_for_import(
     root_pem: Option<&str>,
 ) -> Result<Certificate, IdentityError> {
     let given = root_pem
-        .map(|pem| Certificate::from_pem(pem))
+        .map(Certificate::from_pem)
         .transpose()
         .map_err(|detail| refused(format!("the root is not a PEM certificate: {detail}")))?;
     if !online.root().exists() {
