@@ -1,0 +1,103 @@
+//! A real agent in a temporary folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use tempfile::TempDir;
+
+use crate::controller::TestController;
+use crate::process::{Running, output, program};
+
+/// An agent process, enrolled at a [`TestController`].
+pub struct TestAgent {
+    folder: TempDir,
+    program: PathBuf,
+    running: Option<Running>,
+}
+
+impl TestAgent {
+    /// Enrols an agent and starts it with a report every second.
+    ///
+    /// # Errors
+    /// Any step failed; the program's own words are in the error.
+    pub fn start(controller: &TestController) -> Result<Self> {
+        let mut agent = Self::enrol(controller, "interval: 1s\nreconnect_within: 1s\n")?;
+        agent.run()?;
+        Ok(agent)
+    }
+
+    /// Enrols an agent with these lines of configuration and does not start it.
+    ///
+    /// # Errors
+    /// As [`TestAgent::start`].
+    pub fn enrol(controller: &TestController, configuration: &str) -> Result<Self> {
+        let agent = Self::prepare(configuration)?;
+        let url = format!("https://{}", controller.agents());
+        agent.command(&["enrol", "--controller", &url, "--token", &controller.token(1)?])?;
+        Ok(agent)
+    }
+
+    /// Makes the agent's folder and nothing else.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn prepare(configuration: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("xiezhi-agent-").tempdir()?;
+        let program = program("xiezhi-agent")?;
+        // As root the agent runs its worker as another user, who must be able to get here.
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
+        let state = folder.path().join("state");
+        let text = format!("state_dir: {}\nuser: nobody\n{configuration}", state.display());
+        std::fs::write(folder.path().join("agent.yaml"), text)?;
+        Ok(Self { folder, program, running: None })
+    }
+
+    /// Starts the process (again).
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn run(&mut self) -> Result<()> {
+        let mut command = self.prepared(&["run"]);
+        let log = self.folder.path().join("agent.log");
+        self.running = Some(Running::start("agent", &mut command, &log)?);
+        Ok(())
+    }
+
+    /// Runs one of the agent's commands and yields what it printed.
+    ///
+    /// # Errors
+    /// The command failed.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        output(&mut self.prepared(arguments))
+    }
+
+    fn prepared(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--config").arg(self.folder.path().join("agent.yaml"));
+        command
+    }
+
+    /// Its folder; the state lies in `state`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The running process.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn process(&mut self) -> Result<&mut Running> {
+        match &mut self.running {
+            Some(running) => Ok(running),
+            None => bail!("the agent is not running"),
+        }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+}

@@ -1,0 +1,81 @@
+//! The browsers' port, as a program sees it.
+
+use anyhow::{Context as _, Result, bail};
+use reqwest::{Method, header};
+use serde_json::Value;
+
+/// A signed-in client.
+#[derive(Clone)]
+pub struct Api {
+    client: reqwest::Client,
+    base: String,
+    cookie: String,
+}
+
+impl Api {
+    /// Signs in as the administrator.
+    ///
+    /// # Errors
+    /// The controller refused.
+    pub async fn sign_in(address: &str, password: &str) -> Result<Self> {
+        // reqwest wants to know a provider even for plain HTTP.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = reqwest::Client::builder().build()?;
+        let base = format!("http://{address}");
+        let body = serde_json::json!({ "user": "admin", "password": password });
+        let response = client
+            .post(format!("{base}/api/v1/login"))
+            .header("X-Xiezhi-Request", "1")
+            .json(&body)
+            .send()
+            .await?;
+        let status = response.status();
+        let cookie = response
+            .headers()
+            .get(header::SET_COOKIE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .map(str::to_owned);
+        match cookie {
+            Some(cookie) if status.is_success() => Ok(Self { client, base, cookie }),
+            _ => bail!("sign-in failed: {status}: {}", response.text().await?),
+        }
+    }
+
+    /// Reads a resource.
+    ///
+    /// # Errors
+    /// The status is not a success, or the body is no JSON.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Does something.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.base))
+            .header(header::COOKIE, &self.cookie)
+            .header("X-Xiezhi-Request", "1");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        if !status.is_success() {
+            bail!("{path}: {status}: {text}");
+        }
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{path}: not JSON: {text}"))
+    }
+}

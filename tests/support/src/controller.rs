@@ -1,0 +1,171 @@
+//! A real controller in a temporary folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::process::{Running, output, program};
+use crate::wait::eventually;
+
+/// Password of the administrator of every test controller.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// A controller process with the demonstration's courts.
+pub struct TestController {
+    folder: TempDir,
+    program: PathBuf,
+    running: Option<Running>,
+    agents: String,
+    web: String,
+}
+
+impl TestController {
+    /// Makes the data folder and starts the controller.
+    ///
+    /// # Errors
+    /// Any step failed; the program's own words are in the error.
+    pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// As [`TestController::start`], with further lines of configuration.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_with(configuration: &str) -> Result<Self> {
+        let mut controller = Self::prepare(configuration)?;
+        controller.run().await?;
+        Ok(controller)
+    }
+
+    /// Makes the data folder without starting the controller.
+    ///
+    /// # Errors
+    /// As [`TestController::start`].
+    pub fn prepare(configuration: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("xiezhi-controller-").tempdir()?;
+        let path = folder.path().display();
+        let text = format!(
+            "data_dir: {path}/data\nagents: 127.0.0.1:0\nweb: {{listen: '127.0.0.1:0', tls: off}}\n\
+             passphrase_file: {path}/passphrase\n{configuration}"
+        );
+        std::fs::write(folder.path().join("controller.yaml"), text)?;
+        for name in ["passphrase", "root-passphrase", "password"] {
+            std::fs::write(folder.path().join(name), PASSWORD)?;
+        }
+        let controller = Self {
+            program: program("xiezhi-controller")?,
+            running: None,
+            agents: String::new(),
+            web: String::new(),
+            folder,
+        };
+        let root = controller.path("root-passphrase");
+        let password = controller.path("password");
+        controller.command(&["init", "--root-passphrase-file", &root, "--password-file", &password])?;
+        controller.command(&["sites", "import"])?;
+        Ok(controller)
+    }
+
+    /// Starts the process (again) and waits until its ports are open. The ports of the first start
+    /// are kept, so that agents find it again.
+    ///
+    /// # Errors
+    /// It ended or did not open its ports.
+    pub async fn run(&mut self) -> Result<()> {
+        let ready = self.folder.path().join("ready.json");
+        drop(std::fs::remove_file(&ready));
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(self.folder.path().join("controller.yaml"));
+        command.args(["run", "--one-time-login", "--ready-file"]).arg(&ready);
+        let log = self.folder.path().join("controller.log");
+        let mut running = Running::start("controller", &mut command, &log)?;
+        let text = eventually("the controller opens its ports", async || {
+            running.check()?;
+            Ok(std::fs::read_to_string(&ready).ok().filter(|text| !text.is_empty()))
+        })
+        .await?;
+        let ready: serde_json::Value = serde_json::from_str(&text).context("reading the ready file")?;
+        ready["agents"].as_str().unwrap_or_default().clone_into(&mut self.agents);
+        ready["web"].as_str().unwrap_or_default().clone_into(&mut self.web);
+        self.running = Some(running);
+        self.keep_ports()
+    }
+
+    /// Writes the ports that the system chose into the configuration.
+    fn keep_ports(&self) -> Result<()> {
+        let path = self.folder.path().join("controller.yaml");
+        let text = std::fs::read_to_string(&path)?;
+        let text = text.replace("agents: 127.0.0.1:0", &format!("agents: {}", self.agents));
+        let text = text.replace("listen: '127.0.0.1:0'", &format!("listen: '{}'", self.web));
+        Ok(std::fs::write(path, text)?)
+    }
+
+    /// Runs one of the controller's commands beside it and yields what it printed.
+    ///
+    /// # Errors
+    /// The command failed.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(self.folder.path().join("controller.yaml")).args(arguments);
+        output(&mut command)
+    }
+
+    /// A token for the high court's hosts.
+    ///
+    /// # Errors
+    /// The command failed.
+    pub fn token(&self, uses: u32) -> Result<String> {
+        let token = self.command(&["token", "create", "--site", "gs", "--uses", &uses.to_string()])?;
+        Ok(token.trim().to_owned())
+    }
+
+    /// Signs in at the browsers' port.
+    ///
+    /// # Errors
+    /// The controller refused.
+    pub async fn api(&self) -> Result<Api> {
+        Api::sign_in(&self.web, PASSWORD).await
+    }
+
+    /// The agents' port, `host:port`.
+    #[must_use]
+    pub fn agents(&self) -> &str {
+        &self.agents
+    }
+
+    /// The browsers' port, `host:port`.
+    #[must_use]
+    pub fn web(&self) -> &str {
+        &self.web
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The running process.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn process(&mut self) -> Result<&mut Running> {
+        match &mut self.running {
+            Some(running) => Ok(running),
+            None => bail!("the controller is not running"),
+        }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+}
