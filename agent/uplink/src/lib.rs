@@ -126,7 +126,9 @@ impl Uplink {
         _connector: Arc<dyn Connector>,
         _directives: mpsc::Sender<DirectiveMessage>,
     ) -> Self {
-        Self { state: Arc::default() }
+        Self {
+            state: Arc::default(),
+        }
     }
 
     /// To be called after every append to the spool: the batch goes up at once.
@@ -157,6 +159,9 @@ impl Uplink {
     /// A copy of the state.
     #[must_use]
     pub fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
