@@ -181,7 +181,10 @@ mod tests {
         expected.extend_from_slice(b"\0\0\0\x05admin\0\0\0\x0bhost.revoke\0\0\0\x07host:17");
         expected.extend_from_slice(&Hash::of(ENTRY.detail).0);
         assert_eq!(record.canonical_bytes(), expected);
-        assert_eq!(record.hash.to_string(), "594d06690439f724a4b689a6748908f7b84733c46ba05953ee3843772992f4b4");
+        assert_eq!(
+            record.hash.to_string(),
+            "594d06690439f724a4b689a6748908f7b84733c46ba05953ee3843772992f4b4"
+        );
     }
 
     #[test]

@@ -82,10 +82,7 @@ fn a_flipped_bit_never_yields_another_key() {
         // The tags around what is signed are not signed, and the parser is lenient about one bit
         // of them; the key is never another.
         match public_key(&to_pem("CERTIFICATE REQUEST", &changed)) {
-            Ok(found) => assert!(
-                bit < 16 && found == key.subject_public_key_info(),
-                "bit {bit}"
-            ),
+            Ok(found) => assert_eq!(found, key.subject_public_key_info(), "bit {bit}"),
             Err(error) => assert!(matches!(error, IdentityError::Request(_)), "bit {bit}"),
         }
     }
