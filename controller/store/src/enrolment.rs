@@ -1,8 +1,12 @@
 //! Enrolment: token, host, certificate and audit entry in one transaction.
 
-use xiezhi_model::{AuditEntry, CertificateRecord, Host, HostId};
+use xiezhi_model::{
+    ApprovalState, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId,
+};
 
-use crate::{Store, StoreError};
+use crate::hosts::{host_from, select_host};
+use crate::row::{self, Write};
+use crate::{Store, StoreError, approvals, audit, certificates, hosts, tokens};
 
 /// A host that enrols. Its number comes from [`Store::reserve_host_id`], because the certificate
 /// carries it.
@@ -67,29 +71,182 @@ pub enum EnrolError {
     Store(#[from] StoreError),
 }
 
+impl From<sqlx::Error> for EnrolError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl Store {
     /// Reserves a host number. Numbers that are never used leave holes, which does no harm.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub async fn reserve_host_id(&self) -> Result<HostId, StoreError> {
-        Err(StoreError::Unfinished)
+        let mut write = self.database.write().await?;
+        let id = row::count_up(&mut write, "hosts", 1).await?;
+        write.commit().await?;
+        Ok(HostId(id))
     }
 
     /// Looks whether this enrolment would be refused now, before a certificate is made for it.
-    pub async fn may_enrol(&self, token: &str, evidence_key: &str, hostname: &str, machine: &str, now_ms: i64) -> Result<(), EnrolError> {
-        let _ = (token, evidence_key, hostname, machine, now_ms);
-        Err(StoreError::Unfinished.into())
+    ///
+    /// # Errors
+    /// As [`Store::enrol`].
+    pub async fn may_enrol(
+        &self,
+        token: &str,
+        evidence_key: &str,
+        hostname: &str,
+        machine: &str,
+        now_ms: i64,
+    ) -> Result<(), EnrolError> {
+        // The write lock makes the answer consistent; nothing is written.
+        let mut write = self.database.write().await?;
+        check(&mut write, token, evidence_key, (hostname, machine), now_ms).await?;
+        write.rollback().await?;
+        Ok(())
     }
 
     /// What this token and evidence key have enrolled already: an agent whose answer was lost asks
     /// again and gets the same. The caller compares the public key of the certificate.
-    pub async fn earlier_enrolment(&self, token: &str, evidence_key: &str) -> Result<Option<(Host, CertificateRecord)>, StoreError> {
-        let _ = (token, evidence_key);
-        Err(StoreError::Unfinished)
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn earlier_enrolment(
+        &self,
+        token: &str,
+        evidence_key: &str,
+    ) -> Result<Option<(Host, CertificateRecord)>, StoreError> {
+        let tail = "WHERE h.token_id = $1 AND h.evidence_key = $2 AND h.revoked_ms IS NULL \
+                    ORDER BY h.id DESC LIMIT 1";
+        let sql = sqlx::AssertSqlSafe(format!("{}{tail}", select_host!("")));
+        let query = sqlx::query(sql).bind(token).bind(evidence_key);
+        let Some(row) = query.fetch_optional(self.database.read()).await? else {
+            return Ok(None);
+        };
+        let host = host_from(&row)?;
+        let newest = self.certificates_of(host.id).await?.into_iter().next();
+        Ok(newest.map(|certificate| (host, certificate)))
     }
 
     /// Enrols a host: uses the token once, records host and certificate, and chains the audit entry,
     /// all or nothing.
-    pub async fn enrol(&self, host: &NewHost, now_ms: i64, audit: AuditEntry) -> Result<Host, EnrolError> {
-        let _ = (host, now_ms, audit);
-        Err(StoreError::Unfinished.into())
+    ///
+    /// # Errors
+    /// [`EnrolError::Refused`] says why it may not; then nothing has changed.
+    pub async fn enrol(
+        &self,
+        host: &NewHost,
+        now_ms: i64,
+        audit: AuditEntry,
+    ) -> Result<Host, EnrolError> {
+        let mut write = self.database.write().await?;
+        let names = (host.hostname.as_str(), host.machine.as_str());
+        let permit = check(&mut write, &host.token, &host.evidence_key, names, now_ms).await?;
+        if !tokens::use_once(&mut write, &host.token).await? {
+            return Err(EnrolRefusal::UsedUpToken.into());
+        }
+        insert_host(&mut write, host, &permit.token, now_ms).await?;
+        certificates::insert(&mut write, &host.certificate).await?;
+        if let Some(approval) = permit.approval {
+            approvals::set_enrolled(&mut write, approval, host.id).await?;
+        }
+        let audit = audit
+            .with("token", &host.token)
+            .with("hostname", row::cut(&host.hostname, 256))
+            .with("serial", &host.certificate.serial);
+        audit::append(&mut write, &audit).await?;
+        let made = hosts::find(&mut write, host.id).await?;
+        write.commit().await?;
+        Ok(made.ok_or_else(|| StoreError::NotFound(format!("host {}", host.id)))?)
     }
+}
+
+/// What allows an enrolment.
+struct Permit {
+    token: EnrolmentToken,
+    approval: Option<i64>,
+}
+
+async fn check(
+    write: &mut Write,
+    token: &str,
+    evidence_key: &str,
+    names: (&str, &str),
+    now_ms: i64,
+) -> Result<Permit, EnrolError> {
+    let token = tokens::find(write, token).await?.ok_or(EnrolRefusal::UnknownToken)?;
+    if token.revoked_ms.is_some() {
+        return Err(EnrolRefusal::RevokedToken.into());
+    }
+    if token.expires_ms <= now_ms {
+        return Err(EnrolRefusal::ExpiredToken.into());
+    }
+    if token.uses_left == 0 {
+        return Err(EnrolRefusal::UsedUpToken.into());
+    }
+    if let Some(there) = same_machine(write, names).await? {
+        return Err(EnrolRefusal::HostExists(there).into());
+    }
+    let mut approval = None;
+    if token.needs_approval {
+        let request = approvals::find(write, &token.id, evidence_key).await?;
+        let request = request.ok_or(EnrolRefusal::NotApproved)?;
+        match request.state {
+            ApprovalState::Pending => return Err(EnrolRefusal::NotApproved.into()),
+            ApprovalState::Refused => return Err(EnrolRefusal::ApprovalRefused.into()),
+            // Its earlier host was revoked, or the check before this one would have found it.
+            ApprovalState::Enrolled => return Err(EnrolRefusal::ApprovalRefused.into()),
+            ApprovalState::Approved => approval = Some(request.id),
+        }
+    }
+    Ok(Permit { token, approval })
+}
+
+/// An unrevoked host with the same name and machine-id; machines without an id are not compared.
+async fn same_machine(
+    write: &mut Write,
+    (hostname, machine): (&str, &str),
+) -> Result<Option<HostId>, StoreError> {
+    if machine.is_empty() {
+        return Ok(None);
+    }
+    let sql = "SELECT id FROM hosts WHERE machine = $1 AND hostname = $2 AND revoked_ms IS NULL \
+               LIMIT 1";
+    let query = sqlx::query(sql).bind(row::storable(machine)).bind(row::storable(hostname));
+    let row = query.fetch_optional(&mut **write).await?;
+    row.map(|row| row::number(&row, "id").map(HostId)).transpose()
+}
+
+async fn insert_host(
+    write: &mut Write,
+    host: &NewHost,
+    token: &EnrolmentToken,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    // The first epoch is 1; 0 on the wire means "none yet".
+    let sql = "INSERT INTO hosts (id, site_id, token_id, hostname, machine, enrolled_ms, \
+               evidence_key, policy_root, simulated, version, epoch, session_confirmed, \
+               session_issued, certificate_expires_s) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, '', '', $11) \
+               ON CONFLICT (id) DO NOTHING";
+    let done = sqlx::query(sql)
+        .bind(host.id.0)
+        .bind(token.site.0)
+        .bind(&token.id)
+        .bind(row::storable(&host.hostname))
+        .bind(row::storable(&host.machine))
+        .bind(now_ms)
+        .bind(&host.evidence_key)
+        .bind(row::storable(&host.policy_root))
+        .bind(i64::from(token.simulated))
+        .bind(row::storable(&host.version))
+        .bind(host.certificate.not_after_s)
+        .execute(&mut **write)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(StoreError::Exists(format!("host {}", host.id)));
+    }
+    Ok(())
 }

@@ -8,41 +8,29 @@ pub enum StoreError {
     /// Not a database address.
     #[error("{url:?} is not a database address: write sqlite:///absolute/path/to/file.db{hint}")]
     Address {
-        /// What was given.
+        /// What was given, without a password.
         url: String,
-        /// What else may be the matter; empty or begins with a space.
+        /// What else may be the matter; empty or begins with a comma.
         hint: &'static str,
     },
     /// The folder for the database is missing or not writable.
     #[error(
-        "cannot write into {folder}: create it and give it to the controller's user \
-         (install -d -o xiezhi -m 0700 {folder})"
+        "cannot write {path}: its folder must exist and belong to the controller's user \
+         (install -d -o xiezhi -m 0700 FOLDER)"
     )]
     Folder {
-        /// The folder.
-        folder: PathBuf,
+        /// The database file.
+        path: PathBuf,
         /// What the system said.
         #[source]
         source: std::io::Error,
     },
     /// The file is not a database, or is damaged.
-    #[error("{name} is not a readable database: restore it from a backup, or move it away")]
-    NotADatabase {
-        /// Which.
-        name: String,
-        /// What the database said.
-        #[source]
-        source: sqlx::Error,
-    },
+    #[error("the file is not a readable database: restore it from a backup, or move it away")]
+    NotADatabase(#[source] sqlx::Error),
     /// The database may be read but not written.
-    #[error("{name} cannot be written: check its owner and mode, and that its disk is writable")]
-    ReadOnly {
-        /// Which.
-        name: String,
-        /// What the database said.
-        #[source]
-        source: sqlx::Error,
-    },
+    #[error("the database cannot be written: check its owner and mode, and how its disk is mounted")]
+    ReadOnly(#[source] sqlx::Error),
     /// The schema was made by a newer release.
     #[error(
         "the database has schema {found}, this program knows up to {known}: \
@@ -55,7 +43,7 @@ pub enum StoreError {
         known: i64,
     },
     /// Another program holds the database.
-    #[error("the database is locked by another program: stop the other controller, then try again")]
+    #[error("the database is held by another program: stop the other controller, then try again")]
     Locked(#[source] sqlx::Error),
     /// The disk is full. Nothing was stored; what was confirmed before is safe.
     #[error("the disk under the database is full: free space; work goes on by itself then")]
@@ -66,13 +54,63 @@ pub enum StoreError {
     /// A thing with this name is there already.
     #[error("there is already a {0}")]
     Exists(String),
-    /// A row that this program could not have written.
-    #[error("the database holds an impossible value: {0}")]
+    /// A value that this program could not have written, or will not.
+    #[error("impossible value in the database: {0}")]
     Impossible(String),
     /// Anything else that the database reports.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
-    /// Not written yet.
-    #[error("unfinished")]
-    Unfinished,
+}
+
+/// SQLite's result codes that a person can do something about: <https://sqlite.org/rescode.html>.
+mod sqlite {
+    pub(super) const BUSY: i64 = 5;
+    pub(super) const LOCKED: i64 = 6;
+    pub(super) const READONLY: i64 = 8;
+    pub(super) const CORRUPT: i64 = 11;
+    pub(super) const FULL: i64 = 13;
+    pub(super) const NOTADB: i64 = 26;
+    /// The index of the write-ahead log could not grow, which happens on a full disk only.
+    pub(super) const IOERR_SHMSIZE: i64 = 4874;
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Self::Locked(error);
+        }
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+        match code.as_ref() {
+            "53100" => Self::Full(error),
+            "55P03" | "40001" | "40P01" => Self::Locked(error),
+            "25006" => Self::ReadOnly(error),
+            // PostgreSQL's codes have five characters, SQLite's extended ones at most four digits.
+            code => match code.parse::<i64>() {
+                Ok(number) if code.len() < 5 => from_sqlite(number, error),
+                _ => Self::Database(error),
+            },
+        }
+    }
+}
+
+fn from_sqlite(code: i64, error: sqlx::Error) -> StoreError {
+    if code == sqlite::IOERR_SHMSIZE {
+        return StoreError::Full(error);
+    }
+    // The low byte is the primary code, the rest says more about it.
+    match code & 0xff {
+        sqlite::BUSY | sqlite::LOCKED => StoreError::Locked(error),
+        sqlite::READONLY => StoreError::ReadOnly(error),
+        sqlite::CORRUPT | sqlite::NOTADB => StoreError::NotADatabase(error),
+        sqlite::FULL => StoreError::Full(error),
+        _ => StoreError::Database(error),
+    }
+}
+
+impl StoreError {
+    /// Whether trying again later, without changing anything, may help.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Locked(_))
+    }
 }

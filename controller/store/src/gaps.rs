@@ -1,21 +1,75 @@
 //! Gaps: batches that hosts gave up, so that a hole in the data has a reason.
 
+use sqlx::any::AnyRow;
 use xiezhi_model::{Gap, HostId};
 
+use crate::row;
 use crate::{Store, StoreError};
 
 impl Store {
     /// Records gaps. An agent reports its gaps again and again: one that is known changes nothing,
     /// and one that has grown since is extended.
+    ///
+    /// # Errors
+    /// If the database fails, or one of the hosts does not exist; then none is recorded.
     pub async fn insert_gaps(&self, gaps: &[Gap], now_ms: i64) -> Result<(), StoreError> {
-        let _ = (gaps, now_ms);
-        Err(StoreError::Unfinished)
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let mut write = self.database.write().await?;
+        for gap in gaps {
+            let sql = "INSERT INTO gaps (host_id, epoch, stream, first_seq, last_seq, from_ms, \
+                       to_ms, reason, noted_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+                       ON CONFLICT (host_id, epoch, stream, first_seq, reason) DO UPDATE SET \
+                       last_seq = excluded.last_seq, to_ms = excluded.to_ms \
+                       WHERE excluded.last_seq > gaps.last_seq";
+            sqlx::query(sql)
+                .bind(gap.host.0)
+                .bind(row::signed(gap.epoch))
+                .bind(row::storable(&gap.stream))
+                .bind(row::signed(gap.first))
+                .bind(row::signed(gap.last))
+                .bind(gap.from_ms)
+                .bind(gap.to_ms)
+                .bind(row::storable(&gap.reason))
+                .bind(now_ms)
+                .execute(&mut *write)
+                .await?;
+        }
+        write.commit().await?;
+        Ok(())
     }
 
     /// Gaps of a host (or of all) that touch `from_ms..to_ms`, oldest first, at most 1,000. Gaps of
     /// unknown time always touch.
-    pub async fn gaps(&self, host: Option<HostId>, from_ms: i64, to_ms: i64) -> Result<Vec<Gap>, StoreError> {
-        let _ = (host, from_ms, to_ms);
-        Err(StoreError::Unfinished)
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn gaps(
+        &self,
+        host: Option<HostId>,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Vec<Gap>, StoreError> {
+        let sql = "SELECT host_id, epoch, stream, first_seq, last_seq, from_ms, to_ms, reason \
+                   FROM gaps WHERE ($1 = 0 OR host_id = $1) \
+                   AND (to_ms >= $2 OR to_ms = 0) AND (from_ms < $3 OR from_ms = 0) \
+                   ORDER BY from_ms, host_id, epoch, first_seq LIMIT 1000";
+        // Host numbers begin at 1.
+        let query = sqlx::query(sql).bind(host.map_or(0, |host| host.0)).bind(from_ms).bind(to_ms);
+        query.fetch_all(self.database.read()).await?.iter().map(gap_from).collect()
     }
+}
+
+fn gap_from(row: &AnyRow) -> Result<Gap, StoreError> {
+    Ok(Gap {
+        host: HostId(row::number(row, "host_id")?),
+        epoch: row::unsigned(row, "epoch")?,
+        stream: row::text(row, "stream")?,
+        first: row::unsigned(row, "first_seq")?,
+        last: row::unsigned(row, "last_seq")?,
+        from_ms: row::number(row, "from_ms")?,
+        to_ms: row::number(row, "to_ms")?,
+        reason: row::text(row, "reason")?,
+    })
 }

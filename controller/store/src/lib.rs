@@ -18,6 +18,8 @@
 mod approvals;
 mod audit;
 mod certificates;
+mod database;
+mod dedup;
 mod enrolment;
 mod error;
 mod event_search;
@@ -26,12 +28,18 @@ mod facts;
 mod gaps;
 mod hosts;
 mod revocations;
+mod row;
+mod schema;
 mod sessions;
 mod settings;
 mod sites;
 mod tokens;
 mod users;
 mod web_sessions;
+
+use std::sync::Arc;
+
+use database::Database;
 
 pub use approvals::ApprovalRequest;
 pub use audit::{AuditQuery, AuditVerdict};
@@ -46,21 +54,24 @@ pub use sites::SiteImport;
 
 /// The controller's state. Cheap to clone; all clones share the connections.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    database: Arc<Database>,
+}
 
 impl Store {
     /// Opens the database at `url`, makes it if it is not there, and brings its schema up to date.
     ///
-    /// `url` is `sqlite:///absolute/path` (a bare path is taken as one), or `postgres://…` where
-    /// that is built in.
+    /// `url` is `sqlite:///absolute/path` (a bare absolute path is taken as one), or `postgres://…`
+    /// where that is built in. A new file is readable for its owner only.
     ///
     /// # Errors
     /// Each variant of [`StoreError`] says what to do.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let _ = url;
-        Err(StoreError::Unfinished)
+        Ok(Self { database: Arc::new(Database::open(url).await?) })
     }
 
     /// Waits for running transactions and closes all connections.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
 }

@@ -1,31 +1,84 @@
 //! Dated settings: values that rules and people decide, each with its source.
 
+use sqlx::any::AnyRow;
 use xiezhi_model::{AuditEntry, Setting};
 
-use crate::{Store, StoreError};
+use crate::row;
+use crate::{Store, StoreError, audit};
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!("SELECT setting_key, value, valid_from_ms, source FROM settings s ", $tail)
+    };
+}
 
 impl Store {
     /// The value of `key` that applies at `now_ms`.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub async fn setting(&self, key: &str, now_ms: i64) -> Result<Option<Setting>, StoreError> {
-        let _ = (key, now_ms);
-        Err(StoreError::Unfinished)
+        let sql = select!(
+            "WHERE setting_key = $1 AND valid_from_ms <= $2 ORDER BY valid_from_ms DESC LIMIT 1"
+        );
+        let query = sqlx::query(sql).bind(key).bind(now_ms);
+        query.fetch_optional(self.database.read()).await?.as_ref().map(setting_from).transpose()
     }
 
     /// All values that apply at `now_ms`, by key.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub async fn settings_at(&self, now_ms: i64) -> Result<Vec<Setting>, StoreError> {
-        let _ = now_ms;
-        Err(StoreError::Unfinished)
+        let sql = select!(
+            "WHERE valid_from_ms <= $1 AND NOT EXISTS (SELECT 1 FROM settings n \
+             WHERE n.setting_key = s.setting_key AND n.valid_from_ms <= $1 \
+             AND n.valid_from_ms > s.valid_from_ms) ORDER BY setting_key"
+        );
+        let rows = sqlx::query(sql).bind(now_ms).fetch_all(self.database.read()).await?;
+        rows.iter().map(setting_from).collect()
     }
 
     /// All values that `key` has had or will have, newest first.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub async fn setting_history(&self, key: &str) -> Result<Vec<Setting>, StoreError> {
-        let _ = key;
-        Err(StoreError::Unfinished)
+        let query = sqlx::query(select!("WHERE setting_key = $1 ORDER BY valid_from_ms DESC"));
+        let rows = query.bind(key).fetch_all(self.database.read()).await?;
+        rows.iter().map(setting_from).collect()
     }
 
     /// Adds a value that applies from its date; earlier values stay on record.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if the key has a value of the same date.
     pub async fn add_setting(&self, setting: &Setting, audit: AuditEntry) -> Result<(), StoreError> {
-        let _ = (setting, audit);
-        Err(StoreError::Unfinished)
+        let mut write = self.database.write().await?;
+        let sql = "INSERT INTO settings (setting_key, valid_from_ms, value, source) \
+                   VALUES ($1, $2, $3, $4) ON CONFLICT (setting_key, valid_from_ms) DO NOTHING";
+        let done = sqlx::query(sql)
+            .bind(row::storable(&setting.key))
+            .bind(setting.valid_from_ms)
+            .bind(row::storable(&setting.value))
+            .bind(row::storable(&setting.source))
+            .execute(&mut *write)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Exists(format!("value of {} with this date", setting.key)));
+        }
+        let audit = audit.with("value", &setting.value).with("source", &setting.source);
+        audit::append(&mut write, &audit).await?;
+        write.commit().await?;
+        Ok(())
     }
+}
+
+fn setting_from(row: &AnyRow) -> Result<Setting, StoreError> {
+    Ok(Setting {
+        key: row::text(row, "setting_key")?,
+        value: row::text(row, "value")?,
+        valid_from_ms: row::number(row, "valid_from_ms")?,
+        source: row::text(row, "source")?,
+    })
 }

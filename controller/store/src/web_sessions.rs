@@ -1,37 +1,106 @@
 //! Browser sessions, kept as digests of their identifiers.
 
+use sqlx::any::AnyRow;
 use xiezhi_model::{AuditEntry, User, WebSession};
 
-use crate::{Store, StoreError};
+use crate::row;
+use crate::users::user_from;
+use crate::{Store, StoreError, audit};
 
 impl Store {
     /// Records a session that just began.
-    pub async fn create_web_session(&self, session: &WebSession, audit: AuditEntry) -> Result<(), StoreError> {
-        let _ = (session, audit);
-        Err(StoreError::Unfinished)
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn create_web_session(
+        &self,
+        session: &WebSession,
+        audit: AuditEntry,
+    ) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        let sql = "INSERT INTO web_sessions (id_hash, user_id, created_ms, last_used_ms, \
+                   expires_ms) VALUES ($1, $2, $3, $4, $5)";
+        sqlx::query(sql)
+            .bind(&session.id_hash)
+            .bind(session.user)
+            .bind(session.created_ms)
+            .bind(session.last_used_ms)
+            .bind(session.expires_ms)
+            .execute(&mut *write)
+            .await?;
+        audit::append(&mut write, &audit).await?;
+        write.commit().await?;
+        Ok(())
     }
 
     /// The session with this digest and its user, unless it has ended by `now_ms`.
-    pub async fn web_session(&self, id_hash: &str, now_ms: i64) -> Result<Option<(WebSession, User)>, StoreError> {
-        let _ = (id_hash, now_ms);
-        Err(StoreError::Unfinished)
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn web_session(
+        &self,
+        id_hash: &str,
+        now_ms: i64,
+    ) -> Result<Option<(WebSession, User)>, StoreError> {
+        let sql = "SELECT u.id, u.name, u.role, u.password_hash, u.created_ms, \
+                   u.password_changed_ms, w.id_hash, w.created_ms AS began_ms, w.last_used_ms, \
+                   w.expires_ms FROM web_sessions w JOIN users u ON u.id = w.user_id \
+                   WHERE w.id_hash = $1 AND w.expires_ms > $2";
+        let query = sqlx::query(sql).bind(row::storable(id_hash)).bind(now_ms);
+        let row = query.fetch_optional(self.database.read()).await?;
+        row.as_ref().map(|row| Ok((session_from(row)?, user_from(row)?))).transpose()
     }
 
     /// Notes that a session was used. Not for every request: once a minute is enough.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub async fn touch_web_session(&self, id_hash: &str, now_ms: i64) -> Result<(), StoreError> {
-        let _ = (id_hash, now_ms);
-        Err(StoreError::Unfinished)
+        let mut write = self.database.write().await?;
+        let sql = "UPDATE web_sessions SET last_used_ms = $2 WHERE id_hash = $1";
+        sqlx::query(sql).bind(id_hash).bind(now_ms).execute(&mut *write).await?;
+        write.commit().await?;
+        Ok(())
     }
 
     /// Ends a session.
-    pub async fn delete_web_session(&self, id_hash: &str, audit: AuditEntry) -> Result<(), StoreError> {
-        let _ = (id_hash, audit);
-        Err(StoreError::Unfinished)
+    ///
+    /// # Errors
+    /// If the database fails. A session that is not there has ended: no error.
+    pub async fn delete_web_session(
+        &self,
+        id_hash: &str,
+        audit: AuditEntry,
+    ) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        let sql = "DELETE FROM web_sessions WHERE id_hash = $1";
+        let done = sqlx::query(sql).bind(id_hash).execute(&mut *write).await?;
+        if done.rows_affected() > 0 {
+            audit::append(&mut write, &audit).await?;
+        }
+        write.commit().await?;
+        Ok(())
     }
 
     /// Removes sessions that have ended by `now_ms`; returns how many.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub async fn delete_expired_web_sessions(&self, now_ms: i64) -> Result<u64, StoreError> {
-        let _ = now_ms;
-        Err(StoreError::Unfinished)
+        let mut write = self.database.write().await?;
+        let sql = "DELETE FROM web_sessions WHERE expires_ms <= $1";
+        let done = sqlx::query(sql).bind(now_ms).execute(&mut *write).await?;
+        write.commit().await?;
+        Ok(done.rows_affected())
     }
+}
+
+fn session_from(row: &AnyRow) -> Result<WebSession, StoreError> {
+    Ok(WebSession {
+        id_hash: row::text(row, "id_hash")?,
+        user: row::number(row, "id")?,
+        created_ms: row::number(row, "began_ms")?,
+        last_used_ms: row::number(row, "last_used_ms")?,
+        expires_ms: row::number(row, "expires_ms")?,
+    })
 }
