@@ -1,0 +1,68 @@
+// Where the screens start: the frame around every page and the choice of the page.
+import { html, render, useEffect, useState } from './lib/html.js';
+import { useRoute, navigate } from './lib/router.js';
+import { useLanguage, t } from './lib/i18n.js';
+import { useResource, url } from './lib/api.js';
+import { start, stop, setServerTime } from './lib/live.js';
+import { Shell } from './parts/shell.js';
+import { Guarded, Skeleton, Problem } from './parts/ui.js';
+import { pageFor } from './pages/list.js';
+
+/** The page's component, once its module has arrived. */
+function usePage(page) {
+  const [loaded, setLoaded] = useState({ page: null, view: null, error: null });
+  useEffect(() => {
+    let wanted = true;
+    page.load().then(
+      (module) => { if (wanted) setLoaded({ page, view: module.default, error: null }); },
+      (error) => { if (wanted) setLoaded({ page, view: null, error }); },
+    );
+    return () => { wanted = false; };
+  }, [page]);
+  return loaded.page === page ? loaded : { view: null, error: null };
+}
+
+function Page({ found }) {
+  const { view, error } = usePage(found.page);
+  if (error) return html`<${Problem} error=${new Error(t('shell.lost'))} retry=${() => location.reload()} />`;
+  if (!view) return html`<${Skeleton} rows=${8} />`;
+  return html`<${Guarded} key=${found.key}><${view} ...${found.parameters} /></${Guarded}>`;
+}
+
+function SignedIn({ found }) {
+  const me = useResource(url('/me'));
+  const known = me.data;
+  useEffect(() => {
+    if (!known) return undefined;
+    setServerTime(known.now_ms);
+    start();
+    return stop;
+  }, [known && known.user.name]);
+  if (!known) return me.error && me.error.status !== 401 ? html`<${Problem} error=${me.error} retry=${me.reload} />` : html`<${Skeleton} rows=${8} />`;
+  return html`<${Shell} me=${known} current=${found.page.nav}><${Page} found=${found} /></${Shell}>`;
+}
+
+function App() {
+  const language = useLanguage();
+  const { path } = useRoute();
+  const found = pageFor(path);
+  useEffect(() => {
+    document.title = `${found.page.title ? `${t(found.page.title)} · ` : ''}${t('app.name')} ${t('app.purpose')}`;
+  }, [found.page, language]);
+  if (found.page.open) return html`<${Page} key=${language} found=${found} />`;
+  return html`<${SignedIn} key=${language} found=${found} />`;
+}
+
+// `/` goes to the search of the page, or of the frame.
+document.addEventListener('keydown', (event) => {
+  if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target instanceof Element && event.target.closest('input, textarea, select')) return;
+  const field = document.querySelector('[data-search="page"]') || document.querySelector('[data-search="global"]');
+  if (!field) return;
+  event.preventDefault();
+  field.focus();
+  field.select();
+});
+
+if (location.pathname !== '/' && location.pathname.endsWith('/')) navigate(location.pathname.replace(/\/+$/, '') + location.search, { replace: true });
+render(html`<${App} />`, document.getElementById('app'));

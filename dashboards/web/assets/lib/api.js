@@ -1,0 +1,100 @@
+// Requests to the controller. Errors are problem+json (RFC 9457) and become one Error type whose
+// message a person can read.
+import { useEffect, useReducer, useRef } from './html.js';
+import { navigate, currentRoute } from './router.js';
+import { t } from './i18n.js';
+
+const BASE = '/api/v1';
+
+export class ApiError extends Error {
+  constructor(status, problem) {
+    super(problem.detail || problem.title || `HTTP ${status}`);
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+/** `params` values may be lists; empty ones are left out. */
+export function url(path, params = {}) {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(params)) {
+    if (Array.isArray(value)) value.forEach((one) => query.append(key, one));
+    else if (value !== null && value !== undefined && value !== '') query.set(key, value);
+  }
+  const text = query.toString();
+  return BASE + path + (text ? `?${text}` : '');
+}
+
+export async function request(method, address, body, signal) {
+  const headers = { accept: 'application/json' };
+  if (method !== 'GET') headers['x-xiezhi-request'] = '1';
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  let response;
+  try {
+    response = await fetch(address, {
+      method, headers, signal, credentials: 'same-origin', cache: 'no-store',
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (cause) {
+    if (cause.name === 'AbortError') throw cause;
+    throw new ApiError(0, { title: t('state.offline') });
+  }
+  if (response.ok) return response.status === 204 ? null : response.json();
+  let problem = {};
+  try { problem = await response.json(); } catch (notJson) { problem = { title: `HTTP ${response.status}` }; }
+  if (response.status === 401 && !address.startsWith(`${BASE}/login`)) toLogin();
+  throw new ApiError(response.status, problem);
+}
+
+export const get = (path, params, signal) => request('GET', url(path, params), undefined, signal);
+export const send = (method, path, body) => request(method, url(path), body);
+
+function toLogin() {
+  const { path, query } = currentRoute();
+  if (path === '/login') return;
+  const text = query.toString();
+  const next = path + (text ? `?${text}` : '');
+  navigate(`/login${next === '/' ? '' : `?next=${encodeURIComponent(next)}`}`, { replace: true });
+}
+
+const EMPTY = { data: null, error: null, loading: true, at: 0, address: null };
+
+/**
+ * What lives at an address, kept up to date. When an update fails, the old data stay and `error`
+ * says so: a page never goes blank because the controller was busy.
+ * @param {string|null} address null while it is not known yet
+ * @param {number} every milliseconds between updates; 0 for none
+ */
+export function useResource(address, every = 0) {
+  const [state, change] = useReducer((old, next) => ({ ...old, ...next }), EMPTY);
+  const load = useRef(() => {});
+  useEffect(() => {
+    if (!address) return undefined;
+    let timer = 0;
+    let controller = null;
+    let ended = false;
+    const run = async () => {
+      clearTimeout(timer);
+      if (controller) controller.abort();
+      const mine = new AbortController();
+      controller = mine;
+      try {
+        const data = await request('GET', address, undefined, mine.signal);
+        if (!ended) change({ data, error: null, loading: false, at: Date.now(), address });
+      } catch (error) {
+        if (error.name === 'AbortError') return;
+        if (!ended) change({ error, loading: false });
+      }
+      if (!ended && every) timer = setTimeout(run, document.hidden ? every * 4 : every);
+    };
+    load.current = run;
+    change({ loading: true, error: null });
+    run();
+    return () => {
+      ended = true;
+      clearTimeout(timer);
+      if (controller) controller.abort();
+    };
+  }, [address, every]);
+  return { ...state, fresh: state.address === address, reload: () => load.current() };
+}

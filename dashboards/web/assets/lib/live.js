@@ -1,0 +1,103 @@
+// The one connection over which the controller tells what changed. All parts of a page share it.
+//
+// It answers with a snapshot and then with numbered changes; after a break the browser sends the
+// last number again and gets what it missed, or a new snapshot if that is too long ago.
+import { watched, useWatched } from './store.js';
+import { useEffect } from './html.js';
+
+const SILENT_MS = 12000;
+
+/** `status`: 'connecting' | 'live' | 'stale'; `at`: when something last came. */
+const state = watched({ status: 'connecting', at: 0, seconds: 0 });
+/** Counts by presence over all hosts, as the controller last said; null before the first message. */
+const counts = watched(null);
+const hosts = new Map();
+const listeners = new Set();
+let source = null;
+let clockError = 0;
+let retry = 0;
+let failures = 0;
+let watchedHost = '';
+
+/** The controller's time: pages judge ages by it, so that a wrong browser clock shows nothing wrong. */
+export const now = () => Date.now() + clockError;
+export const setServerTime = (ms) => { if (ms) clockError = ms - Date.now(); };
+export const useLiveState = () => useWatched(state);
+export const useCounts = () => useWatched(counts);
+
+function heard(message) {
+  failures = 0;
+  setServerTime(message.now_ms);
+  state.set({ status: 'live', at: Date.now(), seconds: 0 });
+}
+
+function changed(message, whole) {
+  if (whole) hosts.clear();
+  for (const row of message.hosts || []) hosts.set(row.id, row);
+  if (message.counts) counts.set(message.counts);
+  for (const listener of [...listeners]) listener(message.hosts || [], whole);
+}
+
+function on(name, act) {
+  source.addEventListener(name, (event) => {
+    const message = JSON.parse(event.data);
+    heard(message);
+    act(message);
+  });
+}
+
+export function start() {
+  if (source) return;
+  source = new EventSource(`/api/v1/live${watchedHost ? `?watch=${watchedHost}` : ''}`);
+  on('snapshot', (message) => changed(message, true));
+  on('delta', (message) => changed(message, false));
+  on('heartbeat', () => {});
+  source.addEventListener('ended', () => { stop(); location.assign('/login'); });
+  source.addEventListener('error', () => {
+    // The browser tries again by itself unless it got a refusal, which closes it for good.
+    if (source && source.readyState === EventSource.CLOSED) {
+      source.close();
+      source = null;
+      failures += 1;
+      clearTimeout(retry);
+      retry = setTimeout(start, Math.min(30000, 1000 * 2 ** failures) * (0.5 + Math.random() / 2));
+    }
+  });
+}
+
+export function stop() {
+  clearTimeout(retry);
+  if (source) source.close();
+  source = null;
+  hosts.clear();
+  counts.set(null);
+  state.set({ status: 'connecting', at: 0, seconds: 0 });
+}
+
+setInterval(() => {
+  const { at, status } = state.get();
+  if (!at) return;
+  const silent = Date.now() - at;
+  if (silent > SILENT_MS) state.set({ status: 'stale', at, seconds: Math.round(silent / 1000) });
+  else if (status === 'stale') state.set({ status: 'live', at, seconds: 0 });
+}, 1000);
+
+/** Asks for every report of one host, not only for changes of its presence. */
+export function useWatchHost(id) {
+  useEffect(() => {
+    watchedHost = String(id);
+    if (source) { source.close(); source = null; start(); }
+    return () => { watchedHost = ''; };
+  }, [id]);
+}
+
+/** Calls back with the changed rows; `whole` after a snapshot, when everything may have changed. */
+export function useChanges(callback, keys) {
+  useEffect(() => {
+    listeners.add(callback);
+    return () => { listeners.delete(callback); };
+  }, keys);
+}
+
+/** The newest live row of a host, if any came. */
+export const liveRow = (id) => hosts.get(id);

@@ -1,0 +1,96 @@
+// 接入: tokens for new hosts, and hosts that wait for a person's approval.
+import { html, useState } from '../lib/html.js';
+import { t } from '../lib/i18n.js';
+import { useRoute } from '../lib/router.js';
+import { url, send, useResource } from '../lib/api.js';
+import { dateTime, number, ago } from '../lib/format.js';
+import { now } from '../lib/live.js';
+import { PageHead, Panel, Loaded, Empty, CopyButton, Confirm } from '../parts/ui.js';
+import { Table } from '../parts/table.js';
+import { Icon } from '../parts/icons.js';
+import { Simulated } from '../parts/status.js';
+
+const HOURS = [1, 8];
+const DAYS = [1, 7, 30];
+
+const Issued = ({ issued, onClose }) => html`<div class="issued" role="status"><h3><${Icon} name="enrol" />${t('enrol.once')}</h3><p>${t('enrol.once.text')}</p>
+  <div class="command"><pre tabindex="0">${issued.commands.join('\n')}</pre><${CopyButton} text=${issued.commands.join('\n')} /></div>
+  <div class="command"><pre tabindex="0" class="token">${issued.token}</pre><${CopyButton} text=${issued.token} /></div>
+  <p class="muted">${t('enrol.until')} ${dateTime(issued.expires_ms)}</p>
+  <button class="button" onClick=${onClose}>${t('enrol.close')}</button></div>`;
+
+function Create({ sites, onDone }) {
+  const { query } = useRoute();
+  const [issued, setIssued] = useState(null);
+  const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const submit = async (event) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget);
+    setBusy(true);
+    setError(null);
+    try {
+      setIssued(await send('POST', '/tokens', {
+        site: Number(form.get('site')), uses: Number(form.get('uses')),
+        expires_in_s: Number(form.get('expires')), approval: form.get('approval') === 'on',
+      }));
+      onDone();
+    } catch (cause) { setError(cause); }
+    setBusy(false);
+  };
+  if (issued) return html`<${Issued} issued=${issued} onClose=${() => setIssued(null)} />`;
+  return html`<form class="form-row" onSubmit=${submit}>
+    <label class="field field-grow"><span>${t('enrol.site')}</span><select class="select" name="site" required><option value="">${t('enrol.site.choose')}</option>
+      ${sites.map((site) => html`<option key=${site.id} value=${site.id} selected=${query.get('site') === String(site.id)}>${site.name}${site.code ? `（${site.code}）` : ''}</option>`)}</select></label>
+    <label class="field"><span>${t('enrol.uses')}</span><input type="number" name="uses" min="1" max="10000" value="1" required /></label>
+    <label class="field"><span>${t('enrol.expires')}</span><select class="select" name="expires">
+      ${HOURS.map((n) => html`<option key=${`h${n}`} value=${n * 3600}>${t('enrol.expires.hours', { n })}</option>`)}
+      ${DAYS.map((n) => html`<option key=${`d${n}`} value=${n * 86400} selected=${n === 7}>${t('enrol.expires.days', { n })}</option>`)}</select></label>
+    <label class="check"><input type="checkbox" name="approval" />${t('enrol.approval')}</label>
+    <button class="button button-primary" disabled=${busy}>${t('enrol.submit')}</button>
+    ${error ? html`<p class="field-error" role="alert">${error.message}</p>` : null}</form>`;
+}
+
+const State = ({ state }) => html`<span class=${`tag ${state === 'active' ? 'tag-up' : ''}`}>${t(`enrol.state.${state}`)}</span>`;
+
+function Tokens({ items, onRevoke }) {
+  if (!items.length) return html`<${Empty} icon="enrol">${t('enrol.tokens.none')}</${Empty}>`;
+  const columns = [
+    { title: t('enrol.token'), lead: true, cell: (row) => html`<code>${row.id}</code>${row.simulated ? html` <${Simulated} />` : null}` },
+    { title: t('enrol.site'), cell: (row) => html`<a class="quiet" href=${`/sites/${row.site.id}`}>${row.site.name}</a>` },
+    { title: t('enrol.state'), cell: (row) => html`<${State} state=${row.state} />` },
+    { title: t('enrol.left'), end: true, cell: (row) => `${number(row.uses_left)} / ${number(row.uses)}` },
+    { title: t('enrol.approval.needed'), cell: (row) => t(row.approval ? 'enrol.approval.yes' : 'enrol.approval.no') },
+    { title: t('enrol.until'), cell: (row) => html`<span class="nowrap">${dateTime(row.expires_ms)}</span>` },
+    { title: t('enrol.by'), cell: (row) => row.created_by },
+    { title: '', end: true, cell: (row) => (row.state === 'active' ? html`<button class="button button-small" onClick=${() => onRevoke(row)}>${t('enrol.revoke')}</button>` : null) },
+  ];
+  return html`<${Table} label=${t('enrol.tokens')} columns=${columns} rows=${items} keyOf=${(row) => row.id} />`;
+}
+
+function Approvals({ items, decide }) {
+  if (!items.length) return html`<${Empty} icon="up">${t('enrol.approvals.none')}</${Empty}>`;
+  return html`<p class="panel-note">${t('enrol.bound')}</p><ul class="approvals">${items.map((row) => html`<li key=${row.id}><div><b>${row.hostname}</b> <span class="muted">${row.site.name} · ${t('enrol.requested')} ${ago(row.requested_ms, now())} · v${row.version}</span>
+    <p class="mono approval-keys">${t('enrol.machine')} ${row.machine}<br />${t('enrol.evidence')} ${row.evidence_key}</p></div>
+    <span class="approval-acts"><button class="button button-primary" onClick=${() => decide(row, 'approve')}>${t('enrol.approve')}</button><button class="button" onClick=${() => decide(row, 'refuse')}>${t('enrol.refuse')}</button></span></li>`)}</ul>`;
+}
+
+export default function Enrol() {
+  const sites = useResource(url('/sites'));
+  const tokens = useResource(url('/tokens'), 15000);
+  const approvals = useResource(url('/approvals'), 5000);
+  const [asked, ask] = useState(null);
+  const [error, setError] = useState(null);
+  const decide = async (row, decision) => {
+    setError(null);
+    try { await send('POST', `/approvals/${row.id}`, { decision }); } catch (cause) { setError(cause); }
+    approvals.reload();
+  };
+  return html`<${PageHead} title=${t('enrol.title')} />
+    <${Panel} id="create" title=${t('enrol.create')}><${Loaded} resource=${sites} rows=${2}>${(data) => html`<${Create} sites=${data.items} onDone=${tokens.reload} />`}</${Loaded}></${Panel}>
+    <${Panel} id="approvals" flush title=${t('enrol.approvals')}>${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
+      <${Loaded} resource=${approvals} rows=${2}>${(data) => html`<${Approvals} items=${data.items} decide=${decide} />`}</${Loaded}></${Panel}>
+    <${Panel} id="tokens" flush title=${t('enrol.tokens')}><${Loaded} resource=${tokens} rows=${4}>${(data) => html`<${Tokens} items=${data.items} onRevoke=${ask} />`}</${Loaded}></${Panel}>
+    ${asked ? html`<${Confirm} danger text=${t('enrol.revoke.ask', { id: asked.id })} onCancel=${() => ask(null)}
+      onDo=${async () => { await send('DELETE', `/tokens/${asked.id}`); ask(null); tokens.reload(); }} />` : null}`;
+}

@@ -1,0 +1,102 @@
+// 总览: how the province is, in one look.
+import { html, useRef } from '../lib/html.js';
+import { t, word } from '../lib/i18n.js';
+import { useRoute, hrefWith } from '../lib/router.js';
+import { url, useResource } from '../lib/api.js';
+import { now, useChanges } from '../lib/live.js';
+import { number, percent, ago, duration } from '../lib/format.js';
+import { PageHead, Panel, Loaded, Empty, Segments } from '../parts/ui.js';
+import { Icon } from '../parts/icons.js';
+import { STATES, ShareBar, Status, HostLink, totalOf, worstOf } from '../parts/status.js';
+import { HexWall } from '../parts/hexwall.js';
+import { EventLine } from '../parts/eventline.js';
+
+const Tile = ({ href, icon, look, label, figure, sub, children }) => html`
+  <a class=${`tile ${look || ''}`} href=${href}><span class="tile-label">${icon ? html`<${Icon} name=${icon} size="14" />` : null}${label}</span>
+    <span class="tile-figure">${figure}</span><span class="tile-sub">${sub}</span>${children}</a>`;
+
+function Tiles({ data }) {
+  const { counts, events_24h: events } = data;
+  const total = totalOf(counts);
+  return html`<div class="tiles">
+    <${Tile} href="/fleet" label=${t('kpi.hosts')} figure=${number(total)} sub=${html`<${ShareBar} counts=${counts} />`} look="tile-lead" />
+    ${STATES.map((state) => html`<${Tile} key=${state} href=${`/fleet?presence=${state}`} icon=${state} label=${word('presence', state)}
+      look=${`tile-${state}${counts[state] ? '' : ' tile-zero'}`} figure=${number(counts[state])}
+      sub=${total ? t('kpi.share', { p: percent((100 * counts[state]) / total, counts[state] && counts[state] < total ? 1 : 0) }) : '–'} />`)}
+    <${Tile} href="/sites" label=${t('kpi.sites')} figure=${number(data.sites.total)} sub=${t('kpi.sites.sub', { n: number(data.sites.with_hosts) })} />
+    <${Tile} href="/events" label=${t('kpi.events')} figure=${number(events.total)} look=${events.critical ? 'tile-down' : ''}
+      sub=${t('kpi.events.sub', { c: number(events.critical), w: number(events.warning) })} />
+    <${Tile} href="/fleet?sort=dropped&order=desc" label=${t('kpi.drops')} figure=${number(data.gaps_24h.gaps)} look=${data.gaps_24h.batches ? 'tile-stale' : ''}
+      sub=${t('kpi.drops.sub', { n: number(data.gaps_24h.batches) })} />
+  </div>`;
+}
+
+const Notices = ({ data }) => html`<div class="notices">
+  ${data.conflicts ? html`<a class="notice notice-down" href="/fleet?conflict=true"><${Icon} name="warning" size="15" />${t('kpi.conflicts', { n: number(data.conflicts) })}</a>` : null}
+  ${data.pending_approvals ? html`<a class="notice notice-stale" href="/enrol"><${Icon} name="enrol" size="15" />${t('kpi.approvals', { n: number(data.pending_approvals) })}</a>` : null}
+  ${data.simulated ? html`<p class="notice"><${Icon} name="overview" size="15" />${t('simulated.banner', { n: number(data.simulated) })}</p>` : null}
+</div>`;
+
+/** Clusters for the wall: a high court alone, then each intermediate court with its courts. */
+function groupsOf(sites) {
+  const groups = new Map();
+  const ids = new Set(sites.map((site) => site.id));
+  const top = new Map(sites.map((site) => [site.id, site]));
+  const headOf = (site) => {
+    let head = site;
+    while (head.tier !== 'high_court' && head.tier !== 'intermediate_court' && ids.has(head.parent)) head = top.get(head.parent);
+    return head;
+  };
+  for (const site of sites) {
+    const head = headOf(site);
+    if (!groups.has(head.id)) groups.set(head.id, { id: head.id, name: head.name, tier: head.tier, counts: { up: 0, stale: 0, down: 0, unknown: 0 }, sites: [] });
+    const group = groups.get(head.id);
+    group.sites.push(site);
+    for (const state of STATES) group.counts[state] += site.hosts[state];
+  }
+  return [...groups.values()].sort((a, b) => (b.tier === 'high_court') - (a.tier === 'high_court'));
+}
+
+function Wall({ sites }) {
+  const { query } = useRoute();
+  const highlight = query.get('state') || '';
+  if (!sites.length) return html`<${Empty} icon="sites">${t('wall.empty')}</${Empty}>`;
+  const courts = { up: 0, stale: 0, down: 0, unknown: 0, none: 0 };
+  for (const site of sites) courts[worstOf(site.hosts)] += 1;
+  const legend = [...STATES, 'none'].map((state) => ({
+    value: state, icon: state, text: word('presence', state), count: courts[state], href: hrefWith({ state: highlight === state ? '' : state }),
+  }));
+  return html`<div class="wall-legend"><${Segments} label=${t('wall.legend')} items=${legend} current=${highlight} /></div>
+    <${HexWall} groups=${groupsOf(sites)} highlight=${highlight} />`;
+}
+
+const Attention = ({ data }) => {
+  if (!totalOf(data.counts)) return html`<${Empty} icon="enrol"><p>${t('overview.attention.nohosts')}</p><p><a href="/enrol">${t('nav.enrol')}</a></p></${Empty}>`;
+  if (!data.attention.length) return html`<${Empty} icon="up">${t('overview.attention.none')}</${Empty}>`;
+  return html`<ul class="attention">${data.attention.map((host) => html`<li key=${host.id}>
+    <${Status} state=${host.presence} /><div class="attention-what"><${HostLink} host=${host} /><span class="muted">${host.site.name}</span>
+    <span class="attention-why">${word('reason', host.reason)}</span></div>
+    <span class="attention-since muted" title=${t('host.last')}>${host.last_report_ms ? ago(host.last_report_ms, now()) : duration(now() - host.since_ms)}</span></li>`)}</ul>`;
+};
+
+export default function Overview() {
+  const resource = useResource(url('/overview'), 15000);
+  const soon = useRef(0);
+  useChanges((rows, whole) => {
+    // A change of presence shows within a second or two; a burst of them is one request.
+    if (!whole && !rows.length) return;
+    clearTimeout(soon.current);
+    soon.current = setTimeout(resource.reload, 1000);
+  }, []);
+  return html`<${PageHead} title=${t('nav.overview')} />
+    <${Loaded} resource=${resource} rows=${10}>${(data) => html`
+      <${Notices} data=${data} /><${Tiles} data=${data} />
+      <div class="overview-grid">
+        <${Panel} id="wall" title=${t('wall.title')} hint=${t('wall.hint')}><${Wall} sites=${data.organisation} /></${Panel}>
+        <div class="overview-side">
+          <${Panel} id="attention" flush title=${t('overview.attention')} action=${html`<a href="/fleet?sort=presence">${t('overview.all')}</a>`}><${Attention} data=${data} /></${Panel}>
+          <${Panel} id="recent" flush title=${t('overview.recent')} action=${html`<a href="/events">${t('overview.all')}</a>`}>
+            ${data.recent_events.length ? html`<ul class="recent">${data.recent_events.map((event) => html`<${EventLine} key=${event.id} event=${event} />`)}</ul>`
+    : html`<${Empty} icon="events">${t('events.none')}</${Empty}>`}</${Panel}>
+        </div></div>`}</${Loaded}>`;
+}

@@ -1,0 +1,31 @@
+// A court: where it stands, the courts below it and its hosts.
+import { html } from '../lib/html.js';
+import { t, word } from '../lib/i18n.js';
+import { useRoute, setQuery } from '../lib/router.js';
+import { url, useResource } from '../lib/api.js';
+import { shortCourt } from '../lib/format.js';
+import { PageHead, Panel, Loaded } from '../parts/ui.js';
+import { Icon } from '../parts/icons.js';
+import { Status, Counts, worstOf } from '../parts/status.js';
+import { HostTable } from '../parts/hosttable.js';
+
+const Crumbs = ({ path }) => html`<a href="/sites">${t('sites.title')}</a>${path.map((site) => html`<${Icon} key=${`i${site.id}`} name="chevron" size="11" /><a key=${site.id} href=${`/sites/${site.id}`}>${site.name}</a>`)}`;
+
+function Court({ data }) {
+  const { query } = useRoute();
+  const deep = query.get('deep') === 'true';
+  const { site, path, children } = data;
+  const none = html`<p>${t('sites.nohosts')}</p><p><a href=${`/enrol?site=${site.id}`}>${t('sites.enrol')}</a></p>`;
+  return html`<${PageHead} title=${site.name} crumbs=${html`<${Crumbs} path=${path} />`}>
+      <${Status} state=${worstOf(site.rollup)} large /><span class="tag">${word('tier', site.tier)}</span>${site.code ? html`<span class="tag">${site.code}</span>` : null}
+      <span class="page-tools"><a class="button button-small" href=${`/events?site=${site.id}`}><${Icon} name="events" size="14" />${t('sites.events')}</a></span></${PageHead}>
+    ${children.length ? html`<${Panel} id="below" title=${t('sites.below')}><ul class="court-cards">${children.map((child) => html`
+      <li key=${child.id}><a class=${`court-card edge-${worstOf(child.rollup)}`} href=${`/sites/${child.id}`}><span class="court-name">${shortCourt(child.name)}</span><${Status} state=${worstOf(child.rollup)} /><${Counts} counts=${child.rollup} /></a></li>`)}</ul></${Panel}>` : null}
+    <${Panel} id="hosts" flush title=${t('sites.hosts.of')} action=${children.length ? html`<label class="check"><input type="checkbox" checked=${deep} onChange=${(event) => setQuery({ deep: event.currentTarget.checked ? 'true' : '', cursor: null, from: null })} />${t('sites.deep')}</label>` : null}>
+      <${HostTable} site=${String(site.id)} deep=${deep} empty=${none} /></${Panel}>`;
+}
+
+export default function Site({ id }) {
+  const resource = useResource(url(`/sites/${id}`), 15000);
+  return html`<${Loaded} resource=${resource} rows=${10}>${(data) => html`<${Court} data=${data} />`}</${Loaded}>`;
+}

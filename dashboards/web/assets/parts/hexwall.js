@@ -1,0 +1,67 @@
+// The organisation as a wall of hexagons, a cluster for each intermediate court. Every cell shows
+// its court's worst state by colour and sign and carries its name; there is no map behind it.
+import { html } from '../lib/html.js';
+import { t, word } from '../lib/i18n.js';
+import { shortCourt } from '../lib/format.js';
+import { iconPath } from './icons.js';
+import { worstOf, totalOf } from './status.js';
+
+const RADIUS = 33;
+const WIDTH = Math.sqrt(3) * RADIUS;
+const STEP = 1.5 * RADIUS;
+const GAP = 3;
+
+const corners = Array.from({ length: 6 }, (_, corner) => {
+  const angle = (Math.PI / 180) * (60 * corner - 30);
+  const r = RADIUS - GAP / 2;
+  return `${(r * Math.cos(angle)).toFixed(2)},${(r * Math.sin(angle)).toFixed(2)}`;
+}).join(' ');
+
+/** How wide a row is: clusters stay squarer than a line, so that cities are told apart. */
+const columnsFor = (count) => (count <= 3 ? count : count <= 8 ? Math.ceil(count / 2) : Math.ceil(count / 3));
+
+function placed(sites) {
+  const columns = columnsFor(sites.length);
+  return sites.map((site, index) => {
+    const row = Math.floor(index / columns);
+    const column = index % columns;
+    return { site, x: WIDTH / 2 + column * WIDTH + (row % 2 ? WIDTH / 2 : 0), y: RADIUS + row * STEP };
+  });
+}
+
+function nameLines(name) {
+  const short = shortCourt(name);
+  if (short.length <= 4) return [short];
+  return short.length <= 8 ? [short.slice(0, Math.ceil(short.length / 2)), short.slice(Math.ceil(short.length / 2))] : [short.slice(0, 4), `${short.slice(4, 7)}…`];
+}
+
+function Cell({ site, x, y, dim }) {
+  const state = worstOf(site.hosts);
+  const lines = nameLines(site.name);
+  const told = t('wall.cell', { name: site.name, state: word('presence', state), ...site.hosts });
+  return html`<a href=${`/sites/${site.id}`} aria-label=${told} class=${`hex hex-${state}${dim ? ' hex-dim' : ''}`}
+    transform=${`translate(${x.toFixed(1)} ${y.toFixed(1)})`}>
+    <title>${told}</title>
+    <polygon points=${corners} />
+    <path class="hex-icon" d=${iconPath(state)} transform="translate(-7 -25) scale(0.700)" />
+    ${lines.map((line, index) => html`<text key=${index} y=${lines.length === 1 ? 7 : 3 + index * 13}>${line}</text>`)}
+    <text class="hex-count" y=${lines.length === 1 ? 22 : 27}>${totalOf(site.hosts) || ''}</text>
+  </a>`;
+}
+
+function Cluster({ group, highlight }) {
+  const cells = placed(group.sites);
+  const width = Math.max(...cells.map((cell) => cell.x)) + WIDTH / 2;
+  const height = Math.max(...cells.map((cell) => cell.y)) + RADIUS;
+  const state = worstOf(group.counts);
+  return html`<li class="cluster"><h3><a href=${`/sites/${group.id}`}>${shortCourt(group.name)}</a>
+      <span class=${`dot fill-${state}`} aria-hidden="true"></span></h3>
+    <svg width=${width.toFixed(0)} height=${height.toFixed(0)} viewBox=${`0 0 ${width.toFixed(1)} ${height.toFixed(1)}`} role="group" aria-label=${group.name}>
+      ${cells.map(({ site, x, y }) => html`<${Cell} key=${site.id} site=${site} x=${x} y=${y}
+        dim=${highlight && worstOf(site.hosts) !== highlight} />`)}
+    </svg></li>`;
+}
+
+/** @param groups `[{id, name, counts, sites: [{id, name, hosts}]}]` */
+export const HexWall = ({ groups, highlight }) => html`
+  <ul class="wall">${groups.map((group) => html`<${Cluster} key=${group.id} group=${group} highlight=${highlight} />`)}</ul>`;

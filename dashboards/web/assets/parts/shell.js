@@ -1,0 +1,68 @@
+// The frame around every page: navigation, search, the live badge, language and theme.
+import { html, useState } from '../lib/html.js';
+import { t, isEnglish, setLanguage } from '../lib/i18n.js';
+import { navigate, hrefWith, useRoute } from '../lib/router.js';
+import { remember } from '../lib/store.js';
+import { send } from '../lib/api.js';
+import { useLiveState, stop } from '../lib/live.js';
+import { dateTime } from '../lib/format.js';
+import { Icon, Mark } from './icons.js';
+import { SearchField, Guarded } from './ui.js';
+
+const NAVIGATION = [
+  ['overview', '/', 'nav.overview'],
+  ['sites', '/sites', 'nav.sites'],
+  ['fleet', '/fleet', 'nav.fleet'],
+  ['events', '/events', 'nav.events', 'nav.events.short'],
+  ['enrol', '/enrol', 'nav.enrol'],
+  ['audit', '/audit', 'nav.audit'],
+];
+
+function LiveBadge() {
+  const { status, at, seconds } = useLiveState();
+  const text = status === 'live' ? t('live.on') : status === 'stale' ? t('live.stale', { n: seconds }) : t('live.connecting');
+  return html`<span class=${`live live-${status}`} role="status" title=${at ? t('live.title', { time: dateTime(at) }) : text}>
+    ${status === 'live' ? html`<span class="live-dot" aria-hidden="true"></span>` : html`<${Icon} name=${status === 'stale' ? 'warning' : 'refresh'} size="14" />`}
+    ${text}</span>`;
+}
+
+export const LanguageButton = () => html`<button class="tool" aria-label=${t('shell.language.label')} title=${t('shell.language.label')}
+  onClick=${() => { navigate(hrefWith({ lang: null }), { replace: true }); setLanguage(!isEnglish()); }}><${Icon} name="language" /><span class="tool-text">${t('shell.language')}</span></button>`;
+
+export function ThemeButton() {
+  const [, redraw] = useState(0);
+  const turn = () => {
+    remember('theme', document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
+    window.xiezhiApplyTheme();
+    redraw((n) => n + 1);
+    dispatchEvent(new Event('xiezhi-theme'));
+  };
+  return html`<button class="tool" aria-label=${t('shell.theme')} title=${t('shell.theme')} onClick=${turn}><${Icon} name="moon" /></button>`;
+}
+
+const leave = async () => {
+  try { await send('POST', '/logout'); } catch (gone) { /* the session has ended either way */ }
+  stop();
+  navigate('/login');
+};
+
+const Navigation = ({ current }) => html`<nav class="nav" aria-label=${t('nav.label')}><ul>${NAVIGATION.map(([name, href, text, short]) => html`
+  <li key=${name}><a href=${href} class=${name === current ? 'nav-on' : ''} aria-current=${name === current ? 'page' : null}>
+    <${Icon} name=${name} size="20" /><span class=${short ? 'nav-long' : ''}>${t(text)}</span>${short ? html`<span class="nav-short">${t(short)}</span>` : null}</a></li>`)}</ul></nav>`;
+
+export function Shell({ me, current, children }) {
+  const { path, query } = useRoute();
+  return html`<div class="shell">
+    <a class="skip" href="#main">${t('app.skip')}</a>
+    <aside class="rail"><a class="brand" href="/"><${Mark} /><span><b>${t('app.name')}</b><small>${t('app.purpose')}</small></span></a>
+      <${Navigation} current=${current} />
+      <p class="rail-foot">${t('shell.time')}<br />v${me.version}</p></aside>
+    <header class="bar"><a class="brand brand-small" href="/" aria-label=${t('app.name')}><${Mark} size="26" /></a>
+      <div class="bar-search"><${SearchField} global value=${path === '/fleet' ? query.get('q') : ''} label=${t('shell.search')}
+        onSearch=${(q) => navigate(hrefWith({ q }, path === '/fleet' ? undefined : '/fleet'))} /></div>
+      <div class="bar-tools"><${LiveBadge} /><${LanguageButton} /><${ThemeButton} />
+        <span class="who" title=${t('shell.user', { name: me.user.name })}>${me.user.name}</span>
+        <button class="tool" aria-label=${t('shell.logout')} title=${t('shell.logout')} onClick=${leave}><${Icon} name="logout" /></button></div></header>
+    <main id="main" tabindex="-1"><${Guarded} key=${path}>${children}</${Guarded}></main>
+  </div>`;
+}

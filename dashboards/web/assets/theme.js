@@ -1,0 +1,22 @@
+// Runs before the first paint, so that a dark or English page never flashes light or Chinese.
+// A plain script, because modules wait for the whole document.
+(function () {
+  'use strict';
+  var root = document.documentElement;
+  var dark = window.matchMedia('(prefers-color-scheme: dark)');
+  function stored(key) {
+    try { return localStorage.getItem(key); } catch (refused) { return null; }
+  }
+  function apply() {
+    var choice = stored('xiezhi.theme');
+    root.dataset.theme = choice === 'dark' || choice === 'light' ? choice : dark.matches ? 'dark' : 'light';
+  }
+  var asked = new URLSearchParams(location.search).get('lang');
+  if (asked === 'en' || asked === 'zh') {
+    try { localStorage.setItem('xiezhi.lang', asked); } catch (refused) { /* this page only */ }
+  }
+  root.lang = (asked || stored('xiezhi.lang')) === 'en' ? 'en' : 'zh-CN';
+  apply();
+  dark.addEventListener('change', apply);
+  window.xiezhiApplyTheme = apply;
+})();
