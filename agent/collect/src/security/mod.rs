@@ -22,16 +22,67 @@
 //!
 //! [`Event`]: xiezhi_protocol::event::Event
 
+mod accounts;
+mod audit;
+mod auth;
+mod clock;
+mod journal;
+mod keys;
 pub mod limiter;
+mod logfile;
+mod logins;
+mod packages;
+mod ports;
 pub mod privileged;
+mod rpm;
+mod setuid;
+mod state;
+mod syslog;
+mod tail;
+mod tamper;
+mod usb;
 mod watch;
 mod watcher;
+mod zone;
 
 pub use watch::{SecurityError, SecurityOptions, SecurityWatch, SourceState};
+
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use watcher::Watcher;
 
 /// Every watcher, in the order in which they are polled: the one list to add a line to.
-fn watchers(_options: &SecurityOptions) -> Vec<Box<dyn Watcher>> {
-    vec![]
+fn watchers(options: &SecurityOptions) -> Vec<Box<dyn Watcher>> {
+    vec![
+        Box::new(clock::Clock::default()),
+        Box::new(logins::Logins::new()),
+        Box::new(audit::Audit::new(options.logins_from_audit)),
+        Box::new(accounts::Accounts::default()),
+        Box::new(keys::AuthorizedKeys::default()),
+        Box::new(ports::ListeningPorts::default()),
+        Box::new(setuid::SetuidFiles::new(options.setuid_every)),
+        Box::new(packages::Packages::new()),
+        Box::new(rpm::Rpm::default()),
+        Box::new(usb::Usb::default()),
+        Box::new(tamper::Tamper::new(options.guarded.clone())),
+    ]
 }
+
+/// The text of a regular file, at most `limit` bytes of it; never waits at a pipe.
+fn read_bounded(path: &Path, limit: u64) -> io::Result<String> {
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Values of a helper's answer, one JSON document per line; a line that is none is passed.
+fn json_lines<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> impl Iterator<Item = T> {
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -151,6 +151,108 @@ impl Privileged for Direct {
 /// # Errors
 /// If the source cannot be read or `out` cannot be written.
 pub fn serve(ask: Ask, root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write) -> io::Result<()> {
-    let _ = (ask, root, pause, out);
+    match ask {
+        Ask::LogTail(log, position) => super::logfile::serve(&root.join(log.path()), position, out),
+        Ask::AuthorizedKeys => super::keys::serve(root, pause, out),
+        Ask::SetuidScan => super::setuid::serve(root, pause, out),
+        Ask::Dmi => serve_dmi(root, out),
+    }
+}
+
+/// Serial numbers as `name=value` lines; those that a machine lacks are left out.
+fn serve_dmi(root: &Path, out: &mut dyn Write) -> io::Result<()> {
+    for name in ["product_serial", "product_uuid", "board_serial", "chassis_serial"] {
+        let path = root.join("sys/class/dmi/id").join(name);
+        if let Ok(text) = super::read_bounded(&path, 4096) {
+            let value: String = text.trim().chars().filter(|c| !c.is_control()).take(128).collect();
+            writeln!(out, "{name}={value}")?;
+        }
+    }
     Ok(())
+}
+
+impl Ask {
+    /// The name of the helper that serves it, and its row in the privilege table.
+    #[must_use]
+    pub const fn helper(&self) -> &'static str {
+        match self {
+            Self::LogTail(..) => "log-tail",
+            Self::AuthorizedKeys => "authorized-keys",
+            Self::SetuidScan => "setuid-scan",
+            Self::Dmi => "dmi",
+        }
+    }
+
+    /// The request as words of fixed number: kind, log, position.
+    #[must_use]
+    pub fn encode(&self) -> [u64; ASK_WORDS] {
+        match *self {
+            Self::LogTail(log, position) => {
+                let log = match log {
+                    RootLog::Audit => 1,
+                    RootLog::Secure => 2,
+                    RootLog::AuthLog => 3,
+                };
+                match position {
+                    None => [1, log, 0, 0, 0, 0],
+                    Some(at) => {
+                        let head = u64::from(at.head_crc) << 32 | u64::from(at.head_len);
+                        [1, log, 1, at.inode, at.offset, head]
+                    }
+                }
+            }
+            Self::AuthorizedKeys => [2, 0, 0, 0, 0, 0],
+            Self::SetuidScan => [3, 0, 0, 0, 0, 0],
+            Self::Dmi => [4, 0, 0, 0, 0, 0],
+        }
+    }
+
+    /// Reads what [`Ask::encode`] gave; `None` for anything else.
+    #[must_use]
+    pub fn decode(words: [u64; ASK_WORDS]) -> Option<Self> {
+        let log = |number| match number {
+            1 => Some(RootLog::Audit),
+            2 => Some(RootLog::Secure),
+            3 => Some(RootLog::AuthLog),
+            _ => None,
+        };
+        match words {
+            [1, number, 0, 0, 0, 0] => Some(Self::LogTail(log(number)?, None)),
+            [1, number, 1, inode, offset, head] => {
+                let head_crc = u32::try_from(head >> 32).ok()?;
+                let head_len = u32::try_from(head & u64::from(u32::MAX)).ok()?;
+                let position = Position { inode, offset, head_crc, head_len };
+                Some(Self::LogTail(log(number)?, Some(position)))
+            }
+            [2, 0, 0, 0, 0, 0] => Some(Self::AuthorizedKeys),
+            [3, 0, 0, 0, 0, 0] => Some(Self::SetuidScan),
+            [4, 0, 0, 0, 0, 0] => Some(Self::Dmi),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn requests_come_back_as_they_went(inode: u64, offset: u64, head_crc: u32, head_len: u32) {
+            let position = Position { inode, offset, head_crc, head_len };
+            for log in [RootLog::Audit, RootLog::Secure, RootLog::AuthLog] {
+                for ask in [Ask::LogTail(log, Some(position)), Ask::LogTail(log, None)] {
+                    prop_assert_eq!(Ask::decode(ask.encode()), Some(ask));
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_words_are_a_request_or_refused(words: [u64; ASK_WORDS]) {
+            if let Some(ask) = Ask::decode(words) {
+                prop_assert_eq!(ask.encode(), words);
+            }
+        }
+    }
 }
