@@ -185,6 +185,20 @@ impl Authority {
         self.root.fingerprint()
     }
 
+    /// [`Authority::root_fingerprint`] of an online folder, without opening any key.
+    ///
+    /// # Errors
+    /// If the folder holds no authority.
+    pub fn root_fingerprint_of(online: &Path) -> Result<[u8; 32], IdentityError> {
+        let folder = OnlineFolder::new(online);
+        if !folder.root().exists() {
+            return Err(IdentityError::NotInitialised {
+                path: online.to_owned(),
+            });
+        }
+        Ok(folder::read_certificate(&folder.root())?.fingerprint())
+    }
+
     /// When the intermediate ends, Unix seconds. Warn a person some months before: it takes someone
     /// who can open the safe.
     #[must_use]
@@ -264,7 +278,8 @@ impl Chain<'_> {
         let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| {
             IdentityError::Tls(rustls::Error::General("the new key is unusable".to_owned()))
         })?;
-        let chain = vec![leaf.der, self.intermediate.der.clone()];
+        // The root goes along: a host that enrols knows only its fingerprint.
+        let chain = vec![leaf.der, self.intermediate.der.clone(), self.root.der.clone()];
         Ok((ServerIdentity::new(chain, &private)?, validity))
     }
 

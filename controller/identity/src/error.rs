@@ -24,7 +24,7 @@ pub enum IdentityError {
     },
     /// There is no authority in this folder yet.
     #[error(
-        "{} holds no certificate authority: make one with `xiezhi-controller ca init`, or have a \
+        "{} holds no certificate authority: make one with `xiezhi-controller init`, or have a \
          request signed elsewhere with `ca request` and `ca import`",
         path.display()
     )]

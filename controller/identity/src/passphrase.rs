@@ -44,8 +44,9 @@ pub enum PassphraseError {
     },
     /// There is no terminal to ask at.
     #[error(
-        "there is no terminal to ask for the passphrase: give a file with --passphrase-file, or the \
-         systemd credential {CREDENTIAL} (LoadCredential= or LoadCredentialEncrypted=)"
+        "there is no terminal to ask for the passphrase: name a file that holds it (`passphrase_file` \
+         in controller.yaml; --root-passphrase-file for the root), or give the systemd credential \
+         {CREDENTIAL} with LoadCredential="
     )]
     Terminal(#[source] io::Error),
     /// Nothing was given.

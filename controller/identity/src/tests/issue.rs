@@ -5,8 +5,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use xiezhi_model::HostId;
 
 use super::{Fixture, chain, csr, days};
-use crate::IdentityError;
 use crate::certificate::HOUR_S;
+use crate::{Authority, IdentityError};
 
 #[test]
 fn a_host_certificate_lasts_30_days_from_an_hour_ago() {
@@ -101,4 +101,10 @@ fn the_fingerprint_is_that_of_the_root_file() {
     assert_eq!(authority.root_pem(), file);
     let digest = ring::digest::digest(&ring::digest::SHA256, &chain(&file)[0]);
     assert_eq!(authority.root_fingerprint(), digest.as_ref());
+    assert_eq!(
+        Authority::root_fingerprint_of(fixture.online()).unwrap(),
+        authority.root_fingerprint()
+    );
+    let nothing = Authority::root_fingerprint_of(fixture.offline().join("x").as_path());
+    assert!(matches!(nothing, Err(IdentityError::NotInitialised { .. })));
 }

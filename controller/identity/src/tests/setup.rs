@@ -74,7 +74,10 @@ fn an_authority_is_never_overwritten() {
 fn an_empty_folder_says_how_to_begin() {
     let fixture = Fixture::empty();
     let error = fixture.open_at(days(0)).unwrap_err();
-    assert!(error.to_string().contains("ca init"), "{error}");
+    assert!(
+        error.to_string().contains("xiezhi-controller init"),
+        "{error}"
+    );
     let rotate = Authority::rotate(
         fixture.online(),
         fixture.offline(),
