@@ -1,0 +1,133 @@
+//! Accepts connections at a bearable pace and finishes their TLS handshakes.
+//!
+//! A handshake costs about 0.6 ms of CPU. When thousands of agents come back at once the bucket
+//! paces `accept`, the kernel's queue holds the rest, and open sessions keep their share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+use xiezhi_identity::{Peer, peer_of};
+
+use crate::connection;
+use crate::context::Context;
+use crate::limits::TokenBucket;
+
+/// Connections without a certificate at one time. Enrolment takes milliseconds; more are idlers.
+const ANONYMOUS: usize = 1024;
+
+/// Wait after `accept` failed, mostly for lack of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+
+/// Accepts until `stop` changes.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let door = Door {
+        acceptor: TlsAcceptor::from(tls),
+        in_flight: Arc::new(Semaphore::new(context.options.handshakes_in_flight.max(1))),
+        anonymous: Arc::new(Semaphore::new(ANONYMOUS)),
+        context,
+    };
+    let accepting = door.accept_all(&listener);
+    tokio::select! {
+        () = accepting => {}
+        _ = stop.changed() => {}
+    }
+}
+
+struct Door {
+    context: Arc<Context>,
+    acceptor: TlsAcceptor,
+    in_flight: Arc<Semaphore>,
+    anonymous: Arc<Semaphore>,
+}
+
+impl Door {
+    async fn accept_all(&self, listener: &TcpListener) {
+        let started = Instant::now();
+        let rate = self.context.options.handshakes_per_second;
+        // The burst is what a tenth of a second allows: enough not to sleep for each connection.
+        let mut bucket = TokenBucket::new(rate, (rate / 10.0).max(1.0), Duration::ZERO);
+        loop {
+            while let Err(wait) = bucket.take(started.elapsed()) {
+                tokio::time::sleep(wait).await;
+            }
+            let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, address)) => self.welcome(stream, address, permit),
+                Err(failure) => {
+                    note(&failure);
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(&self, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+        let context = Arc::clone(&self.context);
+        let acceptor = self.acceptor.clone();
+        let anonymous = Arc::clone(&self.anonymous);
+        tokio::spawn(async move {
+            let shaken = shake(&context, &acceptor, stream, address).await;
+            drop(permit);
+            let Some((stream, peer)) = shaken else { return };
+            let place = match peer {
+                Peer::Anonymous => match anonymous.try_acquire_owned() {
+                    Ok(place) => Some(place),
+                    Err(_) => return context.metrics.refuse("anonymous"),
+                },
+                Peer::Host { .. } => None,
+            };
+            // Boxed, so that the handshake's state does not stay for the life of the session.
+            Box::pin(connection::serve(context, stream, address, peer)).await;
+            drop(place);
+        });
+    }
+}
+
+fn note(failure: &std::io::Error) {
+    let error: &dyn std::error::Error = failure;
+    warn!(error, "cannot accept connections, trying again");
+}
+
+async fn shake(
+    context: &Context,
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
+    let failed = |reason: &'static str| {
+        context.metrics.handshakes_failed.with_label_values(&[reason]).inc();
+    };
+    // Acknowledgements are small and must not wait for more. A failure costs some delay only.
+    drop(stream.set_nodelay(true));
+    let limit = context.options.handshake_timeout;
+    let stream = match tokio::time::timeout(limit, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(failure)) => {
+            let error: &dyn std::error::Error = &failure;
+            debug!(%address, error, "handshake failed");
+            failed("tls");
+            return None;
+        }
+        Err(_) => {
+            failed("timeout");
+            return None;
+        }
+    };
+    context.metrics.handshakes.inc();
+    let Ok(peer) = peer_of(stream.get_ref().1.peer_certificates(), context.now_s()) else {
+        failed("name");
+        return None;
+    };
+    Some((stream, peer))
+}

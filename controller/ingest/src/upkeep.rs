@@ -1,0 +1,130 @@
+//! What happens each second and each minute, whatever agents do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+use xiezhi_model::Revocation;
+use xiezhi_store::{LastSeen, StoreError};
+
+use crate::context::Context;
+use crate::mail::CloseReason;
+
+/// Once a second: presence, revocations, small writes. A revocation must end a session within five.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Seconds between writes of last-seen times and reads of what other processes changed.
+const MINUTE: u32 = 60;
+
+/// Runs until `stop` changes; then writes what is left.
+pub(crate) async fn run(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
+    let mut timer = interval(SECOND);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut second = 0u32;
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            _ = stop.changed() => break,
+        }
+        context.fleet.tick(context.now_ms());
+        note("revocations cannot be read", revocations(&context).await);
+        note("sessions cannot be confirmed", confirm(&context).await);
+        note("gaps cannot be written", gaps(&context).await);
+        gauges(&context);
+        second = (second + 1) % MINUTE;
+        if second == 0 {
+            minute(&context).await;
+        }
+    }
+    note("sessions cannot be confirmed", confirm(&context).await);
+    note("gaps cannot be written", gaps(&context).await);
+    note("last-seen times cannot be written", last_seen(&context).await);
+}
+
+async fn minute(context: &Context) {
+    note("last-seen times cannot be written", last_seen(context).await);
+    note("hosts cannot be read", refresh(context).await);
+}
+
+/// Ends the sessions of whoever was revoked, by this process or another.
+async fn revocations(context: &Context) -> Result<(), StoreError> {
+    for revocation in context.store.revocations_since(context.last_revocation()).await? {
+        // First, so that a session that is being opened looks again.
+        context.revocation.fetch_max(revocation.change, Ordering::AcqRel);
+        revoke(context, &revocation);
+    }
+    Ok(())
+}
+
+fn revoke(context: &Context, revocation: &Revocation) {
+    let Revocation { host, serial, time_ms, .. } = revocation;
+    let Some(entry) = context.fleet.entry(*host) else { return };
+    match serial {
+        Some(serial) => entry.close_serial(serial, CloseReason::Revoked),
+        None => {
+            entry.revoked(*time_ms);
+            context.fleet.close(*host, CloseReason::Revoked);
+        }
+    }
+    info!(%host, serial, "revoked");
+}
+
+async fn confirm(context: &Context) -> Result<(), StoreError> {
+    let sessions = context.confirmed.take();
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let outcome = context.store.confirm_sessions(&sessions).await;
+    if outcome.is_err() {
+        context.confirmed.put_back(sessions);
+    }
+    outcome
+}
+
+async fn gaps(context: &Context) -> Result<(), StoreError> {
+    let gaps = context.gaps.take();
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let outcome = context.store.insert_gaps(&gaps, context.now_ms()).await;
+    if outcome.is_err() {
+        context.gaps.put_back(gaps);
+    }
+    outcome
+}
+
+async fn last_seen(context: &Context) -> Result<(), StoreError> {
+    let unsaved = context.fleet.unsaved_last_seen();
+    if unsaved.is_empty() {
+        return Ok(());
+    }
+    let seen: Vec<_> = unsaved.iter().map(|&(host, time_ms)| LastSeen { host, time_ms }).collect();
+    context.store.set_last_seen(&seen).await?;
+    context.fleet.saved_last_seen(&unsaved);
+    Ok(())
+}
+
+async fn refresh(context: &Context) -> Result<(), StoreError> {
+    for host in context.store.hosts().await? {
+        context.fleet.refresh(&host);
+    }
+    Ok(())
+}
+
+fn gauges(context: &Context) {
+    let (budget, free) = (context.options.queued_bytes, context.budget.available_permits());
+    let queued = i64::try_from(budget.saturating_sub(free)).unwrap_or(i64::MAX);
+    context.metrics.queued_bytes.set(queued);
+    let texts = i64::try_from(context.interner.len()).unwrap_or(i64::MAX);
+    context.metrics.series_texts.set(texts);
+}
+
+fn note(what: &str, outcome: Result<(), StoreError>) {
+    if let Err(failure) = outcome {
+        let error: &dyn std::error::Error = &failure;
+        warn!(error, "{what}, trying again");
+    }
+}
