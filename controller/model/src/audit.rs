@@ -53,7 +53,13 @@ impl AuditEntry {
     #[must_use]
     pub fn new(time_ms: i64, actor: Actor, action: &str, subject: impl Into<String>) -> Self {
         let (action, subject) = (action.to_owned(), subject.into());
-        Self { time_ms, actor, action, subject, detail: BTreeMap::new() }
+        Self {
+            time_ms,
+            actor,
+            action,
+            subject,
+            detail: BTreeMap::new(),
+        }
     }
 
     /// The same entry with one more particular.

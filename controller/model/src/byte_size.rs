@@ -32,12 +32,20 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ByteSizeError(text.to_owned());
         let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let digits = trimmed
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
         let number: u64 = number.parse().map_err(|_| error())?;
-        let unit = if unit.trim().is_empty() { "B" } else { unit.trim() };
-        let (_, factor) =
-            UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(error)?;
+        let unit = if unit.trim().is_empty() {
+            "B"
+        } else {
+            unit.trim()
+        };
+        let (_, factor) = UNITS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+            .ok_or_else(error)?;
         number.checked_mul(*factor).map(Self).ok_or_else(error)
     }
 }
@@ -81,7 +89,12 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_the_largest_fitting_unit() {
-        let cases = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16777215.9 TiB")];
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ];
         for (bytes, text) in cases {
             assert_eq!(ByteSize(bytes).to_string(), text);
         }

@@ -103,7 +103,9 @@ impl Severity {
     /// The severity that [`Severity::word`] writes so.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|severity| severity.word() == word)
+        Self::ALL
+            .into_iter()
+            .find(|severity| severity.word() == word)
     }
 }
 

@@ -159,20 +159,23 @@ pub fn judge(inputs: &PresenceInputs, now_ms: i64) -> (Presence, PresenceReason)
     if age_ms <= interval_ms.saturating_mul(2) {
         return (Presence::Up, PresenceReason::Reporting);
     }
-    judge_late(inputs, age_ms, now_ms.saturating_sub(inputs.watching_since_ms))
+    judge_late(
+        inputs,
+        age_ms,
+        now_ms.saturating_sub(inputs.watching_since_ms),
+    )
 }
 
 /// The host's report is late: how late, and what speaks for which reason?
-fn judge_late(
-    inputs: &PresenceInputs,
-    age_ms: i64,
-    watched_ms: i64,
-) -> (Presence, PresenceReason) {
+fn judge_late(inputs: &PresenceInputs, age_ms: i64, watched_ms: i64) -> (Presence, PresenceReason) {
     let silent_after_ms = SILENT_AFTER_MS.max(inputs.interval_ms.saturating_mul(3));
     if inputs.session_open {
         let late = age_ms <= silent_after_ms;
-        let reason =
-            if late { PresenceReason::ReportLate } else { PresenceReason::ConnectedButSilent };
+        let reason = if late {
+            PresenceReason::ReportLate
+        } else {
+            PresenceReason::ConnectedButSilent
+        };
         return (Presence::Stale, reason);
     }
     if age_ms <= silent_after_ms {

@@ -34,8 +34,13 @@ pub enum Tier {
 
 impl Tier {
     /// All of them, highest first.
-    pub const ALL: [Self; 5] =
-        [Self::HighCourt, Self::IntermediateCourt, Self::BasicCourt, Self::Tribunal, Self::Other];
+    pub const ALL: [Self; 5] = [
+        Self::HighCourt,
+        Self::IntermediateCourt,
+        Self::BasicCourt,
+        Self::Tribunal,
+        Self::Other,
+    ];
 
     /// `high_court`, `intermediate_court`, `basic_court`, `tribunal` or `other`.
     #[must_use]
@@ -136,7 +141,12 @@ impl SiteTree {
     #[must_use]
     pub fn subtree(&self, id: SiteId) -> BTreeSet<SiteId> {
         let mut found = BTreeSet::new();
-        let mut open: Vec<_> = self.sites.contains_key(&id).then_some(id).into_iter().collect();
+        let mut open: Vec<_> = self
+            .sites
+            .contains_key(&id)
+            .then_some(id)
+            .into_iter()
+            .collect();
         while let Some(next) = open.pop() {
             if found.insert(next) {
                 open.extend_from_slice(self.children(next));
@@ -175,7 +185,12 @@ mod tests {
 
     #[test]
     fn a_subtree_holds_the_site_and_all_below() {
-        let tree = SiteTree::new([site(1, None), site(2, Some(1)), site(3, Some(2)), site(4, Some(1))]);
+        let tree = SiteTree::new([
+            site(1, None),
+            site(2, Some(1)),
+            site(3, Some(2)),
+            site(4, Some(1)),
+        ]);
         assert_eq!(tree.subtree(SiteId(2)), [SiteId(2), SiteId(3)].into());
         assert_eq!(tree.subtree(SiteId(9)), BTreeSet::new());
         assert_eq!(tree.ancestors(SiteId(3)), [SiteId(2), SiteId(1)]);

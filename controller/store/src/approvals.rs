@@ -47,7 +47,10 @@ impl Store {
         if let Some(there) = find(&mut write, &request.token, &request.evidence_key).await? {
             return Ok(there);
         }
-        if crate::tokens::find(&mut write, &request.token).await?.is_none() {
+        if crate::tokens::find(&mut write, &request.token)
+            .await?
+            .is_none()
+        {
             return Err(StoreError::NotFound(format!("token {}", request.token)));
         }
         let id = row::count_up(&mut write, "approvals", 1).await?;
@@ -80,7 +83,10 @@ impl Store {
     ) -> Result<Vec<Approval>, StoreError> {
         let word = state.map_or("", ApprovalState::word);
         let sql = select!("WHERE $1 = '' OR a.state = $1 ORDER BY a.id DESC LIMIT 1000");
-        let rows = sqlx::query(sql).bind(word).fetch_all(self.database.read()).await?;
+        let rows = sqlx::query(sql)
+            .bind(word)
+            .fetch_all(self.database.read())
+            .await?;
         rows.iter().map(approval_from).collect()
     }
 
@@ -100,7 +106,11 @@ impl Store {
         if there.state != ApprovalState::Pending {
             return Ok(there);
         }
-        let state = if approve { ApprovalState::Approved } else { ApprovalState::Refused };
+        let state = if approve {
+            ApprovalState::Approved
+        } else {
+            ApprovalState::Refused
+        };
         let sql = "UPDATE approvals SET state = $2, decided_by = $3, decided_ms = $4 WHERE id = $1";
         sqlx::query(sql)
             .bind(id)
@@ -124,7 +134,12 @@ pub(crate) async fn find(
 ) -> Result<Option<Approval>, StoreError> {
     let sql = select!("WHERE a.token_id = $1 AND a.evidence_key = $2");
     let query = sqlx::query(sql).bind(token).bind(evidence_key);
-    query.fetch_optional(&mut **write).await?.as_ref().map(approval_from).transpose()
+    query
+        .fetch_optional(&mut **write)
+        .await?
+        .as_ref()
+        .map(approval_from)
+        .transpose()
 }
 
 async fn find_by_id(write: &mut Write, id: i64) -> Result<Approval, StoreError> {
@@ -140,7 +155,10 @@ pub(crate) async fn set_enrolled(
     host: HostId,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE approvals SET state = $2, host_id = $3 WHERE id = $1";
-    let query = sqlx::query(sql).bind(id).bind(ApprovalState::Enrolled.word()).bind(host.0);
+    let query = sqlx::query(sql)
+        .bind(id)
+        .bind(ApprovalState::Enrolled.word())
+        .bind(host.0);
     query.execute(&mut **write).await?;
     Ok(())
 }

@@ -74,7 +74,11 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
-        let limit = if query.limit == 0 { 100 } else { query.limit.min(1000) };
+        let limit = if query.limit == 0 {
+            100
+        } else {
+            query.limit.min(1000)
+        };
         // Not LIKE, for which `_` matches anything.
         let sql = select!(
             "WHERE seq < $1 AND ($2 = '' OR subject = $2) \
@@ -123,7 +127,10 @@ impl Store {
 }
 
 fn broken(position: i64, reason: &str) -> AuditVerdict {
-    AuditVerdict::Broken { position, reason: reason.to_owned() }
+    AuditVerdict::Broken {
+        position,
+        reason: reason.to_owned(),
+    }
 }
 
 /// Chains an entry in the transaction of its act; returns its position.
@@ -153,7 +160,10 @@ async fn head(write: &mut Write) -> Result<Head, StoreError> {
     };
     let damaged = || StoreError::Impossible("the newest audit record's hash".to_owned());
     let hash = row::text(&row, "hash")?.parse().map_err(|_| damaged())?;
-    Ok(Head { seq: row::unsigned(&row, "seq")?, hash })
+    Ok(Head {
+        seq: row::unsigned(&row, "seq")?,
+        hash,
+    })
 }
 
 async fn insert(write: &mut Write, record: &Record, detail: &str) -> Result<(), StoreError> {
@@ -203,7 +213,9 @@ fn public_record(row: &AnyRow) -> Result<AuditRecord, StoreError> {
         action: row::text(row, "action")?,
         subject: row::text(row, "subject")?,
         // Unreadable detail is for `verify_audit` to report; the list must stay readable.
-        detail: detail.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+        detail: detail
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
         hash: row::text(row, "hash")?,
     })
 }

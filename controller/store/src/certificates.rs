@@ -29,10 +29,16 @@ impl Store {
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
-        let sql = "UPDATE hosts SET certificate_expires_s = $2 WHERE id = $1 AND revoked_ms IS NULL";
-        let query = sqlx::query(sql).bind(certificate.host.0).bind(certificate.not_after_s);
+        let sql =
+            "UPDATE hosts SET certificate_expires_s = $2 WHERE id = $1 AND revoked_ms IS NULL";
+        let query = sqlx::query(sql)
+            .bind(certificate.host.0)
+            .bind(certificate.not_after_s);
         if query.execute(&mut *write).await?.rows_affected() == 0 {
-            return Err(StoreError::NotFound(format!("unrevoked host {}", certificate.host)));
+            return Err(StoreError::NotFound(format!(
+                "unrevoked host {}",
+                certificate.host
+            )));
         }
         insert(&mut write, certificate).await?;
         audit::append(&mut write, &audit.with("serial", &certificate.serial)).await?;
@@ -46,7 +52,12 @@ impl Store {
     /// If the database fails.
     pub async fn certificate(&self, serial: &str) -> Result<Option<CertificateRecord>, StoreError> {
         let query = sqlx::query(select!("WHERE serial = $1")).bind(serial);
-        query.fetch_optional(self.database.read()).await?.as_ref().map(certificate_from).transpose()
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(certificate_from)
+            .transpose()
     }
 
     /// All certificates of a host, newest first.
@@ -58,7 +69,10 @@ impl Store {
         host: HostId,
     ) -> Result<Vec<CertificateRecord>, StoreError> {
         let tail = select!("WHERE host_id = $1 ORDER BY not_after_s DESC, serial");
-        let rows = sqlx::query(tail).bind(host.0).fetch_all(self.database.read()).await?;
+        let rows = sqlx::query(tail)
+            .bind(host.0)
+            .fetch_all(self.database.read())
+            .await?;
         rows.iter().map(certificate_from).collect()
     }
 
@@ -106,7 +120,10 @@ pub(crate) async fn insert(
         .execute(&mut **write)
         .await?;
     if done.rows_affected() == 0 {
-        return Err(StoreError::Exists(format!("certificate {}", certificate.serial)));
+        return Err(StoreError::Exists(format!(
+            "certificate {}",
+            certificate.serial
+        )));
     }
     Ok(())
 }

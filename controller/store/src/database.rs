@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, Transaction};
+use sqlx::{
+    Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, Transaction,
+};
 
 use crate::StoreError;
 use crate::schema;
@@ -19,9 +21,10 @@ const READERS: u32 = 4;
 /// How long a writer waits for its turn before it reports that the database is held.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// `busy_timeout` covers another process that writes; such transactions are short.
-const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
-     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
+/// What every connection sets; none of it touches the disk. `busy_timeout` covers another process
+/// that writes; such transactions are short.
+const SQLITE_SETTINGS: &str =
+    "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
 
 /// Which database is behind the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +46,14 @@ impl Database {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
         let (dialect, url) = parse(address)?;
-        let writer = options(dialect, 1, false).connect(&url).await?;
+        try_once(dialect, &url).await?;
+        let writer = options(dialect, 1, false).connect_lazy(&url)?;
         let readers = options(dialect, READERS, true).connect_lazy(&url)?;
-        let database = Self { dialect, writer, readers };
+        let database = Self {
+            dialect,
+            writer,
+            readers,
+        };
         schema::migrate(&database).await?;
         Ok(database)
     }
@@ -62,7 +70,9 @@ impl Database {
             Dialect::Sqlite => Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?),
             Dialect::Postgres => {
                 let mut transaction = self.writer.begin().await?;
-                transaction.execute("LOCK TABLE schema_version IN EXCLUSIVE MODE").await?;
+                transaction
+                    .execute("LOCK TABLE schema_version IN EXCLUSIVE MODE")
+                    .await?;
                 Ok(transaction)
             }
         }
@@ -81,6 +91,20 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Connects without a pool, which would try again and again and then only say that it took too long.
+async fn try_once(dialect: Dialect, url: &str) -> Result<(), StoreError> {
+    let mut connection = AnyConnection::connect(url).await?;
+    prepare(&mut connection, dialect, false).await?;
+    if dialect == Dialect::Sqlite {
+        // Stays with the file.
+        sqlx::raw_sql("PRAGMA journal_mode = WAL;")
+            .execute(&mut connection)
+            .await?;
+    }
+    connection.close().await?;
+    Ok(())
 }
 
 fn options(dialect: Dialect, connections: u32, read_only: bool) -> sqlx::pool::PoolOptions<Any> {
@@ -109,7 +133,11 @@ async fn prepare(
     read_only: bool,
 ) -> sqlx::Result<()> {
     if dialect == Dialect::Sqlite {
-        let more = if read_only { "PRAGMA query_only = ON;" } else { "" };
+        let more = if read_only {
+            "PRAGMA query_only = ON;"
+        } else {
+            ""
+        };
         let settings = AssertSqlSafe(format!("{SQLITE_SETTINGS}{more}"));
         sqlx::raw_sql(settings).execute(connection).await?;
     }
@@ -124,14 +152,23 @@ fn parse(address: &str) -> Result<(Dialect, String), StoreError> {
             return Ok((Dialect::Postgres, address.to_owned()));
         }
         let hint = ", or use a build of the controller that speaks to PostgreSQL";
-        return Err(StoreError::Address { url: format!("{scheme}://…"), hint });
+        return Err(StoreError::Address {
+            url: format!("{scheme}://…"),
+            hint,
+        });
     }
     let path = Path::new(address.strip_prefix("sqlite://").unwrap_or(address));
     let (true, Some(text)) = (path.is_absolute(), path.to_str()) else {
-        return Err(StoreError::Address { url: address.to_owned(), hint: "" });
+        return Err(StoreError::Address {
+            url: address.to_owned(),
+            hint: "",
+        });
     };
     make_private_file(path)?;
-    let escaped = text.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    let escaped = text
+        .replace('%', "%25")
+        .replace('?', "%3F")
+        .replace('#', "%23");
     Ok((Dialect::Sqlite, format!("sqlite://{escaped}")))
 }
 
@@ -141,5 +178,8 @@ fn make_private_file(path: &Path) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true).mode(0o600);
     let made = options.open(path);
-    made.map(drop).map_err(|source| StoreError::Folder { path: path.to_owned(), source })
+    made.map(drop).map_err(|source| StoreError::Folder {
+        path: path.to_owned(),
+        source,
+    })
 }

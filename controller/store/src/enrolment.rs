@@ -1,8 +1,6 @@
 //! Enrolment: token, host, certificate and audit entry in one transaction.
 
-use xiezhi_model::{
-    ApprovalState, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId,
-};
+use xiezhi_model::{ApprovalState, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId};
 
 use crate::hosts::{host_from, select_host};
 use crate::row::{self, Write};
@@ -176,7 +174,9 @@ async fn check(
     names: (&str, &str),
     now_ms: i64,
 ) -> Result<Permit, EnrolError> {
-    let token = tokens::find(write, token).await?.ok_or(EnrolRefusal::UnknownToken)?;
+    let token = tokens::find(write, token)
+        .await?
+        .ok_or(EnrolRefusal::UnknownToken)?;
     if token.revoked_ms.is_some() {
         return Err(EnrolRefusal::RevokedToken.into());
     }
@@ -214,9 +214,12 @@ async fn same_machine(
     }
     let sql = "SELECT id FROM hosts WHERE machine = $1 AND hostname = $2 AND revoked_ms IS NULL \
                LIMIT 1";
-    let query = sqlx::query(sql).bind(row::storable(machine)).bind(row::storable(hostname));
+    let query = sqlx::query(sql)
+        .bind(row::storable(machine))
+        .bind(row::storable(hostname));
     let row = query.fetch_optional(&mut **write).await?;
-    row.map(|row| row::number(&row, "id").map(HostId)).transpose()
+    row.map(|row| row::number(&row, "id").map(HostId))
+        .transpose()
 }
 
 async fn insert_host(

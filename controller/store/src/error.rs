@@ -29,7 +29,9 @@ pub enum StoreError {
     #[error("the file is not a readable database: restore it from a backup, or move it away")]
     NotADatabase(#[source] sqlx::Error),
     /// The database may be read but not written.
-    #[error("the database cannot be written: check its owner and mode, and how its disk is mounted")]
+    #[error(
+        "the database cannot be written: check its owner and mode, and how its disk is mounted"
+    )]
     ReadOnly(#[source] sqlx::Error),
     /// The schema was made by a newer release.
     #[error(
@@ -79,7 +81,10 @@ impl From<sqlx::Error> for StoreError {
         if matches!(error, sqlx::Error::PoolTimedOut) {
             return Self::Locked(error);
         }
-        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .unwrap_or_default();
         match code.as_ref() {
             "53100" => Self::Full(error),
             "55P03" | "40001" | "40P01" => Self::Locked(error),

@@ -70,7 +70,10 @@ impl FromStr for EventCursor {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (time_ms, id) = text.split_once('_').ok_or(CursorError)?;
         let number = |text: &str| text.parse().map_err(|_| CursorError);
-        Ok(Self { time_ms: number(time_ms)?, id: number(id)? })
+        Ok(Self {
+            time_ms: number(time_ms)?,
+            id: number(id)?,
+        })
     }
 }
 
@@ -93,7 +96,11 @@ impl Store {
             Some(site) => self.count_hosts_below(site).await? <= FEW_HOSTS,
             None => true,
         };
-        let limit = if query.limit == 0 { USUAL_PAGE } else { query.limit.min(LARGEST_PAGE) };
+        let limit = if query.limit == 0 {
+            USUAL_PAGE
+        } else {
+            query.limit.min(LARGEST_PAGE)
+        };
         let Statement { sql, values } = Statement::new(query, few_hosts, limit);
         let mut prepared = sqlx::query(AssertSqlSafe(sql));
         for value in values {
@@ -107,7 +114,10 @@ impl Store {
         let more = events.len() > limit as usize;
         events.truncate(limit as usize);
         let last = events.last().filter(|_| more);
-        let next = last.map(|event| EventCursor { time_ms: event.time_ms, id: event.id });
+        let next = last.map(|event| EventCursor {
+            time_ms: event.time_ms,
+            id: event.id,
+        });
         Ok(EventPage { events, next })
     }
 
@@ -117,7 +127,13 @@ impl Store {
             "UNION SELECT s.id FROM sites s JOIN below b ON s.parent_id = b.id) ",
             "SELECT COUNT(*) AS count FROM hosts WHERE site_id IN (SELECT id FROM below)"
         );
-        row::number(&sqlx::query(sql).bind(site.0).fetch_one(self.database.read()).await?, "count")
+        row::number(
+            &sqlx::query(sql)
+                .bind(site.0)
+                .fetch_one(self.database.read())
+                .await?,
+            "count",
+        )
     }
 }
 
@@ -135,7 +151,10 @@ struct Statement {
 
 impl Statement {
     fn new(query: &EventQuery, few_hosts: bool, limit: u32) -> Self {
-        let mut statement = Self { sql: String::new(), values: Vec::new() };
+        let mut statement = Self {
+            sql: String::new(),
+            values: Vec::new(),
+        };
         if let Some(site) = query.site {
             let site = statement.bind(Value::Number(site.0));
             statement.sql = format!(
@@ -160,8 +179,10 @@ impl Statement {
         statement.add_kinds(&query.kinds);
         statement.add_text(query.text.as_deref());
         if let Some(EventCursor { time_ms, id }) = query.after {
-            let (time, id) =
-                (statement.bind(Value::Number(time_ms)), statement.bind(Value::Number(id)));
+            let (time, id) = (
+                statement.bind(Value::Number(time_ms)),
+                statement.bind(Value::Number(id)),
+            );
             // The first half alone can use the index.
             let condition =
                 format!(" AND e.time_ms <= {time} AND (e.time_ms < {time} OR e.id < {id})");
@@ -169,7 +190,9 @@ impl Statement {
         }
         // One more than the page tells whether there is a next one.
         let limit = statement.bind(Value::Number(i64::from(limit) + 1));
-        statement.sql.push_str(&format!(" ORDER BY e.time_ms DESC, e.id DESC LIMIT {limit}"));
+        statement.sql.push_str(&format!(
+            " ORDER BY e.time_ms DESC, e.id DESC LIMIT {limit}"
+        ));
         statement
     }
 
@@ -193,13 +216,18 @@ impl Statement {
         if kinds.is_empty() {
             return;
         }
-        let places: Vec<_> =
-            kinds.iter().map(|kind| self.bind(Value::Text(row::storable(kind)))).collect();
-        self.sql.push_str(&format!(" AND e.kind IN ({})", places.join(", ")));
+        let places: Vec<_> = kinds
+            .iter()
+            .map(|kind| self.bind(Value::Text(row::storable(kind))))
+            .collect();
+        self.sql
+            .push_str(&format!(" AND e.kind IN ({})", places.join(", ")));
     }
 
     fn add_text(&mut self, text: Option<&str>) {
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return;
+        };
         let mut pattern = String::from("%");
         for character in row::storable(text).to_lowercase().chars() {
             if matches!(character, '%' | '_' | '!') {

@@ -110,12 +110,17 @@ impl Store {
             (EventStream::Security, "security_retention_days"),
         ];
         for (stream, key) in keys {
-            let Some(days) = self.retention_days(key, now_ms).await? else { continue };
+            let Some(days) = self.retention_days(key, now_ms).await? else {
+                continue;
+            };
             let before_ms = now_ms.saturating_sub(days.saturating_mul(DAY_MS));
             let sql = "DELETE FROM events WHERE id IN (SELECT id FROM events \
                        WHERE stream = $1 AND received_ms < $2 ORDER BY received_ms LIMIT $3)";
             let mut write = self.database.write().await?;
-            let query = sqlx::query(sql).bind(stream.number()).bind(before_ms).bind(left);
+            let query = sqlx::query(sql)
+                .bind(stream.number())
+                .bind(before_ms)
+                .bind(left);
             let done = query.execute(&mut *write).await?.rows_affected();
             write.commit().await?;
             deleted += done;
@@ -134,8 +139,15 @@ impl Store {
     }
 
     async fn retention_days(&self, key: &str, now_ms: i64) -> Result<Option<i64>, StoreError> {
-        let Some(setting) = self.setting(key, now_ms).await? else { return Ok(None) };
-        let days = setting.value.trim().parse().ok().filter(|days: &i64| *days > 0);
+        let Some(setting) = self.setting(key, now_ms).await? else {
+            return Ok(None);
+        };
+        let days = setting
+            .value
+            .trim()
+            .parse()
+            .ok()
+            .filter(|days: &i64| *days > 0);
         let wrong = || StoreError::Impossible(format!("{key} = {:?} days", setting.value));
         days.ok_or_else(wrong).map(Some)
     }
@@ -159,25 +171,35 @@ impl Ledger {
         batch: &EventBatch,
     ) -> Result<BatchOutcome, StoreError> {
         let key = (batch.host, batch.stream, batch.epoch);
-        match self.load(write, key).await?.judge(batch.seq, batch.checksum) {
-            Known::Same => return Ok(BatchOutcome::Replay),
-            Known::Different => return Ok(BatchOutcome::Conflict),
-            Known::New => {}
+        let known = self
+            .load(write, key)
+            .await?
+            .judge(batch.seq, batch.checksum);
+        if known == Known::Same || self.was_in_epoch_before(write, batch).await? {
+            return Ok(BatchOutcome::Replay);
         }
-        // A batch that was stored just before the epoch changed, and whose acknowledgement was
-        // lost, comes again under the new epoch.
-        let mut outcome = BatchOutcome::Stored;
-        if let Some(before) = batch.epoch.checked_sub(1) {
-            let earlier = self.load(write, (batch.host, batch.stream, before)).await?;
-            if earlier.remembers(batch.seq, batch.checksum) {
-                outcome = BatchOutcome::Replay;
-            }
+        if known == Known::Different {
+            return Ok(BatchOutcome::Conflict);
         }
         self.load(write, key).await?.note(batch.seq, batch.checksum);
         if !self.changed.contains(&key) {
             self.changed.push(key);
         }
-        Ok(outcome)
+        Ok(BatchOutcome::Stored)
+    }
+
+    /// A batch that was stored just before the epoch changed, and whose acknowledgement was lost,
+    /// comes again under the new epoch.
+    async fn was_in_epoch_before(
+        &mut self,
+        write: &mut Write,
+        batch: &EventBatch,
+    ) -> Result<bool, StoreError> {
+        let Some(before) = batch.epoch.checked_sub(1).filter(|before| *before > 0) else {
+            return Ok(false);
+        };
+        let earlier = self.load(write, (batch.host, batch.stream, before)).await?;
+        Ok(earlier.remembers(batch.seq, batch.checksum))
     }
 
     async fn load(
@@ -193,7 +215,9 @@ impl Ledger {
 
     async fn save(&self, write: &mut Write) -> Result<(), StoreError> {
         for key @ (host, stream, epoch) in &self.changed {
-            let Some(received) = self.streams.get(key) else { continue };
+            let Some(received) = self.streams.get(key) else {
+                continue;
+            };
             let sql = "INSERT INTO event_streams (host_id, stream, epoch, received) \
                        VALUES ($1, $2, $3, $4) ON CONFLICT (host_id, stream, epoch) \
                        DO UPDATE SET received = excluded.received";
@@ -215,7 +239,10 @@ async fn read_received(
 ) -> Result<Received, StoreError> {
     let sql = "SELECT received FROM event_streams \
                WHERE host_id = $1 AND stream = $2 AND epoch = $3";
-    let query = sqlx::query(sql).bind(host.0).bind(stream.number()).bind(row::signed(epoch));
+    let query = sqlx::query(sql)
+        .bind(host.0)
+        .bind(stream.number())
+        .bind(row::signed(epoch));
     let Some(found) = query.fetch_optional(&mut **write).await? else {
         return Ok(Received::default());
     };

@@ -29,7 +29,10 @@ impl Store {
     /// If the database fails.
     pub async fn facts(&self, host: HostId) -> Result<Option<StoredFacts>, StoreError> {
         let sql = "SELECT host_id, epoch, seq, received_ms, json FROM facts WHERE host_id = $1";
-        let row = sqlx::query(sql).bind(host.0).fetch_optional(self.database.read()).await?;
+        let row = sqlx::query(sql)
+            .bind(host.0)
+            .fetch_optional(self.database.read())
+            .await?;
         row.as_ref().map(facts_from).transpose()
     }
 

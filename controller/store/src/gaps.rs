@@ -56,8 +56,16 @@ impl Store {
                    AND (to_ms >= $2 OR to_ms = 0) AND (from_ms < $3 OR from_ms = 0) \
                    ORDER BY from_ms, host_id, epoch, first_seq LIMIT 1000";
         // Host numbers begin at 1.
-        let query = sqlx::query(sql).bind(host.map_or(0, |host| host.0)).bind(from_ms).bind(to_ms);
-        query.fetch_all(self.database.read()).await?.iter().map(gap_from).collect()
+        let query = sqlx::query(sql)
+            .bind(host.map_or(0, |host| host.0))
+            .bind(from_ms)
+            .bind(to_ms);
+        query
+            .fetch_all(self.database.read())
+            .await?
+            .iter()
+            .map(gap_from)
+            .collect()
     }
 }
 

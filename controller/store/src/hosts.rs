@@ -40,7 +40,12 @@ impl Store {
     /// If the database fails.
     pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
         let query = sqlx::query(select_host!("ORDER BY h.id"));
-        query.fetch_all(self.database.read()).await?.iter().map(host_from).collect()
+        query
+            .fetch_all(self.database.read())
+            .await?
+            .iter()
+            .map(host_from)
+            .collect()
     }
 
     /// The host with this number.
@@ -49,7 +54,12 @@ impl Store {
     /// If the database fails.
     pub async fn host(&self, id: HostId) -> Result<Option<Host>, StoreError> {
         let query = sqlx::query(select_host!("WHERE h.id = $1")).bind(id.0);
-        query.fetch_optional(self.database.read()).await?.as_ref().map(host_from).transpose()
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(host_from)
+            .transpose()
     }
 
     /// Notes when hosts were last heard of, all in one transaction. A time before the one on record
@@ -70,7 +80,9 @@ impl Store {
                  WHERE excluded.last_seen_ms > host_seen.last_seen_ms"
             );
             let query = sqlx::query(AssertSqlSafe(sql));
-            let query = some.iter().fold(query, |query, s| query.bind(s.host.0).bind(s.time_ms));
+            let query = some
+                .iter()
+                .fold(query, |query, s| query.bind(s.host.0).bind(s.time_ms));
             query.execute(&mut *write).await?;
         }
         write.commit().await?;
@@ -92,12 +104,21 @@ impl Store {
         let mut write = self.database.write().await?;
         let now_ms = audit.time_ms;
         let sql = "UPDATE hosts SET revoked_ms = COALESCE(revoked_ms, $2) WHERE id = $1";
-        let done = sqlx::query(sql).bind(id.0).bind(now_ms).execute(&mut *write).await?;
+        let done = sqlx::query(sql)
+            .bind(id.0)
+            .bind(now_ms)
+            .execute(&mut *write)
+            .await?;
         if done.rows_affected() == 0 {
             return Err(StoreError::NotFound(format!("host {id}")));
         }
-        let sql = "UPDATE certificates SET revoked_ms = $2 WHERE host_id = $1 AND revoked_ms IS NULL";
-        sqlx::query(sql).bind(id.0).bind(now_ms).execute(&mut *write).await?;
+        let sql =
+            "UPDATE certificates SET revoked_ms = $2 WHERE host_id = $1 AND revoked_ms IS NULL";
+        sqlx::query(sql)
+            .bind(id.0)
+            .bind(now_ms)
+            .execute(&mut *write)
+            .await?;
         let change = revocations::append(&mut write, id, None, now_ms, reason).await?;
         audit::append(&mut write, &audit.with("reason", reason)).await?;
         write.commit().await?;
@@ -128,7 +149,12 @@ impl Store {
 /// The host with this number, as the transaction sees it.
 pub(crate) async fn find(write: &mut Write, id: HostId) -> Result<Option<Host>, StoreError> {
     let query = sqlx::query(select_host!("WHERE h.id = $1")).bind(id.0);
-    query.fetch_optional(&mut **write).await?.as_ref().map(host_from).transpose()
+    query
+        .fetch_optional(&mut **write)
+        .await?
+        .as_ref()
+        .map(host_from)
+        .transpose()
 }
 
 pub(crate) fn host_from(row: &AnyRow) -> Result<Host, StoreError> {

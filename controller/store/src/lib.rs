@@ -67,7 +67,9 @@ impl Store {
     /// # Errors
     /// Each variant of [`StoreError`] says what to do.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { database: Arc::new(Database::open(url).await?) })
+        Ok(Self {
+            database: Arc::new(Database::open(url).await?),
+        })
     }
 
     /// Waits for running transactions and closes all connections.

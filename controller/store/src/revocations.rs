@@ -16,7 +16,10 @@ impl Store {
     pub async fn revocations_since(&self, change: i64) -> Result<Vec<Revocation>, StoreError> {
         let sql = "SELECT change_number, host_id, serial, time_ms, reason FROM revocations \
                    WHERE change_number > $1 ORDER BY change_number";
-        let rows = sqlx::query(sql).bind(change).fetch_all(self.database.read()).await?;
+        let rows = sqlx::query(sql)
+            .bind(change)
+            .fetch_all(self.database.read())
+            .await?;
         rows.iter().map(revocation_from).collect()
     }
 
@@ -26,7 +29,10 @@ impl Store {
     /// If the database fails.
     pub async fn latest_revocation(&self) -> Result<i64, StoreError> {
         let sql = "SELECT value FROM counters WHERE name = 'revocations'";
-        row::number(&sqlx::query(sql).fetch_one(self.database.read()).await?, "value")
+        row::number(
+            &sqlx::query(sql).fetch_one(self.database.read()).await?,
+            "value",
+        )
     }
 }
 

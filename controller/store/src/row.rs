@@ -54,17 +54,16 @@ pub(crate) fn json_of(map: &BTreeMap<String, String>) -> Result<String, StoreErr
 }
 
 /// A column that [`json_of`] wrote.
-pub(crate) fn json_map(
-    row: &AnyRow,
-    column: &str,
-) -> Result<BTreeMap<String, String>, StoreError> {
+pub(crate) fn json_map(row: &AnyRow, column: &str) -> Result<BTreeMap<String, String>, StoreError> {
     let text = text(row, column)?;
-    serde_json::from_str(&text).map_err(|error| StoreError::Impossible(format!("{column}: {error}")))
+    serde_json::from_str(&text)
+        .map_err(|error| StoreError::Impossible(format!("{column}: {error}")))
 }
 
 /// At most `most` bytes of a text, cut between characters.
 pub(crate) fn cut(text: &str, most: usize) -> &str {
-    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
+    text.get(..text.floor_char_boundary(most))
+        .unwrap_or_default()
 }
 
 /// Counts `name` up by `by` and returns the new value: the last of `by` fresh numbers.

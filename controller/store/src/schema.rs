@@ -20,7 +20,9 @@ pub(crate) async fn migrate(database: &Database) -> Result<(), StoreError> {
         if found > known {
             return Err(StoreError::NewerSchema { found, known });
         }
-        let next = usize::try_from(found).ok().and_then(|done| MIGRATIONS.get(done));
+        let next = usize::try_from(found)
+            .ok()
+            .and_then(|done| MIGRATIONS.get(done));
         let Some(migration) = next else { return Ok(()) };
         apply(database, found, migration).await?;
     }
@@ -30,9 +32,11 @@ pub(crate) async fn migrate(database: &Database) -> Result<(), StoreError> {
 async fn version(database: &Database) -> Result<i64, StoreError> {
     // A plain transaction: the table that the write lock may need is made here.
     let mut connection = database.plain_writer().await?;
-    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)")
-        .execute(&mut *connection)
-        .await?;
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)",
+    )
+    .execute(&mut *connection)
+    .await?;
     let row = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version")
         .fetch_one(&mut *connection)
         .await?;
@@ -49,7 +53,9 @@ async fn apply(database: &Database, found: i64, migration: &str) -> Result<(), S
         return Ok(());
     }
     let text = for_dialect(migration, database.dialect());
-    sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *transaction).await?;
+    sqlx::raw_sql(AssertSqlSafe(text))
+        .execute(&mut *transaction)
+        .await?;
     sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
         .bind(found + 1)
         .execute(&mut *transaction)

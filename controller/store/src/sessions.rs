@@ -111,7 +111,11 @@ impl Store {
         for (host, session) in sessions {
             let sql = "UPDATE hosts SET session_confirmed = session_issued \
                        WHERE id = $1 AND session_issued = $2 AND session_confirmed <> $2";
-            sqlx::query(sql).bind(host.0).bind(session).execute(&mut *write).await?;
+            sqlx::query(sql)
+                .bind(host.0)
+                .bind(session)
+                .execute(&mut *write)
+                .await?;
         }
         write.commit().await?;
         Ok(())
@@ -137,7 +141,10 @@ impl Store {
         }
         let next = there.epoch.saturating_add(1);
         let sql = "UPDATE hosts SET epoch = $2, identity_conflict_ms = $3 WHERE id = $1";
-        let query = sqlx::query(sql).bind(host.0).bind(row::signed(next)).bind(audit.time_ms);
+        let query = sqlx::query(sql)
+            .bind(host.0)
+            .bind(row::signed(next))
+            .bind(audit.time_ms);
         query.execute(&mut *write).await?;
         forget_old_epochs(&mut write, host, next).await?;
         let audit = audit
@@ -162,7 +169,9 @@ async fn start(write: &mut Write, request: &SessionRequest) -> Result<SessionOut
     } else {
         &host.session_confirmed
     };
-    let conflict_ms = decision.conflict.map_or(host.identity_conflict_ms, |_| Some(request.now_ms));
+    let conflict_ms = decision
+        .conflict
+        .map_or(host.identity_conflict_ms, |_| Some(request.now_ms));
     let sql = "UPDATE hosts SET epoch = $2, session_confirmed = $3, session_issued = $4, \
                identity_conflict_ms = $5, hostname = $6, version = $7, policy_root = $8 \
                WHERE id = $1";
@@ -183,7 +192,10 @@ async fn start(write: &mut Write, request: &SessionRequest) -> Result<SessionOut
     if let Some(conflict) = decision.conflict {
         audit::append(write, &conflict_entry(request, conflict, decision.epoch)).await?;
     }
-    Ok(SessionOutcome::Started { epoch: decision.epoch, conflict: decision.conflict })
+    Ok(SessionOutcome::Started {
+        epoch: decision.epoch,
+        conflict: decision.conflict,
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -194,9 +206,11 @@ struct Decision {
 
 /// Which epoch applies, and whether the agent remembers what it should.
 fn decide(host: &Host, previous_session: &str, spool_epoch: u64) -> Decision {
-    let remembered = [host.session_confirmed.as_str(), host.session_issued.as_str()];
-    let conflict =
-        (!remembered.contains(&previous_session)).then_some(IdentityConflict::Session);
+    let remembered = [
+        host.session_confirmed.as_str(),
+        host.session_issued.as_str(),
+    ];
+    let conflict = (!remembered.contains(&previous_session)).then_some(IdentityConflict::Session);
     let had_sessions = !host.session_issued.is_empty();
     let next = host.epoch.saturating_add(1);
     let epoch = match spool_epoch {
@@ -220,7 +234,11 @@ fn conflict_entry(request: &SessionRequest, conflict: IdentityConflict, epoch: u
 async fn forget_old_epochs(write: &mut Write, host: HostId, epoch: u64) -> Result<(), StoreError> {
     let oldest = row::signed(epoch).saturating_sub(EPOCHS_KEPT);
     let sql = "DELETE FROM event_streams WHERE host_id = $1 AND epoch < $2";
-    sqlx::query(sql).bind(host.0).bind(oldest).execute(&mut **write).await?;
+    sqlx::query(sql)
+        .bind(host.0)
+        .bind(oldest)
+        .execute(&mut **write)
+        .await?;
     Ok(())
 }
 
@@ -255,17 +273,49 @@ mod tests {
         let conflict = Some(IdentityConflict::Session);
         let cases = [
             ("first session ever", host(1, "", ""), "", 0, 1, None),
-            ("its first welcome was lost", host(1, "", "a"), "", 0, 2, None),
+            (
+                "its first welcome was lost",
+                host(1, "", "a"),
+                "",
+                0,
+                2,
+                None,
+            ),
             ("ordinary", host(1, "a", "b"), "b", 1, 1, None),
-            ("its last welcome was lost", host(1, "a", "b"), "a", 1, 1, None),
+            (
+                "its last welcome was lost",
+                host(1, "a", "b"),
+                "a",
+                1,
+                1,
+                None,
+            ),
             ("an older disk", host(1, "b", "c"), "a", 1, 1, conflict),
-            ("a fresh spool on a known host", host(3, "a", "a"), "", 0, 4, conflict),
+            (
+                "a fresh spool on a known host",
+                host(3, "a", "a"),
+                "",
+                0,
+                4,
+                conflict,
+            ),
             ("it missed a new epoch", host(3, "a", "a"), "a", 2, 3, None),
-            ("the controller was restored", host(1, "a", "b"), "z", 5, 6, conflict),
+            (
+                "the controller was restored",
+                host(1, "a", "b"),
+                "z",
+                5,
+                6,
+                conflict,
+            ),
             ("an absurd epoch", host(1, "a", "b"), "b", u64::MAX, 2, None),
         ];
         for (name, host, previous, spool_epoch, epoch, conflict) in cases {
-            assert_eq!(decide(&host, previous, spool_epoch), Decision { epoch, conflict }, "{name}");
+            assert_eq!(
+                decide(&host, previous, spool_epoch),
+                Decision { epoch, conflict },
+                "{name}"
+            );
         }
     }
 }

@@ -8,7 +8,10 @@ use crate::{Store, StoreError, audit};
 
 macro_rules! select {
     ($tail:literal) => {
-        concat!("SELECT setting_key, value, valid_from_ms, source FROM settings s ", $tail)
+        concat!(
+            "SELECT setting_key, value, valid_from_ms, source FROM settings s ",
+            $tail
+        )
     };
 }
 
@@ -22,7 +25,12 @@ impl Store {
             "WHERE setting_key = $1 AND valid_from_ms <= $2 ORDER BY valid_from_ms DESC LIMIT 1"
         );
         let query = sqlx::query(sql).bind(key).bind(now_ms);
-        query.fetch_optional(self.database.read()).await?.as_ref().map(setting_from).transpose()
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(setting_from)
+            .transpose()
     }
 
     /// All values that apply at `now_ms`, by key.
@@ -35,7 +43,10 @@ impl Store {
              WHERE n.setting_key = s.setting_key AND n.valid_from_ms <= $1 \
              AND n.valid_from_ms > s.valid_from_ms) ORDER BY setting_key"
         );
-        let rows = sqlx::query(sql).bind(now_ms).fetch_all(self.database.read()).await?;
+        let rows = sqlx::query(sql)
+            .bind(now_ms)
+            .fetch_all(self.database.read())
+            .await?;
         rows.iter().map(setting_from).collect()
     }
 
@@ -44,7 +55,9 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn setting_history(&self, key: &str) -> Result<Vec<Setting>, StoreError> {
-        let query = sqlx::query(select!("WHERE setting_key = $1 ORDER BY valid_from_ms DESC"));
+        let query = sqlx::query(select!(
+            "WHERE setting_key = $1 ORDER BY valid_from_ms DESC"
+        ));
         let rows = query.bind(key).fetch_all(self.database.read()).await?;
         rows.iter().map(setting_from).collect()
     }
@@ -53,7 +66,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Exists`] if the key has a value of the same date.
-    pub async fn add_setting(&self, setting: &Setting, audit: AuditEntry) -> Result<(), StoreError> {
+    pub async fn add_setting(
+        &self,
+        setting: &Setting,
+        audit: AuditEntry,
+    ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         let sql = "INSERT INTO settings (setting_key, valid_from_ms, value, source) \
                    VALUES ($1, $2, $3, $4) ON CONFLICT (setting_key, valid_from_ms) DO NOTHING";
@@ -65,9 +82,14 @@ impl Store {
             .execute(&mut *write)
             .await?;
         if done.rows_affected() == 0 {
-            return Err(StoreError::Exists(format!("value of {} with this date", setting.key)));
+            return Err(StoreError::Exists(format!(
+                "value of {} with this date",
+                setting.key
+            )));
         }
-        let audit = audit.with("value", &setting.value).with("source", &setting.source);
+        let audit = audit
+            .with("value", &setting.value)
+            .with("source", &setting.source);
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(())

@@ -21,7 +21,10 @@ pub struct SiteImport {
 
 macro_rules! select {
     ($tail:literal) => {
-        concat!("SELECT id, site_key, name, tier, parent_id, court_code FROM sites ", $tail)
+        concat!(
+            "SELECT id, site_key, name, tier, parent_id, court_code FROM sites ",
+            $tail
+        )
     };
 }
 
@@ -40,7 +43,10 @@ impl Store {
         let mut write = self.database.write().await?;
         let rows = sqlx::query(select!("")).fetch_all(&mut *write).await?;
         let old = rows.iter().map(site_from).collect::<Result<Vec<_>, _>>()?;
-        let old: BTreeMap<_, _> = old.into_iter().map(|site| (site.key.clone(), site)).collect();
+        let old: BTreeMap<_, _> = old
+            .into_iter()
+            .map(|site| (site.key.clone(), site))
+            .collect();
         let mut numbers: BTreeMap<_, _> = old.values().map(|s| (s.key.clone(), s.id)).collect();
         // All numbers first, so that a parent may stand after its children.
         for site in sites {
@@ -61,7 +67,9 @@ impl Store {
             update(&mut write, &wanted).await?;
         }
         let counts = [("added", import.added), ("changed", import.changed)];
-        let audit = counts.iter().fold(audit, |audit, (name, n)| audit.with(name, n.to_string()));
+        let audit = counts
+            .iter()
+            .fold(audit, |audit, (name, n)| audit.with(name, n.to_string()));
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(import)
@@ -72,7 +80,9 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn sites(&self) -> Result<Vec<Site>, StoreError> {
-        let rows = sqlx::query(select!("ORDER BY id")).fetch_all(self.database.read()).await?;
+        let rows = sqlx::query(select!("ORDER BY id"))
+            .fetch_all(self.database.read())
+            .await?;
         rows.iter().map(site_from).collect()
     }
 
@@ -90,7 +100,12 @@ impl Store {
     /// If the database fails.
     pub async fn site(&self, id: SiteId) -> Result<Option<Site>, StoreError> {
         let query = sqlx::query(select!("WHERE id = $1")).bind(id.0);
-        query.fetch_optional(self.database.read()).await?.as_ref().map(site_from).transpose()
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(site_from)
+            .transpose()
     }
 
     /// The site with this key.
@@ -99,7 +114,12 @@ impl Store {
     /// If the database fails.
     pub async fn site_by_key(&self, key: &str) -> Result<Option<Site>, StoreError> {
         let query = sqlx::query(select!("WHERE site_key = $1")).bind(key);
-        query.fetch_optional(self.database.read()).await?.as_ref().map(site_from).transpose()
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(site_from)
+            .transpose()
     }
 }
 
@@ -119,13 +139,19 @@ fn resolve(site: &NewSite, numbers: &BTreeMap<String, SiteId>) -> Result<Site, S
 }
 
 async fn insert_bare(write: &mut Write, id: SiteId, key: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO sites (id, site_key, name, tier, court_code) VALUES ($1, $2, '', '', '')";
-    sqlx::query(sql).bind(id.0).bind(key).execute(&mut **write).await?;
+    let sql =
+        "INSERT INTO sites (id, site_key, name, tier, court_code) VALUES ($1, $2, '', '', '')";
+    sqlx::query(sql)
+        .bind(id.0)
+        .bind(key)
+        .execute(&mut **write)
+        .await?;
     Ok(())
 }
 
 async fn update(write: &mut Write, site: &Site) -> Result<(), StoreError> {
-    let sql = "UPDATE sites SET name = $2, tier = $3, parent_id = $4, court_code = $5 WHERE id = $1";
+    let sql =
+        "UPDATE sites SET name = $2, tier = $3, parent_id = $4, court_code = $5 WHERE id = $1";
     sqlx::query(sql)
         .bind(site.id.0)
         .bind(&site.name)

@@ -29,7 +29,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         let sql = "SELECT id FROM sites WHERE id = $1";
-        if sqlx::query(sql).bind(token.site.0).fetch_optional(&mut *write).await?.is_none() {
+        if sqlx::query(sql)
+            .bind(token.site.0)
+            .fetch_optional(&mut *write)
+            .await?
+            .is_none()
+        {
             return Err(StoreError::NotFound(format!("site {}", token.site)));
         }
         let sql = "INSERT INTO tokens (id, secret_hash, site_id, uses, uses_left, expires_ms, \
@@ -64,7 +69,12 @@ impl Store {
     /// If the database fails.
     pub async fn token(&self, id: &str) -> Result<Option<EnrolmentToken>, StoreError> {
         let query = sqlx::query(select!("WHERE id = $1")).bind(id);
-        query.fetch_optional(self.database.read()).await?.as_ref().map(token_from).transpose()
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(token_from)
+            .transpose()
     }
 
     /// All tokens, newest first.
@@ -73,7 +83,12 @@ impl Store {
     /// If the database fails.
     pub async fn tokens(&self) -> Result<Vec<EnrolmentToken>, StoreError> {
         let query = sqlx::query(select!("ORDER BY created_ms DESC, id"));
-        query.fetch_all(self.database.read()).await?.iter().map(token_from).collect()
+        query
+            .fetch_all(self.database.read())
+            .await?
+            .iter()
+            .map(token_from)
+            .collect()
     }
 
     /// Withdraws a token; hosts that enrolled with it stay.
@@ -83,7 +98,11 @@ impl Store {
     pub async fn revoke_token(&self, id: &str, audit: AuditEntry) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         let sql = "UPDATE tokens SET revoked_ms = COALESCE(revoked_ms, $2) WHERE id = $1";
-        let done = sqlx::query(sql).bind(id).bind(audit.time_ms).execute(&mut *write).await?;
+        let done = sqlx::query(sql)
+            .bind(id)
+            .bind(audit.time_ms)
+            .execute(&mut *write)
+            .await?;
         if done.rows_affected() == 0 {
             return Err(StoreError::NotFound(format!("token {id}")));
         }
@@ -99,13 +118,23 @@ pub(crate) async fn find(
     id: &str,
 ) -> Result<Option<EnrolmentToken>, StoreError> {
     let query = sqlx::query(select!("WHERE id = $1")).bind(id);
-    query.fetch_optional(&mut **write).await?.as_ref().map(token_from).transpose()
+    query
+        .fetch_optional(&mut **write)
+        .await?
+        .as_ref()
+        .map(token_from)
+        .transpose()
 }
 
 /// Takes one use off; tells whether there was one.
 pub(crate) async fn use_once(write: &mut Write, id: &str) -> Result<bool, StoreError> {
     let sql = "UPDATE tokens SET uses_left = uses_left - 1 WHERE id = $1 AND uses_left > 0";
-    Ok(sqlx::query(sql).bind(id).execute(&mut **write).await?.rows_affected() > 0)
+    Ok(sqlx::query(sql)
+        .bind(id)
+        .execute(&mut **write)
+        .await?
+        .rows_affected()
+        > 0)
 }
 
 fn token_from(row: &AnyRow) -> Result<EnrolmentToken, StoreError> {

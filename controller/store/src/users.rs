@@ -61,7 +61,9 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        let rows = sqlx::query(select!("ORDER BY id")).fetch_all(self.database.read()).await?;
+        let rows = sqlx::query(select!("ORDER BY id"))
+            .fetch_all(self.database.read())
+            .await?;
         rows.iter().map(user_from).collect()
     }
 
@@ -71,7 +73,12 @@ impl Store {
     /// If the database fails.
     pub async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError> {
         let query = sqlx::query(select!("WHERE name = $1")).bind(row::storable(name));
-        query.fetch_optional(self.database.read()).await?.as_ref().map(user_from).transpose()
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(user_from)
+            .transpose()
     }
 
     /// Sets a new password and ends all the user's sessions.
@@ -86,7 +93,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         let sql = "UPDATE users SET password_hash = $2, password_changed_ms = $3 WHERE id = $1";
-        let query = sqlx::query(sql).bind(user).bind(password_hash).bind(audit.time_ms);
+        let query = sqlx::query(sql)
+            .bind(user)
+            .bind(password_hash)
+            .bind(audit.time_ms);
         if query.execute(&mut *write).await?.rows_affected() == 0 {
             return Err(StoreError::NotFound(format!("user {user}")));
         }

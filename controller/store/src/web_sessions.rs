@@ -48,7 +48,9 @@ impl Store {
                    WHERE w.id_hash = $1 AND w.expires_ms > $2";
         let query = sqlx::query(sql).bind(row::storable(id_hash)).bind(now_ms);
         let row = query.fetch_optional(self.database.read()).await?;
-        row.as_ref().map(|row| Ok((session_from(row)?, user_from(row)?))).transpose()
+        row.as_ref()
+            .map(|row| Ok((session_from(row)?, user_from(row)?)))
+            .transpose()
     }
 
     /// Notes that a session was used. Not for every request: once a minute is enough.
@@ -58,7 +60,11 @@ impl Store {
     pub async fn touch_web_session(&self, id_hash: &str, now_ms: i64) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         let sql = "UPDATE web_sessions SET last_used_ms = $2 WHERE id_hash = $1";
-        sqlx::query(sql).bind(id_hash).bind(now_ms).execute(&mut *write).await?;
+        sqlx::query(sql)
+            .bind(id_hash)
+            .bind(now_ms)
+            .execute(&mut *write)
+            .await?;
         write.commit().await?;
         Ok(())
     }

@@ -27,112 +27,199 @@ fn presence_follows_evidence() {
     let cases = [
         ("fresh", base, Up, Reporting),
         ("two intervals", silent_for(30_000), Up, Reporting),
-        ("just over two intervals", silent_for(30_001), Stale, ReportLate),
+        (
+            "just over two intervals",
+            silent_for(30_001),
+            Stale,
+            ReportLate,
+        ),
         ("at the limit", silent_for(90_000), Stale, ReportLate),
         ("silent alone", silent, Unknown, SilentWithoutEvidence),
-        ("silent for days", silent_for(9_000_000), Unknown, SilentWithoutEvidence),
+        (
+            "silent for days",
+            silent_for(9_000_000),
+            Unknown,
+            SilentWithoutEvidence,
+        ),
         (
             "silent among reporting siblings",
-            PresenceInputs { siblings_report: true, ..silent },
+            PresenceInputs {
+                siblings_report: true,
+                ..silent
+            },
             Down,
             SiteReportsWithoutIt,
         ),
         (
             "late among reporting siblings is not yet down",
-            PresenceInputs { siblings_report: true, ..late },
+            PresenceInputs {
+                siblings_report: true,
+                ..late
+            },
             Stale,
             ReportLate,
         ),
         (
             "connected and late",
-            PresenceInputs { session_open: true, siblings_report: true, ..late },
+            PresenceInputs {
+                session_open: true,
+                siblings_report: true,
+                ..late
+            },
             Stale,
             ReportLate,
         ),
         (
             "connected and silent is not down: an open session is evidence of life",
-            PresenceInputs { session_open: true, siblings_report: true, ..silent },
+            PresenceInputs {
+                session_open: true,
+                siblings_report: true,
+                ..silent
+            },
             Stale,
             ConnectedButSilent,
         ),
         (
             "shut down at once",
-            PresenceInputs { goodbye: Some((HostShutdown, NOW)), ..base },
+            PresenceInputs {
+                goodbye: Some((HostShutdown, NOW)),
+                ..base
+            },
             Down,
             HostShutDown,
         ),
         (
             "shut down long ago",
-            PresenceInputs { goodbye: Some((HostShutdown, NOW - 8_000_000)), ..silent_for(9_000_000) },
+            PresenceInputs {
+                goodbye: Some((HostShutdown, NOW - 8_000_000)),
+                ..silent_for(9_000_000)
+            },
             Down,
             HostShutDown,
         ),
         (
             "shut down, booted, reported, silent: the old goodbye says nothing",
-            PresenceInputs { goodbye: Some((HostShutdown, NOW - 100_000)), ..silent },
+            PresenceInputs {
+                goodbye: Some((HostShutdown, NOW - 100_000)),
+                ..silent
+            },
             Unknown,
             SilentWithoutEvidence,
         ),
         (
             "booted again and connected before its first report",
-            PresenceInputs { goodbye: Some((HostShutdown, NOW - 50_000)), session_open: true, ..late },
+            PresenceInputs {
+                goodbye: Some((HostShutdown, NOW - 50_000)),
+                session_open: true,
+                ..late
+            },
             Stale,
             ReportLate,
         ),
         (
             "agent stopped",
-            PresenceInputs { goodbye: Some((Stopped, NOW)), siblings_report: true, ..base },
+            PresenceInputs {
+                goodbye: Some((Stopped, NOW)),
+                siblings_report: true,
+                ..base
+            },
             Unknown,
             AgentStopped,
         ),
         (
             "agent stopped long ago among reporting siblings: the host may still run",
-            PresenceInputs { goodbye: Some((Stopped, NOW - 90_000)), siblings_report: true, ..silent },
+            PresenceInputs {
+                goodbye: Some((Stopped, NOW - 90_000)),
+                siblings_report: true,
+                ..silent
+            },
             Unknown,
             AgentStopped,
         ),
         (
             "reconnecting",
-            PresenceInputs { goodbye: Some((Reconnect, NOW)), ..base },
+            PresenceInputs {
+                goodbye: Some((Reconnect, NOW)),
+                ..base
+            },
             Up,
             Reporting,
         ),
         (
             "said it would reconnect and did not",
-            PresenceInputs { goodbye: Some((Reconnect, NOW - 90_001)), ..silent },
+            PresenceInputs {
+                goodbye: Some((Reconnect, NOW - 90_001)),
+                ..silent
+            },
             Unknown,
             SilentWithoutEvidence,
         ),
         (
             "the controller started a minute ago and siblings were faster",
-            PresenceInputs { siblings_report: true, watching_since_ms: NOW - 60_000, ..silent },
+            PresenceInputs {
+                siblings_report: true,
+                watching_since_ms: NOW - 60_000,
+                ..silent
+            },
             Unknown,
             ControllerStarted,
         ),
-        ("never reported", PresenceInputs { last_report_ms: None, ..base }, Unknown, NeverReported),
         (
-            "never reported among reporting siblings",
-            PresenceInputs { last_report_ms: None, siblings_report: true, ..base },
+            "never reported",
+            PresenceInputs {
+                last_report_ms: None,
+                ..base
+            },
             Unknown,
             NeverReported,
         ),
-        ("revoked", PresenceInputs { revoked: true, session_open: true, ..base }, Unknown, Revoked),
+        (
+            "never reported among reporting siblings",
+            PresenceInputs {
+                last_report_ms: None,
+                siblings_report: true,
+                ..base
+            },
+            Unknown,
+            NeverReported,
+        ),
+        (
+            "revoked",
+            PresenceInputs {
+                revoked: true,
+                session_open: true,
+                ..base
+            },
+            Unknown,
+            Revoked,
+        ),
         ("the clock went back", silent_for(-7_200_000), Up, Reporting),
         (
             "a slow reporter is given three of its intervals",
-            PresenceInputs { interval_ms: 60_000, siblings_report: true, ..silent_for(180_000) },
+            PresenceInputs {
+                interval_ms: 60_000,
+                siblings_report: true,
+                ..silent_for(180_000)
+            },
             Stale,
             ReportLate,
         ),
         (
             "a slow reporter is silent after three of its intervals",
-            PresenceInputs { interval_ms: 60_000, siblings_report: true, ..silent_for(180_001) },
+            PresenceInputs {
+                interval_ms: 60_000,
+                siblings_report: true,
+                ..silent_for(180_001)
+            },
             Down,
             SiteReportsWithoutIt,
         ),
         (
             "a nonsense interval does not overflow",
-            PresenceInputs { interval_ms: i64::MAX, ..silent },
+            PresenceInputs {
+                interval_ms: i64::MAX,
+                ..silent
+            },
             Up,
             Reporting,
         ),
@@ -145,8 +232,14 @@ fn presence_follows_evidence() {
 /// Every combination: nothing is ever called down without positive evidence.
 #[test]
 fn down_always_has_positive_evidence() {
-    let farewells = [Farewell::HostShutdown, Farewell::AgentStopped, Farewell::Reconnect];
-    let goodbyes = farewells.iter().flat_map(|&why| [(why, NOW), (why, NOW - 100_000)]);
+    let farewells = [
+        Farewell::HostShutdown,
+        Farewell::AgentStopped,
+        Farewell::Reconnect,
+    ];
+    let goodbyes = farewells
+        .iter()
+        .flat_map(|&why| [(why, NOW), (why, NOW - 100_000)]);
     let goodbyes: Vec<_> = goodbyes.map(Some).chain([None]).collect();
     for age_ms in [0, 40_000, 95_000, 5_000_000] {
         for &goodbye in &goodbyes {

@@ -1,0 +1,142 @@
+//! The audit chain: complete, in order, and tamper-evident.
+
+use xiezhi_store::{AuditQuery, AuditVerdict};
+
+use crate::support::*;
+
+async fn ten_entries() -> Fresh {
+    let fresh = fresh().await;
+    for number in 1..=10i64 {
+        let subject = format!("host:{}", number % 2);
+        let entry = xiezhi_model::AuditEntry {
+            subject,
+            ..entry("host.renamed")
+        };
+        let entry = entry.with("number", number.to_string());
+        assert_eq!(fresh.append_audit(entry).await.unwrap(), number);
+    }
+    fresh
+}
+
+#[tokio::test]
+async fn entries_are_listed_newest_first_by_page_subject_and_action() {
+    let fresh = ten_entries().await;
+    fresh.append_audit(entry("token.created")).await.unwrap();
+    let positions = |query| {
+        let store = fresh.store.clone();
+        async move {
+            let page = store.audit(&query).await.unwrap();
+            page.into_iter()
+                .map(|entry| entry.position)
+                .collect::<Vec<_>>()
+        }
+    };
+    let all = AuditQuery::default;
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        positions(AuditQuery { limit: 3, ..all() }).await,
+        [11, 10, 9]
+    );
+    assert_eq!(
+        positions(AuditQuery {
+            before: Some(3),
+            ..all()
+        })
+        .await,
+        [2, 1]
+    );
+    assert_eq!(
+        positions(AuditQuery {
+            subject: text("host:1"),
+            ..all()
+        })
+        .await,
+        [9, 7, 5, 3, 1]
+    );
+    assert_eq!(
+        positions(AuditQuery {
+            action: text("token."),
+            ..all()
+        })
+        .await,
+        [11]
+    );
+    assert_eq!(
+        positions(AuditQuery {
+            action: text("token_"),
+            ..all()
+        })
+        .await,
+        [0; 0]
+    );
+    let newest = fresh
+        .audit(&AuditQuery {
+            subject: text("host:0"),
+            ..all()
+        })
+        .await
+        .unwrap();
+    assert_eq!(newest[0].detail["number"], "10");
+}
+
+#[tokio::test]
+async fn an_untouched_chain_verifies_and_its_head_is_the_newest_entry() {
+    let fresh = ten_entries().await;
+    let newest = fresh.audit(&AuditQuery::default()).await.unwrap().remove(0);
+    let expected = AuditVerdict::Intact {
+        position: 10,
+        hash: newest.hash,
+    };
+    assert_eq!(fresh.verify_audit().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn every_kind_of_tampering_is_named_by_its_place() {
+    let cases = [
+        ("UPDATE audit SET subject = 'host:9' WHERE seq = 4", 4),
+        ("UPDATE audit SET detail = '{}' WHERE seq = 5", 5),
+        ("UPDATE audit SET time_ms = 0 WHERE seq = 1", 1),
+        ("UPDATE audit SET hash = 'no digest' WHERE seq = 7", 7),
+        ("DELETE FROM audit WHERE seq = 3", 3),
+        ("UPDATE audit SET seq = 100 WHERE seq = 10", 10),
+    ];
+    for (sql, expected) in cases {
+        let fresh = ten_entries().await;
+        fresh.tamper(sql).await;
+        let verdict = fresh.verify_audit().await.unwrap();
+        let AuditVerdict::Broken { position, .. } = verdict else {
+            panic!("{sql}: {verdict:?}")
+        };
+        assert_eq!(position, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_erased_detail_leaves_the_chain_intact() {
+    let fresh = ten_entries().await;
+    fresh
+        .tamper("UPDATE audit SET detail = NULL WHERE seq = 5")
+        .await;
+    let verdict = fresh.verify_audit().await.unwrap();
+    assert!(
+        matches!(verdict, AuditVerdict::Intact { position: 10, .. }),
+        "{verdict:?}"
+    );
+    assert_eq!(fresh.audit(&AuditQuery::default()).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn hostile_names_are_cut_and_still_recorded() {
+    let fresh = fresh().await;
+    let actor = xiezhi_model::Actor::User("院\0".repeat(2000));
+    let entry = xiezhi_model::AuditEntry::new(NOW, actor, "user.refused", "x".repeat(5000));
+    fresh
+        .append_audit(entry.with("na\0me", "\0"))
+        .await
+        .unwrap();
+    let verdict = fresh.verify_audit().await.unwrap();
+    assert!(
+        matches!(verdict, AuditVerdict::Intact { position: 1, .. }),
+        "{verdict:?}"
+    );
+}

@@ -1,0 +1,11 @@
+//! The store against a real database: a temporary SQLite file, or PostgreSQL where
+//! `XIEZHI_TEST_POSTGRES` names a server (build with `--features postgres`). Every test gets a
+//! database, or a schema, of its own.
+
+mod audit;
+mod enrolment;
+mod events;
+mod fleet;
+mod opening;
+mod people;
+mod support;

@@ -1,0 +1,234 @@
+//! Opening: addresses, folders, schemas, and what a person reads when it fails.
+
+use xiezhi_store::{Store, StoreError};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn what_was_written_is_there_after_opening_again() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let host = enrolled(&fresh, root).await;
+    fresh.store.close().await;
+    let again = Store::open(&fresh.url).await.unwrap();
+    assert_eq!(again.hosts().await.unwrap().len(), 1);
+    assert_eq!(again.host(host).await.unwrap().unwrap().epoch, 1);
+}
+
+#[tokio::test]
+async fn a_bare_path_is_an_address_and_the_file_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a b%#?.db");
+    let store = Store::open(path.to_str().unwrap()).await.unwrap();
+    province(&store).await;
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let beside = folder.path().join("a b%#?.db-wal");
+    assert_eq!(
+        std::fs::metadata(&beside).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[tokio::test]
+async fn addresses_that_are_none_say_how_to_write_one() {
+    for address in [
+        "",
+        "state.db",
+        "sqlite://relative.db",
+        "sqlite::memory:",
+        "mysql://host/db",
+    ] {
+        let error = Store::open(address).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::Address { .. }),
+            "{address}: {error}"
+        );
+        assert!(
+            error.to_string().contains("sqlite:///absolute/path"),
+            "{error}"
+        );
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+#[tokio::test]
+async fn a_postgresql_address_names_the_missing_build_and_hides_its_password() {
+    let error = Store::open("postgres://xiezhi:secret@db/xiezhi")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("PostgreSQL") && !error.contains("secret"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none/state.db");
+    let error = Store::open(path.to_str().unwrap()).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Folder { path: named, .. } if *named == path),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let text = "these are someone's notes, and they are long enough to look at ".repeat(20);
+    std::fs::write(&path, &text).unwrap();
+    let error = Store::open(path.to_str().unwrap()).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotADatabase(_)), "{error:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_schema_of_a_newer_release_is_refused() {
+    let fresh = fresh().await;
+    fresh
+        .tamper("INSERT INTO schema_version (version) VALUES (99)")
+        .await;
+    let error = Store::open(&fresh.url).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::NewerSchema {
+                found: 99,
+                known: 1
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn two_controllers_that_start_at_once_make_one_schema() {
+    let fresh = fresh().await;
+    if !fresh.is_sqlite() {
+        return;
+    }
+    let path = fresh.folder.path().join("shared.db");
+    let path = path.to_str().unwrap();
+    let (one, two) = tokio::join!(Store::open(path), Store::open(path));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    province(&one).await;
+    assert_eq!(two.sites().await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn another_program_may_write_in_between() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let second = Store::open(&fresh.url).await.unwrap();
+    let tasks = (0..20).map(|number| {
+        let store = if number % 2 == 0 {
+            fresh.store.clone()
+        } else {
+            second.clone()
+        };
+        tokio::spawn(async move { enrolled(&store, root).await })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert_eq!(fresh.hosts().await.unwrap().len(), 20);
+    let verdict = fresh.verify_audit().await.unwrap();
+    assert!(
+        matches!(
+            verdict,
+            xiezhi_store::AuditVerdict::Intact { position: 41, .. }
+        ),
+        "{verdict:?}"
+    );
+}
+
+/// The driver does not notice when SQLite ends a transaction by itself; the store must.
+#[tokio::test]
+async fn a_full_disk_is_said_and_work_goes_on_when_it_has_room() {
+    let fresh = fresh().await;
+    if !fresh.is_sqlite() {
+        return;
+    }
+    let [root, ..] = province(&fresh).await;
+    let host = enrolled(&fresh, root).await;
+    let small = FullDisk::mount();
+    let Some(small) = small else { return };
+    drop(fresh);
+    let store = Store::open(small.path().join("state.db").to_str().unwrap())
+        .await
+        .unwrap();
+    let [root, ..] = province(&store).await;
+    assert_eq!(enrolled(&store, root).await, host);
+    let mut stored = 0;
+    let error = loop {
+        let events = (0..50)
+            .map(|_| event(NOW, "login", &"x".repeat(1000)))
+            .collect();
+        match store
+            .insert_batches(&[batch(host, stored + 1, 1, events)], NOW)
+            .await
+        {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 1000, "the disk never filled");
+    };
+    assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+    assert!(error.is_temporary());
+    let error = store.append_audit(entry("still.full")).await;
+    assert!(
+        matches!(error, Err(StoreError::Full(_)) | Ok(_)),
+        "{error:?}"
+    );
+    // What was confirmed is there, and nothing of what was not.
+    assert_eq!(store.count_events().await.unwrap(), stored * 50);
+    std::fs::remove_file(small.path().join("ballast")).unwrap();
+    let events = vec![event(NOW, "login", "room again")];
+    store
+        .insert_batches(&[batch(host, stored + 1, 1, events)], NOW)
+        .await
+        .unwrap();
+    assert_eq!(store.count_events().await.unwrap(), stored * 50 + 1);
+    store.close().await;
+}
+
+/// A file system of a few megabytes with ballast that can be thrown off. Needs root and mount(8);
+/// where there is neither, the test has nothing to fill.
+struct FullDisk(tempfile::TempDir);
+
+impl FullDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=6m", "none"])
+            .arg(folder.path())
+            .output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("skipped: mounting a small file system needs root");
+            return None;
+        }
+        std::fs::write(folder.path().join("ballast"), vec![1; 3 << 20]).unwrap();
+        Some(Self(folder))
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.path())
+            .status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}

@@ -1,0 +1,145 @@
+//! Users, browser sessions, settings.
+
+use xiezhi_model::{Role, Setting, WebSession};
+use xiezhi_store::StoreError;
+
+use crate::support::*;
+
+fn session(id: &str, user: i64) -> WebSession {
+    WebSession {
+        id_hash: id.to_owned(),
+        user,
+        created_ms: NOW,
+        last_used_ms: NOW,
+        expires_ms: NOW + 1000,
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_made_once_and_found_by_name() {
+    let fresh = fresh().await;
+    assert_eq!(fresh.users().await.unwrap(), []);
+    let made = fresh
+        .create_user(
+            "管理员",
+            Role::Administrator,
+            "$argon2id$",
+            entry("user.created"),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        fresh.user_by_name("管理员").await.unwrap(),
+        Some(made.clone())
+    );
+    assert_eq!(fresh.user_by_name("nobody").await.unwrap(), None);
+    let again = fresh
+        .create_user("管理员", Role::Administrator, "x", entry("x"))
+        .await
+        .unwrap_err();
+    assert!(matches!(again, StoreError::Exists(_)), "{again:?}");
+    assert_eq!(fresh.users().await.unwrap(), [made]);
+}
+
+#[tokio::test]
+async fn sessions_end_when_they_expire_are_ended_or_the_password_changes() {
+    let fresh = fresh().await;
+    let user = fresh
+        .create_user("a", Role::Administrator, "h", entry("user.created"))
+        .await
+        .unwrap();
+    for id in ["one", "two", "three"] {
+        fresh
+            .create_web_session(&session(id, user.id), entry("user.signed_in"))
+            .await
+            .unwrap();
+    }
+    let (found, owner) = fresh.web_session("one", NOW).await.unwrap().unwrap();
+    assert_eq!((found, owner.name.as_str()), (session("one", user.id), "a"));
+    assert_eq!(fresh.web_session("one", NOW + 1000).await.unwrap(), None);
+    assert_eq!(fresh.web_session("unknown", NOW).await.unwrap(), None);
+    fresh.touch_web_session("one", NOW + 5).await.unwrap();
+    assert_eq!(
+        fresh
+            .web_session("one", NOW)
+            .await
+            .unwrap()
+            .unwrap()
+            .0
+            .last_used_ms,
+        NOW + 5
+    );
+    fresh
+        .delete_web_session("one", entry("user.signed_out"))
+        .await
+        .unwrap();
+    fresh
+        .delete_web_session("one", entry("user.signed_out"))
+        .await
+        .unwrap();
+    assert_eq!(fresh.web_session("one", NOW).await.unwrap(), None);
+    let signed_out = fresh.audit(&Default::default()).await.unwrap();
+    assert_eq!(
+        signed_out
+            .iter()
+            .filter(|e| e.action == "user.signed_out")
+            .count(),
+        1
+    );
+    assert_eq!(fresh.delete_expired_web_sessions(NOW).await.unwrap(), 0);
+    fresh
+        .set_password(user.id, "new", entry("user.password_changed"))
+        .await
+        .unwrap();
+    assert_eq!(fresh.web_session("two", NOW).await.unwrap(), None);
+    fresh
+        .create_web_session(&session("four", user.id), entry("user.signed_in"))
+        .await
+        .unwrap();
+    assert_eq!(
+        fresh.delete_expired_web_sessions(NOW + 1000).await.unwrap(),
+        1
+    );
+    let missing = fresh.set_password(99, "x", entry("x")).await.unwrap_err();
+    assert!(matches!(missing, StoreError::NotFound(_)), "{missing:?}");
+}
+
+#[tokio::test]
+async fn the_newest_setting_whose_date_has_come_applies() {
+    let fresh = fresh().await;
+    let value = |value: &str, valid_from_ms| Setting {
+        key: "k".to_owned(),
+        value: value.to_owned(),
+        valid_from_ms,
+        source: "order 7".to_owned(),
+    };
+    for setting in [value("b", NOW), value("c", NOW + 10), value("a", NOW - 10)] {
+        fresh
+            .add_setting(&setting, entry("setting.added"))
+            .await
+            .unwrap();
+    }
+    for (now_ms, expected) in [
+        (NOW - 11, None),
+        (NOW - 1, Some("a")),
+        (NOW, Some("b")),
+        (NOW + 99, Some("c")),
+    ] {
+        let found = fresh.setting("k", now_ms).await.unwrap();
+        assert_eq!(
+            found.as_ref().map(|setting| setting.value.as_str()),
+            expected
+        );
+        let among = fresh.settings_at(now_ms).await.unwrap();
+        assert_eq!(
+            among.iter().find(|setting| setting.key == "k"),
+            found.as_ref()
+        );
+    }
+    assert_eq!(fresh.setting_history("k").await.unwrap().len(), 3);
+    let again = fresh
+        .add_setting(&value("d", NOW), entry("x"))
+        .await
+        .unwrap_err();
+    assert!(matches!(again, StoreError::Exists(_)), "{again:?}");
+}
