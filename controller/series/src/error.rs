@@ -50,7 +50,7 @@ pub enum SeriesError {
     /// A query would read or return more than it may.
     #[error("query needs more than {limit} {what}: ask for a shorter time or fewer series")]
     TooMuch {
-        /// `frames`, `points` or `bytes`.
+        /// What there would be too many of.
         what: &'static str,
         /// The limit that was passed.
         limit: u64,
@@ -66,7 +66,11 @@ impl SeriesError {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match source.kind() {
             StorageFull | QuotaExceeded | FileTooLarge => Self::Full { path, source },
-            _ => Self::Io { action, path, source },
+            _ => Self::Io {
+                action,
+                path,
+                source,
+            },
         }
     }
 

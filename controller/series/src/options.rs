@@ -53,7 +53,11 @@ pub struct QueryLimits {
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        Self { max_points: 5_000_000, max_frames: 200_000, max_bytes: 256 << 20 }
+        Self {
+            max_points: 5_000_000,
+            max_frames: 200_000,
+            max_bytes: 256 << 20,
+        }
     }
 }
 
@@ -75,7 +79,9 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
         })
     }

@@ -2,18 +2,46 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 
+use crate::disk::{Disk, Folder};
+use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::{
     Appended, Frame, HostKey, Latest, RangeAnswer, SeriesPoints, SeriesStats, StoredFrame,
     VerifyReport,
 };
-use crate::options::SeriesOptions;
+use crate::lock::Lock;
+use crate::log::Span;
+use crate::options::{Sealing, SeriesOptions};
+use crate::{maintain, open, query, verify};
 
 /// The samples of all hosts. Cheap to clone; calls block, so async callers use a thread.
 #[derive(Debug, Clone)]
 pub struct SeriesStore {
-    options: Arc<SeriesOptions>,
+    handle: Arc<Handle>,
+}
+
+/// Stops the sealing thread with the last clone of the store.
+#[derive(Debug)]
+struct Handle {
+    engine: Arc<Engine>,
+    thread: Option<JoinHandle<()>>,
+    _lock: Option<Lock>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.engine.bell.stop();
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            tracing::error!("the sealing thread ended by a panic");
+        }
+    }
 }
 
 impl SeriesStore {
@@ -22,22 +50,58 @@ impl SeriesStore {
     /// # Errors
     /// [`SeriesError::Locked`] if another process has it open; otherwise I/O.
     pub fn open(dir: &Path, options: SeriesOptions) -> Result<Self, SeriesError> {
-        std::fs::create_dir_all(dir).map_err(|source| {
-            SeriesError::io("create", dir.to_path_buf(), source)
-        })?;
-        Ok(Self { options: Arc::new(options) })
+        let io = |action| move |source| SeriesError::io(action, dir.to_path_buf(), source);
+        std::fs::create_dir_all(dir).map_err(io("create"))?;
+        let lock = Lock::take(dir)?;
+        let folder = Folder::open(dir).map_err(io("open"))?;
+        Self::start(Arc::new(folder), options, Some(lock))
+    }
+
+    /// Opens the store on a disk of the caller's: the seam where tests take the power away. There
+    /// is no lock.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Self, SeriesError> {
+        Self::start(disk, options, None)
+    }
+
+    fn start(
+        disk: Arc<dyn Disk>,
+        options: SeriesOptions,
+        lock: Option<Lock>,
+    ) -> Result<Self, SeriesError> {
+        let sealing = options.sealing;
+        let engine = Arc::new(open::open(disk, options)?);
+        let thread = match sealing {
+            Sealing::Manual => None,
+            Sealing::Background => Some(spawn(&engine)?),
+        };
+        Ok(Self {
+            handle: Arc::new(Handle {
+                engine,
+                thread,
+                _lock: lock,
+            }),
+        })
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.handle.engine
     }
 
     /// Stores frames: one write and one fdatasync for all of them, order kept. What is returned is
-    /// durable.
+    /// durable. Frames that repeat each other within the call are judged like any other.
     ///
     /// # Errors
     /// On any error nothing of the call is acknowledged; appending again later is safe.
+    /// [`SeriesError::Full`] passes by itself when there is space.
     pub fn append(&self, frames: &[Frame<'_>]) -> Result<Vec<Appended>, SeriesError> {
-        Ok(vec![Appended::Stored; frames.len()])
+        self.engine().writer().append(self.engine(), frames)
     }
 
-    /// Points of a host's wanted series with `from_ms <= time <= to_ms`.
+    /// Points of a host's wanted series with `from_ms <= time <= to_ms`: ascending, one per
+    /// timestamp (the first stored wins), series by name.
     ///
     /// # Errors
     /// [`SeriesError::TooMuch`] beyond the limits of a query; otherwise I/O.
@@ -57,34 +121,35 @@ impl SeriesStore {
     /// As [`Self::range`].
     pub fn range_report(
         &self,
-        _host: HostKey,
-        _from_ms: i64,
-        _to_ms: i64,
-        _want: &dyn Fn(&str) -> bool,
+        host: HostKey,
+        from_ms: i64,
+        to_ms: i64,
+        want: &dyn Fn(&str) -> bool,
     ) -> Result<RangeAnswer, SeriesError> {
-        Ok(RangeAnswer::default())
+        query::range(self.engine(), host, from_ms, to_ms, want)
     }
 
-    /// The host's last frame (highest epoch and sequence number), decoded.
+    /// The host's last frame (highest epoch, then highest sequence number), decoded. `None` if
+    /// there is none or it cannot be decoded.
     ///
     /// # Errors
     /// I/O.
-    pub fn latest(&self, _host: HostKey) -> Result<Option<Latest>, SeriesError> {
-        Ok(None)
+    pub fn latest(&self, host: HostKey) -> Result<Option<Latest>, SeriesError> {
+        query::latest(self.engine(), host)
     }
 
     /// Hosts that ever stored a frame and are still remembered, ascending.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostKey> {
-        Vec::new()
+        self.engine().hosts()
     }
 
-    /// Every stored frame of a host, by epoch and sequence number.
+    /// Every stored frame of a host, by epoch and sequence number. Reads all of them.
     ///
     /// # Errors
-    /// I/O.
-    pub fn frames(&self, _host: HostKey) -> Result<Vec<StoredFrame>, SeriesError> {
-        Ok(Vec::new())
+    /// [`SeriesError::TooMuch`] beyond the byte limit of a query; otherwise I/O.
+    pub fn frames(&self, host: HostKey) -> Result<Vec<StoredFrame>, SeriesError> {
+        query::frames(self.engine(), host)
     }
 
     /// Reads everything and lists what is damaged.
@@ -92,7 +157,7 @@ impl SeriesStore {
     /// # Errors
     /// I/O.
     pub fn verify(&self) -> Result<VerifyReport, SeriesError> {
-        Ok(VerifyReport::default())
+        verify::verify(self.engine())
     }
 
     /// Seals what is due and applies retention, now and in this thread.
@@ -100,12 +165,77 @@ impl SeriesStore {
     /// # Errors
     /// I/O; what was not done is done by the next call.
     pub fn maintain(&self) -> Result<(), SeriesError> {
-        Ok(())
+        maintain::maintain(self.engine())
     }
 
     /// The state of the store.
     #[must_use]
     pub fn stats(&self) -> SeriesStats {
-        SeriesStats { full: self.options.segment_bytes == 0, ..SeriesStats::default() }
+        let engine = self.engine();
+        let files = engine.files();
+        let mut stats = SeriesStats {
+            sealed_segments: files.sealed.len() as u64,
+            log_segments: files.logs.len() as u64,
+            hosts: engine.hosts().len() as u64,
+            ..SeriesStats::default()
+        };
+        for segment in files.sealed.values() {
+            stats.bytes += segment.bytes;
+            stats.memory_bytes += segment.heap_bytes() as u64;
+            add_extent(&mut stats, segment.frames, &segment.span);
+        }
+        for log in files.logs.values() {
+            let state = log.state();
+            stats.bytes += state.length;
+            stats.memory_bytes += state.heap_bytes() as u64;
+            add_extent(&mut stats, state.frames, &state.span);
+        }
+        stats.memory_bytes += lanes_bytes(engine);
+        add_counters(&mut stats, engine);
+        stats
     }
+}
+
+fn spawn(engine: &Arc<Engine>) -> Result<JoinHandle<()>, SeriesError> {
+    let engine = Arc::clone(engine);
+    let path = engine.disk.path("");
+    std::thread::Builder::new()
+        .name("series-seal".to_owned())
+        .spawn(move || maintain::run(&engine))
+        .map_err(|source| SeriesError::io("start the sealing thread of", path, source))
+}
+
+fn add_extent(stats: &mut SeriesStats, frames: u64, span: &Span) {
+    if frames == 0 {
+        return;
+    }
+    stats.frames += frames;
+    let oldest_ms = stats.oldest_ms.unwrap_or(i64::MAX).min(span.oldest_ms);
+    let newest_ms = stats.newest_ms.unwrap_or(i64::MIN).max(span.newest_ms);
+    (stats.oldest_ms, stats.newest_ms) = (Some(oldest_ms), Some(newest_ms));
+}
+
+fn lanes_bytes(engine: &Engine) -> u64 {
+    let lanes = &engine.writer().lanes;
+    let table = lanes.capacity() * (size_of::<((HostKey, u64), crate::lane::Lane)>() + 1) * 8 / 7;
+    (table
+        + lanes
+            .values()
+            .map(crate::lane::Lane::heap_bytes)
+            .sum::<usize>()) as u64
+}
+
+fn add_counters(stats: &mut SeriesStats, engine: &Engine) {
+    let counters = &engine.counters;
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    stats.appended = load(&counters.appended);
+    stats.replays = load(&counters.replays);
+    stats.conflicts = load(&counters.conflicts);
+    stats.torn_tails = load(&counters.torn_tails);
+    stats.torn_bytes = load(&counters.torn_bytes);
+    stats.damaged = load(&counters.damaged);
+    stats.undecodable = load(&counters.undecodable);
+    stats.removed_segments = load(&counters.removed_segments);
+    stats.failed_seals = load(&counters.failed_seals);
+    stats.full = counters.full.load(Ordering::Relaxed);
 }

@@ -1,0 +1,164 @@
+//! The store's inside: who holds which state under which lock.
+//!
+//! - `writer` (a mutex) is held during one append, its fdatasync included.
+//! - `catalog` (a read-write lock) lists the files; it is held for moments only and never while
+//!   reading or writing a file. Readers take the list and go on without it.
+//! - `maintenance` (a mutex) is held while segments are sealed or removed.
+//!
+//! Order: maintenance, then writer, then catalog.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::disk::Disk;
+use crate::error::SeriesError;
+use crate::frame::HostKey;
+use crate::log::Log;
+use crate::options::SeriesOptions;
+use crate::segment::Segment;
+use crate::writer::Writer;
+
+/// All state of an open store.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: SeriesOptions,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) catalog: RwLock<Catalog>,
+    pub(crate) maintenance: Mutex<()>,
+    pub(crate) counters: Counters,
+    pub(crate) bell: Bell,
+}
+
+/// The files of the store, by id: lower ids hold what arrived earlier.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Catalog {
+    pub(crate) sealed: BTreeMap<u64, Arc<Segment>>,
+    /// The active log and those that wait to be sealed.
+    pub(crate) logs: BTreeMap<u64, Arc<Log>>,
+    pub(crate) active: Option<u64>,
+}
+
+/// What happened since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) appended: AtomicU64,
+    pub(crate) replays: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+    pub(crate) torn_tails: AtomicU64,
+    pub(crate) torn_bytes: AtomicU64,
+    pub(crate) damaged: AtomicU64,
+    pub(crate) undecodable: AtomicU64,
+    pub(crate) removed_segments: AtomicU64,
+    pub(crate) failed_seals: AtomicU64,
+    pub(crate) full: AtomicBool,
+}
+
+/// Adds to a counter.
+pub(crate) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+impl Engine {
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files as they are now.
+    pub(crate) fn files(&self) -> Catalog {
+        self.catalog
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Changes the list of files.
+    pub(crate) fn change_files<T>(&self, change: impl FnOnce(&mut Catalog) -> T) -> T {
+        change(&mut self.catalog.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An error about a file.
+    pub(crate) fn error(
+        &self,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(std::io::Error) -> SeriesError {
+        let path = self.disk.path(name);
+        move |source| SeriesError::io(action, path, source)
+    }
+
+    /// Hosts that are remembered, ascending.
+    pub(crate) fn hosts(&self) -> Vec<HostKey> {
+        let mut hosts: Vec<_> = self.writer().lanes.keys().map(|&(host, _)| host).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+}
+
+/// Wakes the sealing thread, and stops it.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    state: Mutex<BellState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct BellState {
+    work: bool,
+    stop: bool,
+}
+
+impl Bell {
+    fn state(&self) -> MutexGuard<'_, BellState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is something to seal.
+    pub(crate) fn ring(&self) {
+        self.state().work = true;
+        self.changed.notify_all();
+    }
+
+    /// The store is closing.
+    pub(crate) fn stop(&self) {
+        self.state().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for work, at most `limit`. False: stop.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let waiting = |state: &mut BellState| !state.work && !state.stop;
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), limit, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.work = false;
+        !state.stop
+    }
+
+    /// Rests for `duration` unless the store is closing.
+    ///
+    /// # Errors
+    /// [`SeriesError::Closing`].
+    pub(crate) fn rest(&self, duration: Duration) -> Result<(), SeriesError> {
+        let end = Instant::now() + duration;
+        let mut state = self.state();
+        loop {
+            if state.stop {
+                return Err(SeriesError::Closing);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}

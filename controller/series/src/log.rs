@@ -1,0 +1,321 @@
+//! A log segment: frames in order of arrival, with an index of where each host's frames are.
+//!
+//! One writer appends; any number of readers see what is durable.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::disk::{self, Disk, DiskFile};
+use crate::frame::{Damage, HostKey};
+use crate::record::{self, FileKind, HEADER_BYTES, Measured, Record};
+use crate::scan::{Scanner, Step};
+
+/// Read at once for one record: almost every frame is shorter.
+const GUESS_BYTES: usize = 512;
+
+/// A file name of a log segment.
+pub(crate) fn name(id: u64) -> String {
+    format!("wal-{id:010}.log")
+}
+
+/// The id in a file name.
+pub(crate) fn id_of(name: &str) -> Option<u64> {
+    name.strip_prefix("wal-")?
+        .strip_suffix(".log")?
+        .parse()
+        .ok()
+}
+
+/// A log segment, active or waiting to be sealed.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) salt: u64,
+    pub(crate) seed: u32,
+    pub(crate) file: Arc<dyn DiskFile>,
+    state: RwLock<State>,
+}
+
+/// What is durable in a log segment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    /// Length of the file up to the last durable record.
+    pub(crate) length: u64,
+    pub(crate) frames: u64,
+    pub(crate) span: Span,
+    /// Offsets of a host's records. 32 bits, and no length, because there are 240 per host.
+    pub(crate) index: HashMap<HostKey, Vec<u32>>,
+}
+
+/// Extent of frames in time and in arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) oldest_ms: i64,
+    pub(crate) newest_ms: i64,
+    pub(crate) first_received_ms: i64,
+    pub(crate) last_received_ms: i64,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self {
+            oldest_ms: i64::MAX,
+            newest_ms: i64::MIN,
+            first_received_ms: i64::MAX,
+            last_received_ms: i64::MIN,
+        }
+    }
+}
+
+impl Span {
+    /// Takes a frame in.
+    pub(crate) fn add(&mut self, time_ms: i64, received_ms: i64) {
+        self.oldest_ms = self.oldest_ms.min(time_ms);
+        self.newest_ms = self.newest_ms.max(time_ms);
+        self.first_received_ms = self.first_received_ms.min(received_ms);
+        self.last_received_ms = self.last_received_ms.max(received_ms);
+    }
+
+    /// Whether any frame time may lie in `from..=to`.
+    pub(crate) fn overlaps(&self, from_ms: i64, to_ms: i64) -> bool {
+        self.oldest_ms <= to_ms && self.newest_ms >= from_ms
+    }
+}
+
+/// A record that was just written, for the index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    pub(crate) host: HostKey,
+    /// Offset within the group of records.
+    pub(crate) offset: u32,
+    pub(crate) time_ms: i64,
+    pub(crate) received_ms: i64,
+}
+
+impl Log {
+    /// Creates an empty, durable log segment.
+    pub(crate) fn create(disk: &dyn Disk, id: u64, salt: u64) -> io::Result<Self> {
+        let name = name(id);
+        let file = disk.create(&name)?;
+        file.write_at(&record::write_header(FileKind::Log, id, salt), 0)?;
+        file.sync()?;
+        disk.sync()?;
+        let state = State {
+            length: HEADER_BYTES,
+            ..State::default()
+        };
+        Ok(Self {
+            id,
+            name,
+            salt,
+            seed: record::seed(salt),
+            file,
+            state: RwLock::new(state),
+        })
+    }
+
+    /// Opens a log segment and reads it through: `seen` gets every record, `damaged` every place
+    /// that is none. The last value is the length of a torn end, which is left to the caller.
+    /// `None` if the header is unreadable.
+    ///
+    /// Damage with no beginning of a group behind it is a group that was being written when the
+    /// power went, and never acknowledged: it is torn off at its first unreadable byte. Damage
+    /// before the beginning of a later group was durable once, so something else destroyed it.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        id: u64,
+        seen: &mut dyn FnMut(&Record<'_>),
+        damaged: &mut dyn FnMut(Damage),
+    ) -> io::Result<Option<(Self, u64)>> {
+        let name = name(id);
+        let file = disk.open(&name)?;
+        let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
+        let Some(salt) = record::read_header(&header, FileKind::Log, id) else {
+            return Ok(None);
+        };
+        let seed = record::seed(salt);
+        let end = file.length()?;
+        let mut state = State {
+            length: HEADER_BYTES,
+            ..State::default()
+        };
+        let mut doubt = Doubt::default();
+        let mut scanner = Scanner::new(&*file, seed, HEADER_BYTES, end);
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Damaged { offset, length } => doubt.damaged.push((offset, length)),
+                Step::Record {
+                    offset,
+                    length,
+                    record,
+                } => {
+                    doubt.add(&record, offset, length);
+                    if record.group || doubt.damaged.is_empty() {
+                        doubt.settle(&name, &mut state, seen, damaged);
+                    }
+                }
+            }
+        }
+        for offsets in state.index.values_mut() {
+            offsets.shrink_to_fit();
+        }
+        let torn = end.saturating_sub(state.length);
+        Ok(Some((
+            Self {
+                id,
+                name,
+                salt,
+                seed,
+                file,
+                state: RwLock::new(state),
+            },
+            torn,
+        )))
+    }
+
+    /// What is durable.
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a group of records and makes it durable; only then readers see it.
+    pub(crate) fn append(&self, group: &[u8], placed: &[Placed]) -> io::Result<()> {
+        let start = self.state().length;
+        self.file.write_at(group, start)?;
+        self.file.sync()?;
+        let mut state = self.state_mut();
+        for record in placed {
+            let offset = start + u64::from(record.offset);
+            state.note(record.host, offset, record.time_ms, record.received_ms);
+        }
+        state.length = start + group.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts off whatever lies behind the last durable record.
+    pub(crate) fn cut_tail(&self) -> io::Result<()> {
+        self.file.set_len(self.state().length)?;
+        self.file.sync()
+    }
+
+    /// Where a host's records are.
+    pub(crate) fn offsets(&self, host: HostKey) -> Vec<u32> {
+        self.state().index.get(&host).cloned().unwrap_or_default()
+    }
+
+    /// Appends the intact record at `offset` to `out` and returns its length; `None` if it is
+    /// damaged.
+    pub(crate) fn read(&self, offset: u32, out: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        let start = out.len();
+        let mut need = GUESS_BYTES;
+        loop {
+            out.resize(start + need, 0);
+            let window = out.get_mut(start..).unwrap_or_default();
+            let filled = disk::fill(&*self.file, window, u64::from(offset))?;
+            out.truncate(start + filled);
+            match record::measure(out.get(start..).unwrap_or_default(), self.seed) {
+                Measured::Whole(length) => {
+                    out.truncate(start + length);
+                    return Ok(Some(length));
+                }
+                Measured::Short(more) if more > need => need = more,
+                _ => {
+                    out.truncate(start);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// What was read of a log and may belong to a torn group.
+#[derive(Default)]
+struct Doubt {
+    damaged: Vec<(u64, u64)>,
+    records: Vec<(u64, u32, Record<'static>)>,
+}
+
+impl Doubt {
+    fn add(&mut self, record: &Record<'_>, offset: u64, length: u32) {
+        let Record {
+            host,
+            epoch,
+            batch,
+            key,
+            group,
+            received_ms,
+            ..
+        } = *record;
+        let record = Record {
+            host,
+            epoch,
+            batch,
+            key,
+            group,
+            received_ms,
+            bytes: &[],
+        };
+        self.records.push((offset, length, record));
+    }
+
+    /// All of it was durable.
+    fn settle(
+        &mut self,
+        name: &str,
+        state: &mut State,
+        seen: &mut dyn FnMut(&Record<'_>),
+        damaged: &mut dyn FnMut(Damage),
+    ) {
+        for (offset, bytes) in self.damaged.drain(..) {
+            damaged(Damage {
+                file: name.to_owned(),
+                offset,
+                bytes,
+            });
+        }
+        for (offset, length, record) in self.records.drain(..) {
+            seen(&record);
+            state.note(
+                record.host,
+                offset,
+                record.batch.time_ms,
+                record.received_ms,
+            );
+            state.length = offset + u64::from(length);
+        }
+    }
+}
+
+impl State {
+    fn note(&mut self, host: HostKey, offset: u64, time_ms: i64, received_ms: i64) {
+        // The caller keeps segments below 4 GiB; a longer file would have been refused.
+        let Ok(offset) = u32::try_from(offset) else {
+            return;
+        };
+        let offsets = self.index.entry(host).or_default();
+        if offsets.len() == offsets.capacity() {
+            offsets.reserve_exact((offsets.len() / 4).clamp(4, 32));
+        }
+        offsets.push(offset);
+        self.frames += 1;
+        self.span.add(time_ms, received_ms);
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let entry = size_of::<(HostKey, Vec<u32>)>() + 1;
+        self.index.capacity() * entry * 8 / 7
+            + self
+                .index
+                .values()
+                .map(|offsets| offsets.capacity() * 4)
+                .sum::<usize>()
+    }
+}

@@ -1,0 +1,291 @@
+//! The bytes of a stored frame, the same in the log and in sealed segments.
+//!
+//! ```text
+//! file   = header header record*                        (the header twice, against one bad sector)
+//! header = version:u8 kind:[u8;3] id:u64 salt:u64 crc:u32
+//! record = marker:[u8;2] length:u32 crc:u32 check:u16 body
+//! body   = flags:u8 host:signed epoch:varint seq:varint time:signed wait:signed checksum:u32 frame
+//! ```
+//!
+//! Everything is little-endian; `wait` is arrival minus frame time. Both sums are seeded with the
+//! file's random salt: frames come from agents, and without the salt an agent could place a
+//! record of another host inside its own frame, to be found when a reader looks for the next
+//! intact record behind a damaged one. `check` covers the head, so that such a search costs little.
+
+use xiezhi_protocol::batch::BatchInfo;
+use xiezhi_protocol::codec::varint;
+
+use crate::frame::HostKey;
+
+/// Version byte of both file kinds.
+pub(crate) const VERSION: u8 = 1;
+/// Bytes before the first record: two copies of the header.
+pub(crate) const HEADER_BYTES: u64 = 2 * COPY_BYTES as u64;
+/// First byte of a record.
+pub(crate) const MARKER: [u8; 2] = [0xE7, 0x5A];
+/// Bytes of a record's head.
+pub(crate) const HEAD_BYTES: usize = 12;
+/// Largest frame that is taken: what a protocol record can carry.
+pub(crate) const MAX_FRAME_BYTES: usize = 4 << 20;
+/// Largest body: a frame and its fields at their longest.
+const MAX_BODY_BYTES: usize = MAX_FRAME_BYTES + 64;
+const COPY_BYTES: usize = 24;
+const FLAG_KEY: u8 = 1;
+const FLAG_GROUP: u8 = 2;
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// A log segment, in order of arrival.
+    Log,
+    /// A sealed segment, grouped by host.
+    Sealed,
+}
+
+impl FileKind {
+    const fn tag(self) -> [u8; 3] {
+        match self {
+            Self::Log => *b"wal",
+            Self::Sealed => *b"seg",
+        }
+    }
+}
+
+/// Both copies of a file's header.
+pub(crate) fn write_header(kind: FileKind, id: u64, salt: u64) -> Vec<u8> {
+    let mut copy = vec![VERSION];
+    copy.extend_from_slice(&kind.tag());
+    copy.extend_from_slice(&id.to_le_bytes());
+    copy.extend_from_slice(&salt.to_le_bytes());
+    copy.extend_from_slice(&crc32fast::hash(&copy).to_le_bytes());
+    copy.repeat(2)
+}
+
+/// The salt of a file, if one copy of its header is intact and says what is expected.
+pub(crate) fn read_header(bytes: &[u8], kind: FileKind, id: u64) -> Option<u64> {
+    bytes.chunks_exact(COPY_BYTES).take(2).find_map(|copy| {
+        let (content, crc) = copy.split_last_chunk::<4>()?;
+        let mut fields = Fields(content);
+        let known = u32::from_le_bytes(*crc) == crc32fast::hash(content)
+            && fields.array::<1>()? == [VERSION]
+            && fields.array::<3>()? == kind.tag()
+            && fields.u64()? == id;
+        known.then(|| fields.u64()).flatten()
+    })
+}
+
+/// The seed of all sums of a file with this salt.
+pub(crate) fn seed(salt: u64) -> u32 {
+    crc32fast::hash(&salt.to_le_bytes())
+}
+
+/// A stored frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    /// The host.
+    pub(crate) host: HostKey,
+    /// Epoch of its sequence numbers.
+    pub(crate) epoch: u64,
+    /// Sequence number, time and content checksum.
+    pub(crate) batch: BatchInfo,
+    /// Whether the frame starts a chain.
+    pub(crate) key: bool,
+    /// Whether it is the first of a group: all before it was durable when it was written. Of
+    /// meaning only in a log.
+    pub(crate) group: bool,
+    /// When it arrived, Unix milliseconds.
+    pub(crate) received_ms: i64,
+    /// The frame.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Appends a record to `out`.
+pub(crate) fn write(out: &mut Vec<u8>, seed: u32, record: &Record<'_>) {
+    let start = out.len();
+    out.extend_from_slice(&MARKER);
+    out.extend_from_slice(&[0; HEAD_BYTES - MARKER.len()]);
+    let flag = |set, bit| if set { bit } else { 0 };
+    out.push(flag(record.key, FLAG_KEY) | flag(record.group, FLAG_GROUP));
+    varint::write_signed(out, record.host);
+    varint::write(out, record.epoch);
+    varint::write(out, record.batch.seq);
+    varint::write_signed(out, record.batch.time_ms);
+    varint::write_signed(out, record.received_ms.wrapping_sub(record.batch.time_ms));
+    out.extend_from_slice(&record.batch.checksum.to_le_bytes());
+    out.extend_from_slice(record.bytes);
+    let Some((head, body)) = out
+        .get_mut(start..)
+        .and_then(|bytes| bytes.split_first_chunk_mut::<HEAD_BYTES>())
+    else {
+        return;
+    };
+    let mut sums = [0; 8];
+    let (length, crc) = sums.split_at_mut(4);
+    // Bodies are far below 4 GiB: the caller refuses frames above MAX_FRAME_BYTES.
+    length.copy_from_slice(&(body.len() as u32).to_le_bytes());
+    crc.copy_from_slice(&sum(seed, body).to_le_bytes());
+    let check = head_check(seed, &sums);
+    let (_, fields) = head.split_at_mut(MARKER.len());
+    let (first, last) = fields.split_at_mut(8);
+    first.copy_from_slice(&sums);
+    last.copy_from_slice(&check);
+}
+
+/// What the bytes at one place are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measured {
+    /// An intact record of this many bytes.
+    Whole(usize),
+    /// Perhaps a record: this many bytes are needed to tell.
+    Short(usize),
+    /// No record.
+    Bad,
+}
+
+/// Tells whether `bytes` begin with an intact record.
+pub(crate) fn measure(bytes: &[u8], seed: u32) -> Measured {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
+        return Measured::Short(HEAD_BYTES);
+    };
+    let Some((length, crc)) = read_head(head, seed) else {
+        return Measured::Bad;
+    };
+    let Some(body) = rest.get(..length) else {
+        return Measured::Short(HEAD_BYTES + length);
+    };
+    if sum(seed, body) == crc && read_body(body).is_some() {
+        Measured::Whole(HEAD_BYTES + length)
+    } else {
+        Measured::Bad
+    }
+}
+
+/// Reads a record that [`measure`] found whole; `None` for anything else.
+pub(crate) fn read(bytes: &[u8]) -> Option<Record<'_>> {
+    read_body(bytes.get(HEAD_BYTES..)?)
+}
+
+fn read_head(head: &[u8; HEAD_BYTES], seed: u32) -> Option<(usize, u32)> {
+    let mut fields = Fields(head);
+    let marker = fields.array::<2>()?;
+    let sums = fields.array::<8>()?;
+    if marker != MARKER || fields.array::<2>()? != head_check(seed, &sums) {
+        return None;
+    }
+    let mut sums = Fields(&sums);
+    let length = sums.u32()? as usize;
+    (length <= MAX_BODY_BYTES).then_some((length, sums.u32()?))
+}
+
+fn read_body(mut body: &[u8]) -> Option<Record<'_>> {
+    let (&flags, rest) = body.split_first()?;
+    body = rest;
+    let host = varint::read_signed(&mut body)?;
+    let epoch = varint::read(&mut body)?;
+    let seq = varint::read(&mut body)?;
+    let time_ms = varint::read_signed(&mut body)?;
+    let received_ms = time_ms.wrapping_add(varint::read_signed(&mut body)?);
+    let (checksum, bytes) = body.split_first_chunk::<4>()?;
+    Some(Record {
+        host,
+        epoch,
+        batch: BatchInfo {
+            seq,
+            time_ms,
+            checksum: u32::from_le_bytes(*checksum),
+        },
+        key: flags & FLAG_KEY != 0,
+        group: flags & FLAG_GROUP != 0,
+        received_ms,
+        bytes,
+    })
+}
+
+fn sum(seed: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn head_check(seed: u32, sums: &[u8; 8]) -> [u8; 2] {
+    let [low, high, ..] = sum(!seed, sums).to_le_bytes();
+    [low, high]
+}
+
+/// Little-endian fields off the front of a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl Fields<'_> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn records_come_back_as_they_went_and_damage_is_noticed(
+            host in any::<i64>(), epoch in any::<u64>(), seq in any::<u64>(),
+            time_ms in any::<i64>(), received_ms in any::<i64>(), checksum in any::<u32>(),
+            key in any::<bool>(), frame in prop::collection::vec(any::<u8>(), 0..300),
+            salt in any::<u64>(), damage in any::<prop::sample::Index>(), bit in 0u8..8,
+        ) {
+            let record = Record {
+                host, epoch, batch: BatchInfo { seq, time_ms, checksum }, key, group: !key, received_ms,
+                bytes: &frame,
+            };
+            let seed = seed(salt);
+            let mut bytes = Vec::new();
+            write(&mut bytes, seed, &record);
+            prop_assert_eq!(measure(&bytes, seed), Measured::Whole(bytes.len()));
+            prop_assert_eq!(read(&bytes), Some(record));
+            prop_assert!(matches!(measure(&bytes[..bytes.len() - 1], seed), Measured::Short(_)));
+            let at = damage.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(!matches!(measure(&bytes, seed), Measured::Whole(_)));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_record(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(!matches!(measure(&bytes, 7), Measured::Whole(_)));
+            let _ = read(&bytes);
+            let _ = read_header(&bytes, FileKind::Log, 1);
+        }
+    }
+
+    #[test]
+    fn one_intact_copy_of_the_header_is_enough() {
+        let whole = write_header(FileKind::Sealed, 7, 99);
+        assert_eq!(whole.len() as u64, HEADER_BYTES);
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            assert_eq!(read_header(&damaged, FileKind::Sealed, 7), Some(99));
+        }
+        assert_eq!(read_header(&whole, FileKind::Sealed, 8), None);
+        assert_eq!(read_header(&whole, FileKind::Log, 7), None);
+        let mut damaged = whole;
+        damaged[0] = 2;
+        damaged[COPY_BYTES] = 2;
+        assert_eq!(read_header(&damaged, FileKind::Sealed, 7), None);
+    }
+}

@@ -1,0 +1,268 @@
+//! Appending: judge, write, make durable, and only then remember.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::checkpoint::Lanes;
+use crate::engine::{Engine, count};
+use crate::error::SeriesError;
+use crate::frame::{Appended, Frame};
+use crate::lane::Known;
+use crate::log::{Log, Placed};
+use crate::options::SeriesOptions;
+use crate::recall::Recall;
+use crate::record::{self, MAX_FRAME_BYTES, Record};
+
+/// Most bytes in one append, so that a group always fits a fresh segment.
+const MAX_GROUP_BYTES: u64 = 1 << 30;
+/// A segment's length bound, whatever the options say: offsets have 32 bits.
+const MAX_SEGMENT_BYTES: u64 = u32::MAX as u64 - MAX_GROUP_BYTES;
+/// At least what a record adds to its frame.
+const RECORD_OVERHEAD: u64 = 80;
+
+/// State of the one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    /// What is stored, by (host, epoch).
+    pub(crate) lanes: Lanes,
+    active: Option<Arc<Log>>,
+    next_id: u64,
+    /// The active log may have bytes behind its last durable record.
+    tail_is_dirty: bool,
+    recall: Recall,
+    group: Vec<u8>,
+    placed: Vec<Placed>,
+}
+
+impl Writer {
+    /// A writer that goes on with the `active` log, or begins one with this id.
+    pub(crate) fn new(lanes: Lanes, active: Option<Arc<Log>>, next_id: u64) -> Self {
+        Self {
+            lanes,
+            active,
+            next_id,
+            ..Self::default()
+        }
+    }
+
+    /// See [`crate::SeriesStore::append`].
+    pub(crate) fn append(
+        &mut self,
+        engine: &Engine,
+        frames: &[Frame<'_>],
+    ) -> Result<Vec<Appended>, SeriesError> {
+        let size = group_size(frames)?;
+        let verdicts = self.judge(engine, frames);
+        let is_new = |verdict: &Appended| *verdict == Appended::Stored;
+        if verdicts.iter().any(is_new) {
+            let new = frames
+                .iter()
+                .zip(&verdicts)
+                .filter(|(_, verdict)| is_new(verdict));
+            let new: Vec<&Frame<'_>> = new.map(|(frame, _)| frame).collect();
+            let written = self.write(engine, &new, size);
+            let full = written.as_ref().is_err_and(SeriesError::is_full);
+            engine.counters.full.store(full, Ordering::Relaxed);
+            written?;
+        }
+        self.count(engine, &verdicts);
+        Ok(verdicts)
+    }
+
+    fn judge(&mut self, engine: &Engine, frames: &[Frame<'_>]) -> Vec<Appended> {
+        let mut staged = HashMap::with_capacity(frames.len());
+        self.recall.refill();
+        frames
+            .iter()
+            .map(|frame| {
+                let checksum = frame.batch.checksum;
+                let staged = match staged.entry((frame.host, frame.epoch, frame.batch.seq)) {
+                    Entry::Occupied(entry) if *entry.get() == checksum => return Appended::Replay,
+                    Entry::Occupied(_) => return Appended::Conflict,
+                    Entry::Vacant(entry) => entry,
+                };
+                match self.look_up(engine, frame) {
+                    Known::New => {
+                        staged.insert(checksum);
+                        Appended::Stored
+                    }
+                    Known::Same => Appended::Replay,
+                    Known::Other | Known::Forgotten => Appended::Conflict,
+                }
+            })
+            .collect()
+    }
+
+    /// Looks in memory, then, for a frame that memory has forgotten, among the stored frames.
+    fn look_up(&mut self, engine: &Engine, frame: &Frame<'_>) -> Known {
+        let (host, epoch) = (frame.host, frame.epoch);
+        let Some(lane) = self.lanes.get(&(host, epoch)) else {
+            return Known::New;
+        };
+        let known = lane.look_up(frame.batch.seq, frame.batch.checksum);
+        if known != Known::Forgotten {
+            return known;
+        }
+        match self.recall.checksum(engine, host, epoch, frame.batch.seq) {
+            Some(checksum) if checksum == frame.batch.checksum => Known::Same,
+            Some(_) => Known::Other,
+            None => Known::Forgotten,
+        }
+    }
+
+    fn write(
+        &mut self,
+        engine: &Engine,
+        frames: &[&Frame<'_>],
+        size: u64,
+    ) -> Result<(), SeriesError> {
+        self.clean_tail(engine)?;
+        let received_ms = engine.options.clock.now_ms();
+        let log = self.log_for(engine, received_ms, size)?;
+        self.lay_out(&log, frames, received_ms);
+        if let Err(error) = log.append(&self.group, &self.placed) {
+            self.tail_is_dirty = true;
+            if let Err(error) = self.clean_tail(engine) {
+                tracing::warn!(error = %error, "torn end stays until the next append");
+            }
+            return Err(engine.error("append to", &log.name)(error));
+        }
+        for frame in frames {
+            let lane = self.lanes.entry((frame.host, frame.epoch)).or_default();
+            lane.insert(frame.batch.seq, frame.batch.checksum, received_ms);
+        }
+        Ok(())
+    }
+
+    fn lay_out(&mut self, log: &Log, frames: &[&Frame<'_>], received_ms: i64) {
+        self.group.clear();
+        self.placed.clear();
+        for frame in frames {
+            self.placed.push(Placed {
+                host: frame.host,
+                offset: self.group.len() as u32,
+                time_ms: frame.batch.time_ms,
+                received_ms,
+            });
+            let record = Record {
+                host: frame.host,
+                epoch: frame.epoch,
+                batch: frame.batch,
+                key: frame.key,
+                group: self.group.is_empty(),
+                received_ms,
+                bytes: frame.bytes,
+            };
+            record::write(&mut self.group, log.seed, &record);
+        }
+    }
+
+    /// After a failed write the file may hold part of the group; it must not stay there, or the
+    /// next group would follow damage.
+    fn clean_tail(&mut self, engine: &Engine) -> Result<(), SeriesError> {
+        if let Some(log) = self.active.as_ref().filter(|_| self.tail_is_dirty) {
+            log.cut_tail()
+                .map_err(engine.error("cut the torn end of", &log.name))?;
+            self.tail_is_dirty = false;
+        }
+        Ok(())
+    }
+
+    /// The log that takes the next group: the active one, or a new one when that is full.
+    fn log_for(
+        &mut self,
+        engine: &Engine,
+        received_ms: i64,
+        size: u64,
+    ) -> Result<Arc<Log>, SeriesError> {
+        match self.active.clone() {
+            Some(log) if !is_due(&log, &engine.options, received_ms, size) => return Ok(log),
+            Some(log) => match self.begin_log(engine) {
+                Ok(log) => return Ok(log),
+                Err(error) if log.state().length + size <= u64::from(u32::MAX) => {
+                    tracing::warn!(error = %error, "cannot begin a segment, going on with the last one");
+                    return Ok(log);
+                }
+                Err(error) => return Err(error),
+            },
+            None => {}
+        }
+        self.begin_log(engine)
+    }
+
+    fn begin_log(&mut self, engine: &Engine) -> Result<Arc<Log>, SeriesError> {
+        let id = self.next_id;
+        let name = crate::log::name(id);
+        let log = random_salt()
+            .and_then(|salt| Log::create(&*engine.disk, id, salt))
+            .map_err(engine.error("create", &name))?;
+        let log = Arc::new(log);
+        engine.change_files(|files| {
+            files.logs.insert(id, Arc::clone(&log));
+            files.active = Some(id);
+        });
+        if self.active.replace(Arc::clone(&log)).is_some() {
+            engine.bell.ring();
+        }
+        self.next_id = id + 1;
+        Ok(log)
+    }
+
+    fn count(&self, engine: &Engine, verdicts: &[Appended]) {
+        let of = |wanted| {
+            verdicts
+                .iter()
+                .filter(|&&verdict| verdict == wanted)
+                .count() as u64
+        };
+        count(&engine.counters.appended, of(Appended::Stored));
+        count(&engine.counters.replays, of(Appended::Replay));
+        count(&engine.counters.conflicts, of(Appended::Conflict));
+    }
+}
+
+/// An upper bound of what the group takes on disk.
+fn group_size(frames: &[Frame<'_>]) -> Result<u64, SeriesError> {
+    let mut size = 0;
+    for frame in frames {
+        let bytes = frame.bytes.len() as u64;
+        if bytes > MAX_FRAME_BYTES as u64 {
+            let limit = MAX_FRAME_BYTES as u64;
+            return Err(SeriesError::TooLarge {
+                what: "frame",
+                bytes,
+                limit,
+            });
+        }
+        size += bytes + RECORD_OVERHEAD;
+    }
+    if size > MAX_GROUP_BYTES {
+        let limit = MAX_GROUP_BYTES;
+        return Err(SeriesError::TooLarge {
+            what: "append",
+            bytes: size,
+            limit,
+        });
+    }
+    Ok(size)
+}
+
+fn is_due(log: &Log, options: &SeriesOptions, received_ms: i64, size: u64) -> bool {
+    let state = log.state();
+    if state.frames == 0 {
+        return false;
+    }
+    let span_ms = u64::try_from(options.segment_span.as_millis()).unwrap_or(u64::MAX);
+    let too_large = state.length + size > options.segment_bytes.min(MAX_SEGMENT_BYTES);
+    // By distance, so that a clock that went back ends a segment too.
+    too_large || received_ms.abs_diff(state.span.first_received_ms) >= span_ms
+}
+
+fn random_salt() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,358 @@
+//! A disk in memory that loses power at a chosen operation and keeps what was synced, and of the
+//! rest what a seed decides: sectors of unsynced writes, and a prefix of unsynced folder changes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use xiezhi_series::disk::{Disk, DiskFile, ReadAt};
+
+const SECTOR: usize = 64;
+
+/// The disk. Cloning gives another handle of the same one.
+#[derive(Debug, Clone, Default)]
+pub struct PowerDisk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What readers see.
+    names: BTreeMap<String, usize>,
+    /// What is durable of the folder.
+    durable_names: BTreeMap<String, usize>,
+    /// Folder changes since it was synced.
+    changes: Vec<Change>,
+    files: Vec<FileState>,
+    /// Operations left before the power goes; None: it stays.
+    fuse: Option<u64>,
+    operations: u64,
+    dead: bool,
+    /// Bytes that fit; None: endless.
+    capacity: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Set(String, usize),
+    Rename(String, String),
+    Remove(String),
+}
+
+#[derive(Debug, Default, Clone)]
+struct FileState {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+impl PowerDisk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Cuts the power after so many more changing operations.
+    pub fn set_fuse(&self, operations: u64) {
+        self.state().fuse = Some(operations);
+    }
+
+    /// Changing operations so far.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    pub fn set_capacity(&self, bytes: Option<usize>) {
+        self.state().capacity = bytes;
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.state().names.keys().cloned().collect()
+    }
+
+    /// Changes a byte of a file, as a bad disk does.
+    pub fn flip(&self, name: &str, offset: usize) {
+        let mut state = self.state();
+        let file = state.names[name];
+        for bytes in [true, false] {
+            let file = &mut state.files[file];
+            let bytes = if bytes {
+                &mut file.now
+            } else {
+                &mut file.durable
+            };
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte ^= 0x10;
+            }
+        }
+    }
+
+    pub fn length(&self, name: &str) -> usize {
+        let state = self.state();
+        state.files[state.names[name]].now.len()
+    }
+
+    pub fn remove_file(&self, name: &str) {
+        let mut state = self.state();
+        state.names.remove(name);
+        state.durable_names.remove(name);
+    }
+
+    /// What is on the disk after the power came back: a new disk.
+    pub fn after_power_loss(&self, seed: u64) -> Self {
+        let mut random = Random(seed | 1);
+        let state = self.state();
+        let mut names = state.durable_names.clone();
+        let kept = random.below(state.changes.len() as u64 + 1) as usize;
+        for change in &state.changes[..kept] {
+            apply(&mut names, change);
+        }
+        let files: Vec<FileState> = state
+            .files
+            .iter()
+            .map(|file| {
+                let survived = survive(file, &mut random);
+                FileState {
+                    now: survived.clone(),
+                    durable: survived,
+                }
+            })
+            .collect();
+        Self(Arc::new(Mutex::new(State {
+            durable_names: names.clone(),
+            names,
+            files,
+            ..State::default()
+        })))
+    }
+}
+
+/// Any length between the durable and the written one, any mix of old and new sectors.
+fn survive(file: &FileState, random: &mut Random) -> Vec<u8> {
+    let (low, high) = (
+        file.durable.len().min(file.now.len()),
+        file.durable.len().max(file.now.len()),
+    );
+    let length = match random.below(3) {
+        0 => file.durable.len(),
+        1 => file.now.len(),
+        _ => low + random.below((high - low) as u64 + 1) as usize,
+    };
+    let mut survived = vec![0; length];
+    for (index, sector) in survived.chunks_mut(SECTOR).enumerate() {
+        let source = if random.below(2) == 0 {
+            &file.durable
+        } else {
+            &file.now
+        };
+        let start = index * SECTOR;
+        for (at, byte) in sector.iter_mut().enumerate() {
+            *byte = source.get(start + at).copied().unwrap_or(0);
+        }
+        // What is durable and was not written over cannot be lost.
+        for (at, byte) in sector.iter_mut().enumerate() {
+            let place = start + at;
+            if let (Some(durable), Some(now)) = (file.durable.get(place), file.now.get(place))
+                && durable == now
+            {
+                *byte = *durable;
+            }
+        }
+    }
+    survived
+}
+
+fn apply(names: &mut BTreeMap<String, usize>, change: &Change) {
+    match change {
+        Change::Set(name, file) => {
+            names.insert(name.clone(), *file);
+        }
+        Change::Rename(from, to) => {
+            if let Some(file) = names.remove(from) {
+                names.insert(to.clone(), file);
+            }
+        }
+        Change::Remove(name) => {
+            names.remove(name);
+        }
+    }
+}
+
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}
+
+impl State {
+    /// A changing operation begins; it fails if the power is gone. True: the power goes during it.
+    fn operate(&mut self) -> io::Result<bool> {
+        self.operations += 1;
+        if self.dead {
+            return Err(io::Error::other("no power"));
+        }
+        if let Some(left) = &mut self.fuse {
+            if *left == 0 {
+                self.dead = true;
+                return Ok(true);
+            }
+            *left -= 1;
+        }
+        Ok(false)
+    }
+
+    fn change(&mut self, change: Change) -> io::Result<()> {
+        let dying = self.operate()?;
+        apply(&mut self.names, &change);
+        self.changes.push(change);
+        if dying {
+            Err(io::Error::other("power lost"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn used(&self) -> usize {
+        self.names
+            .values()
+            .map(|&file| self.files[file].now.len())
+            .sum()
+    }
+}
+
+#[derive(Debug)]
+struct PowerFile {
+    disk: PowerDisk,
+    index: usize,
+}
+
+impl ReadAt for PowerFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.state().files[self.index]
+            .now
+            .read_at(buffer, offset)
+    }
+}
+
+impl DiskFile for PowerFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let dying = state.operate()?;
+        let used = state.used();
+        let room = state
+            .capacity
+            .map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
+        let file = &mut state.files[self.index].now;
+        let (start, mut end) = (offset as usize, offset as usize + bytes.len());
+        let growth = end.saturating_sub(file.len());
+        let full = growth > room;
+        if full {
+            end -= growth - room;
+        }
+        if file.len() < end {
+            file.resize(end, 0);
+        }
+        if start < end {
+            file[start..end].copy_from_slice(&bytes[..end - start]);
+        }
+        if dying {
+            return Err(io::Error::other("power lost"));
+        }
+        if full {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let dying = state.operate()?;
+        state.files[self.index].now.resize(length as usize, 0);
+        if dying {
+            Err(io::Error::other("power lost"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.operate()? {
+            return Err(io::Error::other("power lost"));
+        }
+        let file = &mut state.files[self.index];
+        file.durable = file.now.clone();
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.state().files[self.index].now.len() as u64)
+    }
+}
+
+impl Disk for PowerDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.names())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let index = *self
+            .state()
+            .names
+            .get(name)
+            .ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(PowerFile {
+            disk: self.clone(),
+            index,
+        }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        let index = state.files.len();
+        state.files.push(FileState::default());
+        state.change(Change::Set(name.to_owned(), index))?;
+        drop(state);
+        Ok(Arc::new(PowerFile {
+            disk: self.clone(),
+            index,
+        }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change(Change::Rename(from.to_owned(), to.to_owned()))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change(Change::Remove(name.to_owned()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if state.operate()? {
+            return Err(io::Error::other("power lost"));
+        }
+        state.durable_names = state.names.clone();
+        state.changes.clear();
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from("/power").join(name)
+    }
+}

@@ -1,0 +1,346 @@
+//! Verdicts, damage, retention, memory and the lock.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has found something"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::power::PowerDisk;
+use common::{ManualClock, Owned, frames, options};
+use xiezhi_series::{Appended, SeriesError, SeriesOptions, SeriesStore};
+
+fn opaque(host: i64, seqs: std::ops::Range<u64>) -> Vec<Owned> {
+    seqs.map(|seq| Owned::opaque(host, 1, seq, 0)).collect()
+}
+
+fn open(disk: &PowerDisk, clock: &ManualClock) -> SeriesStore {
+    SeriesStore::open_on(Arc::new(disk.clone()), options(clock)).unwrap()
+}
+
+fn seal(store: &SeriesStore, clock: &ManualClock, next: Owned) {
+    clock.advance(Duration::from_secs(3700));
+    assert_eq!(store.append(&[next.frame()]).unwrap(), [Appended::Stored]);
+    store.maintain().unwrap();
+}
+
+#[test]
+fn frames_that_repeat_each_other_within_a_call_are_judged() {
+    let store = open(&PowerDisk::default(), &ManualClock::new());
+    let (one, other) = (Owned::opaque(1, 1, 1, 0), Owned::opaque(1, 1, 1, 1));
+    let group = [
+        one.clone(),
+        one.clone(),
+        other.clone(),
+        Owned::opaque(1, 2, 1, 1),
+    ];
+    use Appended::{Conflict, Replay, Stored};
+    assert_eq!(
+        store.append(&frames(&group)).unwrap(),
+        [Stored, Replay, Conflict, Stored]
+    );
+    assert_eq!(
+        store.append(&frames(&group)).unwrap(),
+        [Replay, Replay, Conflict, Replay]
+    );
+    assert_eq!(store.frames(1).unwrap().len(), 2);
+    assert_eq!(store.append(&[]).unwrap(), []);
+    let stats = store.stats();
+    assert_eq!(
+        (stats.frames, stats.appended, stats.replays, stats.conflicts),
+        (2, 2, 4, 2)
+    );
+}
+
+#[test]
+fn replays_that_memory_has_forgotten_are_recognised_from_the_stored_frames() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    for first in (1..3000).step_by(500) {
+        store
+            .append(&frames(&opaque(1, first..first + 500)))
+            .unwrap();
+        clock.advance(Duration::from_secs(3700));
+    }
+    store.maintain().unwrap();
+    assert_eq!(store.stats().sealed_segments, 5);
+    for store in [store, open(&disk, &clock)] {
+        let verdicts = store.append(&frames(&opaque(1, 1..3001))).unwrap();
+        assert!(verdicts.iter().all(|&verdict| verdict == Appended::Replay));
+        let other = Owned::opaque(1, 1, 700, 3);
+        assert_eq!(
+            store.append(&[other.frame()]).unwrap(),
+            [Appended::Conflict]
+        );
+    }
+}
+
+#[test]
+fn a_lost_checkpoint_costs_time_and_nothing_else() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    let mut gapped = opaque(2, 1..100);
+    gapped.retain(|frame| frame.batch.seq % 10 != 3);
+    store.append(&frames(&opaque(1, 1..100))).unwrap();
+    store.append(&frames(&gapped)).unwrap();
+    seal(&store, &clock, Owned::opaque(1, 1, 100, 0));
+    seal(&store, &clock, Owned::opaque(1, 1, 101, 0));
+    drop(store);
+    disk.flip("dedup.checkpoint", 60);
+    let check = |damaged| {
+        let store = open(&disk, &clock);
+        assert_eq!(store.stats().damaged, damaged);
+        assert_eq!(store.hosts(), [1, 2]);
+        for group in [opaque(1, 1..102), gapped.clone()] {
+            let verdicts = store.append(&frames(&group)).unwrap();
+            assert!(verdicts.iter().all(|&verdict| verdict == Appended::Replay));
+        }
+    };
+    check(1);
+    disk.remove_file("dedup.previous");
+    check(1);
+    disk.remove_file("dedup.checkpoint");
+    check(0);
+    let store = open(&disk, &clock);
+    assert_eq!(
+        store.append(&[Owned::opaque(2, 1, 13, 0).frame()]).unwrap(),
+        [Appended::Stored]
+    );
+}
+
+#[test]
+fn a_damaged_record_is_reported_by_place_and_the_rest_is_served() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    let group: Vec<Owned> = (1..=4).flat_map(|host| opaque(host, 1..50)).collect();
+    store.append(&frames(&group)).unwrap();
+    seal(&store, &clock, Owned::opaque(1, 1, 50, 0));
+    let name = disk
+        .names()
+        .into_iter()
+        .find(|name| name.ends_with(".xzs"))
+        .unwrap();
+    let before = store.stats().damaged;
+    assert_eq!(store.verify().unwrap().damaged, []);
+    disk.flip(&name, 5000);
+    let report = store.verify().unwrap();
+    assert_eq!((report.damaged.len(), report.records), (1, 4 * 49));
+    let damage = &report.damaged[0];
+    assert_eq!(damage.file, name);
+    assert!((damage.offset..damage.offset + damage.bytes).contains(&5000));
+    let left: usize = (1..=4).map(|host| store.frames(host).unwrap().len()).sum();
+    assert_eq!(left, 4 * 49);
+    assert_eq!(store.stats().damaged, before + 1);
+}
+
+#[test]
+fn a_damaged_footer_is_rebuilt_from_the_records() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    for host in 1..=600 {
+        store.append(&frames(&opaque(host, 1..3))).unwrap();
+    }
+    seal(&store, &clock, Owned::opaque(1, 1, 3, 0));
+    let name = disk
+        .names()
+        .into_iter()
+        .find(|name| name.ends_with(".xzs"))
+        .unwrap();
+    let length = disk.length(&name);
+    // The second of three blocks, with the store open.
+    disk.flip(&name, length - 24 - 48 - 3 * 28 - 100 * 72 - 20_000);
+    assert_eq!(store.verify().unwrap().damaged.len(), 1);
+    for host in 1..=600 {
+        assert_eq!(
+            store.frames(host).unwrap().len(),
+            if host == 1 { 3 } else { 2 }
+        );
+    }
+    drop(store);
+    // The tail, while it is closed.
+    for place in [length - 1, length - 24 - 10] {
+        disk.flip(&name, place);
+        let store = open(&disk, &clock);
+        assert_eq!(store.stats().damaged, 1);
+        assert_eq!(store.stats().frames, 1201);
+        for host in 2..=600 {
+            assert_eq!(store.frames(host).unwrap().len(), 2);
+        }
+        drop(store);
+        disk.flip(&name, place);
+    }
+}
+
+#[test]
+fn a_torn_end_is_cut_and_counted() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    store.append(&frames(&opaque(1, 1..10))).unwrap();
+    drop(store);
+    let length = disk.length("wal-0000000001.log");
+    disk.flip("wal-0000000001.log", length - 3);
+    let store = open(&disk, &clock);
+    let stats = store.stats();
+    assert_eq!((stats.torn_tails, stats.frames, stats.damaged), (1, 8, 0));
+    assert_eq!(
+        store.append(&frames(&opaque(1, 9..10))).unwrap(),
+        [Appended::Stored]
+    );
+    drop(store);
+    assert_eq!(open(&disk, &clock).stats().torn_tails, 0);
+}
+
+#[test]
+fn a_log_without_a_readable_header_is_set_aside_and_never_removed() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    open(&disk, &clock)
+        .append(&frames(&opaque(1, 1..10)))
+        .unwrap();
+    disk.flip("wal-0000000001.log", 5);
+    assert_eq!(
+        open(&disk, &clock).frames(1).unwrap().len(),
+        9,
+        "the second copy serves"
+    );
+    disk.flip("wal-0000000001.log", 24 + 5);
+    let store = open(&disk, &clock);
+    assert_eq!(store.stats().damaged, 1);
+    assert!(
+        disk.names()
+            .contains(&"wal-0000000001.log.damaged".to_owned())
+    );
+    store.append(&frames(&opaque(1, 1..10))).unwrap();
+    assert_eq!(open(&disk, &clock).frames(1).unwrap().len(), 9);
+}
+
+#[test]
+fn retention_removes_the_oldest_segments_by_age_and_by_size() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let day = Duration::from_secs(24 * 3600);
+    let mut options = SeriesOptions {
+        retention: 3 * day,
+        ..options(&clock)
+    };
+    let store = SeriesStore::open_on(Arc::new(disk.clone()), options.clone()).unwrap();
+    for seq in 1..=10 {
+        store.append(&frames(&opaque(1, seq..seq + 1))).unwrap();
+        store.maintain().unwrap();
+        clock.advance(day);
+    }
+    // The active log, the newest sealed segment, and three days before that one.
+    let stored = |store: &SeriesStore| -> Vec<u64> {
+        store
+            .frames(1)
+            .unwrap()
+            .iter()
+            .map(|frame| frame.batch.seq)
+            .collect()
+    };
+    assert_eq!(stored(&store), [6, 7, 8, 9, 10]);
+    assert_eq!(store.stats().removed_segments, 5);
+    let again = store.append(&frames(&opaque(1, 1..11))).unwrap();
+    let conflicts = again
+        .iter()
+        .filter(|&&verdict| verdict == Appended::Conflict)
+        .count();
+    assert_eq!(
+        conflicts, 5,
+        "what is gone cannot be compared, and is not stored twice either"
+    );
+    let bytes = store.stats().bytes;
+    drop(store);
+    options.max_bytes = Some(bytes * 3 / 5);
+    let store = SeriesStore::open_on(Arc::new(disk), options).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(stored(&store), [8, 9, 10]);
+}
+
+#[test]
+fn a_clock_that_is_wrong_at_start_removes_nothing() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    store.append(&frames(&opaque(1, 1..5))).unwrap();
+    seal(&store, &clock, Owned::opaque(1, 1, 5, 0));
+    drop(store);
+    clock.advance(Duration::from_secs(2 * 365 * 24 * 3600));
+    let store = open(&disk, &clock);
+    store.maintain().unwrap();
+    assert_eq!(store.frames(1).unwrap().len(), 5);
+}
+
+#[test]
+fn state_in_memory_stays_below_three_kilobytes_per_host() {
+    let store = open(&PowerDisk::default(), &ManualClock::new());
+    let hosts = 1000;
+    for seq in 1..300 {
+        let group: Vec<Owned> = (1..=hosts)
+            .map(|host| Owned::opaque(host, 1, seq, 0))
+            .collect();
+        store.append(&frames(&group)).unwrap();
+    }
+    let per_host = store.stats().memory_bytes / hosts as u64;
+    assert!(per_host < 3000, "{per_host} bytes per host");
+}
+
+#[test]
+fn a_second_store_on_the_folder_is_refused_with_the_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || SeriesStore::open(folder.path(), SeriesOptions::default());
+    let store = open().unwrap();
+    let error = open().unwrap_err();
+    let SeriesError::Locked { holder, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*holder, format!("process {}", std::process::id()));
+    let clone = store.clone();
+    drop(store);
+    assert!(open().is_err());
+    drop(clone);
+    open().unwrap();
+}
+
+#[test]
+fn the_background_thread_seals_while_appends_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SeriesOptions {
+        segment_bytes: 20_000,
+        ..SeriesOptions::default()
+    };
+    let store = SeriesStore::open(folder.path(), options.clone()).unwrap();
+    let mut seq = 0;
+    while store.stats().sealed_segments < 5 {
+        seq += 1;
+        assert!(seq < 100_000, "nothing is sealed");
+        let group: Vec<Owned> = (1..=20)
+            .map(|host| Owned::opaque(host, 1, seq, 0))
+            .collect();
+        store.append(&frames(&group)).unwrap();
+    }
+    drop(store);
+    let store = SeriesStore::open(folder.path(), options).unwrap();
+    for host in 1..=20 {
+        let seqs: Vec<u64> = store
+            .frames(host)
+            .unwrap()
+            .iter()
+            .map(|one| one.batch.seq)
+            .collect();
+        assert_eq!(seqs, (1..=seq).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn oversized_frames_are_refused_before_anything_is_written() {
+    let store = open(&PowerDisk::default(), &ManualClock::new());
+    let mut large = Owned::opaque(1, 1, 1, 0);
+    large.bytes = vec![0; (4 << 20) + 1];
+    let error = store.append(&[large.frame()]).unwrap_err();
+    assert!(matches!(error, SeriesError::TooLarge { what: "frame", .. }));
+    large.bytes.pop();
+    assert_eq!(store.append(&[large.frame()]).unwrap(), [Appended::Stored]);
+    assert_eq!(store.frames(1).unwrap().len(), 1);
+}
