@@ -1,0 +1,276 @@
+//! What to send next: live batches as they come, and the backlog in order behind them.
+//!
+//! A batch is live if it was appended after the session began, and for samples if it belongs to a
+//! chain that was begun since. Everything before is backlog. The controller follows live and backlog
+//! chains apart, so neither disturbs the other.
+
+use std::sync::Arc;
+
+use xiezhi_protocol::batch::Stream;
+use xiezhi_protocol::codec::Decoder;
+use xiezhi_protocol::record::{self, Kind};
+use xiezhi_spool::{Cursor, Spool};
+
+/// Bytes of backlog that are handed over at a time.
+const CHUNK_BYTES: usize = 8 * 1024;
+/// Order of the streams on either lane.
+const LIVE_ORDER: [Stream; 3] = [Stream::Samples, Stream::Security, Stream::Events];
+const BACKLOG_ORDER: [Stream; 3] = [Stream::Security, Stream::Events, Stream::Samples];
+
+/// One stream's place in a session.
+struct Lane {
+    stream: Stream,
+    live: Cursor,
+    /// Batches from here on are live.
+    live_from: u64,
+    /// Samples: a key frame was sent on the live lane and each frame since follows it.
+    in_chain: bool,
+    /// The first backlog batch that was not sent yet.
+    next: u64,
+    chain: Option<Chain>,
+    /// Refusals within are the consequence of one that was dealt with.
+    rewound: Option<(u64, u64)>,
+}
+
+/// A place in the backlog.
+struct Chain {
+    cursor: Cursor,
+    /// Follows the chain where its first frames are not to be sent.
+    decoder: Option<Decoder>,
+    sent: Option<u64>,
+}
+
+/// The places of all streams.
+pub(crate) struct Lanes {
+    lanes: [Lane; 3],
+    scratch: Vec<u8>,
+}
+
+/// What a live turn found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) batches: u64,
+    /// The sample chain does not continue: the encoder must restart.
+    pub(crate) broken: bool,
+}
+
+impl Lanes {
+    /// At the begin of a session: what the spool holds now is backlog.
+    pub(crate) fn new(spool: &Spool) -> Self {
+        let lanes = Stream::ALL.map(|stream| {
+            let live_from = spool.next_seq(stream);
+            Lane {
+                stream,
+                live: spool.cursor(stream, live_from),
+                live_from,
+                in_chain: false,
+                next: 0,
+                chain: None,
+                rewound: None,
+            }
+        });
+        Self {
+            lanes,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Appends the records of all live batches that were not sent yet.
+    pub(crate) fn take_live(&mut self, spool: &mut Spool, out: &mut Vec<u8>) -> Live {
+        let mut found = Live::default();
+        for stream in LIVE_ORDER {
+            let mut bytes = std::mem::take(&mut self.scratch);
+            let lane = self.lane(stream);
+            loop {
+                bytes.clear();
+                let expected = lane.live.next_seq();
+                let Some(batch) = spool.read(&mut lane.live, &mut bytes) else {
+                    break;
+                };
+                let follows = batch.info.seq == expected && lane.in_chain;
+                if stream == Stream::Samples && !batch.key && !follows {
+                    // A chain from before the session, or one that lost its middle: backlog.
+                    found.broken |= lane.in_chain;
+                    lane.in_chain = false;
+                    lane.live_from = batch.info.seq + 1;
+                    continue;
+                }
+                lane.in_chain = true;
+                record::write(out, live_kind(stream), &bytes);
+                found.batches += 1;
+            }
+            bytes.shrink_to(CHUNK_BYTES);
+            self.scratch = bytes;
+        }
+        found
+    }
+
+    /// Appends records of the backlog, about [`CHUNK_BYTES`] of them; how many.
+    pub(crate) fn take_backlog(&mut self, spool: &mut Spool, out: &mut Vec<u8>) -> u64 {
+        let mut batches = 0;
+        for stream in BACKLOG_ORDER {
+            while out.len() < CHUNK_BYTES {
+                let mut bytes = std::mem::take(&mut self.scratch);
+                bytes.clear();
+                let lane = self.lane(stream);
+                let sent = match stream {
+                    Stream::Samples => lane.next_frame(spool, &mut bytes, out),
+                    _ => lane.next_events(spool, &mut bytes, out),
+                };
+                bytes.shrink_to(CHUNK_BYTES);
+                self.scratch = bytes;
+                if !sent {
+                    break;
+                }
+                batches += 1;
+            }
+        }
+        batches
+    }
+
+    /// Whether a batch that was sent waits for its acknowledgement.
+    pub(crate) fn is_waiting(&self, spool: &Spool) -> bool {
+        self.lanes.iter().any(|lane| {
+            let live = spool.first_unsettled(lane.stream, lane.live_from);
+            let backlog = spool.first_unsettled(lane.stream, 0);
+            live.is_some_and(|seq| seq < lane.live.next_seq())
+                || backlog.is_some_and(|seq| seq < lane.next.min(lane.live_from))
+        })
+    }
+
+    /// The number after the last live one, per stream: what comes later was sent later.
+    pub(crate) fn marks(&self) -> [u64; 3] {
+        let [samples, events, security] = &self.lanes;
+        [samples, events, security].map(|lane| lane.live.next_seq())
+    }
+
+    /// The controller wants `seq` again, as the start of a chain; tells whether the encoder must
+    /// restart.
+    pub(crate) fn send_again(&mut self, stream: Stream, seq: u64) -> bool {
+        let lane = self.lane(stream);
+        if lane
+            .rewound
+            .is_some_and(|(from, until)| from < seq && seq <= until)
+        {
+            return false;
+        }
+        let sent_until = lane.live.next_seq().saturating_sub(1);
+        lane.rewound = Some((seq, sent_until.max(lane.next)));
+        let restart = stream == Stream::Samples && seq >= lane.live_from;
+        if seq >= lane.live_from {
+            lane.live_from = lane.live.next_seq();
+            lane.in_chain = false;
+        }
+        lane.next = lane.next.min(seq);
+        lane.chain = None;
+        restart
+    }
+
+    /// Something of the stream was taken: a further refusal is a new one.
+    pub(crate) fn note_progress(&mut self, stream: Stream, first: u64) {
+        let lane = self.lane(stream);
+        if lane.rewound.is_some_and(|(from, _)| first >= from) {
+            lane.rewound = None;
+        }
+    }
+
+    fn lane(&mut self, stream: Stream) -> &mut Lane {
+        let [samples, events, security] = &mut self.lanes;
+        match stream {
+            Stream::Samples => samples,
+            Stream::Events => events,
+            Stream::Security => security,
+        }
+    }
+}
+
+impl Lane {
+    fn next_events(&mut self, spool: &mut Spool, bytes: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+        let Some(seq) = self.first_backlog(spool) else {
+            return false;
+        };
+        let mut chain = match self.chain.take() {
+            Some(chain) if chain.cursor.next_seq() == seq => chain,
+            _ => Chain {
+                cursor: spool.cursor(self.stream, seq),
+                decoder: None,
+                sent: None,
+            },
+        };
+        let Some(batch) = spool.read(&mut chain.cursor, bytes) else {
+            return false;
+        };
+        if batch.info.seq >= self.live_from {
+            return false;
+        }
+        self.next = batch.info.seq + 1;
+        self.chain = Some(chain);
+        record::write(out, live_kind(self.stream), bytes);
+        true
+    }
+
+    fn next_frame(&mut self, spool: &mut Spool, bytes: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+        let Some(seq) = self.first_backlog(spool) else {
+            self.chain = None;
+            return false;
+        };
+        let mut chain = self.chain.take().unwrap_or_else(|| Chain {
+            cursor: spool.chain_cursor(self.stream, seq),
+            decoder: None,
+            sent: None,
+        });
+        loop {
+            bytes.clear();
+            let Some(batch) = spool.read(&mut chain.cursor, bytes) else {
+                return false;
+            };
+            let number = batch.info.seq;
+            if number >= self.live_from {
+                return false;
+            }
+            if batch.key {
+                let whole = number >= self.next && spool.is_chain_untouched(number);
+                chain.decoder = (!whole).then(Decoder::new);
+                chain.sent = None;
+            }
+            let skip = number < self.next
+                || chain.decoder.is_some() && spool.is_settled(self.stream, number);
+            if let Some(decoder) = &mut chain.decoder
+                && let Err(error) = decoder.decode(bytes, &mut |name| Arc::from(name))
+            {
+                tracing::error!(seq = number, %error, "a spooled frame cannot be read");
+                spool.give_up(self.stream, number);
+                continue;
+            }
+            if skip {
+                continue;
+            }
+            let continues = batch.key || chain.sent.is_some_and(|sent| sent + 1 == number);
+            if !continues && let Some(decoder) = &chain.decoder {
+                bytes.clear();
+                if decoder.encode_key(bytes).is_none() {
+                    continue;
+                }
+            }
+            chain.sent = Some(number);
+            self.next = number + 1;
+            self.chain = Some(chain);
+            record::write(out, Kind::BacklogSamples, bytes);
+            return true;
+        }
+    }
+
+    fn first_backlog(&self, spool: &Spool) -> Option<u64> {
+        spool
+            .first_unsettled(self.stream, self.next)
+            .filter(|&seq| seq < self.live_from)
+    }
+}
+
+const fn live_kind(stream: Stream) -> Kind {
+    match stream {
+        Stream::Samples => Kind::LiveSamples,
+        Stream::Events => Kind::Events,
+        Stream::Security => Kind::Security,
+    }
+}
