@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     demo.enrol_this_machine(&ready)?;
     demo.start_agent(&mut children)?;
     if demo.options.province {
-        demo.start_province(&mut children, &ready)?;
+        demo.start_province(&mut children)?;
     }
     demo.greet(&ready);
     children.wait(demo.options.stop_after)
@@ -107,7 +107,7 @@ impl Demo<'_> {
              passphrase_file: {folder}/passphrase\nlog: warn\n",
             self.options.web_address()
         );
-        let agent = format!("state_dir: {folder}/agent\nlog: warn\nreconnect_within: 2s\n");
+        let agent = format!("state_dir: {folder}/agent\nuser: nobody\nlog: warn\nreconnect_within: 2s\n");
         std::fs::write(self.folder.join("controller.yaml"), controller)?;
         std::fs::write(self.folder.join("agent.yaml"), agent)?;
         // The demonstration's secrets are random and die with its folder.
@@ -140,19 +140,11 @@ impl Demo<'_> {
         }
     }
 
-    fn token(&self, site: &str, uses: u32, simulated: bool) -> Result<String> {
-        let uses = uses.to_string();
-        let mut command = self.controller(&["token", "create", "--site", site, "--uses", &uses]);
-        if simulated {
-            command.arg("--simulated");
-        }
-        Ok(output(&mut command)?.trim().to_owned())
-    }
-
     fn enrol_this_machine(&self, ready: &Ready) -> Result<()> {
-        let token = self.token("gs", 1, false)?;
+        let token = output(&mut self.controller(&["token", "create", "--site", "gs"]))?;
+        let token = token.trim();
         let url = format!("https://{}", ready.agents);
-        output(&mut self.agent(&["enrol", "--controller", &url, "--token", &token]))?;
+        output(&mut self.agent(&["enrol", "--controller", &url, "--token", token]))?;
         Ok(())
     }
 
@@ -160,13 +152,12 @@ impl Demo<'_> {
         children.start("agent", &mut self.agent(&["run"]))
     }
 
-    fn start_province(&self, children: &mut Children, ready: &Ready) -> Result<()> {
-        println!("enrolling {SIMULATED_HOSTS} simulated hosts …");
+    fn start_province(&self, children: &mut Children) -> Result<()> {
+        println!("adding {SIMULATED_HOSTS} simulated hosts …");
         let mut command = Command::new(self.programs.join("xiezhi-load"));
-        command.args(["province", "--controller", &ready.agents, "--config"]);
-        command.arg(self.folder.join("controller.yaml"));
-        command.arg("--controller-program").arg(self.programs.join("xiezhi-controller"));
-        children.start("simulated hosts", &mut command)
+        command.arg("province").arg(self.folder.join("controller")).arg(self.folder.join("passphrase"));
+        command.arg(SIMULATED_HOSTS.to_string()).arg(self.folder.join("ready.json"));
+        children.start("simulated hosts", command.stdout(Stdio::null()))
     }
 
     fn greet(&self, ready: &Ready) {

@@ -1,7 +1,63 @@
-//! Being written.
+//! `dist`: what is released. A tarball, a .deb and an .rpm of each binary, in `dist/`.
+//!
+//! The binaries run on every x86-64 Linux with glibc 2.28 or later (kernel 4.18, the age of Kylin
+//! V10, UOS 20, openEuler 20.03 and RHEL 8): they are linked against that version's symbols with
+//! zig's C library stubs, and the ELF files are checked afterwards, so that a newer symbol can't
+//! slip in unnoticed. aarch64 is not built here: its standard library has to be fetched with rustup,
+//! and it is unproven until CI has it.
+//!
+//! Building a package runs nothing of it. The packages are read back with dpkg-deb and rpm and must
+//! list exactly the staged files.
 
-use anyhow::Result;
+mod build;
+mod check;
+mod floor;
+mod pack;
+mod product;
 
-pub(crate) fn run(_: &[String]) -> Result<()> {
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::packages::{self, Package};
+use crate::process::{phase, root};
+
+/// Debian packages that the released files are made with.
+const TOOLS: &[Package] = &[
+    packages::package("dpkg", "dpkg-deb", "making the .deb"),
+    packages::package("rpm", "rpmbuild", "making the .rpm"),
+    packages::package("binutils", "readelf", "looking into the binaries"),
+    packages::package("python3-venv", "python3", "the linker, as a Python package"),
+];
+
+/// Makes all released files; `--quick` builds with the release profile instead of the slow dist one.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let profile = match arguments {
+        [] => "dist",
+        [quick] if quick == "--quick" => "release",
+        _ => bail!("usage: cargo xtask dist [--quick]"),
+    };
+    packages::ensure(TOOLS)?;
+    let out = root().join("dist");
+    fs::create_dir_all(&out).context("making the folder dist")?;
+    for product in product::PRODUCTS {
+        let binary = phase(&format!("build {}", product.name), || build::build(product, profile))?;
+        let needs = floor::check(&binary)?;
+        println!("{} runs with {needs}", product.name);
+        phase(&format!("package {}", product.name), || package(product, &binary, &out))?;
+    }
+    let sums = check::write_sums(&out)?;
+    print!("{sums}");
     Ok(())
+}
+
+fn package(product: &product::Product, binary: &Path, out: &Path) -> Result<()> {
+    let staged = pack::Staged::new(product, binary)?;
+    let tarball = staged.tarball(out)?;
+    check::tarball(&staged, &tarball)?;
+    let deb = staged.deb(out)?;
+    check::deb(&staged, &deb)?;
+    let rpm = staged.rpm(out)?;
+    check::rpm(&staged, &rpm)
 }

@@ -13,7 +13,7 @@ pub(crate) struct Package {
     purpose: &'static str,
 }
 
-const fn package(name: &'static str, program: &'static str, purpose: &'static str) -> Package {
+pub(crate) const fn package(name: &'static str, program: &'static str, purpose: &'static str) -> Package {
     Package { name, program, purpose }
 }
 

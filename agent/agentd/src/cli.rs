@@ -1,0 +1,147 @@
+//! The command line of the agent.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands answer on the terminal")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use lexopt::prelude::*;
+
+use crate::config::Config;
+use crate::link::Link;
+use crate::{identity, logging, privilege, worker};
+
+const HELP: &str = "\
+xiezhi-agent: reports this host's health and security events to the controller
+
+  xiezhi-agent run                        run (as root: with an unprivileged worker)
+  xiezhi-agent enrol --controller URL --token TOKEN [--policy-root FILE] [--force]
+                                          make this host known to the controller
+  xiezhi-agent status                     identity, certificate, spool
+  xiezhi-agent check-config               show every problem of the configuration
+  xiezhi-agent version
+
+  --config FILE                           default: /etc/xiezhi/agent.yaml if it exists
+  --token may be `-` to read it from standard input, so that it is in no process list
+";
+
+#[derive(Default)]
+struct Arguments {
+    command: String,
+    config: Option<PathBuf>,
+    controller: Option<String>,
+    token: Option<String>,
+    policy_root: Option<PathBuf>,
+    force: bool,
+}
+
+/// Does what the command line asks.
+pub(crate) fn run() -> Result<ExitCode> {
+    let arguments = parse()?;
+    let config = || Config::load(arguments.config.as_deref());
+    match arguments.command.as_str() {
+        "run" => start(&config()?, &arguments),
+        "worker" => work(config()?),
+        "enrol" => enrol(&config()?, &arguments),
+        "status" => status(&config()?),
+        "check-config" => {
+            config()?;
+            println!("the configuration has no problems");
+            Ok(ExitCode::SUCCESS)
+        }
+        "version" => {
+            println!("xiezhi-agent {}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+        "" | "help" => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("there is no command `{other}`; try `xiezhi-agent help`"),
+    }
+}
+
+/// Shows why a command failed.
+pub(crate) fn complain(error: &anyhow::Error) {
+    eprintln!("xiezhi-agent: {error:#}");
+}
+
+fn parse() -> Result<Arguments> {
+    let mut arguments = Arguments::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => "help".clone_into(&mut arguments.command),
+            Short('V') | Long("version") => "version".clone_into(&mut arguments.command),
+            Long("config") => arguments.config = Some(parser.value()?.into()),
+            Long("controller") => arguments.controller = Some(parser.value()?.string()?),
+            Long("token") => arguments.token = Some(parser.value()?.string()?),
+            Long("policy-root") => arguments.policy_root = Some(parser.value()?.into()),
+            Long("force") => arguments.force = true,
+            Value(word) if arguments.command.is_empty() => arguments.command = word.string()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(arguments)
+}
+
+/// As root: the warden. Otherwise: the worker, with what an ordinary user can see.
+fn start(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
+    if !privilege::is_root() {
+        return work(config.clone());
+    }
+    let mut worker = vec!["worker".to_owned()];
+    if let Some(path) = &arguments.config {
+        worker.push("--config".to_owned());
+        worker.push(path.display().to_string());
+    }
+    let options = privilege::WardenOptions {
+        user: config.user.clone(),
+        state_dir: config.state_dir.clone(),
+        worker,
+    };
+    privilege::supervise(&options).context("supervising the worker")
+}
+
+fn work(config: Config) -> Result<ExitCode> {
+    logging::start(config.log);
+    let link = Link::open(&config.state_dir)?;
+    let supervised = privilege::is_supervised();
+    runtime()?.block_on(worker::run(config, Arc::new(link), supervised))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn enrol(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
+    logging::start(config.log);
+    let controller = arguments.controller.clone().context("--controller URL is missing")?;
+    let token = match arguments.token.as_deref() {
+        Some("-") => std::io::read_to_string(std::io::stdin()).context("reading the token")?,
+        Some(token) => token.to_owned(),
+        None => bail!("--token TOKEN is missing; make one with `xiezhi-controller token create`"),
+    };
+    let request = identity::Enrolment {
+        controller,
+        token,
+        policy_root: arguments.policy_root.clone(),
+        force: arguments.force,
+    };
+    let issued = runtime()?.block_on(identity::enrol(&request, &config.state_dir))?;
+    if privilege::is_root() {
+        privilege::give_to_worker(&config.state_dir, &config.user)
+            .context("handing the identity to the worker's user")?;
+    }
+    println!("enrolled as host {} of {}; start the agent now", issued.host, issued.site);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(config: &Config) -> Result<ExitCode> {
+    let link = Link::open(&config.state_dir)?;
+    println!("{}", link.describe());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")
+}

@@ -1,0 +1,149 @@
+//! Enrolment: from a token to an identity.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use data_encoding::HEXLOWER;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tracing::info;
+use xiezhi_protocol::ENROL_PATH;
+use xiezhi_protocol::enrol::{EnrolRequest, EnrolResponse, Issued, Token};
+
+use super::client;
+use super::files::{HostRecord, IdentityFiles, write};
+use super::time::TrustedTime;
+use super::verifier::{Anchor, anchored, fingerprint, tls_config};
+
+/// What a person gave on the command line.
+pub(crate) struct Enrolment {
+    /// `https://host:port`.
+    pub(crate) controller: String,
+    /// Text of the token.
+    pub(crate) token: String,
+    /// File with the root certificate or key of signed policy.
+    pub(crate) policy_root: Option<PathBuf>,
+    /// Replace an existing identity.
+    pub(crate) force: bool,
+}
+
+/// Makes the host's keys, shows the token and stores the identity that comes back.
+///
+/// # Errors
+/// Each says what to do; nothing is stored unless all went well.
+pub(crate) async fn enrol(request: &Enrolment, state_dir: &Path) -> Result<Issued> {
+    let token = Token::from_text(&request.token)?;
+    let address = client::address_of(&request.controller)?;
+    let files = IdentityFiles::below(state_dir);
+    if files.is_enrolled() && !request.force {
+        let record = files.record()?;
+        bail!(
+            "this host is already host {} of {}; --force makes a new identity, and the old one must \
+             then be revoked at the controller",
+            record.host,
+            record.site
+        );
+    }
+    let policy_root = policy_root(request.policy_root.as_deref())?;
+    files.create()?;
+    let key = rcgen::KeyPair::generate().context("making the host's key")?;
+    let evidence = evidence_key(&files)?;
+    let body = EnrolRequest {
+        token_id: token.id_text(),
+        token_secret: HEXLOWER.encode(&token.secret),
+        csr_pem: certificate_request(&key)?,
+        evidence_key: evidence,
+        hostname: hostname(),
+        machine: machine_digest(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        policy_root: policy_root.clone(),
+    };
+    let time = Arc::new(TrustedTime::open(files.path("time")));
+    let issued = ask(&address, &token, &time, &body).await?;
+    check(&issued, &token)?;
+    let record = HostRecord {
+        host: issued.host.clone(),
+        site: issued.site.clone(),
+        controller: address,
+        policy_root,
+        not_before_s: issued.not_before_s,
+        not_after_s: issued.not_after_s,
+    };
+    files.discard_next();
+    write(&files.path("key.pem"), key.serialize_pem().as_bytes())?;
+    write(&files.path("chain.pem"), issued.chain_pem.as_bytes())?;
+    write(&files.path("root.pem"), issued.root_pem.as_bytes())?;
+    time.learn(issued.time_ms)?;
+    // Last: its presence is what makes this host enrolled.
+    files.write_record(&record)?;
+    Ok(issued)
+}
+
+/// Asks until a person has decided, if one must.
+async fn ask(address: &str, token: &Token, time: &Arc<TrustedTime>, body: &EnrolRequest) -> Result<Issued> {
+    loop {
+        let anchor = Anchor::Fingerprint(token.root_fingerprint);
+        let tls = tls_config(anchor, Arc::clone(time), None)?;
+        match client::post(address, ENROL_PATH, tls, body).await? {
+            EnrolResponse::Issued(issued) => return Ok(issued),
+            EnrolResponse::Pending { retry_after_s } => {
+                info!("waiting for a person to approve this host in the controller's browser page");
+                tokio::time::sleep(Duration::from_secs(u64::from(retry_after_s.clamp(1, 300)))).await;
+            }
+        }
+    }
+}
+
+fn check(issued: &Issued, token: &Token) -> Result<()> {
+    let root = CertificateDer::from_pem_slice(issued.root_pem.as_bytes())
+        .context("the controller sent no usable root certificate")?;
+    if !anchored(&root, &token.root_fingerprint) {
+        bail!("the controller's root is not the one that the token names: ask for a new token");
+    }
+    Ok(())
+}
+
+/// A request with the key's proof of possession; names in it are the controller's to choose.
+pub(super) fn certificate_request(key: &rcgen::KeyPair) -> Result<String> {
+    let parameters = rcgen::CertificateParams::default();
+    let request = parameters.serialize_request(key).context("making the certificate request")?;
+    request.pem().context("writing the certificate request")
+}
+
+/// The public half of the key that signs evidence; the key is made once and stays.
+fn evidence_key(files: &IdentityFiles) -> Result<String> {
+    let path = files.path("evidence.key");
+    if !path.exists() {
+        let random = ring::rand::SystemRandom::new();
+        let key = Ed25519KeyPair::generate_pkcs8(&random)
+            .ok()
+            .context("the operating system gives no random numbers")?;
+        write(&path, key.as_ref())?;
+    }
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let key = Ed25519KeyPair::from_pkcs8(&bytes).ok().context("evidence.key is damaged: remove it and enrol again")?;
+    Ok(HEXLOWER.encode(key.public_key().as_ref()))
+}
+
+/// Fingerprint of the file that `--policy-root` names.
+fn policy_root(file: Option<&Path>) -> Result<String> {
+    let Some(file) = file else { return Ok(String::new()) };
+    let text = std::fs::read(file).with_context(|| format!("reading the policy root {}", file.display()))?;
+    let der = CertificateDer::from_pem_slice(&text).map_or(CertificateDer::from(text), |der| der);
+    Ok(HEXLOWER.encode(&fingerprint(&der)))
+}
+
+pub(crate) fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// SHA-256 of the machine id under a name of our own: the id itself is meant to stay on the host.
+pub(crate) fn machine_digest() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let text = format!("xiezhi machine {}", id.trim());
+    HEXLOWER.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+}

@@ -1,0 +1,188 @@
+//! The uplink's view of this host: where to connect, as whom, and what to say first.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use tracing::{error, info, warn};
+use xiezhi_protocol::message::{Hello, Status};
+use xiezhi_uplink::{Connector, Target};
+
+use crate::clock::now_ms;
+use crate::identity::{self, HostRecord, IdentityFiles, TrustedTime};
+use crate::self_use::SelfUse;
+
+/// Wait between two attempts to renew that failed.
+const RENEW_RETRY_MS: i64 = 3_600_000;
+
+/// This host's identity in use.
+pub(crate) struct Link {
+    files: IdentityFiles,
+    time: Arc<TrustedTime>,
+    state: Mutex<State>,
+}
+
+struct State {
+    record: HostRecord,
+    /// The connection under way was made with the renewed certificate.
+    trying_next: bool,
+    used: SelfUse,
+    /// Local clock of the next attempt to renew after a failure.
+    renew_after_ms: i64,
+    /// A renewal that the controller asked for by refusing an expired certificate.
+    renew_now: bool,
+}
+
+impl Link {
+    /// Loads the identity below `state_dir`.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self> {
+        let files = IdentityFiles::below(state_dir);
+        files.mend()?;
+        let record = files.record()?;
+        let time = Arc::new(TrustedTime::open(files.path("time")));
+        let state = State {
+            record,
+            trying_next: false,
+            used: SelfUse::default(),
+            renew_after_ms: 0,
+            renew_now: false,
+        };
+        Ok(Self { files, time, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the agent uses, for the next status.
+    pub(crate) fn note_use(&self, used: SelfUse) {
+        self.state().used = used;
+    }
+
+    /// Files whose change by anyone else is tampering.
+    pub(crate) fn guarded_files(&self) -> Vec<PathBuf> {
+        let own = std::env::current_exe().into_iter();
+        let keys = ["key.pem", "chain.pem", "root.pem", "host.json", "evidence.key"];
+        let configuration = PathBuf::from(crate::config::DEFAULT_PATH);
+        own.chain(keys.map(|name| self.files.path(name))).chain([configuration]).collect()
+    }
+
+    /// Renews at two thirds of the certificate's life; tells whether there is a new one.
+    pub(crate) async fn renew_if_due(&self, local_ms: i64) -> bool {
+        let due = {
+            let state = self.state();
+            let HostRecord { not_before_s, not_after_s, .. } = state.record;
+            let due_s = not_before_s + (not_after_s - not_before_s) / 3 * 2;
+            let waited = (state.renew_after_ms - local_ms).abs() > RENEW_RETRY_MS || local_ms >= state.renew_after_ms;
+            (state.renew_now || self.time.now_s() >= due_s) && waited && !self.files.has_next()
+        };
+        if !due {
+            return false;
+        }
+        match self.renew().await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(error = format!("{error:#}"), "the certificate was not renewed, trying again in an hour");
+                self.state().renew_after_ms = local_ms + RENEW_RETRY_MS;
+                false
+            }
+        }
+    }
+
+    /// Renews now.
+    pub(crate) async fn renew(&self) -> Result<()> {
+        let record = self.state().record.clone();
+        let issued = identity::renew(&self.files, &record, &self.time).await?;
+        let mut state = self.state();
+        state.record.not_before_s = issued.not_before_s;
+        state.record.not_after_s = issued.not_after_s;
+        state.renew_now = false;
+        self.files.write_record(&state.record)?;
+        info!("the certificate was renewed");
+        Ok(())
+    }
+
+    /// A few lines for a person.
+    pub(crate) fn describe(&self) -> String {
+        let record = self.state().record.clone();
+        let days = (record.not_after_s - self.time.now_s()) / 86_400;
+        let policy = if record.policy_root.is_empty() {
+            "none: this host only observes".to_owned()
+        } else {
+            record.policy_root
+        };
+        format!(
+            "host         {}\nsite         {}\ncontroller   {}\ncertificate  ends in {days} days\npolicy root  {policy}",
+            record.host, record.site, record.controller
+        )
+    }
+
+    fn make_target(&self) -> Result<Target> {
+        let next = self.files.has_next();
+        let credentials = self.files.credentials(if next { "next-" } else { "" })?;
+        let anchor = identity::Anchor::Root(self.files.root()?);
+        let tls = identity::tls_config(anchor, Arc::clone(&self.time), Some(credentials))?;
+        let mut state = self.state();
+        state.trying_next = next;
+        Ok(Target { address: state.record.controller.clone(), tls: Arc::new(tls) })
+    }
+}
+
+impl Connector for Link {
+    fn target(&self) -> Result<Target, String> {
+        self.make_target().map_err(|error| format!("{error:#}"))
+    }
+
+    fn hello(&self) -> Hello {
+        let state = self.state();
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: identity::hostname(),
+            boot_id: boot_id.trim().to_owned(),
+            machine: identity::machine_digest(),
+            policy_root: state.record.policy_root.clone(),
+            certificate_expires_s: state.record.not_after_s,
+            ..Hello::default()
+        }
+    }
+
+    fn status(&self) -> Status {
+        let state = self.state();
+        Status {
+            memory_bytes: state.used.memory_bytes,
+            cpu_ms: state.used.cpu_ms,
+            certificate_expires_s: state.record.not_after_s,
+            ..Status::default()
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        now_ms()
+    }
+
+    fn welcomed(&self, time_ms: i64) {
+        let adopt = self.state().trying_next;
+        let kept = self.time.learn(time_ms).and_then(|()| if adopt { self.files.adopt_next() } else { Ok(()) });
+        if let Err(error) = kept {
+            error!(error = format!("{error:#}"), "the identity could not be updated");
+        }
+    }
+
+    fn refused(&self, code: &str, detail: &str) {
+        let mut state = self.state();
+        warn!(code, detail, "the controller refuses this host");
+        match code {
+            "certificate_expired" => state.renew_now = true,
+            // A renewed certificate that the controller does not know: its database is older.
+            _ if state.trying_next => self.files.discard_next(),
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Link").finish_non_exhaustive()
+    }
+}

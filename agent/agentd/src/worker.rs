@@ -1,0 +1,370 @@
+//! The worker: collects, spools and sends, on one thread.
+//!
+//! Each turn of the loop does one thing to its end: a report is encoded, appended to the spool and
+//! only then announced to the uplink, so that whatever was sent can be sent again. Nothing here
+//! waits for the network.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+use xiezhi_collect::security::{SecurityOptions, SecurityWatch};
+use xiezhi_collect::{Collectors, HostRoot, Options, facts};
+use xiezhi_protocol::batch::{Stream, encode_events};
+use xiezhi_protocol::codec::Encoder;
+use xiezhi_protocol::event::{Event, Severity, kinds};
+use xiezhi_protocol::message::{Directive, DirectiveMessage, DirectiveOutcome, GoodbyeReason};
+use xiezhi_protocol::report::Report;
+use xiezhi_spool::{Spool, SpoolError};
+use xiezhi_uplink::Uplink;
+
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::link::Link;
+use crate::metrics::{self, Metrics};
+use crate::{privilege, self_use};
+
+/// How often sources of security events are looked at.
+const SECURITY_EVERY: Duration = Duration::from_secs(2);
+/// How often slow state is looked at: facts, certificate, spool age.
+const SLOW_EVERY: Duration = Duration::from_secs(60);
+/// Most events in one batch; more are split.
+const EVENTS_PER_BATCH: usize = 200;
+/// How long a goodbye may hold up a stop.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Runs until a signal asks it to stop.
+pub(crate) async fn run(config: Config, link: Arc<Link>, supervised: bool) -> Result<()> {
+    let spool_dir = config.state_dir.join("spool");
+    let spool = Spool::open(&spool_dir, config.spool, now_ms())
+        .with_context(|| format!("opening the spool in {}", spool_dir.display()))?;
+    let metrics = Arc::new(Metrics::new()?);
+    let last = Arc::new(Mutex::new(Report::new()));
+    if let Some(address) = config.metrics {
+        let served = metrics::serve(address, Arc::clone(&metrics), Arc::clone(&last));
+        tokio::spawn(async move {
+            if let Err(error) = served.await {
+                error!(error = format!("{error:#}"), "the /metrics page is off");
+            }
+        });
+    }
+    let mut worker = Worker::start(config, link, spool, metrics, last, supervised)?;
+    worker.run().await
+}
+
+struct Worker {
+    config: Config,
+    link: Arc<Link>,
+    spool: Arc<Mutex<Spool>>,
+    uplink: Uplink,
+    directives: mpsc::Receiver<DirectiveMessage>,
+    collectors: Collectors,
+    security: Option<SecurityWatch>,
+    encoder: Encoder,
+    chain: u64,
+    report: Report,
+    last: Arc<Mutex<Report>>,
+    metrics: Arc<Metrics>,
+    facts: String,
+    supervised: bool,
+    frame: Vec<u8>,
+}
+
+impl Worker {
+    fn start(
+        config: Config,
+        link: Arc<Link>,
+        spool: Spool,
+        metrics: Arc<Metrics>,
+        last: Arc<Mutex<Report>>,
+        supervised: bool,
+    ) -> Result<Self> {
+        let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(15_000);
+        let security = open_security(&config, &link, &spool)?;
+        let spool = Arc::new(Mutex::new(spool));
+        let (sender, directives) = mpsc::channel(32);
+        let uplink_config = xiezhi_uplink::Config {
+            retry_within: config.reconnect_within,
+            start_within: config.reconnect_within.min(Duration::from_secs(1)),
+            ..xiezhi_uplink::Config::default()
+        };
+        let connector: Arc<dyn xiezhi_uplink::Connector> = Arc::clone(&link) as _;
+        let uplink = Uplink::spawn(uplink_config, Arc::clone(&spool), connector, sender);
+        let options = Options { disabled: config.disabled.clone(), ..Options::default() };
+        Ok(Self {
+            collectors: Collectors::new(HostRoot::real(), options),
+            encoder: Encoder::new(interval_ms),
+            chain: uplink.chain(),
+            report: Report::new(),
+            facts: String::new(),
+            frame: Vec::new(),
+            config,
+            link,
+            spool,
+            uplink,
+            directives,
+            security,
+            last,
+            metrics,
+            supervised,
+        })
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut security = tokio::time::interval(SECURITY_EVERY);
+        let mut slow = tokio::time::interval(SLOW_EVERY);
+        security.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        slow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.announce();
+        self.report(aligned(now_ms(), self.config.interval));
+        loop {
+            let (at_ms, wait) = next_report(now_ms(), self.config.interval);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => self.report(at_ms),
+                _ = security.tick() => self.look_for_security_events(),
+                _ = slow.tick() => self.look_after().await,
+                Some(message) = self.directives.recv() => self.obey(&message).await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    fn spool(&self) -> MutexGuard<'_, Spool> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one report and hands it to the spool. `at_ms` is aligned to the interval, so that the
+    /// controller's series of all hosts share their times.
+    fn report(&mut self, at_ms: i64) {
+        self.collectors.collect(at_ms, &mut self.report);
+        self.metrics.reports.inc();
+        self.add_own_samples();
+        let chain = self.uplink.chain();
+        if chain != self.chain {
+            self.chain = chain;
+            self.encoder.restart();
+        }
+        let appended = self.append_report();
+        if let Err(error) = appended {
+            self.encoder.restart();
+            self.metrics.spool_errors.inc();
+            warn!(error = %error, "a report could not be kept");
+        }
+        self.uplink.notify_live();
+        std::mem::swap(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), &mut self.report);
+    }
+
+    fn append_report(&mut self) -> Result<(), SpoolError> {
+        let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        if spool.needs_key() {
+            self.encoder.restart();
+        }
+        self.frame.clear();
+        let seq = spool.next_seq(Stream::Samples);
+        let info = self.encoder.encode(seq, &self.report, &mut self.frame);
+        let key = xiezhi_protocol::codec::peek(&self.frame).is_ok_and(|head| head.key);
+        spool.append(Stream::Samples, info, key, &self.frame)
+    }
+
+    /// A handful of samples about the agent itself; the fleet list is made of them.
+    fn add_own_samples(&mut self) {
+        let state = self.uplink.state();
+        let status = self.spool().status();
+        self.metrics.spool_pending.set(clamp(status.pending));
+        self.metrics.spool_bytes.set(clamp(status.bytes));
+        self.metrics.sessions.set(clamp(state.sessions));
+        self.metrics.sent_bytes.set(clamp(state.bytes_up));
+        let dropped: u64 = status.dropped.iter().map(|gap| gap.last - gap.first + 1).sum();
+        for (name, value) in [
+            ("xiezhi_agent_spool_pending", status.pending as f64),
+            ("xiezhi_agent_spool_dropped", dropped as f64),
+            ("xiezhi_agent_memory_bytes", self.metrics.memory_bytes.get() as f64),
+            ("xiezhi_agent_sessions", state.sessions as f64),
+        ] {
+            // Refused only if the report is full, and then the report has counted it.
+            if self.report.push(name, &[], value).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn look_for_security_events(&mut self) {
+        let Some(mut watch) = self.security.take() else { return };
+        let events = watch.poll(now_ms());
+        if !events.is_empty() {
+            self.metrics.events.inc_by(events.len() as u64);
+            let seq = self.spool().next_seq(Stream::Security);
+            // With more than one batch the positions hold once the last one exists.
+            let batches = events.len().div_ceil(EVENTS_PER_BATCH) as u64;
+            if let Err(error) = watch.stage(seq + batches - 1) {
+                warn!(error = %error, "positions of the security sources are not durable");
+            }
+            self.append_events(Stream::Security, &events);
+        }
+        if let Err(error) = watch.commit() {
+            warn!(error = %error, "positions of the security sources are not durable");
+        }
+        self.security = Some(watch);
+    }
+
+    fn append_events(&mut self, stream: Stream, events: &[Event]) {
+        for some in events.chunks(EVENTS_PER_BATCH) {
+            self.frame.clear();
+            let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
+            let seq = spool.next_seq(stream);
+            let appended = encode_events(seq, now_ms(), some, &mut self.frame)
+                .map_err(anyhow::Error::from)
+                .and_then(|info| Ok(spool.append(stream, info, true, &self.frame)?));
+            if let Err(error) = appended {
+                self.metrics.spool_errors.inc();
+                error!(error = format!("{error:#}"), stream = stream.name(), "events could not be kept");
+            }
+        }
+        self.uplink.notify_live();
+    }
+
+    /// Says that the agent started; facts follow with the first slow turn.
+    fn announce(&mut self) {
+        let version = env!("CARGO_PKG_VERSION");
+        let message = format!("agent {version} started");
+        let event = Event::new(now_ms(), kinds::AGENT_STARTED, Severity::Info, message);
+        self.append_events(Stream::Events, &[event.with("version", version)]);
+    }
+
+    async fn look_after(&mut self) {
+        self.spool().tick(now_ms());
+        let used = self_use::read(self.supervised);
+        self.metrics.memory_bytes.set(clamp(used.memory_bytes));
+        self.link.note_use(used);
+        self.send_changed_facts();
+        if self.link.renew_if_due(now_ms()).await {
+            self.expect_changed_keys();
+            self.uplink.reconnect();
+        }
+    }
+
+    fn send_changed_facts(&mut self) {
+        let facts = facts::read(&HostRoot::real());
+        let Ok(text) = serde_json::to_string(&facts) else { return };
+        if text == self.facts {
+            return;
+        }
+        let event = Event::new(now_ms(), kinds::FACTS, Severity::Info, "facts");
+        let mut event = event;
+        // Not `with`: facts may be longer than a message, and are our own text.
+        event.fields.insert("facts".to_owned(), text.clone());
+        self.append_events(Stream::Events, &[event]);
+        self.facts = text;
+    }
+
+    /// A renewed key is our own doing, not tampering.
+    fn expect_changed_keys(&mut self) {
+        if let Some(watch) = &mut self.security {
+            for path in self.link.guarded_files() {
+                watch.expect_change(&path);
+            }
+        }
+    }
+
+    async fn obey(&mut self, message: &DirectiveMessage) {
+        let (outcome, detail) = match &message.directive {
+            Directive::CollectNow => {
+                self.report(now_ms());
+                self.uplink.flush();
+                ("done", String::new())
+            }
+            Directive::RenewCertificate => match self.link.renew().await {
+                Ok(()) => {
+                    self.expect_changed_keys();
+                    ("done", String::new())
+                }
+                Err(error) => ("refused", format!("{error:#}")),
+            },
+            Directive::Repoll { .. } => ("unsupported", "this agent polls no devices".to_owned()),
+            Directive::Resend { .. } | Directive::SetBandwidth { .. } => ("done", String::new()),
+        };
+        self.uplink.outcome(DirectiveOutcome { id: message.id, outcome: outcome.to_owned(), detail });
+        if matches!(message.directive, Directive::RenewCertificate) && outcome == "done" {
+            self.uplink.reconnect();
+        }
+    }
+
+    async fn stop(&mut self) {
+        let shutdown = host_is_shutting_down();
+        let (reason, word) = if shutdown {
+            (GoodbyeReason::HostShutdown, "host shuts down")
+        } else {
+            (GoodbyeReason::AgentStopped, "agent stops")
+        };
+        info!(reason = word, "stopping");
+        self.look_for_security_events();
+        let event = Event::new(now_ms(), kinds::AGENT_STOPPED, Severity::Notice, word);
+        self.append_events(Stream::Events, &[event.with("reason", word)]);
+        self.uplink.goodbye(reason, GOODBYE_WITHIN).await;
+        self.spool().close();
+    }
+}
+
+fn open_security(config: &Config, link: &Link, spool: &Spool) -> Result<Option<SecurityWatch>> {
+    if !config.security {
+        return Ok(None);
+    }
+    let options = SecurityOptions {
+        guarded: link.guarded_files(),
+        spooled: Some(spool.next_seq(Stream::Security) - 1),
+        ..SecurityOptions::default()
+    };
+    let privileged: Box<dyn xiezhi_collect::security::privileged::Privileged> =
+        match privilege::PrivilegedClient::from_stdin() {
+            Some(client) => Box::new(client),
+            None => Box::new(xiezhi_collect::security::privileged::Unprivileged),
+        };
+    let state = config.state_dir.join("security");
+    let watch = SecurityWatch::open(std::path::Path::new("/"), &state, options, privileged)
+        .context("opening the sources of security events")?;
+    Ok(Some(watch))
+}
+
+/// The latest multiple of the interval that is not in the future.
+fn aligned(now_ms: i64, interval: Duration) -> i64 {
+    let interval = i64::try_from(interval.as_millis()).unwrap_or(15_000).max(1);
+    now_ms - now_ms.rem_euclid(interval)
+}
+
+/// Time of the next report and how long it is until then.
+fn next_report(now_ms: i64, interval: Duration) -> (i64, Duration) {
+    let length = i64::try_from(interval.as_millis()).unwrap_or(15_000).max(1);
+    let next = aligned(now_ms, interval) + length;
+    (next, Duration::from_millis((next - now_ms).unsigned_abs()))
+}
+
+/// Whether the whole host stops, and not only the agent: systemd says so.
+fn host_is_shutting_down() -> bool {
+    let asked = std::process::Command::new("systemctl").arg("is-system-running").output();
+    asked.is_ok_and(|answer| answer.stdout.starts_with(b"stopping"))
+}
+
+fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_aligned_to_the_interval() {
+        let interval = Duration::from_secs(15);
+        assert_eq!(next_report(30_000, interval), (45_000, Duration::from_secs(15)));
+        assert_eq!(next_report(44_999, interval), (45_000, Duration::from_millis(1)));
+        assert_eq!(aligned(-1, interval), -15_000);
+    }
+}
