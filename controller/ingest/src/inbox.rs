@@ -74,13 +74,13 @@ mod tests {
         let mut inbox = Inbox::default();
         let mut seen: Vec<Vec<u8>> = Vec::new();
         let (front, back) = wire.split_at(6);
-        let mut read = |next| {
+        let read = |next| {
             move |seen: &mut Vec<Vec<u8>>, payload: &[u8]| {
                 seen.push(payload.to_vec());
                 Ok::<_, RecordError>(next)
             }
         };
-        let (mut go, mut stop) = (read(Next::Read), read(Next::Wait));
+        let (go, stop) = (read(Next::Read), read(Next::Wait));
         inbox.take(front, |_, payload| go(&mut seen, payload)).unwrap();
         assert_eq!(seen, [b"one".to_vec()]);
         inbox.take(back, |_, payload| stop(&mut seen, payload)).unwrap();

@@ -290,7 +290,7 @@ pub(crate) fn conflict_audit(
     info!(%host, stream = stream.name(), epoch, seq, "batch came again with other content");
     AuditEntry::new(now_ms, Actor::Host(host), "host.rolled_back_or_cloned", format!("host:{host}"))
         .with("stream", stream.name())
-        .with("epoch", epoch.to_string())
+        .with("before", epoch.to_string())
         .with("seq", seq.to_string())
 }
 

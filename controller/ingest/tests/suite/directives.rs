@@ -1,0 +1,92 @@
+//! Downward: directives, kicks, an orderly stop.
+
+use bytes::Bytes;
+use xiezhi_ingest::DirectiveError;
+use xiezhi_model::HostId;
+use xiezhi_protocol::message::{Directive, DirectiveOutcome};
+use xiezhi_protocol::record::{self, Kind};
+
+use crate::agent::Down;
+use crate::port::{Port, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directive_goes_down_and_its_outcome_comes_back() {
+    let port = Port::start().await;
+    let identity = port.enrol("one").await;
+    let mut agent = port.session(&identity).await;
+    let fleet = port.fleet();
+    // Sent before the directive stream is there: it waits for it.
+    let asked =
+        tokio::spawn(async move { fleet.send(identity.host, Directive::CollectNow).await });
+    let (mut up, mut down) = agent.directives().await;
+    let Down::Directive(message) = down.next().await else { panic!("no directive") };
+    assert_eq!(message.directive, Directive::CollectNow);
+    let outcome = DirectiveOutcome {
+        id: message.id,
+        outcome: "done".to_owned(),
+        detail: String::new(),
+    };
+    let mut bytes = Vec::new();
+    record::write(&mut bytes, Kind::Outcome, &serde_json::to_vec(&outcome).unwrap());
+    up.send_data(Bytes::from(bytes), false).unwrap();
+    assert_eq!(asked.await.unwrap(), Ok(outcome));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directive_to_a_host_that_is_not_there_says_so() {
+    let port = Port::start().await;
+    let identity = port.enrol("one").await;
+    let fleet = port.fleet();
+    let unknown = fleet.send(HostId(999), Directive::CollectNow).await;
+    assert_eq!(unknown, Err(DirectiveError::UnknownHost));
+    let absent = fleet.send(identity.host, Directive::CollectNow).await;
+    assert_eq!(absent, Err(DirectiveError::NotConnected));
+    let mut agent = port.session(&identity).await;
+    let (_up, mut down) = agent.directives().await;
+    let asking = {
+        let fleet = fleet.clone();
+        tokio::spawn(async move { fleet.send(identity.host, Directive::RenewCertificate).await })
+    };
+    assert!(matches!(down.next().await, Down::Directive(_)));
+    assert!(fleet.kick(identity.host));
+    assert_eq!(asking.await.unwrap(), Err(DirectiveError::SessionEnded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kick_ends_the_session_and_the_agent_may_come_back() {
+    let port = Port::start().await;
+    let identity = port.enrol("one").await;
+    let mut agent = port.session(&identity).await;
+    assert!(port.fleet().kick(identity.host));
+    assert!(agent.down.next().await.refused().reason.starts_with("kicked"));
+    assert!(matches!(agent.down.next().await, Down::End));
+    until("the session is over", async || port.ingest.sessions() == 0).await;
+    assert!(!port.fleet().kick(identity.host));
+    port.session(&identity).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_hosts_are_told_together() {
+    let port = Port::start().await;
+    let mut changes = port.fleet().changes();
+    let (one, two) = (port.enrol("one").await, port.enrol("two").await);
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 2 {
+        seen.extend(changes.recv().await.unwrap().iter().copied());
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [one.host, two.host]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_commits_what_came_and_tells_the_agents() {
+    let port = Port::start().await;
+    let identity = port.enrol("one").await;
+    let mut agent = port.session(&identity).await;
+    agent.live(1, 15_000, 1.0);
+    agent.flush();
+    agent.acked().await;
+    port.ingest.stop().await;
+    assert!(agent.down.next().await.refused().reason.starts_with("shutdown"));
+    assert_eq!(port.ingest.sessions(), 0);
+    assert!(port.connect(Some(&identity)).await.is_err());
+}
