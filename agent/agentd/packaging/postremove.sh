@@ -1,0 +1,12 @@
+#!/bin/sh
+# After removal. The host's identity and what was not yet sent stay until the package is purged;
+# rpm knows no purge, so there a person removes /var/lib/xiezhi-agent. The user stays, so that its
+# number is not given to someone else.
+set -e
+
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+fi
+if [ "$1" = purge ]; then
+    rm -rf /var/lib/xiezhi-agent
+fi
