@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The controller's HTTP interface for people and programs: sessions, resources, live updates and
+//! the screens.
+//!
+//! One resource is one file below `resources/` and one or more lines in the list of `routes.rs`,
+//! which says for each route who may call it; a test holds the list to its word. Every answer that
+//! is not a success is problem+json (RFC 9457) with a `code` that programs and translations can
+//! rely on.
+//!
+//! What holds everywhere:
+//! - **Nothing is open but signing in, the screens' files and `/healthz`.** `/metrics` is open on
+//!   loopback.
+//! - **A write needs a header that no form or link can send** (`X-Xiezhi-Request: 1`), besides the
+//!   `SameSite=Strict` cookie and the check of `Origin`.
+//! - **Every body, page, query and wait is bounded**, and so is the number of sessions, browsers and
+//!   password checks at one time.
+//! - **An act is audited in the same transaction**, under the name of who is signed in.
+//!
+//! This crate holds no SQL, judges no presence and issues no certificate: it asks those who do.
+
+mod answer;
+mod assets;
+mod attempts;
+mod cookie;
+mod extract;
+mod guard;
+mod headers;
+mod live;
+mod login_codes;
+mod peer;
+mod problem;
+mod resources;
+mod routes;
+mod rows;
+mod serve;
+mod session;
+mod state;
+
+pub use peer::PeerAddress;
+pub use routes::router;
+pub use serve::{ServeOptions, serve};
+pub use state::{ApiOptions, AppState, Enrolment, Parts};

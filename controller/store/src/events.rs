@@ -94,6 +94,27 @@ impl Store {
         Ok(outcomes)
     }
 
+    /// How many events of `stream` were received since `from_ms`, by severity. It scans them: for
+    /// a day, not for a year.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_events_by_severity(
+        &self,
+        stream: EventStream,
+        from_ms: i64,
+    ) -> Result<BTreeMap<Severity, u64>, StoreError> {
+        let sql = "SELECT severity, COUNT(*) AS events FROM events \
+                   WHERE stream = $1 AND received_ms >= $2 GROUP BY severity";
+        let query = sqlx::query(sql).bind(stream.number()).bind(from_ms);
+        let rows = query.fetch_all(self.database.read()).await?;
+        let count = |row: &sqlx::any::AnyRow| {
+            let severity = Severity::from_number(row::number(row, "severity")?);
+            Ok((severity, row::unsigned(row, "events")?))
+        };
+        rows.iter().map(count).collect()
+    }
+
     /// Deletes at most `most` events that were received longer ago than the setting of their stream
     /// (`security_retention_days`, `event_retention_days`) allows at `now_ms`; returns how many.
     /// Call it again while it returns `most`: slices keep the write lock short.

@@ -1,0 +1,57 @@
+//! JSON answers, compressed where that helps a thin line.
+
+use std::io::Write as _;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// Smaller bodies gain nothing.
+const COMPRESS_FROM_BYTES: usize = 1024;
+
+/// A JSON body of a successful answer.
+pub(crate) struct Answer<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// Compresses JSON answers if the caller takes gzip. Level 1: a host's series shrink to a fifth
+/// for about 10 ms a megabyte.
+pub(crate) async fn compress(request: Request, next: Next) -> Response {
+    let accepts = accepts_gzip(request.headers());
+    let response = next.run(request).await;
+    let json = HeaderValue::from_static("application/json");
+    if !accepts || response.headers().get(header::CONTENT_TYPE) != Some(&json) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // JSON answers are made whole by handlers that bound them; this reads memory, not a line.
+    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
+        return Response::from_parts(parts, axum::body::Body::empty());
+    };
+    parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    match (bytes.len() >= COMPRESS_FROM_BYTES).then(|| gzip(&bytes)).flatten() {
+        Some(smaller) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Response::from_parts(parts, smaller.into())
+        }
+        None => Response::from_parts(parts, bytes.into()),
+    }
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| xiezhi_web::Encodings::from_header(value).gzip)
+}
+
+fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok()
+}

@@ -1,0 +1,110 @@
+//! Who may pass: sessions for what needs one, and for writes proof that one of our pages asks.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::peer::address_of;
+use crate::problem::Problem;
+use crate::session;
+use crate::state::AppState;
+
+/// Sent by our pages with every write; neither a form nor a link of another site can send it.
+const REQUEST_HEADER: &str = "x-xiezhi-request";
+
+/// Lets signed-in people pass.
+pub(crate) async fn signed_in(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match session::find(&state, request.headers(), request.extensions()).await {
+        Ok(Some(who)) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
+        }
+        Ok(None) => Problem::signed_out().into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Lets callers on this machine pass, and signed-in people.
+pub(crate) async fn local_or_signed_in(
+    state: State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // A browser on this machine that another site drives says so; a scraper does not.
+    let by_browser = request.headers().contains_key("sec-fetch-site");
+    if address_of(request.extensions()).is_loopback() && !by_browser {
+        return next.run(request).await;
+    }
+    signed_in(state, request, next).await
+}
+
+/// Refuses writes that do not come from our own pages or from a program that knows what it does.
+pub(crate) async fn own_pages_only(request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    match if reads { Ok(()) } else { check_write(request.headers()) } {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn check_write(headers: &HeaderMap) -> Result<(), Problem> {
+    let refuse = |detail: &str| Err(Problem::new(StatusCode::FORBIDDEN, "foreign_request", detail));
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if text(REQUEST_HEADER) != Some("1") {
+        return refuse("a write needs the header `X-Xiezhi-Request: 1`");
+    }
+    if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return refuse("this request was made by a page of another site");
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let host = text("host");
+        if authority.is_none_or(|(_, authority)| Some(authority) != host) {
+            return refuse("`Origin` does not match the address of this controller");
+        }
+    }
+    Ok(())
+}
+
+/// Bounds how long an answer may take.
+pub(crate) async fn in_time(limit: Duration, request: Request, next: Next) -> Response {
+    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = format!("no answer within {} s", limit.as_secs());
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail).into_response()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn writes_need_the_header_and_our_own_origin() {
+        let cases: [(&[(&str, &str)], bool); 7] = [
+            (&[], false),
+            (&[("x-xiezhi-request", "1")], true),
+            (&[("x-xiezhi-request", "0")], false),
+            (&[("x-xiezhi-request", "1"), ("origin", "https://here:8444")], true),
+            (&[("x-xiezhi-request", "1"), ("origin", "https://there")], false),
+            (&[("x-xiezhi-request", "1"), ("origin", "null")], false),
+            (&[("x-xiezhi-request", "1"), ("sec-fetch-site", "cross-site")], false),
+        ];
+        for (given, passes) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "here:8444".parse().unwrap());
+            for (name, value) in given {
+                headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            }
+            assert_eq!(check_write(&headers).is_ok(), passes, "{given:?}");
+        }
+    }
+}

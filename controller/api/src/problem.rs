@@ -1,0 +1,161 @@
+//! Every answer that is not a success: problem+json (RFC 9457) with a stable `code`.
+
+use std::error::Error;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use xiezhi_identity::IdentityError;
+use xiezhi_ingest::DirectiveError;
+use xiezhi_series::SeriesError;
+use xiezhi_store::StoreError;
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    retry_after_s: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after_s: None }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    pub(crate) fn signed_out() -> Self {
+        let detail = "sign in first: there is no session, or it has ended";
+        Self::new(StatusCode::UNAUTHORIZED, "signed_out", detail)
+    }
+
+    pub(crate) fn busy() -> Self {
+        let detail = "the controller is busy with the same for others: try again in a few seconds";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(2)
+    }
+
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    fn failed(error: &dyn Error, code: &'static str) -> Self {
+        tracing::error!(error = %chain(error), "request failed");
+        let detail = format!("{error}; the controller's log says more");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail)
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("problem"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+        };
+        let text = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.status, text).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::NotFound(_) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string())
+            }
+            StoreError::Exists(_) => Self::new(StatusCode::CONFLICT, "exists", error.to_string()),
+            StoreError::Full(_) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", error.to_string())
+            }
+            _ => Self::failed(&error, "store_failed"),
+        }
+    }
+}
+
+impl From<SeriesError> for Problem {
+    fn from(error: SeriesError) -> Self {
+        match &error {
+            SeriesError::TooMuch { .. } => Self::bad_request(error.to_string()),
+            _ => Self::failed(&error, "series_failed"),
+        }
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        Self::failed(&error, "identity_failed")
+    }
+}
+
+impl From<DirectiveError> for Problem {
+    fn from(error: DirectiveError) -> Self {
+        let (status, code) = match error {
+            DirectiveError::UnknownHost => (StatusCode::NOT_FOUND, "not_found"),
+            DirectiveError::NotConnected => (StatusCode::CONFLICT, "not_connected"),
+            DirectiveError::SessionEnded => (StatusCode::CONFLICT, "session_ended"),
+            DirectiveError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no_answer"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "not_json",
+            _ => "bad_request",
+        };
+        Self::new(rejection.status(), code, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request(rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", rejection.body_text())
+    }
+}

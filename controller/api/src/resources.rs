@@ -1,0 +1,19 @@
+//! Resources, one per file; `routes.rs` lists them.
+
+pub(crate) mod approvals;
+pub(crate) mod audit;
+pub(crate) mod events;
+pub(crate) mod facts;
+pub(crate) mod fleet;
+pub(crate) mod gaps;
+pub(crate) mod health;
+pub(crate) mod host;
+pub(crate) mod hosts;
+pub(crate) mod live;
+pub(crate) mod login;
+pub(crate) mod metrics;
+pub(crate) mod overview;
+pub(crate) mod series;
+pub(crate) mod settings;
+pub(crate) mod sites;
+pub(crate) mod tokens;

@@ -1,0 +1,104 @@
+//! Hosts that wait for a person before they may enrol.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use xiezhi_model::{Approval, ApprovalState, SiteTree};
+
+use crate::answer::Answer;
+use crate::extract::{Json, Path, Query};
+use crate::problem::Problem;
+use crate::rows::SiteName;
+use crate::session::SignedIn;
+use crate::state::AppState;
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Filter {
+    /// `pending` unless given; `all` for all.
+    state: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ApprovalRow {
+    id: i64,
+    token: String,
+    site: SiteName,
+    hostname: String,
+    machine: String,
+    evidence_key: String,
+    version: String,
+    requested_ms: i64,
+    state: &'static str,
+    decided_by: String,
+    decided_ms: Option<i64>,
+    host: Option<i64>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Approvals {
+    items: Vec<ApprovalRow>,
+}
+
+impl ApprovalRow {
+    fn new(approval: Approval, tree: &SiteTree) -> Self {
+        Self {
+            id: approval.id,
+            token: approval.token,
+            site: SiteName::of(approval.site, tree),
+            hostname: approval.hostname,
+            machine: approval.machine,
+            evidence_key: approval.evidence_key,
+            version: approval.version,
+            requested_ms: approval.requested_ms,
+            state: approval.state.word(),
+            decided_by: approval.decided_by,
+            decided_ms: approval.decided_ms,
+            host: approval.host.map(|host| host.0),
+        }
+    }
+}
+
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(filter): Query<Filter>,
+) -> Result<Answer<Approvals>, Problem> {
+    let wanted = match filter.state.as_deref() {
+        None => Some(ApprovalState::Pending),
+        Some("all") => None,
+        Some(word) => Some(ApprovalState::from_word(word).ok_or_else(|| {
+            Problem::bad_request("`state` must be pending, approved, refused, enrolled or all")
+        })?),
+    };
+    let tree = state.inner.store.site_tree().await?;
+    let approvals = state.inner.store.approvals(wanted).await?;
+    let items = approvals.into_iter().map(|approval| ApprovalRow::new(approval, &tree)).collect();
+    Ok(Answer(Approvals { items }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decision {
+    decision: Verdict,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Approve,
+    Refuse,
+}
+
+/// Decides once; a later decision changes nothing and the answer says what holds.
+pub(crate) async fn decide(
+    State(state): State<AppState>,
+    who: SignedIn,
+    Path(id): Path<i64>,
+    Json(Decision { decision }): Json<Decision>,
+) -> Result<Answer<ApprovalRow>, Problem> {
+    let approve = decision == Verdict::Approve;
+    let action = if approve { "approval.approve" } else { "approval.refuse" };
+    let audit = who.audit(state.now_ms(), action, format!("approval:{id}"));
+    let approval = state.inner.store.decide_approval(id, approve, audit).await?;
+    let tree = state.inner.store.site_tree().await?;
+    Ok(Answer(ApprovalRow::new(approval, &tree)))
+}

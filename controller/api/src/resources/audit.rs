@@ -1,0 +1,111 @@
+//! The audit list, and whether its chain holds.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use xiezhi_model::AuditRecord;
+use xiezhi_store::{AuditQuery, AuditVerdict};
+
+use crate::answer::Answer;
+use crate::extract::Query;
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// How long a verdict is kept: it costs a walk over the whole chain.
+const VERDICT_KEPT_MS: i64 = 30_000;
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Filter {
+    subject: Option<String>,
+    /// Only entries whose action begins so.
+    action: Option<String>,
+    limit: Option<u32>,
+    /// Position of the last entry of the page before.
+    cursor: Option<i64>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct AuditRow {
+    position: i64,
+    time_ms: i64,
+    actor: String,
+    action: String,
+    subject: String,
+    detail: BTreeMap<String, String>,
+    hash: String,
+}
+
+impl From<AuditRecord> for AuditRow {
+    fn from(record: AuditRecord) -> Self {
+        Self {
+            position: record.position,
+            time_ms: record.time_ms,
+            actor: record.actor,
+            action: record.action,
+            subject: record.subject,
+            detail: record.detail,
+            hash: record.hash,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct AuditPage {
+    items: Vec<AuditRow>,
+    next: Option<i64>,
+}
+
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(filter): Query<Filter>,
+) -> Result<Answer<AuditPage>, Problem> {
+    let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
+    let query = AuditQuery {
+        subject: filter.subject,
+        action: filter.action,
+        before: filter.cursor,
+        limit,
+    };
+    let records = state.inner.store.audit(&query).await?;
+    let full = records.len() == limit as usize;
+    let next = records.last().filter(|_| full).map(|record| record.position);
+    Ok(Answer(AuditPage { items: records.into_iter().map(AuditRow::from).collect(), next }))
+}
+
+/// What the walk over the chain found.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Chain {
+    /// `intact` or `broken`.
+    state: &'static str,
+    /// Of the newest entry, or of the first that does not hold.
+    position: i64,
+    /// Of the newest entry; empty if broken.
+    hash: String,
+    /// Empty if intact.
+    reason: String,
+    checked_ms: i64,
+}
+
+/// The last verdict.
+#[derive(Debug, Default)]
+pub(crate) struct ChainCheck(Option<Chain>);
+
+pub(crate) async fn chain(State(state): State<AppState>) -> Result<Answer<Chain>, Problem> {
+    // The lock is held during the walk: ten people who open the page cause one walk.
+    let mut kept = state.inner.chain_check.lock().await;
+    let now_ms = state.now_ms();
+    if let Some(chain) = &kept.0
+        && (0..VERDICT_KEPT_MS).contains(&(now_ms - chain.checked_ms))
+    {
+        return Ok(Answer(chain.clone()));
+    }
+    let (word, position, hash, reason) = match state.inner.store.verify_audit().await? {
+        AuditVerdict::Intact { position, hash } => ("intact", position, hash, String::new()),
+        AuditVerdict::Broken { position, reason } => ("broken", position, String::new(), reason),
+    };
+    let chain = Chain { state: word, position, hash, reason, checked_ms: now_ms };
+    kept.0 = Some(chain.clone());
+    Ok(Answer(chain))
+}

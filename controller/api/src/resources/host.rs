@@ -1,0 +1,182 @@
+//! One host: what is known of it, and what may be done to it.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use xiezhi_model::HostId;
+use xiezhi_protocol::message::{Bandwidth, BandwidthWindow, Directive};
+
+use crate::answer::Answer;
+use crate::extract::{Json, Path};
+use crate::problem::Problem;
+use crate::rows::{HostRow, SiteName};
+use crate::session::SignedIn;
+use crate::state::AppState;
+
+/// Longest reason that is kept, in characters.
+const MAX_REASON: usize = 200;
+
+/// Most windows of a bandwidth budget: one for each hour.
+const MAX_WINDOWS: usize = 24;
+
+#[derive(Serialize)]
+pub(crate) struct HostPage {
+    host: HostRow,
+    record: Record,
+    /// The sites above it and its own, from the root down.
+    path: Vec<SiteName>,
+}
+
+/// What was written down at enrolment and since.
+#[derive(Serialize)]
+struct Record {
+    enrolled_ms: i64,
+    epoch: u64,
+    machine: String,
+    evidence_key: String,
+    /// Empty means observe-only.
+    policy_root: String,
+}
+
+pub(crate) async fn read(
+    State(state): State<AppState>,
+    Path(id): Path<i64>,
+) -> Result<Answer<HostPage>, Problem> {
+    let id = HostId(id);
+    let record = state.inner.store.host(id).await?.ok_or_else(|| Problem::not_found("host"))?;
+    if state.inner.fleet.get(id).is_none() {
+        // Enrolled by another process a moment ago.
+        state.inner.fleet.refresh(&record);
+    }
+    let view = state.inner.fleet.get(id).ok_or_else(|| Problem::not_found("host"))?;
+    let tree = state.inner.store.site_tree().await?;
+    Ok(Answer(HostPage {
+        host: HostRow::new(&view, &tree, state.inner.hub.agent_cpu(id)),
+        path: SiteName::path_to(view.site, &tree),
+        record: Record {
+            enrolled_ms: record.enrolled_ms,
+            epoch: record.epoch,
+            machine: record.machine,
+            evidence_key: record.evidence_key,
+            policy_root: record.policy_root,
+        },
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revocation {
+    reason: String,
+}
+
+/// Revokes a host's identity: its session ends at once and it cannot come back with it.
+pub(crate) async fn revoke(
+    State(state): State<AppState>,
+    who: SignedIn,
+    Path(id): Path<i64>,
+    Json(Revocation { reason }): Json<Revocation>,
+) -> Result<StatusCode, Problem> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > MAX_REASON {
+        let detail = format!("`reason` must say why, in at most {MAX_REASON} characters");
+        return Err(Problem::bad_request(detail));
+    }
+    let id = HostId(id);
+    let audit = who
+        .audit(state.now_ms(), "host.revoke", format!("host:{id}"))
+        .with("reason", reason.to_owned());
+    state.inner.store.revoke_host(id, reason, audit).await?;
+    refresh(&state, id).await?;
+    state.inner.fleet.kick(id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A person has looked at the mark "rolled back or cloned" and takes it off.
+pub(crate) async fn settle(
+    State(state): State<AppState>,
+    who: SignedIn,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, Problem> {
+    let id = HostId(id);
+    let audit = who.audit(state.now_ms(), "host.settle", format!("host:{id}"));
+    state.inner.store.settle_identity_conflict(id, audit).await?;
+    refresh(&state, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn refresh(state: &AppState, id: HostId) -> Result<(), Problem> {
+    if let Some(host) = state.inner.store.host(id).await? {
+        state.inner.fleet.refresh(&host);
+    }
+    Ok(())
+}
+
+/// What a person may tell an agent: less than the controller may.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum DirectiveBody {
+    CollectNow,
+    RenewCertificate,
+    SetBandwidth { bytes_per_second: u64, windows: Vec<Window> },
+}
+
+/// A daily window, Asia/Shanghai.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Window {
+    from_minute: u16,
+    to_minute: u16,
+    bytes_per_second: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Outcome {
+    /// `done`, `refused` or `unsupported`.
+    outcome: String,
+    /// Why, for a person; empty when done.
+    detail: String,
+}
+
+/// Sends a directive and waits for the agent's answer.
+pub(crate) async fn direct(
+    State(state): State<AppState>,
+    who: SignedIn,
+    Path(id): Path<i64>,
+    Json(body): Json<DirectiveBody>,
+) -> Result<Answer<Outcome>, Problem> {
+    let id = HostId(id);
+    let (word, directive) = directive_of(body)?;
+    if state.inner.fleet.get(id).is_none() {
+        return Err(Problem::not_found("host"));
+    }
+    let audit = who
+        .audit(state.now_ms(), "host.direct", format!("host:{id}"))
+        .with("directive", word);
+    state.inner.store.append_audit(audit).await?;
+    let outcome = state.inner.fleet.send(id, directive).await?;
+    Ok(Answer(Outcome { outcome: outcome.outcome, detail: outcome.detail }))
+}
+
+fn directive_of(body: DirectiveBody) -> Result<(&'static str, Directive), Problem> {
+    Ok(match body {
+        DirectiveBody::CollectNow => ("collect_now", Directive::CollectNow),
+        DirectiveBody::RenewCertificate => ("renew_certificate", Directive::RenewCertificate),
+        DirectiveBody::SetBandwidth { bytes_per_second, windows } => {
+            let outside = |window: &Window| window.from_minute > 1439 || window.to_minute > 1440;
+            if windows.len() > MAX_WINDOWS || windows.iter().any(outside) {
+                let detail = format!(
+                    "at most {MAX_WINDOWS} windows, from minute 0–1439 to minute 0–1440 of the day"
+                );
+                return Err(Problem::bad_request(detail));
+            }
+            let window = |window: Window| BandwidthWindow {
+                from_minute: window.from_minute,
+                to_minute: window.to_minute,
+                bytes_per_second: window.bytes_per_second,
+            };
+            let windows = windows.into_iter().map(window).collect();
+            let bandwidth = Bandwidth { bytes_per_second, windows };
+            ("set_bandwidth", Directive::SetBandwidth { bandwidth })
+        }
+    })
+}

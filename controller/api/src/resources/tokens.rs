@@ -1,0 +1,173 @@
+//! Enrolment tokens: made here, shown once, withdrawn here.
+
+use axum::extract::State;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use xiezhi_identity::tokens;
+use xiezhi_model::{EnrolmentToken, SiteId, SiteTree};
+
+use crate::answer::Answer;
+use crate::extract::{Json, Path};
+use crate::problem::Problem;
+use crate::rows::SiteName;
+use crate::session::SignedIn;
+use crate::state::AppState;
+
+const MAX_USES: u32 = 100_000;
+const MIN_LIFE_S: u32 = 60;
+const MAX_LIFE_S: u32 = 366 * 86_400;
+
+#[derive(Serialize)]
+pub(crate) struct TokenRow {
+    id: String,
+    site: SiteName,
+    uses: u32,
+    uses_left: u32,
+    expires_ms: i64,
+    approval: bool,
+    simulated: bool,
+    created_ms: i64,
+    created_by: String,
+    revoked_ms: Option<i64>,
+    /// `active`, `expired`, `used` or `revoked`.
+    state: &'static str,
+}
+
+/// All tokens, newest first; people make them by hand, so there are no pages.
+#[derive(Serialize)]
+pub(crate) struct Tokens {
+    items: Vec<TokenRow>,
+}
+
+impl TokenRow {
+    fn new(token: EnrolmentToken, tree: &SiteTree, now_ms: i64) -> Self {
+        let state = match &token {
+            token if token.revoked_ms.is_some() => "revoked",
+            token if token.expires_ms <= now_ms => "expired",
+            token if token.uses_left == 0 => "used",
+            _ => "active",
+        };
+        Self {
+            site: SiteName::of(token.site, tree),
+            id: token.id,
+            uses: token.uses,
+            uses_left: token.uses_left,
+            expires_ms: token.expires_ms,
+            approval: token.needs_approval,
+            simulated: token.simulated,
+            created_ms: token.created_ms,
+            created_by: token.created_by,
+            revoked_ms: token.revoked_ms,
+            state,
+        }
+    }
+}
+
+pub(crate) async fn list(State(state): State<AppState>) -> Result<Answer<Tokens>, Problem> {
+    let tree = state.inner.store.site_tree().await?;
+    let tokens = state.inner.store.tokens().await?;
+    let now_ms = state.now_ms();
+    let items = tokens.into_iter().map(|token| TokenRow::new(token, &tree, now_ms)).collect();
+    Ok(Answer(Tokens { items }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewToken {
+    site: i64,
+    uses: u32,
+    expires_in_s: u32,
+    #[serde(default)]
+    approval: bool,
+}
+
+/// A token as it is shown the one time that it is shown.
+#[derive(Serialize)]
+pub(crate) struct Issued {
+    id: String,
+    token: String,
+    expires_ms: i64,
+    /// What to run on the host, as root.
+    commands: Vec<String>,
+}
+
+pub(crate) async fn create(
+    State(state): State<AppState>,
+    who: SignedIn,
+    headers: HeaderMap,
+    Json(wanted): Json<NewToken>,
+) -> Result<Response, Problem> {
+    check(&wanted)?;
+    let site = state.inner.store.site(SiteId(wanted.site)).await?;
+    let site = site.ok_or_else(|| Problem::not_found("site"))?;
+    let (token, hash) = tokens::generate(state.inner.enrolment.root_fingerprint)?;
+    let now_ms = state.now_ms();
+    let record = EnrolmentToken {
+        id: token.id_text(),
+        secret_hash: hash.to_string(),
+        site: site.id,
+        uses: wanted.uses,
+        uses_left: wanted.uses,
+        expires_ms: now_ms.saturating_add(i64::from(wanted.expires_in_s) * 1000),
+        needs_approval: wanted.approval,
+        simulated: false,
+        created_ms: now_ms,
+        created_by: xiezhi_model::Actor::User(who.user.name.clone()).to_string(),
+        revoked_ms: None,
+    };
+    let audit = who
+        .audit(now_ms, "token.create", record.id.clone())
+        .with("site", site.key)
+        .with("uses", wanted.uses.to_string())
+        .with("approval", wanted.approval.to_string());
+    state.inner.store.create_token(&record, audit).await?;
+    let text = token.to_text();
+    let issued = Issued {
+        commands: commands(&state, &headers, &text),
+        id: record.id,
+        token: text,
+        expires_ms: record.expires_ms,
+    };
+    Ok((StatusCode::CREATED, Answer(issued)).into_response())
+}
+
+fn check(wanted: &NewToken) -> Result<(), Problem> {
+    if !(1..=MAX_USES).contains(&wanted.uses) {
+        return Err(Problem::bad_request(format!("`uses` must be 1 to {MAX_USES}")));
+    }
+    if !(MIN_LIFE_S..=MAX_LIFE_S).contains(&wanted.expires_in_s) {
+        let detail = format!("`expires_in_s` must be {MIN_LIFE_S} to {MAX_LIFE_S}");
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(())
+}
+
+/// The commands name the address by which the browser reached the controller, unless another is
+/// configured: on a court's network both are usually the same machine.
+fn commands(state: &AppState, headers: &HeaderMap, token: &str) -> Vec<String> {
+    let enrolment = &state.inner.enrolment;
+    let asked = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let asked = asked.and_then(|host| host.parse::<Authority>().ok());
+    let host = enrolment
+        .agent_host
+        .clone()
+        .or_else(|| asked.map(|authority| authority.host().to_owned()))
+        .unwrap_or_else(|| "CONTROLLER".to_owned());
+    let port = enrolment.agent_port;
+    vec![
+        format!("xiezhi-agent enrol --controller https://{host}:{port} --token {token}"),
+        "systemctl enable --now xiezhi-agent".to_owned(),
+    ]
+}
+
+pub(crate) async fn revoke(
+    State(state): State<AppState>,
+    who: SignedIn,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let audit = who.audit(state.now_ms(), "token.revoke", id.clone());
+    state.inner.store.revoke_token(&id, audit).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,136 @@
+//! Every route of the interface, one line each: who may call it, how, and what answers.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use crate::resources::{
+    approvals, audit, events, facts, fleet, gaps, health, host, hosts, live, login, metrics,
+    overview, series, settings, sites, tokens,
+};
+use crate::state::AppState;
+use crate::{answer, assets, guard, headers, problem::Problem};
+
+/// Largest body of any request. The largest that makes sense is a bandwidth budget of a few windows.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Anyone who reaches the port.
+    Anyone,
+    /// People who are signed in.
+    SignedIn,
+    /// People who are signed in, and programs on this machine.
+    LocalOrSignedIn,
+}
+
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// Bounded by the options.
+    Short,
+    /// Until the caller leaves or the session ends.
+    Open,
+}
+
+/// One route.
+pub(crate) struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the handler holds it; tests call it"))]
+    pub(crate) method: MethodFilter,
+    pub(crate) path: &'static str,
+    pub(crate) caller: Caller,
+    length: Length,
+    handler: MethodRouter<AppState>,
+}
+
+fn route<H, T>(method: MethodFilter, path: &'static str, caller: Caller, handler: H) -> Route
+where
+    H: Handler<T, AppState>,
+    T: 'static,
+{
+    Route { method, path, caller, length: Length::Short, handler: on(method, handler) }
+}
+
+/// The list.
+#[rustfmt::skip]
+pub(crate) fn routes() -> Vec<Route> {
+    use Caller::{Anyone, LocalOrSignedIn, SignedIn};
+    const GET: MethodFilter = MethodFilter::GET;
+    const POST: MethodFilter = MethodFilter::POST;
+    const DELETE: MethodFilter = MethodFilter::DELETE;
+    vec![
+        route(GET, "/healthz", Anyone, health::read),
+        route(GET, "/assets/{version}/{*path}", Anyone, assets::file),
+        route(POST, "/api/v1/login", Anyone, login::with_password),
+        route(POST, "/api/v1/login/once", Anyone, login::with_code),
+
+        route(GET, "/metrics", LocalOrSignedIn, metrics::read),
+
+        route(POST, "/api/v1/logout", SignedIn, login::leave),
+        route(GET, "/api/v1/me", SignedIn, login::me),
+        route(GET, "/api/v1/overview", SignedIn, overview::read),
+        route(GET, "/api/v1/sites", SignedIn, sites::list),
+        route(GET, "/api/v1/sites/{id}", SignedIn, sites::read),
+        route(GET, "/api/v1/fleet", SignedIn, fleet::read),
+        route(GET, "/api/v1/hosts", SignedIn, hosts::list),
+        route(GET, "/api/v1/hosts/{id}", SignedIn, host::read),
+        route(GET, "/api/v1/hosts/{id}/series", SignedIn, series::read),
+        route(GET, "/api/v1/hosts/{id}/facts", SignedIn, facts::read),
+        route(POST, "/api/v1/hosts/{id}/revoke", SignedIn, host::revoke),
+        route(POST, "/api/v1/hosts/{id}/settle", SignedIn, host::settle),
+        route(POST, "/api/v1/hosts/{id}/directives", SignedIn, host::direct),
+        route(GET, "/api/v1/events", SignedIn, events::search),
+        route(GET, "/api/v1/gaps", SignedIn, gaps::list),
+        route(GET, "/api/v1/tokens", SignedIn, tokens::list),
+        route(POST, "/api/v1/tokens", SignedIn, tokens::create),
+        route(DELETE, "/api/v1/tokens/{id}", SignedIn, tokens::revoke),
+        route(GET, "/api/v1/approvals", SignedIn, approvals::list),
+        route(POST, "/api/v1/approvals/{id}", SignedIn, approvals::decide),
+        route(GET, "/api/v1/audit", SignedIn, audit::list),
+        route(GET, "/api/v1/audit/chain", SignedIn, audit::chain),
+        route(GET, "/api/v1/settings", SignedIn, settings::list),
+        Route { length: Length::Open, ..route(GET, "/api/v1/live", SignedIn, live::stream) },
+    ]
+}
+
+/// Everything that the browsers' port answers.
+#[must_use]
+pub fn router(state: AppState) -> Router {
+    let limit = state.inner.options.request_timeout;
+    let mut router = Router::new();
+    for Route { path, caller, length, mut handler, .. } in routes() {
+        if length == Length::Short {
+            handler = handler.route_layer(from_fn(move |request, next| {
+                guard::in_time(limit, request, next)
+            }));
+        }
+        handler = match caller {
+            Caller::Anyone => handler,
+            Caller::SignedIn => {
+                handler.route_layer(from_fn_with_state(state.clone(), guard::signed_in))
+            }
+            Caller::LocalOrSignedIn => {
+                handler.route_layer(from_fn_with_state(state.clone(), guard::local_or_signed_in))
+            }
+        };
+        router = router.route(path, handler);
+    }
+    router
+        .fallback(assets::page)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(answer::compress))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(guard::own_pages_only))
+        .layer(from_fn_with_state(state.clone(), headers::add))
+        .with_state(state)
+}
+
+async fn wrong_method() -> Response {
+    let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+    let detail = "this resource does not take that method";
+    Problem::new(status, "wrong_method", detail).into_response()
+}

@@ -1,0 +1,97 @@
+//! Browser sessions: begun by signing in, found by cookie, ended by time, sign-out or a new
+//! password.
+
+use std::net::IpAddr;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use xiezhi_identity::tokens;
+use xiezhi_model::{Actor, AuditEntry, User, WebSession};
+
+use crate::cookie;
+use crate::peer::address_of;
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// How often the use of a session is written down.
+const TOUCH_MS: i64 = 60_000;
+
+/// Who makes the request. The guard puts it there; a handler that asks for it on an open route
+/// gets a 401.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedIn {
+    pub(crate) user: User,
+    pub(crate) id_hash: String,
+    pub(crate) address: IpAddr,
+}
+
+impl SignedIn {
+    /// An audit entry by this person, with the address that they came from.
+    pub(crate) fn audit(&self, now_ms: i64, action: &str, subject: impl Into<String>) -> AuditEntry {
+        AuditEntry::new(now_ms, Actor::User(self.user.name.clone()), action, subject)
+            .with("address", self.address.to_string())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::signed_out)
+    }
+}
+
+/// Finds the session of a request; `None` if there is none or it has ended.
+pub(crate) async fn find(
+    state: &AppState,
+    headers: &HeaderMap,
+    extensions: &axum::http::Extensions,
+) -> Result<Option<SignedIn>, Problem> {
+    let Some(identifier) = cookie::read(headers, state.inner.options.secure) else {
+        return Ok(None);
+    };
+    let id_hash = tokens::hash_text(identifier).to_string();
+    let Some((session, user)) = alive(state, &id_hash).await? else { return Ok(None) };
+    let now_ms = state.now_ms();
+    if now_ms - session.last_used_ms > TOUCH_MS {
+        state.inner.store.touch_web_session(&id_hash, now_ms).await?;
+    }
+    Ok(Some(SignedIn { user, id_hash, address: address_of(extensions) }))
+}
+
+/// The session with this digest, unless it has ended, by age or by disuse.
+pub(crate) async fn alive(
+    state: &AppState,
+    id_hash: &str,
+) -> Result<Option<(WebSession, User)>, Problem> {
+    let now_ms = state.now_ms();
+    let idle_ms = i64::try_from(state.inner.options.session_idle.as_millis()).unwrap_or(i64::MAX);
+    let found = state.inner.store.web_session(id_hash, now_ms).await?;
+    Ok(found.filter(|(session, _)| now_ms - session.last_used_ms <= idle_ms))
+}
+
+/// Begins a session and yields the identifier for its cookie.
+pub(crate) async fn begin(
+    state: &AppState,
+    user: &User,
+    address: IpAddr,
+    method: &str,
+) -> Result<String, Problem> {
+    let now_ms = state.now_ms();
+    state.inner.store.delete_expired_web_sessions(now_ms).await?;
+    let (identifier, hash) = tokens::web_session()?;
+    let life_ms = i64::try_from(state.inner.options.session_life.as_millis()).unwrap_or(i64::MAX);
+    let session = WebSession {
+        id_hash: hash.to_string(),
+        user: user.id,
+        created_ms: now_ms,
+        last_used_ms: now_ms,
+        expires_ms: now_ms.saturating_add(life_ms),
+    };
+    let audit = AuditEntry::new(now_ms, Actor::User(user.name.clone()), "session.begin", &user.name)
+        .with("address", address.to_string())
+        .with("method", method);
+    state.inner.store.create_web_session(&session, audit).await?;
+    Ok(identifier)
+}

@@ -1,0 +1,147 @@
+//! What every handler has at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::sync::{Mutex, Semaphore};
+use xiezhi_identity::IdentityError;
+use xiezhi_ingest::{Clock, Fleet};
+use xiezhi_series::SeriesStore;
+use xiezhi_store::Store;
+
+use crate::attempts::Attempts;
+use crate::live::Hub;
+use crate::login_codes::LoginCodes;
+use crate::resources::audit::ChainCheck;
+use crate::resources::overview::EventCounts;
+
+/// Password checks at one time: each takes 19 MiB and tens of milliseconds of CPU.
+const PASSWORD_CHECKS: usize = 2;
+
+/// Series queries at one time: each may read hundreds of megabytes.
+const SERIES_QUERIES: usize = 2;
+
+/// What the interface is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// State.
+    pub store: Store,
+    /// Samples.
+    pub series: SeriesStore,
+    /// Presence and live numbers.
+    pub fleet: Fleet,
+    /// What new hosts must know.
+    pub enrolment: Enrolment,
+    /// The clock.
+    pub clock: Clock,
+    /// What `/metrics` shows.
+    pub registry: Registry,
+    /// How sessions behave.
+    pub options: ApiOptions,
+}
+
+/// What an enrolment token and its commands carry.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    /// SHA-256 over the DER of the root certificate.
+    pub root_fingerprint: [u8; 32],
+    /// Host name or address at which agents reach the controller; `None` means the one by which the
+    /// browser reached it.
+    pub agent_host: Option<String>,
+    /// The agents' port.
+    pub agent_port: u16,
+}
+
+/// How sessions behave.
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// Whether browsers come over TLS; then the cookie is `Secure`.
+    pub secure: bool,
+    /// A session that is not used for so long has ended. Default 30 minutes.
+    pub session_idle: Duration,
+    /// A session ends after so long, used or not. Default 12 hours: a working day.
+    pub session_life: Duration,
+    /// Longest time that one answer may take. Default 30 seconds.
+    pub request_timeout: Duration,
+    /// Version that the screens show.
+    pub version: String,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            secure: true,
+            session_idle: Duration::from_secs(30 * 60),
+            session_life: Duration::from_secs(12 * 3600),
+            request_timeout: Duration::from_secs(30),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// What every handler has at hand. Clones share it.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) series: SeriesStore,
+    pub(crate) fleet: Fleet,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) clock: Clock,
+    pub(crate) registry: Registry,
+    pub(crate) options: ApiOptions,
+    pub(crate) attempts: Attempts,
+    pub(crate) login_codes: LoginCodes,
+    pub(crate) password_checks: Semaphore,
+    pub(crate) series_queries: Arc<Semaphore>,
+    pub(crate) hub: Hub,
+    pub(crate) event_counts: Mutex<EventCounts>,
+    pub(crate) chain_check: Mutex<ChainCheck>,
+}
+
+impl AppState {
+    /// Puts the parts together and starts the task that tells open pages what changed; the task
+    /// ends with the last clone. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let hub = Hub::start(parts.fleet.clone(), parts.clock.clone());
+        Self {
+            inner: Arc::new(Inner {
+                store: parts.store,
+                series: parts.series,
+                fleet: parts.fleet,
+                enrolment: parts.enrolment,
+                clock: parts.clock,
+                registry: parts.registry,
+                options: parts.options,
+                attempts: Attempts::default(),
+                login_codes: LoginCodes::default(),
+                password_checks: Semaphore::new(PASSWORD_CHECKS),
+                series_queries: Arc::new(Semaphore::new(SERIES_QUERIES)),
+                hub,
+                event_counts: Mutex::default(),
+                chain_check: Mutex::default(),
+            }),
+        }
+    }
+
+    /// A code that signs `user` in once within `valid_for`, for the address that a terminal prints:
+    /// `/login?code=…`. It lives in memory only.
+    ///
+    /// # Errors
+    /// If the operating system gives no random numbers.
+    pub fn issue_login_code(&self, user: &str, valid_for: Duration) -> Result<String, IdentityError> {
+        let valid_ms = i64::try_from(valid_for.as_millis()).unwrap_or(i64::MAX);
+        let until_ms = self.now_ms().saturating_add(valid_ms);
+        self.inner.login_codes.issue(user, until_ms)
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.inner.clock.now_ms()
+    }
+}
