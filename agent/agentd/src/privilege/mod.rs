@@ -11,25 +11,76 @@
 //! | `accounts` | looks the worker's user and groups up in `/etc/passwd` and `/etc/group` |
 //! | `client` | the worker's side: asks without blocking |
 //! | `confine` | gives up rights, and proves it |
+//! | `handover` | makes the state folder the worker's |
 //! | `helper` | one request, one answer, exit |
 //! | `table` | the single source of the privilege table |
 //! | `warden` | spawns, restarts, stops |
 //! | `wire` | request and answer packets |
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod accounts;
 mod client;
+mod confine;
+mod handover;
+mod helper;
 mod table;
 mod warden;
+mod wire;
 
-pub use client::PrivilegedClient;
-pub use table::{Row, markdown, table};
-pub use warden::{WardenOptions, supervise};
+pub(crate) use client::PrivilegedClient;
+pub(crate) use handover::give_to_worker;
+#[cfg(test)]
+pub(crate) use table::markdown;
+pub(crate) use warden::{WardenOptions, supervise};
+
+/// Name of the worker's first argument and process, by which it knows that a warden started it.
+const WORKER_NAME: &str = "xiezhi-worker";
+/// The same of helpers.
+const HELPER_NAME: &str = "xiezhi-helper";
+/// The same of the warden.
+const WARDEN_NAME: &str = "xiezhi-warden";
+
+/// Whether this process may become a warden.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether a warden started this process as its worker.
+pub(crate) fn is_supervised() -> bool {
+    std::env::args_os().next().is_some_and(|name| name == WORKER_NAME)
+}
 
 /// Serves the hidden subcommands `confine` and `helper`, if this process was started with one.
 ///
 /// Call it first in `main`, before any thread exists: both give up rights of the calling thread.
 #[must_use]
-pub fn dispatch() -> Option<ExitCode> {
-    None
+pub(crate) fn dispatch() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next()?;
+    if name == WORKER_NAME {
+        confine::set_name(WORKER_NAME);
+        return None;
+    }
+    if name != HELPER_NAME {
+        return None;
+    }
+    let subcommand = arguments.next()?;
+    let rest: Vec<OsString> = arguments.collect();
+    match subcommand.to_str()? {
+        "confine" => Some(confine::become_worker(&rest)),
+        "helper" => Some(helper::run(&rest)),
+        _ => None,
+    }
 }
+
+/// A line for the journal: the warden and its helpers have no other log.
+fn say(text: &str) {
+    use std::io::Write as _;
+    // If standard error is closed there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,34 +1,130 @@
 //! The privilege table: one row per kind of process.
+//!
+//! The rows are what the code asks for (`warden::PERMITTED`, `helper::capabilities`), written out
+//! for people; tests compare them with the code, with `/proc/PID/status` of real processes, and
+//! with ARCHITECTURE.md.
 
 /// What one kind of process may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// Name of the process, as in `/proc/PID/comm`.
-    pub process: &'static str,
+    pub(crate) process: &'static str,
+    /// What it is for.
+    pub(crate) purpose: &'static str,
     /// User that it runs as: `root` or the agent's own.
-    pub user: &'static str,
+    pub(crate) user: &'static str,
     /// Effective capabilities.
-    pub effective: &'static [&'static str],
+    pub(crate) effective: &'static [&'static str],
     /// Permitted capabilities: what it could make effective.
-    pub permitted: &'static [&'static str],
+    pub(crate) permitted: &'static [&'static str],
     /// Bounding set: the most that a program it starts could get.
-    pub bounding: &'static [&'static str],
-    /// System calls beyond reading files that it needs, in words.
-    pub system_calls: &'static str,
+    pub(crate) bounding: &'static [&'static str],
+    /// System calls beyond memory, time and reading files, in words.
+    pub(crate) system_calls: &'static str,
     /// Sockets that it holds.
-    pub sockets: &'static str,
+    pub(crate) sockets: &'static str,
     /// What somebody who takes it over gets.
-    pub compromise: &'static str,
+    pub(crate) compromise: &'static str,
 }
+
+const WARDEN: &[&str] =
+    &["CAP_DAC_READ_SEARCH", "CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
+const READER: &[&str] = &["CAP_DAC_READ_SEARCH"];
+
+const ROWS: &[Row] = &[
+    Row {
+        process: "xiezhi-warden",
+        purpose: "starts and stops the others",
+        user: "root",
+        effective: &["CAP_KILL"],
+        permitted: WARDEN,
+        bounding: WARDEN,
+        system_calls: "fork, exec, kill, wait, poll, signalfd; at the start chown of the state folder",
+        sockets: "one socket pair to the worker; reads 64-byte requests of a closed enum",
+        compromise: "everything: it is root. It parses nothing else, and no network input",
+    },
+    Row {
+        process: "xiezhi-worker",
+        purpose: "collects, spools, talks to the controller",
+        user: "xiezhi (groups adm, systemd-journal)",
+        effective: &[],
+        permitted: &[],
+        bounding: &[],
+        system_calls: "sockets, files of its state folder, adjtimex (read); starts `rpm -qa` and systemctl without rights",
+        sockets: "TLS to the controller; the warden's pair; D-Bus; optional loopback /metrics",
+        compromise: "the host's identity towards the controller, the spool, logs that adm may read, the answers of the helpers; no change to the host",
+    },
+    Row {
+        process: "xiezhi-helper",
+        purpose: "log-tail: new bytes of audit.log, secure or auth.log",
+        user: "xiezhi (no groups)",
+        effective: READER,
+        permitted: READER,
+        bounding: READER,
+        system_calls: "open, read, stat; send",
+        sockets: "writes to the worker's pair; reads from none",
+        compromise: "reading any file of the host, for the milliseconds that it lives; the text of logs is its only input",
+    },
+    Row {
+        process: "xiezhi-helper",
+        purpose: "authorized-keys: fingerprints of keys that may log in",
+        user: "xiezhi (no groups)",
+        effective: READER,
+        permitted: READER,
+        bounding: READER,
+        system_calls: "open, read, stat; send",
+        sockets: "writes to the worker's pair; reads from none",
+        compromise: "as log-tail; its input are users' key files",
+    },
+    Row {
+        process: "xiezhi-helper",
+        purpose: "setuid-scan: metadata of setuid and setgid files, once a day",
+        user: "xiezhi (no groups)",
+        effective: READER,
+        permitted: READER,
+        bounding: READER,
+        system_calls: "open, getdents, stat; send; setpriority",
+        sockets: "writes to the worker's pair; reads from none",
+        compromise: "as log-tail, for the minutes of a scan; opens folders, never files",
+    },
+    Row {
+        process: "xiezhi-helper",
+        purpose: "dmi: the machine's serial numbers",
+        user: "xiezhi (no groups)",
+        effective: READER,
+        permitted: READER,
+        bounding: READER,
+        system_calls: "open, read; send",
+        sockets: "writes to the worker's pair; reads from none",
+        compromise: "as log-tail; its input is the firmware's text",
+    },
+];
 
 /// Every kind of process of the agent.
 #[must_use]
-pub fn table() -> &'static [Row] {
-    &[]
+#[cfg_attr(not(test), allow(dead_code, reason = "documentation and its tests are made from it"))]
+pub(crate) fn table() -> &'static [Row] {
+    ROWS
 }
 
 /// The table as ARCHITECTURE.md shows it.
 #[must_use]
-pub fn markdown() -> String {
-    String::new()
+#[cfg(test)]
+pub(crate) fn markdown() -> String {
+    let mut text = String::from(
+        "| process | purpose | user | capabilities | system calls | sockets | a compromise yields |\n|---|---|---|---|---|---|---|\n",
+    );
+    for row in table() {
+        let capabilities = match (row.effective, row.permitted) {
+            ([], []) => "none".to_owned(),
+            (effective, permitted) if effective == permitted => effective.join(", "),
+            (effective, permitted) => {
+                let rest: Vec<_> = permitted.iter().filter(|name| !effective.contains(name)).copied().collect();
+                format!("{}; permitted, not effective: {}", effective.join(", "), rest.join(", "))
+            }
+        };
+        let cells = [row.process, row.purpose, row.user, &capabilities, row.system_calls, row.sockets, row.compromise];
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    text
 }

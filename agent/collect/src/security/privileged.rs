@@ -102,9 +102,9 @@ pub trait Privileged: Send {
 
 /// No helper at all: every request is refused, every loss is stated.
 #[derive(Debug, Default)]
-pub struct Unavailable;
+pub struct Unprivileged;
 
-impl Privileged for Unavailable {
+impl Privileged for Unprivileged {
     fn ask(&mut self, _ask: Ask) -> Result<u64, PrivilegedError> {
         Err(PrivilegedError::Unavailable)
     }

@@ -120,7 +120,7 @@ impl SecurityWatch {
     /// records a silent baseline.
     ///
     /// # Errors
-    /// If the state file exists and cannot be read. A damaged one is not an error: it becomes a
+    /// If the folder cannot be made, or the state file exists and cannot be read. A damaged one is not an error: it becomes a
     /// `source_gap` event and a new baseline.
     pub fn open(
         root: &Path,
@@ -128,6 +128,8 @@ impl SecurityWatch {
         options: SecurityOptions,
         privileged: Box<dyn Privileged>,
     ) -> Result<Self, SecurityError> {
+        std::fs::create_dir_all(state_dir)
+            .map_err(|source| SecurityError::Write { path: state_dir.to_owned(), source })?;
         let (files, loaded) = StateFiles::open(state_dir, options.spooled)?;
         let mut watch = Self {
             root: root.to_owned(),
