@@ -2,6 +2,13 @@
 //! `XIEZHI_TEST_POSTGRES` names a server (build with `--features postgres`). Every test gets a
 //! database, or a schema, of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail like tests"
+)]
+
 mod audit;
 mod enrolment;
 mod events;
