@@ -10,6 +10,7 @@ use std::io;
 
 use crate::engine::{Catalog, Engine};
 use crate::frame::HostKey;
+use crate::log::Log;
 use crate::record;
 use crate::scan::Step;
 
@@ -17,11 +18,12 @@ use crate::scan::Step;
 /// epoch that the caller opens: slower for no one, and nothing lost.
 const READS_PER_APPEND: u32 = 2000;
 /// Read regions kept: replays come in sequence, from a few hosts at a time.
-const KEPT: usize = 16;
+const KEPT: usize = 32;
 
 /// Recently read checksums of stored frames.
 #[derive(Debug, Default)]
 pub(crate) struct Recall {
+    /// Most recently used first.
     kept: VecDeque<Page>,
     budget: u32,
 }
@@ -29,9 +31,12 @@ pub(crate) struct Recall {
 /// The checksums of one (host, epoch) in one file.
 #[derive(Debug)]
 struct Page {
+    file: u64,
     host: HostKey,
     epoch: u64,
     checksums: HashMap<u64, u32>,
+    /// Records of a log that were read; more may have come since.
+    read: usize,
 }
 
 impl Recall {
@@ -57,21 +62,13 @@ impl Recall {
         if let Some(&checksum) = kept {
             return Some(checksum);
         }
-        let checksums = match self.search(&engine.files(), host, epoch, seq) {
-            Ok(found) => found?,
+        match self.search(&engine.files(), host, epoch, seq) {
+            Ok(found) => found,
             Err(error) => {
                 tracing::warn!(host, error = %error, "cannot look up a replayed frame");
-                return None;
+                None
             }
-        };
-        let checksum = checksums.get(&seq).copied();
-        self.kept.truncate(KEPT - 1);
-        self.kept.push_front(Page {
-            host,
-            epoch,
-            checksums,
-        });
-        checksum
+        }
     }
 
     fn search(
@@ -80,21 +77,14 @@ impl Recall {
         host: HostKey,
         epoch: u64,
         seq: u64,
-    ) -> io::Result<Option<HashMap<u64, u32>>> {
+    ) -> io::Result<Option<u32>> {
         for log in files.logs.values().rev() {
-            let (mut checksums, mut bytes) = (HashMap::new(), Vec::new());
-            for offset in log.offsets(host) {
-                if !self.spend() {
-                    return Ok(None);
-                }
-                bytes.clear();
-                log.read(offset, &mut bytes)?;
-                if let Some(record) = record::read(&bytes).filter(|record| record.epoch == epoch) {
-                    checksums.insert(record.batch.seq, record.batch.checksum);
-                }
-            }
-            if checksums.contains_key(&seq) {
-                return Ok(Some(checksums));
+            let mut page = self.take(log.id, host, epoch);
+            let read = self.read_log(log, &mut page);
+            let found = page.checksums.get(&seq).copied();
+            self.keep(page);
+            if !read? || found.is_some() {
+                return Ok(found);
             }
         }
         for segment in files.sealed.values().rev() {
@@ -105,18 +95,60 @@ impl Recall {
             let Some(entry) = entries.iter().find(|entry| entry.may_hold(epoch, seq)) else {
                 continue;
             };
-            let mut checksums = HashMap::new();
+            let mut page = self.take(segment.id, host, epoch);
             let mut region = segment.region(entry);
             while let Some(step) = region.step()? {
                 if let Step::Record { record, .. } = step {
-                    checksums.insert(record.batch.seq, record.batch.checksum);
+                    page.checksums
+                        .insert(record.batch.seq, record.batch.checksum);
                 }
             }
-            if checksums.contains_key(&seq) {
-                return Ok(Some(checksums));
+            let found = page.checksums.get(&seq).copied();
+            self.keep(page);
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
+    }
+
+    /// Reads what the page lacks; false if the budget ended.
+    fn read_log(&mut self, log: &Log, page: &mut Page) -> io::Result<bool> {
+        let mut bytes = Vec::new();
+        for offset in log.offsets(page.host).into_iter().skip(page.read) {
+            if !self.spend() {
+                return Ok(false);
+            }
+            bytes.clear();
+            log.read(offset, &mut bytes)?;
+            page.read += 1;
+            if let Some(record) = record::read(&bytes).filter(|one| one.epoch == page.epoch) {
+                page.checksums
+                    .insert(record.batch.seq, record.batch.checksum);
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, file: u64, host: HostKey, epoch: u64) -> Page {
+        let is_it = |page: &Page| (page.file, page.host, page.epoch) == (file, host, epoch);
+        let kept = self
+            .kept
+            .iter()
+            .position(is_it)
+            .and_then(|index| self.kept.remove(index));
+        kept.unwrap_or(Page {
+            file,
+            host,
+            epoch,
+            checksums: HashMap::new(),
+            read: 0,
+        })
+    }
+
+    fn keep(&mut self, page: Page) {
+        self.kept.truncate(KEPT - 1);
+        self.kept.push_front(page);
     }
 
     fn spend(&mut self) -> bool {

@@ -1,0 +1,85 @@
+//! What is fuzzed: one function per reader of bytes that come from outside or from a disk.
+//!
+//! A function takes any bytes and panics if the reader breaks a promise: that it neither panics nor
+//! loops, and that what it accepts comes back the same. The fuzzer (`tests/fuzz/run`) drives them
+//! with coverage; the tests of this crate drive the same functions on every run of the suite, with
+//! arbitrary bytes and with damaged copies of valid ones.
+//!
+//! A new target: a function here, one line in [`ALL`], and `fuzz_targets/NAME.rs`.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "to panic is how a target says what it found"
+)]
+
+mod disk;
+mod protocol;
+mod seeds;
+mod storage;
+
+pub use protocol::{acks, events, frames, messages, records, token};
+pub use storage::{config, log, spool, store};
+
+/// A target: its name, its function, and valid inputs to begin with.
+pub struct Target {
+    /// Name of the target and of its file.
+    pub name: &'static str,
+    /// What it does with bytes.
+    pub run: fn(&[u8]),
+    /// Valid inputs.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target.
+pub const ALL: &[Target] = &[
+    Target {
+        name: "frames",
+        run: frames,
+        seeds: seeds::frames,
+    },
+    Target {
+        name: "events",
+        run: events,
+        seeds: seeds::events,
+    },
+    Target {
+        name: "records",
+        run: records,
+        seeds: seeds::records,
+    },
+    Target {
+        name: "acks",
+        run: acks,
+        seeds: seeds::acks,
+    },
+    Target {
+        name: "messages",
+        run: messages,
+        seeds: seeds::messages,
+    },
+    Target {
+        name: "token",
+        run: token,
+        seeds: seeds::token,
+    },
+    Target {
+        name: "spool",
+        run: spool,
+        seeds: seeds::spool,
+    },
+    Target {
+        name: "log",
+        run: log,
+        seeds: seeds::log,
+    },
+    Target {
+        name: "store",
+        run: store,
+        seeds: seeds::store,
+    },
+    Target {
+        name: "config",
+        run: config,
+        seeds: seeds::config,
+    },
+];

@@ -1,0 +1,189 @@
+//! Valid inputs: a fuzzer that begins with them reaches deep at once.
+
+use std::sync::Arc;
+
+use xiezhi_protocol::batch::{BatchInfo, Stream, encode_events};
+use xiezhi_protocol::codec::Encoder;
+use xiezhi_protocol::enrol::Token;
+use xiezhi_protocol::event::{Event, Severity, kinds};
+use xiezhi_protocol::message::Ack;
+use xiezhi_protocol::range_set::RangeSet;
+use xiezhi_protocol::record::{self, Kind};
+use xiezhi_protocol::report::Report;
+use xiezhi_series::{Frame, Sealing, SeriesOptions, SeriesStore};
+use xiezhi_spool::{Limits, Spool};
+
+use crate::disk::Memory;
+
+fn chain() -> Vec<(BatchInfo, Vec<u8>)> {
+    let mut encoder = Encoder::new(15_000);
+    let mut report = Report::new();
+    let frame = |seq: u64| {
+        report.start(1_700_000_000_000 + seq as i64 * 15_000);
+        report
+            .push("node_load1", &[], seq as f64 / 4.0)
+            .expect("a sample");
+        report
+            .push("node_memory_MemFree_bytes", &[], 4096.0 * seq as f64)
+            .expect("a sample");
+        report
+            .push(
+                "node_cpu_seconds_total",
+                &[("cpu", "0")],
+                std::f64::consts::PI,
+            )
+            .expect("a sample");
+        if seq.is_multiple_of(2) {
+            report.push("up", &[("job", "a")], 1.0).expect("a sample");
+        }
+        let mut bytes = Vec::new();
+        (encoder.encode(seq, &report, &mut bytes), bytes)
+    };
+    (1..6).map(frame).collect()
+}
+
+pub(crate) fn frames() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for (_, frame) in chain() {
+        all.extend_from_slice(&(frame.len() as u16).to_le_bytes());
+        all.extend_from_slice(&frame);
+    }
+    vec![all]
+}
+
+pub(crate) fn events() -> Vec<Vec<u8>> {
+    let events = [
+        Event::new(
+            1_700_000_000_123,
+            kinds::LOGIN,
+            Severity::Info,
+            "张三 logged in",
+        )
+        .with("user", "a"),
+        Event::new(1_700_000_000_456, kinds::SUDO, Severity::Notice, "sudo"),
+    ];
+    let mut bytes = Vec::new();
+    encode_events(7, 1_700_000_001_000, &events, &mut bytes).expect("a batch");
+    vec![bytes]
+}
+
+pub(crate) fn records() -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    record::write(&mut bytes, Kind::Hello, b"{}");
+    record::write(&mut bytes, Kind::LiveSamples, &[1; 200]);
+    record::write(&mut bytes, Kind::Flush, b"");
+    vec![bytes]
+}
+
+pub(crate) fn acks() -> Vec<Vec<u8>> {
+    let mut ranges = RangeSet::new();
+    ranges.insert_range(1, 100);
+    ranges.insert_range(200, 1 << 40);
+    let mut bytes = Vec::new();
+    record::write_ack(
+        &mut bytes,
+        &Ack {
+            stream: Stream::Samples,
+            epoch: 3,
+            ranges,
+        },
+    );
+    vec![bytes]
+}
+
+pub(crate) fn messages() -> Vec<Vec<u8>> {
+    let texts = [
+        r#"{"status":"pending","retry_after_s":5}"#,
+        r#"{"code":"token_unknown","detail":"ask for a new token"}"#,
+        r#"{"csr_pem":"-----BEGIN"}"#,
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub(crate) fn token() -> Vec<Vec<u8>> {
+    let token = Token {
+        id: [1; 8],
+        secret: [2; 16],
+        root_fingerprint: [3; 32],
+    };
+    vec![token.to_text().into_bytes()]
+}
+
+pub(crate) fn spool() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut spool = Spool::open(folder.path(), Limits::default(), 0).expect("a spool");
+    for (index, (batch, frame)) in chain().into_iter().enumerate() {
+        spool
+            .append(Stream::Samples, batch, index == 0, &frame)
+            .expect("a batch");
+    }
+    drop(spool);
+    let mut seeds = Vec::new();
+    for entry in std::fs::read_dir(folder.path())
+        .expect("a folder")
+        .flatten()
+    {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "seg")
+        {
+            let mut bytes = vec![Stream::Samples.number()];
+            bytes.extend(std::fs::read(entry.path()).expect("a segment"));
+            seeds.push(bytes);
+        }
+    }
+    assert!(!seeds.is_empty(), "the spool wrote no segment");
+    seeds
+}
+
+pub(crate) fn log() -> Vec<Vec<u8>> {
+    let disk = Memory::default();
+    let options = SeriesOptions {
+        segment_bytes: 500,
+        sealing: Sealing::Manual,
+        ..SeriesOptions::default()
+    };
+    let store = SeriesStore::open_on(Arc::new(disk.clone()), options).expect("a store");
+    for host in 1..3 {
+        for (index, (batch, bytes)) in chain().iter().enumerate() {
+            let frame = Frame {
+                host,
+                epoch: 1,
+                batch: *batch,
+                key: index == 0,
+                bytes,
+            };
+            store.append(&[frame]).expect("memory");
+        }
+    }
+    let logs = disk
+        .names()
+        .into_iter()
+        .filter(|name| name == "wal-0000000001.log");
+    let mut seeds: Vec<Vec<u8>> = logs.map(|name| disk.get(&name)).collect();
+    store.maintain().expect("memory");
+    seeds.push(disk.get("segment-0000000001.xzs"));
+    seeds.push(disk.get("dedup.checkpoint"));
+    assert!(
+        seeds.len() == 3 && seeds.iter().all(|seed| !seed.is_empty()),
+        "a file is missing"
+    );
+    seeds
+}
+
+pub(crate) fn store() -> Vec<Vec<u8>> {
+    let appends = |action: u8| (1..40u8).flat_map(move |seq| [action, 0, seq, seq]);
+    let mut plain: Vec<u8> = appends(0).chain([5, 0, 0, 0, 6, 0, 0, 0]).collect();
+    plain.extend(appends(8).chain([5, 0, 0, 0]).chain(appends(0)));
+    let mut damaged = plain.clone();
+    damaged.extend([7, 1, 100, 0, 7, 2, 60, 0, 6, 0, 0, 0, 5, 0, 0, 0]);
+    damaged.extend(appends(1));
+    vec![plain, damaged]
+}
+
+pub(crate) fn config() -> Vec<Vec<u8>> {
+    let text = "text: a\nrequired: b\nflag: true\nnumber: 7\nspan: 15s\nsize: 1MB\nchoice: one\n\
+                texts: [a, b]\ninner: {required: c}\nlist:\n  - required: d\n  - unknown: 3\n";
+    vec![text.as_bytes().to_vec()]
+}
