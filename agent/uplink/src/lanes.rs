@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use xiezhi_protocol::batch::Stream;
 use xiezhi_protocol::codec::Decoder;
+use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record::{self, Kind};
 use xiezhi_spool::{Cursor, Spool};
 
@@ -28,7 +29,8 @@ struct Lane {
     /// The first backlog batch that was not sent yet.
     next: u64,
     chain: Option<Chain>,
-    /// Refusals within are the consequence of one that was dealt with.
+    /// The number whose refusal, if it comes next, is a consequence of one that was dealt with, and
+    /// the last such number: a broken chain has every frame refused that was under way.
     rewound: Option<(u64, u64)>,
 }
 
@@ -148,14 +150,14 @@ impl Lanes {
     /// restart.
     pub(crate) fn send_again(&mut self, stream: Stream, seq: u64) -> bool {
         let lane = self.lane(stream);
-        if lane
-            .rewound
-            .is_some_and(|(from, until)| from < seq && seq <= until)
+        if let Some((expected, until)) = &mut lane.rewound
+            && seq == *expected
+            && seq <= *until
         {
+            *expected += 1;
             return false;
         }
-        let sent_until = lane.live.next_seq().saturating_sub(1);
-        lane.rewound = Some((seq, sent_until.max(lane.next)));
+        lane.rewound = Some((seq + 1, lane.live.next_seq().max(lane.next)));
         let restart = stream == Stream::Samples && seq >= lane.live_from;
         if seq >= lane.live_from {
             lane.live_from = lane.live.next_seq();
@@ -166,10 +168,13 @@ impl Lanes {
         restart
     }
 
-    /// Something of the stream was taken: a further refusal is a new one.
-    pub(crate) fn note_progress(&mut self, stream: Stream, first: u64) {
+    /// Batches were taken: those are not refused any more.
+    pub(crate) fn note_taken(&mut self, stream: Stream, taken: &RangeSet) {
         let lane = self.lane(stream);
-        if lane.rewound.is_some_and(|(from, _)| first >= from) {
+        if lane
+            .rewound
+            .is_some_and(|(expected, _)| taken.contains(expected))
+        {
             lane.rewound = None;
         }
     }

@@ -28,6 +28,8 @@ use crate::runner::Runner;
 const ROOM_BYTES: usize = 4 * 1024;
 /// Room that backlog asks for.
 const WANTED_BYTES: usize = 16 * 1024;
+/// How long the last word before a reconnect may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// A batch that is refused more often than this is given up.
 const MAX_REFUSALS: u32 = 3;
 /// Refused batches that are remembered.
@@ -330,7 +332,7 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         if now >= leaving.until {
-            return Err(End::Stopped);
+            return Err(self.left());
         }
         if leaving.said || (waiting && now < leaving.word_at) {
             return Ok(());
@@ -345,12 +347,24 @@ impl<'a> Session<'a> {
             Kind::Goodbye,
             &serde_json::to_vec(&goodbye).unwrap_or_default(),
         );
-        self.up
-            .send_data(out.into(), true)
-            .map_err(|_| End::Stopped)?;
-        self.outcomes
-            .send_data(Bytes::new(), true)
-            .map_err(|_| End::Stopped)
+        let said = self.up.send_data(out.into(), true);
+        let said = said.and_then(|()| self.outcomes.send_data(Bytes::new(), true));
+        said.map_err(|_| self.left())
+    }
+
+    fn has_said_goodbye(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.said)
+    }
+
+    /// What follows the goodbye.
+    fn left(&self) -> End {
+        match &self.leaving {
+            Some(Leaving {
+                reason: GoodbyeReason::Reconnect,
+                ..
+            }) => End::Reconnect,
+            _ => End::Stopped,
+        }
     }
 
     /// The next moment at which something is due without anything happening.
@@ -437,7 +451,7 @@ impl<'a> Session<'a> {
                 self.pinged = None;
                 Ok(())
             }
-            _ if self.leaving.as_ref().is_some_and(|leaving| leaving.said) => Err(End::Stopped),
+            _ if self.has_said_goodbye() => Err(self.left()),
             Happened::Down(Some(Err(error))) | Happened::Directives(Some(Err(error))) => {
                 Err(lost(&error))
             }
@@ -463,20 +477,24 @@ impl<'a> Session<'a> {
     fn obey(&mut self, command: Option<Command>) -> Result<(), End> {
         match command {
             None => return Err(End::Stopped),
+            // Behind the last word there is nothing to say.
+            Some(Command::Flush | Command::Outcome(_)) if self.has_said_goodbye() => {}
             Some(Command::Flush) => {
                 let mut out = Vec::new();
                 record::write(&mut out, Kind::Flush, &[]);
                 self.send(out)?;
             }
+            Some(Command::Reconnect) if self.leaving.is_some() => {}
             Some(Command::Reconnect) => {
-                let goodbye = Goodbye {
-                    reason: GoodbyeReason::Reconnect,
-                };
-                let mut out = Vec::new();
-                let payload = serde_json::to_vec(&goodbye).unwrap_or_default();
-                record::write(&mut out, Kind::Goodbye, &payload);
-                self.send(out)?;
-                return Err(End::Reconnect);
+                let now = Instant::now();
+                let reason = GoodbyeReason::Reconnect;
+                let until = now + FAREWELL;
+                self.leaving = Some(Leaving {
+                    reason,
+                    word_at: now,
+                    until,
+                    said: false,
+                });
             }
             Some(Command::Bandwidth(bandwidth)) => {
                 self.runner.bandwidth = bandwidth;
@@ -500,6 +518,10 @@ impl<'a> Session<'a> {
     ) -> Result<(), End> {
         let now = Instant::now();
         self.runner.stopped = Some(done);
+        if let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.said) {
+            leaving.reason = reason;
+            return Ok(());
+        }
         let word_at = now + limit / 2;
         self.leaving = Some(Leaving {
             reason,
@@ -551,7 +573,7 @@ impl<'a> Session<'a> {
         self.runner.shared.state().last_ack_ms = Some(clock_ms);
         self.waiting_since = None;
         self.flushed = false;
-        let (Some(first), Some(last)) = (ack.ranges.first(), ack.ranges.last()) else {
+        let Some(last) = ack.ranges.last() else {
             return;
         };
         let mut spool = lock(&self.runner.spool);
@@ -574,7 +596,7 @@ impl<'a> Session<'a> {
             self.reported.clone_from(&spool.status().dropped);
         }
         drop(spool);
-        self.lanes.note_progress(ack.stream, first);
+        self.lanes.note_taken(ack.stream, &ack.ranges);
         self.refusals
             .retain(|(stream, seq, _)| *stream != ack.stream || !ack.ranges.contains(*seq));
     }

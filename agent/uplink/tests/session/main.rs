@@ -4,6 +4,8 @@
     missing_docs,
     unreachable_pub,
     clippy::let_underscore_must_use,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "test code: a peer that has gone is part of the play"
 )]
 
