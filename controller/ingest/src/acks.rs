@@ -35,7 +35,10 @@ impl AckBook {
     /// A batch that was handed over is durable. Tells whether the session must be told now.
     pub(crate) fn durable(&mut self, stream: Stream, lane: LaneKind, epoch: u64, seq: u64) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let known = self.durable.iter_mut().find(|(of, at, _)| (*of, *at) == (stream, epoch));
+        let known = self
+            .durable
+            .iter_mut()
+            .find(|(of, at, _)| (*of, *at) == (stream, epoch));
         match known {
             Some((_, _, seqs)) => {
                 seqs.insert(seq);
@@ -83,7 +86,14 @@ impl AckBook {
         self.flush &= self.in_flight > 0;
         (self.live, self.backlog) = (0, 0);
         let taken = std::mem::take(&mut self.durable);
-        taken.into_iter().map(|(stream, epoch, ranges)| Ack { stream, epoch, ranges }).collect()
+        taken
+            .into_iter()
+            .map(|(stream, epoch, ranges)| Ack {
+                stream,
+                epoch,
+                ranges,
+            })
+            .collect()
     }
 
     fn is_due(&self) -> bool {
@@ -105,7 +115,11 @@ impl AckBook {
 mod tests {
     use super::*;
 
-    fn commit(book: &mut AckBook, lane: LaneKind, seqs: std::ops::RangeInclusive<u64>) -> Vec<bool> {
+    fn commit(
+        book: &mut AckBook,
+        lane: LaneKind,
+        seqs: std::ops::RangeInclusive<u64>,
+    ) -> Vec<bool> {
         let mut due = Vec::new();
         for seq in seqs {
             book.submitted();
@@ -117,7 +131,10 @@ mod tests {
     #[test]
     fn four_live_frames_share_one_acknowledgement() {
         let mut book = AckBook::default();
-        assert_eq!(commit(&mut book, LaneKind::Live, 1..=5), [false, false, false, true, false]);
+        assert_eq!(
+            commit(&mut book, LaneKind::Live, 1..=5),
+            [false, false, false, true, false]
+        );
         let acks = book.take();
         assert_eq!(acks.len(), 1);
         assert_eq!(acks[0].ranges.ranges(), [(1, 5)]);

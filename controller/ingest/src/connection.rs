@@ -96,7 +96,7 @@ struct Connection {
 }
 
 enum Turn {
-    Request(Request<RecvStream>, SendResponse<Bytes>),
+    Request(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
     /// Work is done; it may have opened a session.
     Done(Option<Box<Session>>),
     Session(Input),
@@ -107,7 +107,7 @@ impl Connection {
     async fn run(&mut self) {
         loop {
             match std::future::poll_fn(|task| self.poll(task)).await {
-                Turn::Request(request, respond) => self.route(request, respond),
+                Turn::Request(request) => self.route(request.0, request.1),
                 Turn::Done(None) => {}
                 Turn::Done(Some(session)) => self.open(session),
                 Turn::Session(input) => self.session_input(input),
@@ -123,9 +123,7 @@ impl Connection {
     fn poll(&mut self, task: &mut Task<'_>) -> Poll<Turn> {
         // Also reads and writes the connection itself, so it is asked on every turn.
         match self.http.poll_accept(task) {
-            Poll::Ready(Some(Ok((request, respond)))) => {
-                return Poll::Ready(Turn::Request(request, respond));
-            }
+            Poll::Ready(Some(Ok(request))) => return Poll::Ready(Turn::Request(Box::new(request))),
             Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Turn::Over),
             Poll::Pending => {}
         }
@@ -139,7 +137,9 @@ impl Connection {
             return Poll::Ready(Turn::Over);
         }
         for at in 0..self.work.len() {
-            let Some(work) = self.work.get_mut(at) else { break };
+            let Some(work) = self.work.get_mut(at) else {
+                break;
+            };
             if let Poll::Ready(session) = work.as_mut().poll(task) {
                 drop(self.work.swap_remove(at));
                 return Poll::Ready(Turn::Done(session));
@@ -175,7 +175,11 @@ impl Connection {
         };
         if method != Method::POST {
             let detail = "only POST is served here";
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail));
+            return Err(Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                detail,
+            ));
         }
         if self.work.len() >= UNDER_WAY {
             return Err(Refusal::rate_limited(Duration::ZERO));
@@ -192,18 +196,28 @@ impl Connection {
         match &self.peer {
             Peer::Anonymous => {
                 let detail = "show the host's certificate; a new host enrols first";
-                Err(Refusal::new(StatusCode::UNAUTHORIZED, "certificate_required", detail))
+                Err(Refusal::new(
+                    StatusCode::UNAUTHORIZED,
+                    "certificate_required",
+                    detail,
+                ))
             }
             // A session outlives its certificate by as long as it holds; a new one does not begin.
             Peer::Host { not_after_s, .. }
                 if !even_expired && *not_after_s < self.context.now_s() =>
             {
                 let detail = "this certificate has expired: renew it first";
-                Err(Refusal::new(StatusCode::UNAUTHORIZED, "certificate_expired", detail))
+                Err(Refusal::new(
+                    StatusCode::UNAUTHORIZED,
+                    "certificate_expired",
+                    detail,
+                ))
             }
-            Peer::Host { host, serial, .. } => {
-                Ok(Caller { host: *host, serial: serial.clone(), address: self.address })
-            }
+            Peer::Host { host, serial, .. } => Ok(Caller {
+                host: *host,
+                serial: serial.clone(),
+                address: self.address,
+            }),
         }
     }
 
@@ -212,7 +226,8 @@ impl Connection {
         let address = self.address;
         match route {
             Route::Uplink(caller) => {
-                self.work.push(Box::pin(greet(context, caller, body, respond)));
+                self.work
+                    .push(Box::pin(greet(context, caller, body, respond)));
             }
             Route::Directives => self.attach(body, respond),
             Route::Enrol => self.work.push(Box::pin(async move {
@@ -231,9 +246,7 @@ impl Connection {
             })),
             Route::Renew(caller) => self.work.push(Box::pin(async move {
                 let outcome = match reply::read_body(body).await {
-                    Ok(body) => {
-                        enrol::renew(&context, caller.host, &caller.serial, &body).await
-                    }
+                    Ok(body) => enrol::renew(&context, caller.host, &caller.serial, &body).await,
                     Err(refusal) => Err(refusal),
                 };
                 match outcome {
@@ -298,12 +311,7 @@ enum Route {
     Renew(Caller),
 }
 
-fn refuse(
-    context: &Context,
-    address: SocketAddr,
-    respond: SendResponse<Bytes>,
-    refusal: &Refusal,
-) {
+fn refuse(context: &Context, address: SocketAddr, respond: SendResponse<Bytes>, refusal: &Refusal) {
     context.metrics.refuse("identity");
     info!(%address, code = refusal.code, "certificate refused");
     reply::refuse(respond, refusal);

@@ -92,7 +92,10 @@ impl Limits {
             hosts: KeyedLimit::new(1.0 / 60.0, 10.0, LIMITED_KEYS * 10),
             audits: TokenBucket::new(audits, burst, Duration::ZERO),
         };
-        Self { started: Instant::now(), state: Mutex::new(state) }
+        Self {
+            started: Instant::now(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Whether this address may ask now, or how long it must wait.
@@ -101,7 +104,9 @@ impl Limits {
     }
 
     pub(crate) fn token(&self, token: &str) -> Result<(), Duration> {
-        self.state().tokens.take(token.to_owned(), self.started.elapsed())
+        self.state()
+            .tokens
+            .take(token.to_owned(), self.started.elapsed())
     }
 
     pub(crate) fn host(&self, host: HostId) -> Result<(), Duration> {

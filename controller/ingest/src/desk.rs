@@ -47,7 +47,11 @@ async fn serve(store: Store, mut tickets: mpsc::Receiver<Ticket>) {
             }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                warn!(error, sessions = requests.len(), "sessions cannot begin, agents try again");
+                warn!(
+                    error,
+                    sessions = requests.len(),
+                    "sessions cannot begin, agents try again"
+                );
             }
         }
     }

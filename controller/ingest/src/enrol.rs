@@ -28,11 +28,17 @@ pub(crate) async fn enrol(
     address: IpAddr,
     body: &[u8],
 ) -> Result<EnrolResponse, Refusal> {
-    context.limits.address(address).map_err(Refusal::rate_limited)?;
+    context
+        .limits
+        .address(address)
+        .map_err(Refusal::rate_limited)?;
     let request: EnrolRequest = serde_json::from_slice(body)
         .map_err(|error| Refusal::malformed(format!("the request is not readable: {error}")))?;
     check_lengths(&request)?;
-    context.limits.token(&request.token_id).map_err(Refusal::rate_limited)?;
+    context
+        .limits
+        .token(&request.token_id)
+        .map_err(Refusal::rate_limited)?;
     let outcome = enrol_checked(context, address, &request).await;
     if let Err(refusal) = &outcome
         && refusal.status.is_client_error()
@@ -85,11 +91,19 @@ async fn enrol_checked(
 /// Whether the secret is the token's. An unknown token and a wrong secret look the same.
 async fn check_secret(context: &Context, request: &EnrolRequest) -> Result<(), Refusal> {
     let unknown = || explain(&EnrolError::Refused(EnrolRefusal::UnknownToken));
-    let token = context.store.token(&request.token_id).await.map_err(|error| unavailable(&error))?;
+    let token = context
+        .store
+        .token(&request.token_id)
+        .await
+        .map_err(|error| unavailable(&error))?;
     let token = token.ok_or_else(unknown)?;
     let given = hash_token_secret(&request.token_secret).ok_or_else(unknown)?;
     let stored: SecretHash = token.secret_hash.parse().map_err(|_| unknown())?;
-    if given == stored { Ok(()) } else { Err(unknown()) }
+    if given == stored {
+        Ok(())
+    } else {
+        Err(unknown())
+    }
 }
 
 async fn ask_for_approval(
@@ -111,11 +125,11 @@ async fn ask_for_approval(
         .await
         .map_err(|error| unavailable(&error))?;
     match approval.state {
-        ApprovalState::Refused => {
-            Err(explain(&EnrolError::Refused(EnrolRefusal::ApprovalRefused)))
-        }
+        ApprovalState::Refused => Err(explain(&EnrolError::Refused(EnrolRefusal::ApprovalRefused))),
         // Approved between the two questions: the next one succeeds.
-        _ => Ok(EnrolResponse::Pending { retry_after_s: ASK_AGAIN_S }),
+        _ => Ok(EnrolResponse::Pending {
+            retry_after_s: ASK_AGAIN_S,
+        }),
     }
 }
 
@@ -126,7 +140,10 @@ async fn record(
     request: &EnrolRequest,
 ) -> Result<Issued, Refusal> {
     let store = &context.store;
-    let id = store.reserve_host_id().await.map_err(|error| unavailable(&error))?;
+    let id = store
+        .reserve_host_id()
+        .await
+        .map_err(|error| unavailable(&error))?;
     let certificate = issue(context, &request.csr_pem, id)?;
     let host = NewHost {
         id,
@@ -164,13 +181,24 @@ pub(crate) async fn renew(
     context.limits.host(host).map_err(Refusal::rate_limited)?;
     let request: RenewRequest = serde_json::from_slice(body)
         .map_err(|error| Refusal::malformed(format!("the request is not readable: {error}")))?;
-    let known = context.store.host(host).await.map_err(|error| unavailable(&error))?;
-    let known = known.filter(|known| known.revoked_ms.is_none()).ok_or_else(revoked)?;
+    let known = context
+        .store
+        .host(host)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let known = known
+        .filter(|known| known.revoked_ms.is_none())
+        .ok_or_else(revoked)?;
     let certificate = issue(context, &request.csr_pem, host)?;
     let (now_ms, subject) = (context.now_ms(), format!("host:{host}"));
-    let audit = AuditEntry::new(now_ms, Actor::Host(host), "host.certificate_renewed", subject)
-        .with("serial", &certificate.serial)
-        .with("before", serial);
+    let audit = AuditEntry::new(
+        now_ms,
+        Actor::Host(host),
+        "host.certificate_renewed",
+        subject,
+    )
+    .with("serial", &certificate.serial)
+    .with("before", serial);
     let added = context.store.add_certificate(&certificate, audit).await;
     added.map_err(|error| unavailable(&error))?;
     issued(context, &known, &certificate).await
@@ -182,7 +210,11 @@ pub(crate) async fn check_certificate(
     host: HostId,
     serial: &str,
 ) -> Result<(), Refusal> {
-    let certificate = context.store.certificate(serial).await.map_err(|error| unavailable(&error))?;
+    let certificate = context
+        .store
+        .certificate(serial)
+        .await
+        .map_err(|error| unavailable(&error))?;
     match certificate {
         Some(certificate) if certificate.revoked_ms.is_some() => Err(revoked()),
         Some(certificate) if certificate.host == host => Ok(()),
@@ -218,28 +250,49 @@ fn check_lengths(request: &EnrolRequest) -> Result<(), Refusal> {
     }
     let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !hex(&request.evidence_key) || request.evidence_key.len() != 64 {
-        return Err(Refusal::malformed("evidence_key is not an Ed25519 public key in hex"));
+        return Err(Refusal::malformed(
+            "evidence_key is not an Ed25519 public key in hex",
+        ));
     }
     if !hex(&request.token_id) || !hex(&request.policy_root) {
-        return Err(Refusal::malformed("token_id and policy_root are written in hex"));
+        return Err(Refusal::malformed(
+            "token_id and policy_root are written in hex",
+        ));
     }
     let texts = [&request.hostname, &request.machine, &request.version];
-    if texts.into_iter().any(|text| text.chars().any(char::is_control)) {
-        return Err(Refusal::malformed("hostname, machine or version holds control characters"));
+    if texts
+        .into_iter()
+        .any(|text| text.chars().any(char::is_control))
+    {
+        return Err(Refusal::malformed(
+            "hostname, machine or version holds control characters",
+        ));
     }
     Ok(())
 }
 
 fn issue(context: &Context, csr_pem: &str, host: HostId) -> Result<CertificateRecord, Refusal> {
     let issued = context.authority.issue_host(csr_pem, host, context.now_s());
-    let IssuedCertificate { chain_pem, serial, not_before_s, not_after_s } =
-        issued.map_err(|error| match error {
-            IdentityError::Request(_) => Refusal::malformed(error.to_string()),
-            error => unavailable(&error),
-        })?;
+    let IssuedCertificate {
+        chain_pem,
+        serial,
+        not_before_s,
+        not_after_s,
+    } = issued.map_err(|error| match error {
+        IdentityError::Request(_) => Refusal::malformed(error.to_string()),
+        error => unavailable(&error),
+    })?;
     let issued_ms = context.now_ms();
     let revoked_ms = None;
-    Ok(CertificateRecord { serial, host, not_before_s, not_after_s, issued_ms, revoked_ms, chain_pem })
+    Ok(CertificateRecord {
+        serial,
+        host,
+        not_before_s,
+        not_after_s,
+        issued_ms,
+        revoked_ms,
+        chain_pem,
+    })
 }
 
 /// Whether the certificate on record was made for the key of this request. Compared by making a
@@ -266,7 +319,11 @@ async fn issued(
     host: &Host,
     certificate: &CertificateRecord,
 ) -> Result<Issued, Refusal> {
-    let site = context.store.site(host.site).await.map_err(|error| unavailable(&error))?;
+    let site = context
+        .store
+        .site(host.site)
+        .await
+        .map_err(|error| unavailable(&error))?;
     Ok(Issued {
         host: host.id.to_string(),
         site: site.map(|site| site.name).unwrap_or_default(),
@@ -303,10 +360,15 @@ pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Refusal 
 
 fn entry(context: &Context, address: IpAddr, action: &str, request: &EnrolRequest) -> AuditEntry {
     let subject = format!("token:{}", request.token_id);
-    AuditEntry::new(context.now_ms(), Actor::Address(address.to_string()), action, subject)
-        .with("hostname", &request.hostname)
-        .with("machine", &request.machine)
-        .with("version", &request.version)
+    AuditEntry::new(
+        context.now_ms(),
+        Actor::Address(address.to_string()),
+        action,
+        subject,
+    )
+    .with("hostname", &request.hostname)
+    .with("machine", &request.machine)
+    .with("version", &request.version)
 }
 
 async fn audit_refusal(
@@ -318,7 +380,8 @@ async fn audit_refusal(
     if !context.limits.audit() {
         return;
     }
-    let entry = entry(context, address, "host.enrolment_refused", request).with("code", refusal.code);
+    let entry =
+        entry(context, address, "host.enrolment_refused", request).with("code", refusal.code);
     let written: Result<i64, StoreError> = context.store.append_audit(entry).await;
     if let Err(failure) = written {
         let error: &dyn std::error::Error = &failure;

@@ -109,7 +109,10 @@ fn is_sound(event: &Event) -> bool {
     word(&event.kind)
         && event.message.len() <= MAX_MESSAGE_BYTES
         && event.fields.len() <= MAX_FIELDS
-        && event.fields.iter().all(|(name, value)| word(name) && value.len() <= MAX_MESSAGE_BYTES)
+        && event
+            .fields
+            .iter()
+            .all(|(name, value)| word(name) && value.len() <= MAX_MESSAGE_BYTES)
 }
 
 fn convert(event: Event) -> NewEvent {
@@ -138,7 +141,12 @@ fn explain(bytes: &[u8], error: &BatchError) -> FrameRefusal {
         BatchError::Compression(_) => "compression",
     };
     let seq = peek_events(bytes).ok().map(|info| info.seq);
-    FrameRefusal { word, detail: format!("{word}: {error}"), seq, resend: false }
+    FrameRefusal {
+        word,
+        detail: format!("{word}: {error}"),
+        seq,
+        resend: false,
+    }
 }
 
 /// The task that commits.
@@ -179,9 +187,13 @@ impl EventCommitter {
         for events in &mut group {
             events.batch.epoch = events.session.epoch();
         }
-        let (batches, rest): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|events| (events.batch, (events.session, events.permit))).unzip();
-        let Some(outcomes) = self.insert(&batches, stop).await else { return Vec::new() };
+        let (batches, rest): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|events| (events.batch, (events.session, events.permit)))
+            .unzip();
+        let Some(outcomes) = self.insert(&batches, stop).await else {
+            return Vec::new();
+        };
         let mut again = Vec::new();
         for ((batch, (session, permit)), outcome) in batches.into_iter().zip(rest).zip(outcomes) {
             let stream = stream_of(batch.stream);
@@ -189,7 +201,11 @@ impl EventCommitter {
                 Some(BatchOutcome::Conflict) => {
                     self.metrics.conflicts.inc();
                     self.open_epoch(&session, &batch, stop).await;
-                    again.push(Events { session, batch, permit });
+                    again.push(Events {
+                        session,
+                        batch,
+                        permit,
+                    });
                 }
                 Some(outcome) => {
                     if outcome == BatchOutcome::Replay {
@@ -198,7 +214,12 @@ impl EventCommitter {
                     session.durable(stream, LaneKind::Live, batch.epoch, batch.seq);
                 }
                 None => {
-                    turn_down(&session, &batch, false, "unstorable: the batch cannot be stored");
+                    turn_down(
+                        &session,
+                        &batch,
+                        false,
+                        "unstorable: the batch cannot be stored",
+                    );
                 }
             }
         }
@@ -234,7 +255,9 @@ impl EventCommitter {
     async fn insert_one_by_one(&self, batches: &[EventBatch]) -> Vec<Option<BatchOutcome>> {
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
-            let one = self.store.insert_batches(std::slice::from_ref(batch), self.clock.now_ms());
+            let one = self
+                .store
+                .insert_batches(std::slice::from_ref(batch), self.clock.now_ms());
             let outcome = match one.await {
                 Ok(outcome) => outcome.first().copied(),
                 Err(failure) => {
@@ -256,12 +279,18 @@ impl EventCommitter {
         }
         let audit = conflict_audit(session, stream, batch.epoch, batch.seq, now_ms);
         while !stop.load(Ordering::Acquire) {
-            match self.store.open_epoch(batch.host, batch.epoch, audit.clone()).await {
+            match self
+                .store
+                .open_epoch(batch.host, batch.epoch, audit.clone())
+                .await
+            {
                 Ok(epoch) => {
                     session.entry.identity_conflict(now_ms);
                     session.move_to(epoch);
                     return;
                 }
+                // Without a host there is no epoch; the batch is turned down.
+                Err(StoreError::NotFound(_)) => return,
                 Err(error) => self.trouble(&error),
             }
             tokio::time::sleep(RETRY).await;
@@ -270,8 +299,14 @@ impl EventCommitter {
 
     fn trouble(&self, error: &StoreError) {
         let reason = chain(error);
-        self.metrics.commit_failures.with_label_values(&["state"]).inc();
-        warn!(reason, "events cannot be stored, trying again; agents keep theirs");
+        self.metrics
+            .commit_failures
+            .with_label_values(&["state"])
+            .inc();
+        warn!(
+            reason,
+            "events cannot be stored, trying again; agents keep theirs"
+        );
         self.health.events(self.clock.now_ms(), Some(reason));
     }
 }
@@ -287,7 +322,10 @@ fn turn_down(session: &SessionShared, batch: &EventBatch, resend: bool, reason: 
 
 /// Whether the error would stay however long one waits.
 const fn is_about_one_batch(error: &StoreError) -> bool {
-    matches!(error, StoreError::NotFound(_) | StoreError::Exists(_) | StoreError::Impossible(_))
+    matches!(
+        error,
+        StoreError::NotFound(_) | StoreError::Exists(_) | StoreError::Impossible(_)
+    )
 }
 
 const fn stream_of(stream: EventStream) -> Stream {

@@ -132,7 +132,11 @@ impl Fleet {
     /// Every host, by number.
     #[must_use]
     pub fn snapshot(&self) -> Vec<HostView> {
-        let hosts = self.inner.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let hosts = self
+            .inner
+            .hosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut views: Vec<_> = hosts.values().map(|entry| entry.view()).collect();
         drop(hosts);
         views.sort_unstable_by_key(|view| view.id);
@@ -163,7 +167,11 @@ impl Fleet {
         let entry = self.entry(host).ok_or(DirectiveError::UnknownHost)?;
         let (reply, outcome) = oneshot::channel();
         let id = self.inner.next_directive.fetch_add(1, Ordering::Relaxed);
-        let pending = PendingDirective { id, directive, reply };
+        let pending = PendingDirective {
+            id,
+            directive,
+            reply,
+        };
         if !entry.post(Mail::Directive(Box::new(pending))) {
             return Err(DirectiveError::NotConnected);
         }
@@ -186,20 +194,34 @@ impl Fleet {
             return;
         }
         let entry = Arc::new(HostEntry::new(host));
-        let mut hosts = self.inner.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self
+            .inner
+            .hosts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         hosts.entry(host.id).or_insert(entry);
     }
 
     pub(crate) fn entry(&self, host: HostId) -> Option<Arc<HostEntry>> {
-        self.inner.hosts.read().unwrap_or_else(PoisonError::into_inner).get(&host).cloned()
+        self.inner
+            .hosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&host)
+            .cloned()
     }
 
     pub(crate) fn close(&self, host: HostId, reason: CloseReason) -> bool {
-        self.entry(host).is_some_and(|entry| entry.post(Mail::Close(reason)))
+        self.entry(host)
+            .is_some_and(|entry| entry.post(Mail::Close(reason)))
     }
 
     pub(crate) fn close_all(&self, reason: CloseReason) {
-        let hosts = self.inner.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let hosts = self
+            .inner
+            .hosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         for entry in hosts.values() {
             entry.post(Mail::Close(reason));
         }

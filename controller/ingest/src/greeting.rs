@@ -76,10 +76,15 @@ async fn open(
     let entry = entry_of(&context, caller.host).await?;
     let id = tokens::identifier().map_err(|error| unavailable(&error))?;
     let epoch = begin(&context, caller.host, &id, &hello, &entry).await?;
-    let Ok(mut down) = reply::stream(respond) else { return Ok(None) };
+    let Ok(mut down) = reply::stream(respond) else {
+        return Ok(None);
+    };
     let (sender, mail) = mpsc::unbounded_channel();
-    let handle =
-        SessionHandle { id: id.clone(), serial: caller.serial.clone(), mail: sender.clone() };
+    let handle = SessionHandle {
+        id: id.clone(),
+        serial: caller.serial.clone(),
+        mail: sender.clone(),
+    };
     if let Some(before) = entry.open(handle, &hello, caller.address.to_string(), context.now_ms()) {
         // The session before may have ended by itself.
         drop(before.mail.send(Mail::Close(CloseReason::Superseded)));
@@ -94,8 +99,14 @@ async fn open(
         return Ok(None);
     }
     debug!(host = %caller.host, address = %caller.address, epoch, "session opened");
-    let mut session =
-        Session::new(Arc::clone(&context), Arc::clone(&shared), body, inbox, down, mail);
+    let mut session = Session::new(
+        Arc::clone(&context),
+        Arc::clone(&shared),
+        body,
+        inbox,
+        down,
+        mail,
+    );
     session.report_gaps(&hello.spool);
     shared.entry.status(StatusUpdate {
         skew_ms: hello.clock_ms.saturating_sub(context.now_ms()),
@@ -148,7 +159,11 @@ fn describe(end: &End) -> String {
 fn bounded(mut hello: Hello) -> Hello {
     let cut = |text: &mut String, most: usize| {
         if text.len() > most || text.chars().any(char::is_control) {
-            *text = text.chars().filter(|letter| !letter.is_control()).take(most / 4).collect();
+            *text = text
+                .chars()
+                .filter(|letter| !letter.is_control())
+                .take(most / 4)
+                .collect();
         }
     };
     cut(&mut hello.hostname, 253);
@@ -173,7 +188,11 @@ async fn entry_of(context: &Context, host: HostId) -> Result<Arc<HostEntry>, Ref
         return Ok(entry);
     }
     // Enrolled through another process, or moments ago.
-    let known = context.store.host(host).await.map_err(|error| unavailable(&error))?;
+    let known = context
+        .store
+        .host(host)
+        .await
+        .map_err(|error| unavailable(&error))?;
     let known = known.ok_or_else(unknown_host)?;
     context.fleet.refresh(&known);
     context.fleet.entry(host).ok_or_else(unknown_host)
@@ -221,7 +240,9 @@ async fn check_again(context: &Context, caller: &Caller, shared: &SessionShared)
     let host = context.store.host(caller.host).await;
     let stands = host.is_ok_and(|host| host.is_some_and(|host| host.revoked_ms.is_none()));
     if certificate.is_err() || !stands {
-        shared.entry.close_serial(&caller.serial, CloseReason::Revoked);
+        shared
+            .entry
+            .close_serial(&caller.serial, CloseReason::Revoked);
     }
 }
 

@@ -48,7 +48,10 @@ impl HeadlineReader {
     pub(crate) fn read(&mut self, time_ms: i64, key: bool, columns: &[Column]) -> Headline {
         if key {
             let idle_before = self.idle_before;
-            *self = Self { idle_before, ..Self::default() };
+            *self = Self {
+                idle_before,
+                ..Self::default()
+            };
         }
         if self.scanned < columns.len() {
             self.scan(columns);
@@ -95,7 +98,8 @@ impl HeadlineReader {
     fn pair_filesystem(&mut self, available: u32, labels: &str, columns: &[Column]) {
         let by_nature = NOT_A_DISK.iter().any(|kind| {
             labels.split_once("fstype=\"").is_some_and(|(_, rest)| {
-                rest.strip_prefix(kind).is_some_and(|rest| rest.starts_with('"'))
+                rest.strip_prefix(kind)
+                    .is_some_and(|rest| rest.starts_with('"'))
             })
         });
         if by_nature || self.sought == MAX_FILESYSTEMS {
@@ -145,17 +149,41 @@ mod tests {
         let mut report = Report::new();
         report.start(time_ms);
         for cpu in ["0", "1"] {
-            report.push("node_cpu_seconds_total", &[("cpu", cpu), ("mode", "idle")], idle).unwrap();
-            report.push("node_cpu_seconds_total", &[("cpu", cpu), ("mode", "user")], 9.0).unwrap();
+            report
+                .push(
+                    "node_cpu_seconds_total",
+                    &[("cpu", cpu), ("mode", "idle")],
+                    idle,
+                )
+                .unwrap();
+            report
+                .push(
+                    "node_cpu_seconds_total",
+                    &[("cpu", cpu), ("mode", "user")],
+                    9.0,
+                )
+                .unwrap();
         }
-        let disks = [("/", "ext4", 25.0), ("/data", "xfs", 10.0), ("/snap", "squashfs", 0.0)];
+        let disks = [
+            ("/", "ext4", 25.0),
+            ("/data", "xfs", 10.0),
+            ("/snap", "squashfs", 0.0),
+        ];
         for (mount, kind, free) in disks {
             let labels = [("device", "d"), ("fstype", kind), ("mountpoint", mount)];
-            report.push("node_filesystem_avail_bytes", &labels, free).unwrap();
-            report.push("node_filesystem_size_bytes", &labels, 100.0).unwrap();
+            report
+                .push("node_filesystem_avail_bytes", &labels, free)
+                .unwrap();
+            report
+                .push("node_filesystem_size_bytes", &labels, 100.0)
+                .unwrap();
         }
-        report.push("node_memory_MemTotal_bytes", &[], 1000.0).unwrap();
-        report.push("node_memory_MemAvailable_bytes", &[], 400.0).unwrap();
+        report
+            .push("node_memory_MemTotal_bytes", &[], 1000.0)
+            .unwrap();
+        report
+            .push("node_memory_MemAvailable_bytes", &[], 400.0)
+            .unwrap();
         report.push("node_load1", &[], 0.5).unwrap();
         report.push("node_boot_time_seconds", &[], 100.0).unwrap();
         report
@@ -181,6 +209,12 @@ mod tests {
 
     #[test]
     fn a_host_that_reports_nothing_of_it_has_no_numbers() {
-        assert_eq!(HeadlineReader::default().read(5, true, &[]), Headline { time_ms: 5, ..Headline::default() });
+        assert_eq!(
+            HeadlineReader::default().read(5, true, &[]),
+            Headline {
+                time_ms: 5,
+                ..Headline::default()
+            }
+        );
     }
 }

@@ -34,7 +34,10 @@ pub(crate) struct SharedHealth(Arc<Mutex<IngestHealth>>);
 
 impl SharedHealth {
     pub(crate) fn get(&self) -> IngestHealth {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Notes that samples fail for `reason`, or that they no longer do.
@@ -54,7 +57,12 @@ fn note(trouble: &mut Option<Trouble>, now_ms: i64, reason: Option<String>) {
     match (reason, trouble.as_mut()) {
         (None, _) => *trouble = None,
         (Some(reason), Some(known)) => known.reason = reason,
-        (Some(reason), None) => *trouble = Some(Trouble { since_ms: now_ms, reason }),
+        (Some(reason), None) => {
+            *trouble = Some(Trouble {
+                since_ms: now_ms,
+                reason,
+            })
+        }
     }
 }
 

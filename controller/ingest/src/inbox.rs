@@ -33,7 +33,8 @@ impl Inbox {
         // Nearly always a chunk is one whole record and nothing is copied.
         if self.bytes.is_empty() {
             let used = consume(chunk, &mut read)?;
-            self.bytes.extend_from_slice(chunk.get(used..).unwrap_or_default());
+            self.bytes
+                .extend_from_slice(chunk.get(used..).unwrap_or_default());
             return Ok(());
         }
         self.bytes.extend_from_slice(chunk);
@@ -81,11 +82,17 @@ mod tests {
             }
         };
         let (go, stop) = (read(Next::Read), read(Next::Wait));
-        inbox.take(front, |_, payload| go(&mut seen, payload)).unwrap();
+        inbox
+            .take(front, |_, payload| go(&mut seen, payload))
+            .unwrap();
         assert_eq!(seen, [b"one".to_vec()]);
-        inbox.take(back, |_, payload| stop(&mut seen, payload)).unwrap();
+        inbox
+            .take(back, |_, payload| stop(&mut seen, payload))
+            .unwrap();
         assert_eq!(seen.len(), 2);
-        inbox.take(&[], |_, payload| go(&mut seen, payload)).unwrap();
+        inbox
+            .take(&[], |_, payload| go(&mut seen, payload))
+            .unwrap();
         assert_eq!(seen, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
         assert!(inbox.bytes.is_empty());
     }

@@ -85,7 +85,14 @@ impl Ingest {
     /// # Errors
     /// Says what is missing; nothing is left running.
     pub async fn start(parts: IngestParts, registry: &Registry) -> Result<Self, IngestError> {
-        let IngestParts { listener, store, series, authority, tls, mut options } = parts;
+        let IngestParts {
+            listener,
+            store,
+            series,
+            authority,
+            tls,
+            mut options,
+        } = parts;
         options.queued_bytes = options.queued_bytes.max(LEAST_BUDGET);
         let tls = match tls {
             Some(tls) => tls,
@@ -133,11 +140,22 @@ impl Ingest {
         });
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
-            tokio::spawn(listener::run(Arc::clone(&context), listener, tls, stopped.clone())),
+            tokio::spawn(listener::run(
+                Arc::clone(&context),
+                listener,
+                tls,
+                stopped.clone(),
+            )),
             tokio::spawn(upkeep::run(Arc::clone(&context), stopped)),
         ];
         let (tasks, committer) = (Mutex::new(tasks), Mutex::new(Some(thread)));
-        Ok(Self { context, health, stop, tasks, committer })
+        Ok(Self {
+            context,
+            health,
+            stop,
+            tasks,
+            committer,
+        })
     }
 
     /// Presence and live numbers.
@@ -175,7 +193,11 @@ impl Ingest {
         self.context.samples.stop();
         self.context.events.stop();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        let thread = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .committer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         for task in tasks {
             join(task).await;
         }

@@ -30,8 +30,15 @@ struct Shard {
 
 impl Interner {
     pub(crate) fn new() -> Self {
-        let shard = || Shard { texts: HashMap::new(), len: 0, sweep_at: FIRST_SWEEP };
-        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect() }
+        let shard = || Shard {
+            texts: HashMap::new(),
+            len: 0,
+            sweep_at: FIRST_SWEEP,
+        };
+        Self {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
+        }
     }
 
     /// The shared copy of `text`.
@@ -51,21 +58,30 @@ impl Interner {
 
     /// How many texts are held, dead ones that were not swept yet included.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len)
+            .sum()
     }
 }
 
 impl Shard {
     fn find(&self, hash: u64, text: &str) -> Option<Arc<str>> {
         let same_hash = self.texts.get(&hash)?;
-        same_hash.iter().filter_map(Weak::upgrade).find(|known| known.as_ref() == text)
+        same_hash
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|known| known.as_ref() == text)
     }
 
     fn insert(&mut self, hash: u64, text: &Arc<str>) {
         if self.len >= self.sweep_at {
             self.sweep();
         }
-        self.texts.entry(hash).or_default().push(Arc::downgrade(text));
+        self.texts
+            .entry(hash)
+            .or_default()
+            .push(Arc::downgrade(text));
         self.len += 1;
     }
 
@@ -98,6 +114,10 @@ mod tests {
         for number in 0..200_000 {
             drop(interner.intern(&format!("m{{n=\"{number}\"}}")));
         }
-        assert!(interner.len() <= SHARDS * FIRST_SWEEP * 2, "{}", interner.len());
+        assert!(
+            interner.len() <= SHARDS * FIRST_SWEEP * 2,
+            "{}",
+            interner.len()
+        );
     }
 }

@@ -72,7 +72,9 @@ impl Lane {
         frame: &[u8],
         rules: LaneRules<'_>,
     ) -> Result<Accepted, FrameRefusal> {
-        let decoded = self.decoder.decode(frame, &mut |name| rules.interner.intern(name));
+        let decoded = self
+            .decoder
+            .decode(frame, &mut |name| rules.interner.intern(name));
         let info = decoded.map_err(|error| self.explain(frame, &error))?;
         if let Err(refusal) = check_time(info.batch, rules) {
             self.gap = true;
@@ -176,14 +178,21 @@ mod tests {
         let mut report = Report::new();
         report.start(time_ms);
         for number in 0..series {
-            report.push("m", &[("n", &number.to_string())], time_ms as f64).unwrap();
+            report
+                .push("m", &[("n", &number.to_string())], time_ms as f64)
+                .unwrap();
         }
         report
     }
 
     fn rules(interner: &Interner) -> LaneRules<'_> {
         let future_limit = Duration::from_secs(86_400);
-        LaneRules { interner, series_per_host: 10, future_limit, now_ms: 1_000_000 }
+        LaneRules {
+            interner,
+            series_per_host: 10,
+            future_limit,
+            now_ms: 1_000_000,
+        }
     }
 
     struct Wire(Encoder, u64);
@@ -205,7 +214,9 @@ mod tests {
     fn read_back(frames: &[Accepted]) -> Vec<(i64, usize)> {
         let mut decoder = Decoder::new();
         let read = |frame: &Accepted| {
-            let info = decoder.decode(&frame.bytes, &mut |name| name.into()).unwrap();
+            let info = decoder
+                .decode(&frame.bytes, &mut |name| name.into())
+                .unwrap();
             assert_eq!((info.key, info.batch.seq), (frame.key, frame.batch.seq));
             (info.batch.time_ms, decoder.values().count())
         };
@@ -216,13 +227,24 @@ mod tests {
     fn a_report_from_the_far_future_costs_only_itself() {
         let (interner, mut lane, mut wire) = (Interner::new(), Lane::default(), wire());
         let mut stored = vec![lane.accept(&wire.next(1, 3), rules(&interner)).unwrap()];
-        let refusal = lane.accept(&wire.next(90_000_000_000, 3), rules(&interner)).unwrap_err();
-        assert_eq!((refusal.word, refusal.seq, refusal.resend), ("clock", Some(2), false));
+        let refusal = lane
+            .accept(&wire.next(90_000_000_000, 3), rules(&interner))
+            .unwrap_err();
+        assert_eq!(
+            (refusal.word, refusal.seq, refusal.resend),
+            ("clock", Some(2), false)
+        );
         for time_ms in [20_000, 35_000] {
-            stored.push(lane.accept(&wire.next(time_ms, 3), rules(&interner)).unwrap());
+            stored.push(
+                lane.accept(&wire.next(time_ms, 3), rules(&interner))
+                    .unwrap(),
+            );
         }
         assert_eq!(read_back(&stored), [(1, 3), (20_000, 3), (35_000, 3)]);
-        assert_eq!(stored.iter().map(|frame| frame.key).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(
+            stored.iter().map(|frame| frame.key).collect::<Vec<_>>(),
+            [true, true, false]
+        );
     }
 
     #[test]
@@ -235,7 +257,10 @@ mod tests {
         }
         let left_out: Vec<_> = stored.iter().map(|frame| frame.series_refused).collect();
         assert_eq!(left_out, [0, 4, 4, 0, 0]);
-        let kept: Vec<_> = read_back(&stored).iter().map(|&(_, series)| series).collect();
+        let kept: Vec<_> = read_back(&stored)
+            .iter()
+            .map(|&(_, series)| series)
+            .collect();
         assert_eq!(kept, [8, 10, 10, 9, 9]);
     }
 
@@ -248,7 +273,10 @@ mod tests {
         let first = lane.accept(&damaged, rules(&interner)).unwrap_err();
         assert!(first.resend, "{first:?}");
         let broken = lane.accept(&wire.next(2, 3), rules(&interner)).unwrap_err();
-        assert_eq!((broken.word, broken.seq, broken.resend), ("chain", Some(2), true));
+        assert_eq!(
+            (broken.word, broken.seq, broken.resend),
+            ("chain", Some(2), true)
+        );
         let second = lane.accept(&damaged, rules(&interner)).unwrap_err();
         assert!(!second.resend);
         wire.0.restart();
@@ -258,7 +286,12 @@ mod tests {
     #[test]
     fn bytes_that_are_no_frame_are_refused_without_a_number() {
         let interner = Interner::new();
-        let refusal = Lane::default().accept(b"\x01", rules(&interner)).unwrap_err();
-        assert_eq!((refusal.word, refusal.seq, refusal.resend), ("malformed", None, false));
+        let refusal = Lane::default()
+            .accept(b"\x01", rules(&interner))
+            .unwrap_err();
+        assert_eq!(
+            (refusal.word, refusal.seq, refusal.resend),
+            ("malformed", None, false)
+        );
     }
 }

@@ -19,7 +19,12 @@ pub(crate) struct TokenBucket {
 impl TokenBucket {
     /// A full bucket at `now` (time since any fixed start).
     pub(crate) fn new(per_second: f64, burst: f64, now: Duration) -> Self {
-        Self { per_second: per_second.max(1e-6), burst, level: burst, filled_at: now }
+        Self {
+            per_second: per_second.max(1e-6),
+            burst,
+            level: burst,
+            filled_at: now,
+        }
     }
 
     /// Takes one token, or says how long to wait until there is one.
@@ -31,7 +36,9 @@ impl TokenBucket {
             self.level -= 1.0;
             return Ok(());
         }
-        Err(Duration::from_secs_f64((1.0 - self.level) / self.per_second))
+        Err(Duration::from_secs_f64(
+            (1.0 - self.level) / self.per_second,
+        ))
     }
 
     fn is_full(&self, now: Duration) -> bool {
@@ -52,7 +59,12 @@ pub(crate) struct KeyedLimit<K> {
 
 impl<K: Hash + Eq> KeyedLimit<K> {
     pub(crate) fn new(per_second: f64, burst: f64, capacity: usize) -> Self {
-        Self { per_second, burst, capacity, buckets: HashMap::new() }
+        Self {
+            per_second,
+            burst,
+            capacity,
+            buckets: HashMap::new(),
+        }
     }
 
     /// As [`TokenBucket::take`], for the bucket of `key`.
@@ -98,7 +110,10 @@ mod tests {
         limit.take("a", at(0)).unwrap();
         limit.take("b", at(0)).unwrap();
         assert!(limit.take("a", at(0)).is_err());
-        assert!(limit.take("c", at(0)).is_err(), "the table is full of empty buckets");
+        assert!(
+            limit.take("c", at(0)).is_err(),
+            "the table is full of empty buckets"
+        );
         limit.take("c", at(2000)).unwrap();
         assert!(limit.buckets.len() <= 2);
     }

@@ -3,8 +3,9 @@
 //! A handshake costs about 0.6 ms of CPU. When thousands of agents come back at once the bucket
 //! paces `accept`, the kernel's queue holds the rest, and open sessions keep their share.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -35,6 +36,7 @@ pub(crate) async fn run(
         acceptor: TlsAcceptor::from(tls),
         in_flight: Arc::new(Semaphore::new(context.options.handshakes_in_flight.max(1))),
         anonymous: Arc::new(Semaphore::new(ANONYMOUS)),
+        shaking: Arc::default(),
         context,
     };
     let accepting = door.accept_all(&listener);
@@ -49,6 +51,8 @@ struct Door {
     acceptor: TlsAcceptor,
     in_flight: Arc<Semaphore>,
     anonymous: Arc<Semaphore>,
+    /// Handshakes under way by source address.
+    shaking: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Door {
@@ -61,7 +65,9 @@ impl Door {
             while let Err(wait) = bucket.take(started.elapsed()) {
                 tokio::time::sleep(wait).await;
             }
-            let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else {
+                return;
+            };
             match listener.accept().await {
                 Ok((stream, address)) => self.welcome(stream, address, permit),
                 Err(failure) => {
@@ -76,9 +82,18 @@ impl Door {
         let context = Arc::clone(&self.context);
         let acceptor = self.acceptor.clone();
         let anonymous = Arc::clone(&self.anonymous);
+        let most = (context.options.handshakes_in_flight / 2).max(1);
+        let Some(share) = Share::take(&self.shaking, address.ip(), most) else {
+            context
+                .metrics
+                .handshakes_failed
+                .with_label_values(&["address"])
+                .inc();
+            return;
+        };
         tokio::spawn(async move {
             let shaken = shake(&context, &acceptor, stream, address).await;
-            drop(permit);
+            drop((permit, share));
             let Some((stream, peer)) = shaken else { return };
             let place = match peer {
                 Peer::Anonymous => match anonymous.try_acquire_owned() {
@@ -94,6 +109,43 @@ impl Door {
     }
 }
 
+/// One address's share of the handshakes under way; given back on drop.
+struct Share {
+    shaking: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Share {
+    fn take(
+        shaking: &Arc<Mutex<HashMap<IpAddr, usize>>>,
+        address: IpAddr,
+        most: usize,
+    ) -> Option<Self> {
+        let mut counts = shaking.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Self {
+            shaking: Arc::clone(shaking),
+            address,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
 fn note(failure: &std::io::Error) {
     let error: &dyn std::error::Error = failure;
     warn!(error, "cannot accept connections, trying again");
@@ -106,7 +158,11 @@ async fn shake(
     address: SocketAddr,
 ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
     let failed = |reason: &'static str| {
-        context.metrics.handshakes_failed.with_label_values(&[reason]).inc();
+        context
+            .metrics
+            .handshakes_failed
+            .with_label_values(&[reason])
+            .inc();
     };
     // Acknowledgements are small and must not wait for more. A failure costs some delay only.
     drop(stream.set_nodelay(true));
@@ -130,4 +186,23 @@ async fn shake(
         return None;
     };
     Some((stream, peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_never_takes_more_than_its_share() {
+        let shaking = Arc::default();
+        let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let held: Vec<_> = (0..2)
+            .map(|_| Share::take(&shaking, one, 2).unwrap())
+            .collect();
+        assert!(Share::take(&shaking, one, 2).is_none());
+        assert!(Share::take(&shaking, two, 2).is_some());
+        drop(held);
+        assert!(shaking.lock().unwrap().is_empty());
+        assert!(Share::take(&shaking, one, 2).is_some());
+    }
 }

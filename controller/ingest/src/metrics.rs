@@ -42,11 +42,20 @@ impl Metrics {
             Ok::<_, prometheus::Error>(counter)
         };
         Ok(Self {
-            frames: counter("xiezhi_ingest_frames_total", "Sample frames received and decoded.")?,
+            frames: counter(
+                "xiezhi_ingest_frames_total",
+                "Sample frames received and decoded.",
+            )?,
             samples: counter("xiezhi_ingest_samples_total", "Samples in decoded frames.")?,
             events: counter("xiezhi_ingest_events_total", "Events in decoded batches.")?,
-            bytes: counter("xiezhi_ingest_bytes_total", "Payload bytes received in sessions.")?,
-            replays: counter("xiezhi_ingest_replays_total", "Batches that were known already.")?,
+            bytes: counter(
+                "xiezhi_ingest_bytes_total",
+                "Payload bytes received in sessions.",
+            )?,
+            replays: counter(
+                "xiezhi_ingest_replays_total",
+                "Batches that were known already.",
+            )?,
             conflicts: counter(
                 "xiezhi_ingest_conflicts_total",
                 "Batches whose number was known with other content: a new epoch each.",
@@ -64,14 +73,23 @@ impl Metrics {
                 "TLS handshakes that did not finish.",
                 "reason",
             )?,
-            series_texts: gauge("xiezhi_ingest_series_texts", "Distinct series texts in memory.")?,
-            commits: counter("xiezhi_ingest_commits_total", "Group commits of sample frames.")?,
+            series_texts: gauge(
+                "xiezhi_ingest_series_texts",
+                "Distinct series texts in memory.",
+            )?,
+            commits: counter(
+                "xiezhi_ingest_commits_total",
+                "Group commits of sample frames.",
+            )?,
             commit_failures: labelled(
                 "xiezhi_ingest_commit_failures_total",
                 "Commits that a store refused; they are tried again.",
                 "store",
             )?,
-            queued_bytes: gauge("xiezhi_ingest_queued_bytes", "Received and not yet durable.")?,
+            queued_bytes: gauge(
+                "xiezhi_ingest_queued_bytes",
+                "Received and not yet durable.",
+            )?,
         })
     }
 

@@ -11,7 +11,8 @@ pub struct IngestOptions {
     /// TLS handshakes begun per second. One costs about 0.6 ms of CPU, so 500 take a third of a
     /// core and 20,000 agents are back within 40 s.
     pub handshakes_per_second: f64,
-    /// Handshakes under way at one time; more connections wait in the kernel's queue.
+    /// Handshakes under way at one time; more connections wait in the kernel's queue. One source
+    /// address may take half of them, so that one idler cannot keep all others out.
     pub handshakes_in_flight: usize,
     /// Longest handshake.
     pub handshake_timeout: Duration,
@@ -40,7 +41,7 @@ impl Default for IngestOptions {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             handshakes_per_second: 500.0,
-            handshakes_in_flight: 256,
+            handshakes_in_flight: 2048,
             handshake_timeout: Duration::from_secs(10),
             unauthenticated_lifetime: Duration::from_secs(30),
             queued_bytes: 64 << 20,
@@ -64,7 +65,9 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         Self::from_fn(|| {
-            let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            let since = std::time::SystemTime::UNIX_EPOCH
+                .elapsed()
+                .unwrap_or_default();
             i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
         })
     }

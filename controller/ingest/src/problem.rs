@@ -15,7 +15,12 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after_s: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after_s: None,
+        }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -48,7 +53,10 @@ impl Refusal {
 
     /// JSON of [`Problem`].
     pub(crate) fn body(&self) -> Vec<u8> {
-        let problem = Problem { code: self.code.to_owned(), detail: self.detail.clone() };
+        let problem = Problem {
+            code: self.code.to_owned(),
+            detail: self.detail.clone(),
+        };
         serde_json::to_vec(&problem).unwrap_or_default()
     }
 }

@@ -24,7 +24,9 @@ pub(crate) fn refuse(respond: SendResponse<Bytes>, refusal: &Refusal) {
 
 /// Sends `body` as JSON.
 pub(crate) fn json(respond: SendResponse<Bytes>, status: StatusCode, body: &impl Serialize) {
-    let head = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
+    let head = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, "application/json");
     send(respond, head, serde_json::to_vec(body).unwrap_or_default());
 }
 

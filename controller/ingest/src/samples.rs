@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use xiezhi_model::{Actor, AuditEntry};
 use xiezhi_protocol::batch::{BatchInfo, Stream};
 use xiezhi_series::{Appended, Frame, SeriesError, SeriesStore};
-use xiezhi_store::Store;
+use xiezhi_store::{Store, StoreError};
 
 use crate::health::SharedHealth;
 use crate::lane::LaneKind;
@@ -83,9 +83,14 @@ impl SampleCommitter {
     /// The operating system gives no thread.
     pub(crate) fn start(self) -> std::io::Result<(SampleSink, std::thread::JoinHandle<()>)> {
         let (sender, receiver) = channel();
-        let sink = SampleSink { frames: sender, stop: Arc::clone(&self.stop) };
+        let sink = SampleSink {
+            frames: sender,
+            stop: Arc::clone(&self.stop),
+        };
         let name = "xz-commit".to_owned();
-        let thread = std::thread::Builder::new().name(name).spawn(move || self.run(&receiver))?;
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || self.run(&receiver))?;
         Ok((sink, thread))
     }
 
@@ -126,11 +131,17 @@ impl SampleCommitter {
             if waiting.is_empty() {
                 return;
             }
-            let Some(outcomes) = self.append(&mut waiting) else { return };
+            let Some(outcomes) = self.append(&mut waiting) else {
+                return;
+            };
             waiting = self.settle(waiting, &outcomes);
         }
         for frame in &waiting {
-            turn_down(frame, true, "conflict: the batch could not be counted in any epoch");
+            turn_down(
+                frame,
+                true,
+                "conflict: the batch could not be counted in any epoch",
+            );
         }
     }
 
@@ -209,7 +220,11 @@ impl SampleCommitter {
             return true;
         }
         self.metrics.refuse("too_large");
-        turn_down(frame, false, "too_large: the report is larger than the store can hold");
+        turn_down(
+            frame,
+            false,
+            "too_large: the report is larger than the store can hold",
+        );
         false
     }
 
@@ -219,16 +234,20 @@ impl SampleCommitter {
         // Lanes that met a conflict in this group: what follows in them belongs to the new epoch.
         let mut moved: Vec<(Arc<SessionShared>, LaneKind)> = Vec::new();
         for (frame, &(epoch, outcome)) in group.into_iter().zip(outcomes) {
-            let behind = moved.iter().any(|(session, lane)| {
-                *lane == frame.lane && Arc::ptr_eq(session, &frame.session)
-            });
+            let behind = moved
+                .iter()
+                .any(|(session, lane)| *lane == frame.lane && Arc::ptr_eq(session, &frame.session));
             match outcome {
                 Appended::Replay => {
                     self.metrics.replays.inc();
-                    frame.session.durable(Stream::Samples, frame.lane, epoch, frame.batch.seq);
+                    frame
+                        .session
+                        .durable(Stream::Samples, frame.lane, epoch, frame.batch.seq);
                 }
                 Appended::Stored if !behind => {
-                    frame.session.durable(Stream::Samples, frame.lane, epoch, frame.batch.seq);
+                    frame
+                        .session
+                        .durable(Stream::Samples, frame.lane, epoch, frame.batch.seq);
                 }
                 // Stored behind a conflict: its predecessor in that epoch is another frame, so the
                 // copy there cannot be decoded. It is stored again where its chain goes on.
@@ -260,10 +279,15 @@ impl SampleCommitter {
                     session.move_to(opened);
                     return;
                 }
+                // Without a host there is no epoch; the frames are turned down.
+                Err(StoreError::NotFound(_)) => return,
                 Err(failure) => {
                     let error: &dyn std::error::Error = &failure;
                     error!(host = %session.host(), error, "cannot open a new epoch, trying again");
-                    self.metrics.commit_failures.with_label_values(&["state"]).inc();
+                    self.metrics
+                        .commit_failures
+                        .with_label_values(&["state"])
+                        .inc();
                     std::thread::sleep(RETRY);
                 }
             }
@@ -272,8 +296,14 @@ impl SampleCommitter {
 
     fn trouble(&self, failure: &SeriesError) {
         let reason = crate::health::chain(failure);
-        self.metrics.commit_failures.with_label_values(&["series"]).inc();
-        warn!(reason, "samples cannot be stored, trying again; agents keep theirs");
+        self.metrics
+            .commit_failures
+            .with_label_values(&["series"])
+            .inc();
+        warn!(
+            reason,
+            "samples cannot be stored, trying again; agents keep theirs"
+        );
         self.health.samples(self.clock.now_ms(), Some(reason));
     }
 }
@@ -288,10 +318,15 @@ pub(crate) fn conflict_audit(
 ) -> AuditEntry {
     let host = session.host();
     info!(%host, stream = stream.name(), epoch, seq, "batch came again with other content");
-    AuditEntry::new(now_ms, Actor::Host(host), "host.rolled_back_or_cloned", format!("host:{host}"))
-        .with("stream", stream.name())
-        .with("before", epoch.to_string())
-        .with("seq", seq.to_string())
+    AuditEntry::new(
+        now_ms,
+        Actor::Host(host),
+        "host.rolled_back_or_cloned",
+        format!("host:{host}"),
+    )
+    .with("stream", stream.name())
+    .with("before", epoch.to_string())
+    .with("seq", seq.to_string())
 }
 
 fn turn_down(frame: &SampleFrame, resend: bool, reason: &str) {

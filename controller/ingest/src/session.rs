@@ -68,7 +68,12 @@ impl From<RecordError> for End {
 
 /// A batch that waits for room.
 enum Held {
-    Frame { lane: LaneKind, batch: BatchInfo, key: bool, bytes: Box<[u8]> },
+    Frame {
+        lane: LaneKind,
+        batch: BatchInfo,
+        key: bool,
+        bytes: Box<[u8]>,
+    },
     Events(EventBatch),
 }
 
@@ -234,11 +239,27 @@ impl Session {
     fn put(&mut self, held: Held, permit: OwnedSemaphorePermit) {
         let session = Arc::clone(&self.shared);
         match held {
-            Held::Frame { lane, batch, key, bytes } => {
-                let frame = SampleFrame { session, lane, batch, key, bytes, _permit: permit };
+            Held::Frame {
+                lane,
+                batch,
+                key,
+                bytes,
+            } => {
+                let frame = SampleFrame {
+                    session,
+                    lane,
+                    batch,
+                    key,
+                    bytes,
+                    _permit: permit,
+                };
                 self.context.samples.put(frame);
             }
-            Held::Events(batch) => self.context.events.put(Events { session, batch, permit }),
+            Held::Events(batch) => self.context.events.put(Events {
+                session,
+                batch,
+                permit,
+            }),
         }
         if !self.confirmed {
             self.confirmed = true;
@@ -300,5 +321,10 @@ impl Drop for Session {
 /// A refusal that is about no batch in particular.
 fn whole_session(reason: String) -> Refused {
     let stream = xiezhi_protocol::batch::Stream::Samples;
-    Refused { stream, seq: None, resend: false, reason }
+    Refused {
+        stream,
+        seq: None,
+        resend: false,
+        reason,
+    }
 }

@@ -41,27 +41,46 @@ pub(crate) async fn run(context: Arc<Context>, mut stop: watch::Receiver<bool>) 
     }
     note("sessions cannot be confirmed", confirm(&context).await);
     note("gaps cannot be written", gaps(&context).await);
-    note("last-seen times cannot be written", last_seen(&context).await);
+    note(
+        "last-seen times cannot be written",
+        last_seen(&context).await,
+    );
 }
 
 async fn minute(context: &Context) {
-    note("last-seen times cannot be written", last_seen(context).await);
+    note(
+        "last-seen times cannot be written",
+        last_seen(context).await,
+    );
     note("hosts cannot be read", refresh(context).await);
 }
 
 /// Ends the sessions of whoever was revoked, by this process or another.
 async fn revocations(context: &Context) -> Result<(), StoreError> {
-    for revocation in context.store.revocations_since(context.last_revocation()).await? {
+    for revocation in context
+        .store
+        .revocations_since(context.last_revocation())
+        .await?
+    {
         // First, so that a session that is being opened looks again.
-        context.revocation.fetch_max(revocation.change, Ordering::AcqRel);
+        context
+            .revocation
+            .fetch_max(revocation.change, Ordering::AcqRel);
         revoke(context, &revocation);
     }
     Ok(())
 }
 
 fn revoke(context: &Context, revocation: &Revocation) {
-    let Revocation { host, serial, time_ms, .. } = revocation;
-    let Some(entry) = context.fleet.entry(*host) else { return };
+    let Revocation {
+        host,
+        serial,
+        time_ms,
+        ..
+    } = revocation;
+    let Some(entry) = context.fleet.entry(*host) else {
+        return;
+    };
     match serial {
         Some(serial) => entry.close_serial(serial, CloseReason::Revoked),
         None => {
@@ -101,7 +120,10 @@ async fn last_seen(context: &Context) -> Result<(), StoreError> {
     if unsaved.is_empty() {
         return Ok(());
     }
-    let seen: Vec<_> = unsaved.iter().map(|&(host, time_ms)| LastSeen { host, time_ms }).collect();
+    let seen: Vec<_> = unsaved
+        .iter()
+        .map(|&(host, time_ms)| LastSeen { host, time_ms })
+        .collect();
     context.store.set_last_seen(&seen).await?;
     context.fleet.saved_last_seen(&unsaved);
     Ok(())
@@ -115,7 +137,10 @@ async fn refresh(context: &Context) -> Result<(), StoreError> {
 }
 
 fn gauges(context: &Context) {
-    let (budget, free) = (context.options.queued_bytes, context.budget.available_permits());
+    let (budget, free) = (
+        context.options.queued_bytes,
+        context.budget.available_permits(),
+    );
     let queued = i64::try_from(budget.saturating_sub(free)).unwrap_or(i64::MAX);
     context.metrics.queued_bytes.set(queued);
     let texts = i64::try_from(context.interner.len()).unwrap_or(i64::MAX);

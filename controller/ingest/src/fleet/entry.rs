@@ -90,7 +90,10 @@ impl HostEntry {
             stored_last_seen_ms: host.last_seen_ms,
             dirty: true,
         };
-        Self { id: host.id, live: Mutex::new(live) }
+        Self {
+            id: host.id,
+            live: Mutex::new(live),
+        }
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -113,8 +116,10 @@ impl HostEntry {
         live.view.simulated = host.simulated;
         live.view.identity_conflict_ms = host.identity_conflict_ms;
         live.view.revoked_ms = host.revoked_ms;
-        live.view.certificate_expires_s =
-            live.view.certificate_expires_s.max(host.certificate_expires_s);
+        live.view.certificate_expires_s = live
+            .view
+            .certificate_expires_s
+            .max(host.certificate_expires_s);
         if live.session.is_none() {
             live.view.hostname.clone_from(&host.hostname);
             live.view.version.clone_from(&host.version);
@@ -143,7 +148,11 @@ impl HostEntry {
     /// Ends the session `id`, unless another took its place.
     pub(crate) fn close(&self, id: &str) {
         let mut live = self.live();
-        if live.session.as_ref().is_some_and(|session| session.id == id) {
+        if live
+            .session
+            .as_ref()
+            .is_some_and(|session| session.id == id)
+        {
             live.session = None;
             live.view.connected_since_ms = None;
             live.dirty = true;
@@ -153,13 +162,19 @@ impl HostEntry {
     /// Hands a letter to the open session; `false` if there is none.
     pub(crate) fn post(&self, mail: Mail) -> bool {
         let live = self.live();
-        live.session.as_ref().is_some_and(|session| session.mail.send(mail).is_ok())
+        live.session
+            .as_ref()
+            .is_some_and(|session| session.mail.send(mail).is_ok())
     }
 
     /// Ends the open session if this certificate opened it.
     pub(crate) fn close_serial(&self, serial: &str, reason: CloseReason) {
         let live = self.live();
-        if let Some(session) = live.session.as_ref().filter(|session| session.serial == serial) {
+        if let Some(session) = live
+            .session
+            .as_ref()
+            .filter(|session| session.serial == serial)
+        {
             // One that has just ended needs no letter.
             drop(session.mail.send(Mail::Close(reason)));
         }
@@ -221,8 +236,15 @@ impl HostEntry {
     pub(super) fn reporting(&self, now_ms: i64) -> Reporting {
         let live = self.live();
         let fresh = i64::from(interval_of(&live.view)).saturating_mul(2);
-        let up = live.view.presence.last_report_ms.is_some_and(|at| now_ms - at <= fresh);
-        Reporting { site: live.view.site, up }
+        let up = live
+            .view
+            .presence
+            .last_report_ms
+            .is_some_and(|at| now_ms - at <= fresh);
+        Reporting {
+            site: live.view.site,
+            up,
+        }
     }
 
     /// Judges presence anew; tells whether anything of this host changed since the last tick.
@@ -250,7 +272,10 @@ impl HostEntry {
     /// The time of the last report, if the store does not know it yet.
     pub(super) fn unsaved_last_seen(&self) -> Option<i64> {
         let live = self.live();
-        live.view.presence.last_report_ms.filter(|&at| at > live.stored_last_seen_ms)
+        live.view
+            .presence
+            .last_report_ms
+            .filter(|&at| at > live.stored_last_seen_ms)
     }
 
     pub(super) fn saved_last_seen(&self, at_ms: i64) {
@@ -260,5 +285,9 @@ impl HostEntry {
 }
 
 const fn interval_of(view: &HostView) -> u32 {
-    if view.interval_ms == 0 { USUAL_INTERVAL_MS } else { view.interval_ms }
+    if view.interval_ms == 0 {
+        USUAL_INTERVAL_MS
+    } else {
+        view.interval_ms
+    }
 }

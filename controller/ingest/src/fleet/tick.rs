@@ -11,7 +11,11 @@ impl Fleet {
     /// Judges every host and tells readers who changed. Once a second: 20,000 hosts take about two
     /// milliseconds.
     pub(crate) fn tick(&self, now_ms: i64) {
-        let hosts = self.inner.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let hosts = self
+            .inner
+            .hosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut reporting: HashMap<_, usize> = HashMap::new();
         let mut up = Vec::with_capacity(hosts.len());
         for entry in hosts.values() {
@@ -41,7 +45,11 @@ impl Fleet {
 
     /// Times of last reports that the store does not know yet.
     pub(crate) fn unsaved_last_seen(&self) -> Vec<(HostId, i64)> {
-        let hosts = self.inner.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let hosts = self
+            .inner
+            .hosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let unsaved = |entry: &super::HostEntry| Some((entry.id(), entry.unsaved_last_seen()?));
         hosts.values().filter_map(|entry| unsaved(entry)).collect()
     }

@@ -34,7 +34,13 @@ pub(super) struct Downlink {
 
 impl Downlink {
     pub(super) const fn new(acks: SendStream<Bytes>) -> Self {
-        Self { acks, directives: None, early: Vec::new(), waiting: Vec::new(), stalled: 0 }
+        Self {
+            acks,
+            directives: None,
+            early: Vec::new(),
+            waiting: Vec::new(),
+            stalled: 0,
+        }
     }
 
     pub(super) fn attach(&mut self, outcomes: RecvStream, directives: SendStream<Bytes>) {
@@ -63,14 +69,25 @@ impl Downlink {
         if self.waiting.len() + self.early.len() >= PENDING {
             return Ok(());
         }
-        let PendingDirective { id, directive, reply } = pending;
+        let PendingDirective {
+            id,
+            directive,
+            reply,
+        } = pending;
         let Some((_, stream, _)) = &mut self.directives else {
-            self.early.push(PendingDirective { id, directive, reply });
+            self.early.push(PendingDirective {
+                id,
+                directive,
+                reply,
+            });
             return Ok(());
         };
         let message = DirectiveMessage { id, directive };
         let payload = serde_json::to_vec(&message).unwrap_or_default();
-        if stream.send_data(frame(Kind::Directive, &payload), false).is_ok() {
+        if stream
+            .send_data(frame(Kind::Directive, &payload), false)
+            .is_ok()
+        {
             self.waiting.push((id, reply));
         } else {
             self.directives = None;
@@ -112,7 +129,9 @@ impl Downlink {
     }
 
     fn answer(&mut self, payload: &[u8]) {
-        let Ok(outcome) = serde_json::from_slice::<DirectiveOutcome>(payload) else { return };
+        let Ok(outcome) = serde_json::from_slice::<DirectiveOutcome>(payload) else {
+            return;
+        };
         if let Some(at) = self.waiting.iter().position(|(id, _)| *id == outcome.id) {
             let (_, reply) = self.waiting.swap_remove(at);
             // Whoever asked may have stopped waiting.
@@ -123,7 +142,11 @@ impl Downlink {
     fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), End> {
         let bytes = frame(kind, payload);
         self.acks.reserve_capacity(bytes.len());
-        self.stalled = if self.acks.capacity() < bytes.len() { self.stalled + 1 } else { 0 };
+        self.stalled = if self.acks.capacity() < bytes.len() {
+            self.stalled + 1
+        } else {
+            0
+        };
         if self.stalled > STALLED {
             return Err(End::Protocol("the agent does not read what it is sent"));
         }

@@ -58,27 +58,40 @@ impl Session {
         metrics.frames.inc();
         metrics.samples.inc_by(frame.samples as u64);
         if frame.values_refused > 0 {
-            metrics.refused.with_label_values(&["value"]).inc_by(frame.values_refused as u64);
+            metrics
+                .refused
+                .with_label_values(&["value"])
+                .inc_by(frame.values_refused as u64);
         }
         match lane {
             LaneKind::Live => {
                 let columns = self.live.columns();
-                let headline = self.headline.read(frame.batch.time_ms, frame.key_sent, columns);
+                let headline = self
+                    .headline
+                    .read(frame.batch.time_ms, frame.key_sent, columns);
                 self.shared.entry.reported(now_ms, headline, columns.len());
             }
             LaneKind::Backlog => self.backlog_rests = false,
         }
         self.bound_series(frame.series_refused)?;
         let bytes = frame.bytes.len();
-        let held =
-            Held::Frame { lane, batch: frame.batch, key: frame.key, bytes: frame.bytes };
+        let held = Held::Frame {
+            lane,
+            batch: frame.batch,
+            key: frame.key,
+            bytes: frame.bytes,
+        };
         Ok(self.submit(held, bytes))
     }
 
     /// Tells once, when it begins, that a host has more series than it may.
     fn bound_series(&mut self, refused: usize) -> Result<(), End> {
         if refused > 0 {
-            let counter = self.context.metrics.refused.with_label_values(&["series_limit"]);
+            let counter = self
+                .context
+                .metrics
+                .refused
+                .with_label_values(&["series_limit"]);
             counter.inc_by(refused as u64);
         }
         let before = std::mem::replace(&mut self.series_refused, refused);
@@ -101,7 +114,10 @@ impl Session {
                 let metrics = &self.context.metrics;
                 metrics.events.inc_by(batch.events.len() as u64);
                 if refused > 0 {
-                    metrics.refused.with_label_values(&["event"]).inc_by(refused as u64);
+                    metrics
+                        .refused
+                        .with_label_values(&["event"])
+                        .inc_by(refused as u64);
                 }
                 Ok(self.submit(Held::Events(batch), payload.len() * EVENT_EXPANSION))
             }
@@ -117,16 +133,28 @@ impl Session {
 
     fn refused(&mut self, stream: Stream, refusal: FrameRefusal) -> Result<bool, End> {
         self.context.metrics.refuse(refusal.word);
-        let FrameRefusal { seq, resend, detail, .. } = refusal;
+        let FrameRefusal {
+            seq,
+            resend,
+            detail,
+            ..
+        } = refusal;
         tracing::debug!(host = %self.shared.host(), stream = stream.name(), seq, detail, "refused");
-        self.refuse(&Refused { stream, seq, resend, reason: detail })?;
+        self.refuse(&Refused {
+            stream,
+            seq,
+            resend,
+            reason: detail,
+        })?;
         Ok(true)
     }
 
     fn status(&mut self, payload: &[u8]) -> bool {
         if let Some(status) = self.parse::<Status>(payload) {
-            let footprint =
-                Footprint { memory_bytes: status.memory_bytes, cpu_ms: status.cpu_ms };
+            let footprint = Footprint {
+                memory_bytes: status.memory_bytes,
+                cpu_ms: status.cpu_ms,
+            };
             self.report_gaps(&status.spool);
             self.shared.entry.status(StatusUpdate {
                 skew_ms: status.clock_ms.saturating_sub(self.context.now_ms()),
@@ -140,7 +168,9 @@ impl Session {
 
     fn goodbye(&mut self, payload: &[u8]) -> bool {
         if let Some(goodbye) = self.parse::<Goodbye>(payload) {
-            self.shared.entry.goodbye(goodbye.reason, self.context.now_ms());
+            self.shared
+                .entry
+                .goodbye(goodbye.reason, self.context.now_ms());
         }
         true
     }
@@ -168,7 +198,11 @@ impl Session {
         }
         let known = std::mem::replace(&mut self.dropped, spool.dropped.clone());
         self.dropped.truncate(MAX_DROPPED);
-        for dropped in self.dropped.iter().filter(|dropped| !known.contains(dropped)) {
+        for dropped in self
+            .dropped
+            .iter()
+            .filter(|dropped| !known.contains(dropped))
+        {
             self.context.gaps.push(Gap {
                 host: self.shared.host(),
                 epoch: self.shared.epoch(),

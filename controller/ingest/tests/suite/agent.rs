@@ -36,7 +36,11 @@ pub(crate) struct Identity {
 }
 
 pub(crate) fn csr(key: &KeyPair) -> String {
-    CertificateParams::default().serialize_request(key).unwrap().pem().unwrap()
+    CertificateParams::default()
+        .serialize_request(key)
+        .unwrap()
+        .pem()
+        .unwrap()
 }
 
 pub(crate) fn enrol_request(token: &Token, key: &KeyPair, name: &str) -> EnrolRequest {
@@ -59,9 +63,18 @@ impl Port {
     pub(crate) async fn enrol(&self, name: &str) -> Identity {
         let token = self.token().await;
         let key = KeyPair::generate().unwrap();
-        let issued = self.try_enrol(&enrol_request(&token, &key, name)).await.unwrap();
-        let EnrolResponse::Issued(issued) = issued else { panic!("{issued:?}") };
-        Identity { host: issued.host.parse().unwrap(), key, issued }
+        let issued = self
+            .try_enrol(&enrol_request(&token, &key, name))
+            .await
+            .unwrap();
+        let EnrolResponse::Issued(issued) = issued else {
+            panic!("{issued:?}")
+        };
+        Identity {
+            host: issued.host.parse().unwrap(),
+            key,
+            issued,
+        }
     }
 
     pub(crate) async fn try_enrol(&self, request: &EnrolRequest) -> Result<EnrolResponse, Problem> {
@@ -76,15 +89,23 @@ impl Port {
     pub(crate) async fn renew(&self, identity: &Identity) -> Result<Identity, Problem> {
         let mut http = self.connect(Some(identity)).await.unwrap();
         let key = KeyPair::generate().unwrap();
-        let (status, body) = post(&mut http, RENEW_PATH, &RenewRequest { csr_pem: csr(&key) }).await;
+        let (status, body) =
+            post(&mut http, RENEW_PATH, &RenewRequest { csr_pem: csr(&key) }).await;
         if !status.is_success() {
             return Err(serde_json::from_slice(&body).unwrap());
         }
-        Ok(Identity { host: identity.host, key, issued: serde_json::from_slice(&body).unwrap() })
+        Ok(Identity {
+            host: identity.host,
+            key,
+            issued: serde_json::from_slice(&body).unwrap(),
+        })
     }
 
     /// A connection, with or without a certificate.
-    pub(crate) async fn connect(&self, identity: Option<&Identity>) -> std::io::Result<SendRequest<Bytes>> {
+    pub(crate) async fn connect(
+        &self,
+        identity: Option<&Identity>,
+    ) -> std::io::Result<SendRequest<Bytes>> {
         let root = CertificateDer::from_pem_slice(self.authority.root_pem().as_bytes()).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(root).unwrap();
@@ -106,8 +127,12 @@ impl Port {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let tcp = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-        let (http, connection) = h2::client::handshake(tls).await.map_err(std::io::Error::other)?;
+        let tls = TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await?;
+        let (http, connection) = h2::client::handshake(tls)
+            .await
+            .map_err(std::io::Error::other)?;
         tokio::spawn(connection);
         Ok(http)
     }
@@ -128,11 +153,19 @@ impl Port {
         }
     }
 
-    pub(crate) async fn session_with(&self, identity: &Identity, hello: Hello) -> Result<Agent, Problem> {
+    pub(crate) async fn session_with(
+        &self,
+        identity: &Identity,
+        hello: Hello,
+    ) -> Result<Agent, Problem> {
         let mut http = self.connect(Some(identity)).await.unwrap();
         let (response, mut up) = http.send_request(request(UPLINK_PATH), false).unwrap();
         let mut bytes = Vec::new();
-        record::write(&mut bytes, Kind::Hello, &serde_json::to_vec(&hello).unwrap());
+        record::write(
+            &mut bytes,
+            Kind::Hello,
+            &serde_json::to_vec(&hello).unwrap(),
+        );
         up.send_data(Bytes::from(bytes), false).unwrap();
         let response = timeout(DEADLINE, response).await.unwrap().unwrap();
         let (head, body) = response.into_parts();
@@ -147,14 +180,18 @@ impl Port {
             let problem = agent.down.rest().await;
             return Err(serde_json::from_slice(&problem).unwrap());
         }
-        let Down::Welcome(welcome) = agent.down.next().await else { panic!("no welcome") };
+        let Down::Welcome(welcome) = agent.down.next().await else {
+            panic!("no welcome")
+        };
         agent.welcome = welcome;
         Ok(agent)
     }
 }
 
 fn request(path: &str) -> Request<()> {
-    Request::post(format!("https://{CONTROLLER_NAME}{path}")).body(()).unwrap()
+    Request::post(format!("https://{CONTROLLER_NAME}{path}"))
+        .body(())
+        .unwrap()
 }
 
 pub(crate) async fn post(
@@ -163,8 +200,13 @@ pub(crate) async fn post(
     body: &impl Serialize,
 ) -> (StatusCode, Vec<u8>) {
     let (response, mut up) = http.send_request(request(path), false).unwrap();
-    up.send_data(Bytes::from(serde_json::to_vec(body).unwrap()), true).unwrap();
-    let (head, body) = timeout(DEADLINE, response).await.unwrap().unwrap().into_parts();
+    up.send_data(Bytes::from(serde_json::to_vec(body).unwrap()), true)
+        .unwrap();
+    let (head, body) = timeout(DEADLINE, response)
+        .await
+        .unwrap()
+        .unwrap()
+        .into_parts();
     (head.status, Downward::new(body).rest().await)
 }
 
@@ -201,7 +243,10 @@ pub(crate) struct Downward {
 
 impl Downward {
     pub(crate) fn new(body: RecvStream) -> Self {
-        Self { body, buffer: Vec::new() }
+        Self {
+            body,
+            buffer: Vec::new(),
+        }
     }
 
     pub(crate) async fn next(&mut self) -> Down {
@@ -229,10 +274,15 @@ impl Downward {
     }
 
     async fn more(&mut self) -> bool {
-        let chunk = timeout(DEADLINE, self.body.data()).await.expect("nothing came down");
+        let chunk = timeout(DEADLINE, self.body.data())
+            .await
+            .expect("nothing came down");
         let Some(Ok(chunk)) = chunk else { return false };
         self.buffer.extend_from_slice(&chunk);
-        self.body.flow_control().release_capacity(chunk.len()).unwrap();
+        self.body
+            .flow_control()
+            .release_capacity(chunk.len())
+            .unwrap();
         true
     }
 }
@@ -251,8 +301,12 @@ pub(crate) fn report(time_ms: i64, value: f64) -> Report {
     let mut report = Report::new();
     report.start(time_ms);
     report.push("node_load1", &[], value).unwrap();
-    report.push("node_memory_MemTotal_bytes", &[], 1000.0).unwrap();
-    report.push("node_memory_MemAvailable_bytes", &[], value).unwrap();
+    report
+        .push("node_memory_MemTotal_bytes", &[], 1000.0)
+        .unwrap();
+    report
+        .push("node_memory_MemAvailable_bytes", &[], value)
+        .unwrap();
     report
 }
 
@@ -260,7 +314,8 @@ impl Agent {
     /// Encodes a report as the next frame of this agent's chain.
     pub(crate) fn frame(&mut self, seq: u64, time_ms: i64, value: f64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.encoder.encode(seq, &report(time_ms, value), &mut bytes);
+        self.encoder
+            .encode(seq, &report(time_ms, value), &mut bytes);
         bytes
     }
 
@@ -300,7 +355,10 @@ impl Agent {
 
     /// Opens the directive stream.
     pub(crate) async fn directives(&mut self) -> (SendStream<Bytes>, Downward) {
-        let (response, up) = self.http.send_request(request(DIRECTIVES_PATH), false).unwrap();
+        let (response, up) = self
+            .http
+            .send_request(request(DIRECTIVES_PATH), false)
+            .unwrap();
         let response = timeout(DEADLINE, response).await.unwrap().unwrap();
         assert!(response.status().is_success());
         (up, Downward::new(response.into_body()))

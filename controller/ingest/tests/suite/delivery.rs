@@ -22,7 +22,11 @@ fn points(port: &Port, host: HostId) -> Vec<(i64, f64)> {
 
 fn resumed(port: &Port, agent: &Agent) -> Hello {
     let (epoch, session) = (agent.welcome.epoch, agent.welcome.session.clone());
-    Hello { epoch, previous_session: session, ..port.hello() }
+    Hello {
+        epoch,
+        previous_session: session,
+        ..port.hello()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +34,10 @@ async fn a_report_is_stored_before_it_is_acknowledged_and_its_host_is_up() {
     let port = Port::start().await;
     let identity = port.enrol("one").await;
     let mut agent = port.session(&identity).await;
-    assert_eq!((agent.welcome.epoch, agent.welcome.version.as_str()), (1, "9.9.9"));
+    assert_eq!(
+        (agent.welcome.epoch, agent.welcome.version.as_str()),
+        (1, "9.9.9")
+    );
     agent.live(1, port.now_ms(), 250.0);
     agent.flush();
     assert_eq!(agent.acked().await, (1, vec![(1, 1)]));
@@ -41,7 +48,10 @@ async fn a_report_is_stored_before_it_is_acknowledged_and_its_host_is_up() {
     })
     .await;
     let view = fleet.get(identity.host).unwrap();
-    assert_eq!((view.headline.load1, view.headline.memory_used_percent), (Some(250.0), Some(75.0)));
+    assert_eq!(
+        (view.headline.load1, view.headline.memory_used_percent),
+        (Some(250.0), Some(75.0))
+    );
     assert_eq!((view.skew_ms, view.hostname.as_str()), (Some(0), "host"));
     port.ingest.stop().await;
     let stored = port.store.host(identity.host).await.unwrap().unwrap();
@@ -66,7 +76,10 @@ async fn four_live_frames_share_one_acknowledgement() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lonely_frame_is_acknowledged_when_its_time_is_over() {
-    let options = IngestOptions { ack_interval: Duration::from_millis(50), ..options() };
+    let options = IngestOptions {
+        ack_interval: Duration::from_millis(50),
+        ..options()
+    };
     let port = Port::start_with(options, None).await;
     let identity = port.enrol("one").await;
     let mut agent = port.session(&identity).await;
@@ -122,9 +135,18 @@ async fn a_replay_is_acknowledged_and_changes_nothing() {
     agent.send(Kind::BacklogSamples, &again);
     agent.flush();
     assert_eq!(agent.acked().await, (1, vec![(3, 3)]));
-    assert_eq!(points(&port, identity.host), [(15_000, 1.0), (30_000, 2.0), (45_000, 3.0)]);
+    assert_eq!(
+        points(&port, identity.host),
+        [(15_000, 1.0), (30_000, 2.0), (45_000, 3.0)]
+    );
     assert_eq!(port.counter("xiezhi_ingest_replays_total") as u64, 1);
-    assert_eq!(port.fleet().get(identity.host).unwrap().identity_conflict_ms, None);
+    assert_eq!(
+        port.fleet()
+            .get(identity.host)
+            .unwrap()
+            .identity_conflict_ms,
+        None
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +182,13 @@ async fn a_rolled_back_host_gets_a_new_epoch_and_loses_nothing() {
     let points = points(&port, identity.host);
     assert_eq!(points.iter().filter(|(_, value)| *value == 1.0).count(), 20);
     assert_eq!(points.iter().filter(|(_, value)| *value == 2.0).count(), 20);
-    assert!(port.fleet().get(identity.host).unwrap().identity_conflict_ms.is_some());
+    assert!(
+        port.fleet()
+            .get(identity.host)
+            .unwrap()
+            .identity_conflict_ms
+            .is_some()
+    );
     assert_eq!(port.audited("host.rolled_back_or_cloned").await, 1);
 }
 
@@ -182,7 +210,11 @@ async fn a_conflict_in_the_middle_of_a_chain_asks_for_a_new_one() {
     // 1 to 3 are replays, 4 begins to differ.
     let mut encoder = Encoder::new(15_000);
     for seq in 1..=8u64 {
-        let time_ms = if seq <= 3 { seq as i64 * 15_000 } else { (100 + seq as i64) * 15_000 };
+        let time_ms = if seq <= 3 {
+            seq as i64 * 15_000
+        } else {
+            (100 + seq as i64) * 15_000
+        };
         let value = if seq <= 3 { 1.0 } else { 2.0 };
         let mut bytes = Vec::new();
         encoder.encode(seq, &report(time_ms, value), &mut bytes);
@@ -224,15 +256,26 @@ async fn security_events_are_acknowledged_at_once_and_kept_once() {
     let mut agent = port.session(&identity).await;
     agent.login(1, "zhangsan");
     let ack = agent.down.next().await.ack();
-    assert_eq!((ack.stream, ack.ranges.ranges()), (Stream::Security, [(1, 1)].as_slice()));
+    assert_eq!(
+        (ack.stream, ack.ranges.ranges()),
+        (Stream::Security, [(1, 1)].as_slice())
+    );
     agent.login(1, "zhangsan");
     assert_eq!(agent.down.next().await.ack().ranges.ranges(), [(1, 1)]);
     assert_eq!(port.counter("xiezhi_ingest_replays_total") as u64, 1);
     agent.login(1, "lisi");
     let ack = agent.down.next().await.ack();
     assert_eq!((ack.epoch, ack.ranges.ranges()), (2, [(1, 1)].as_slice()));
-    let page = port.store.search_events(&EventQuery::default()).await.unwrap();
-    let users: Vec<_> = page.events.iter().map(|event| event.fields["user"].as_str()).collect();
+    let page = port
+        .store
+        .search_events(&EventQuery::default())
+        .await
+        .unwrap();
+    let users: Vec<_> = page
+        .events
+        .iter()
+        .map(|event| event.fields["user"].as_str())
+        .collect();
     assert_eq!(users.len(), 2, "{users:?}");
 }
 
@@ -250,13 +293,25 @@ async fn what_a_spool_gave_up_becomes_a_gap_with_its_reason() {
         to_ms: 135_000,
         reason: "full".to_owned(),
     };
-    let spool = SpoolStatus { dropped: vec![dropped], ..SpoolStatus::default() };
-    let status = Status { spool, clock_ms: port.now_ms() + 90_000, ..Status::default() };
+    let spool = SpoolStatus {
+        dropped: vec![dropped],
+        ..SpoolStatus::default()
+    };
+    let status = Status {
+        spool,
+        clock_ms: port.now_ms() + 90_000,
+        ..Status::default()
+    };
     for _ in 0..2 {
         agent.send(Kind::Status, &serde_json::to_vec(&status).unwrap());
     }
     until("the gap is on record", async || {
-        port.store.gaps(Some(identity.host), 0, i64::MAX).await.unwrap().len() == 1
+        port.store
+            .gaps(Some(identity.host), 0, i64::MAX)
+            .await
+            .unwrap()
+            .len()
+            == 1
     })
     .await;
     let view = port.fleet().get(identity.host).unwrap();

@@ -16,10 +16,11 @@ async fn a_directive_goes_down_and_its_outcome_comes_back() {
     let mut agent = port.session(&identity).await;
     let fleet = port.fleet();
     // Sent before the directive stream is there: it waits for it.
-    let asked =
-        tokio::spawn(async move { fleet.send(identity.host, Directive::CollectNow).await });
+    let asked = tokio::spawn(async move { fleet.send(identity.host, Directive::CollectNow).await });
     let (mut up, mut down) = agent.directives().await;
-    let Down::Directive(message) = down.next().await else { panic!("no directive") };
+    let Down::Directive(message) = down.next().await else {
+        panic!("no directive")
+    };
     assert_eq!(message.directive, Directive::CollectNow);
     let outcome = DirectiveOutcome {
         id: message.id,
@@ -27,7 +28,11 @@ async fn a_directive_goes_down_and_its_outcome_comes_back() {
         detail: String::new(),
     };
     let mut bytes = Vec::new();
-    record::write(&mut bytes, Kind::Outcome, &serde_json::to_vec(&outcome).unwrap());
+    record::write(
+        &mut bytes,
+        Kind::Outcome,
+        &serde_json::to_vec(&outcome).unwrap(),
+    );
     up.send_data(Bytes::from(bytes), false).unwrap();
     assert_eq!(asked.await.unwrap(), Ok(outcome));
 }
@@ -58,7 +63,15 @@ async fn a_kick_ends_the_session_and_the_agent_may_come_back() {
     let identity = port.enrol("one").await;
     let mut agent = port.session(&identity).await;
     assert!(port.fleet().kick(identity.host));
-    assert!(agent.down.next().await.refused().reason.starts_with("kicked"));
+    assert!(
+        agent
+            .down
+            .next()
+            .await
+            .refused()
+            .reason
+            .starts_with("kicked")
+    );
     assert!(matches!(agent.down.next().await, Down::End));
     until("the session is over", async || port.ingest.sessions() == 0).await;
     assert!(!port.fleet().kick(identity.host));
@@ -86,7 +99,15 @@ async fn a_stop_commits_what_came_and_tells_the_agents() {
     agent.flush();
     agent.acked().await;
     port.ingest.stop().await;
-    assert!(agent.down.next().await.refused().reason.starts_with("shutdown"));
+    assert!(
+        agent
+            .down
+            .next()
+            .await
+            .refused()
+            .reason
+            .starts_with("shutdown")
+    );
     assert_eq!(port.ingest.sessions(), 0);
     assert!(port.connect(Some(&identity)).await.is_err());
 }

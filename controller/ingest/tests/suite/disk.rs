@@ -26,7 +26,11 @@ struct FillingFile {
 }
 
 fn check(full: &AtomicBool) -> io::Result<()> {
-    if full.load(Ordering::Acquire) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    if full.load(Ordering::Acquire) {
+        Err(io::ErrorKind::StorageFull.into())
+    } else {
+        Ok(())
+    }
 }
 
 impl ReadAt for FillingFile {
@@ -56,7 +60,10 @@ impl DiskFile for FillingFile {
 
 impl Filling {
     fn wrap(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(FillingFile { file, full: Arc::clone(&self.full) })
+        Arc::new(FillingFile {
+            file,
+            full: Arc::clone(&self.full),
+        })
     }
 }
 
@@ -94,8 +101,14 @@ impl Disk for Filling {
 fn filling(folder: &Path) -> (SeriesStore, Arc<AtomicBool>) {
     let full = Arc::new(AtomicBool::new(false));
     let folder = Folder::open(folder).unwrap();
-    let disk = Filling { folder, full: Arc::clone(&full) };
-    (SeriesStore::open_on(Arc::new(disk), Default::default()).unwrap(), full)
+    let disk = Filling {
+        folder,
+        full: Arc::clone(&full),
+    };
+    (
+        SeriesStore::open_on(Arc::new(disk), Default::default()).unwrap(),
+        full,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,13 +125,25 @@ async fn a_full_disk_stops_acknowledgements_shows_and_recovers_by_itself() {
     for seq in 2..=6 {
         agent.live(seq, seq as i64 * 15_000, seq as f64);
     }
-    until("the trouble shows", async || port.ingest.health().samples.is_some()).await;
+    until("the trouble shows", async || {
+        port.ingest.health().samples.is_some()
+    })
+    .await;
     assert!(port.ingest.health().events.is_none());
     // Events have a store of their own; theirs is the first acknowledgement that comes.
     agent.login(1, "zhangsan");
     assert_eq!(agent.down.next().await.ack().stream, Stream::Security);
     full.store(false, Ordering::Release);
-    assert_eq!(agent.acked().await, (1, vec![(2, 6)]));
-    until("the trouble is over", async || port.ingest.health().is_well()).await;
+    agent.flush();
+    let mut next = 2;
+    while next <= 6 {
+        let (epoch, ranges) = agent.acked().await;
+        assert_eq!((epoch, ranges.len(), ranges[0].0), (1, 1, next));
+        next = ranges[0].1 + 1;
+    }
+    until("the trouble is over", async || {
+        port.ingest.health().is_well()
+    })
+    .await;
     assert_eq!(port.series.frames(identity.host.0).unwrap().len(), 6);
 }

@@ -20,10 +20,17 @@ async fn a_token_that_is_wrong_expired_used_up_or_withdrawn_enrols_nobody() {
     let mut wrong = good.clone();
     wrong.secret[0] ^= 1;
     let expired = port.token_with(|token| token.expires_ms = 1).await;
-    let single = port.token_with(|token| (token.uses, token.uses_left) = (1, 1)).await;
-    port.try_enrol(&enrol_request(&single, &key, "first")).await.unwrap();
+    let single = port
+        .token_with(|token| (token.uses, token.uses_left) = (1, 1))
+        .await;
+    port.try_enrol(&enrol_request(&single, &key, "first"))
+        .await
+        .unwrap();
     let withdrawn = port.token().await;
-    port.store.revoke_token(&withdrawn.id_text(), entry("token.revoked")).await.unwrap();
+    port.store
+        .revoke_token(&withdrawn.id_text(), entry("token.revoked"))
+        .await
+        .unwrap();
     let cases = [
         (wrong, "token_unknown"),
         (expired, "token_expired"),
@@ -31,7 +38,10 @@ async fn a_token_that_is_wrong_expired_used_up_or_withdrawn_enrols_nobody() {
         (withdrawn, "token_revoked"),
     ];
     for (token, code) in cases {
-        let problem = port.try_enrol(&enrol_request(&token, &key, "other")).await.unwrap_err();
+        let problem = port
+            .try_enrol(&enrol_request(&token, &key, "other"))
+            .await
+            .unwrap_err();
         assert_eq!(problem.code, code);
     }
     assert_eq!(port.audited("host.enrolment_refused").await, 4);
@@ -50,10 +60,24 @@ async fn a_token_never_takes_over_a_host_and_a_lost_answer_is_given_again() {
     let request = enrol_request(&token, &key, "one");
     let first = issued(port.try_enrol(&request).await.unwrap());
     let again = issued(port.try_enrol(&request).await.unwrap());
-    assert_eq!((&again.host, &again.chain_pem), (&first.host, &first.chain_pem));
-    let problem = port.try_enrol(&enrol_request(&token, &thief, "one")).await.unwrap_err();
+    assert_eq!(
+        (&again.host, &again.chain_pem),
+        (&first.host, &first.chain_pem)
+    );
+    let problem = port
+        .try_enrol(&enrol_request(&token, &thief, "one"))
+        .await
+        .unwrap_err();
     assert_eq!(problem.code, "host_exists");
-    assert_eq!(port.store.token(&token.id_text()).await.unwrap().unwrap().uses_left, 99);
+    assert_eq!(
+        port.store
+            .token(&token.id_text())
+            .await
+            .unwrap()
+            .unwrap()
+            .uses_left,
+        99
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,11 +88,17 @@ async fn a_host_that_needs_approval_waits_for_a_person() {
     let request = enrol_request(&token, &key, "one");
     for _ in 0..2 {
         let answer = port.try_enrol(&request).await.unwrap();
-        assert!(matches!(answer, EnrolResponse::Pending { .. }), "{answer:?}");
+        assert!(
+            matches!(answer, EnrolResponse::Pending { .. }),
+            "{answer:?}"
+        );
     }
     let waiting = port.store.approvals(None).await.unwrap();
     assert_eq!(waiting.len(), 1);
-    port.store.decide_approval(waiting[0].id, true, entry("host.approved")).await.unwrap();
+    port.store
+        .decide_approval(waiting[0].id, true, entry("host.approved"))
+        .await
+        .unwrap();
     let answer = port.try_enrol(&request).await.unwrap();
     assert!(matches!(answer, EnrolResponse::Issued(_)), "{answer:?}");
 }
@@ -85,7 +115,10 @@ async fn malformed_and_oversized_enrolments_are_refused() {
     requests[2].hostname = "x".repeat(300);
     requests[3].token_id = "../../etc/passwd".to_owned();
     for request in requests {
-        assert_eq!(port.try_enrol(&request).await.unwrap_err().code, "malformed");
+        assert_eq!(
+            port.try_enrol(&request).await.unwrap_err().code,
+            "malformed"
+        );
     }
     let mut http = port.connect(None).await.unwrap();
     let (status, _) = post(&mut http, xiezhi_protocol::ENROL_PATH, &"x".repeat(70_000)).await;
@@ -94,13 +127,23 @@ async fn malformed_and_oversized_enrolments_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn enrolment_is_limited_per_address() {
-    let options = xiezhi_ingest::IngestOptions { enrolments_per_second: 0.2, ..crate::port::options() };
+    let options = xiezhi_ingest::IngestOptions {
+        enrolments_per_second: 0.2,
+        ..crate::port::options()
+    };
     let port = Port::start_with(options, None).await;
     let token = port.token().await;
     let key = KeyPair::generate().unwrap();
-    port.try_enrol(&enrol_request(&token, &key, "one")).await.unwrap();
-    port.try_enrol(&enrol_request(&token, &key, "two")).await.unwrap();
-    let problem = port.try_enrol(&enrol_request(&token, &key, "three")).await.unwrap_err();
+    port.try_enrol(&enrol_request(&token, &key, "one"))
+        .await
+        .unwrap();
+    port.try_enrol(&enrol_request(&token, &key, "two"))
+        .await
+        .unwrap();
+    let problem = port
+        .try_enrol(&enrol_request(&token, &key, "three"))
+        .await
+        .unwrap_err();
     assert_eq!(problem.code, "rate_limited");
 }
 
@@ -121,7 +164,11 @@ async fn an_expired_certificate_only_renews_and_the_renewed_one_opens_a_session(
     let port = Port::start().await;
     let identity = port.enrol("one").await;
     port.advance(40 * DAY);
-    let problem = port.session_with(&identity, port.hello()).await.err().unwrap();
+    let problem = port
+        .session_with(&identity, port.hello())
+        .await
+        .err()
+        .unwrap();
     assert_eq!(problem.code, "certificate_expired");
     let renewed = port.renew(&identity).await.unwrap();
     assert_ne!(renewed.issued.chain_pem, identity.issued.chain_pem);
@@ -139,11 +186,21 @@ async fn a_certificate_that_is_not_on_record_is_refused() {
         .authority
         .issue_host(&crate::agent::csr(&key), known.host, port.now_ms() / 1000)
         .unwrap();
-    let issued = xiezhi_protocol::enrol::Issued { chain_pem: made.chain_pem, ..known.issued };
-    let stray = Identity { host: known.host, key, issued };
+    let issued = xiezhi_protocol::enrol::Issued {
+        chain_pem: made.chain_pem,
+        ..known.issued
+    };
+    let stray = Identity {
+        host: known.host,
+        key,
+        issued,
+    };
     let problem = port.session_with(&stray, port.hello()).await.err().unwrap();
     assert_eq!(problem.code, "certificate_unknown");
-    assert_eq!(port.renew(&stray).await.err().unwrap().code, "certificate_unknown");
+    assert_eq!(
+        port.renew(&stray).await.err().unwrap().code,
+        "certificate_unknown"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,11 +208,18 @@ async fn revocation_ends_the_open_session_and_closes_every_way_back() {
     let port = Port::start().await;
     let identity = port.enrol("one").await;
     let mut agent = port.session(&identity).await;
-    port.store.revoke_host(identity.host, "stolen", entry("host.revoked")).await.unwrap();
+    port.store
+        .revoke_host(identity.host, "stolen", entry("host.revoked"))
+        .await
+        .unwrap();
     let refused = agent.down.next().await.refused();
     assert!(refused.reason.starts_with("revoked"), "{refused:?}");
     assert!(matches!(agent.down.next().await, Down::End));
-    let problem = port.session_with(&identity, port.hello()).await.err().unwrap();
+    let problem = port
+        .session_with(&identity, port.hello())
+        .await
+        .err()
+        .unwrap();
     assert_eq!(problem.code, "revoked");
     assert_eq!(port.renew(&identity).await.err().unwrap().code, "revoked");
     until("the fleet shows it", async || {
@@ -175,14 +239,30 @@ async fn a_cloned_identity_is_marked_and_the_newer_session_takes_over() {
     first.flush();
     first.acked().await;
     // The copy knows nothing of the session that the original was given since.
-    let hello = Hello { epoch: 1, previous_session: "0123".to_owned(), ..port.hello() };
+    let hello = Hello {
+        epoch: 1,
+        previous_session: "0123".to_owned(),
+        ..port.hello()
+    };
     let mut copy = port.session_with(&identity, hello).await.unwrap();
     let refused = first.down.next().await.refused();
     assert!(refused.reason.starts_with("superseded"), "{refused:?}");
-    assert!(port.fleet().get(identity.host).unwrap().identity_conflict_ms.is_some());
+    assert!(
+        port.fleet()
+            .get(identity.host)
+            .unwrap()
+            .identity_conflict_ms
+            .is_some()
+    );
     assert!(port.audited("host.").await >= 2);
     copy.live(2, 30_000, 1.0);
     copy.flush();
     copy.acked().await;
-    assert!(port.fleet().get(identity.host).unwrap().connected_since_ms.is_some());
+    assert!(
+        port.fleet()
+            .get(identity.host)
+            .unwrap()
+            .connected_since_ms
+            .is_some()
+    );
 }

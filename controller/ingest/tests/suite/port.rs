@@ -39,7 +39,10 @@ fn authority() -> Arc<Authority> {
         let folder = tempfile::tempdir().unwrap();
         let (online, offline) = (folder.path().join("online"), folder.path().join("offline"));
         let one = || Passphrase::random().unwrap();
-        let passphrases = Passphrases { online: one(), offline: one() };
+        let passphrases = Passphrases {
+            online: one(),
+            offline: one(),
+        };
         let now_s = system_ms() / 1000;
         Authority::init(&online, &offline, &passphrases, now_s).unwrap();
         let authority = Authority::open(&online, &passphrases.online, now_s).unwrap();
@@ -68,7 +71,9 @@ struct TestTime(Arc<AtomicI64>);
 impl TimeProvider for TestTime {
     fn current_time(&self) -> Option<UnixTime> {
         let seconds = self.0.load(Ordering::Acquire) / 1000;
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds as u64)))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(
+            seconds as u64,
+        )))
     }
 }
 
@@ -91,7 +96,10 @@ impl Port {
             parent: None,
             court_code: "甘".to_owned(),
         };
-        store.import_sites(&[court], entry("sites.imported")).await.unwrap();
+        store
+            .import_sites(&[court], entry("sites.imported"))
+            .await
+            .unwrap();
         let site = store.site_by_key("gs-01").await.unwrap().unwrap().id;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -104,14 +112,28 @@ impl Port {
             store: store.clone(),
             series: series.clone(),
             authority: Arc::clone(&authority),
-            tls: Some(authority.server_config_at(Arc::new(TestTime(Arc::clone(&clock)))).unwrap()),
+            tls: Some(
+                authority
+                    .server_config_at(Arc::new(TestTime(Arc::clone(&clock))))
+                    .unwrap(),
+            ),
             options: IngestOptions {
                 clock: Clock::from_fn(move || clock.load(Ordering::Acquire)),
                 ..options
             },
         };
         let ingest = Ingest::start(parts, &registry).await.unwrap();
-        Self { ingest, store, series, address, authority, site, registry, clock_ms, _folder: folder }
+        Self {
+            ingest,
+            store,
+            series,
+            address,
+            authority,
+            site,
+            registry,
+            clock_ms,
+            _folder: folder,
+        }
     }
 
     pub(crate) fn fleet(&self) -> Fleet {
@@ -123,7 +145,8 @@ impl Port {
     }
 
     pub(crate) fn advance(&self, by: Duration) {
-        self.clock_ms.fetch_add(by.as_millis() as i64, Ordering::AcqRel);
+        self.clock_ms
+            .fetch_add(by.as_millis() as i64, Ordering::AcqRel);
     }
 
     /// A token for any number of hosts.
@@ -147,7 +170,10 @@ impl Port {
             revoked_ms: None,
         };
         change(&mut record);
-        self.store.create_token(&record, entry("token.created")).await.unwrap();
+        self.store
+            .create_token(&record, entry("token.created"))
+            .await
+            .unwrap();
         token
     }
 
@@ -156,11 +182,17 @@ impl Port {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name);
         let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
-        metrics.iter().map(|metric| metric.get_counter().get_value()).sum()
+        metrics
+            .iter()
+            .map(|metric| metric.get_counter().get_value())
+            .sum()
     }
 
     pub(crate) async fn audited(&self, action: &str) -> usize {
-        let query = AuditQuery { action: Some(action.to_owned()), ..AuditQuery::default() };
+        let query = AuditQuery {
+            action: Some(action.to_owned()),
+            ..AuditQuery::default()
+        };
         self.store.audit(&query).await.unwrap().len()
     }
 }

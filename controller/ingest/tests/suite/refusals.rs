@@ -21,7 +21,10 @@ async fn a_damaged_frame_is_refused_and_the_other_lane_and_agents_go_on() {
     frame[middle] ^= 0x55;
     agent.send(Kind::LiveSamples, &frame);
     let refused = agent.down.next().await.refused();
-    assert_eq!((refused.stream, refused.seq, refused.resend), (Stream::Samples, Some(1), true));
+    assert_eq!(
+        (refused.stream, refused.seq, refused.resend),
+        (Stream::Samples, Some(1), true)
+    );
     let mut backlog = Vec::new();
     Encoder::new(15_000).encode(1, &report(15_000, 1.0), &mut backlog);
     agent.send(Kind::BacklogSamples, &backlog);
@@ -38,8 +41,9 @@ async fn frames_out_of_order_are_asked_for_again() {
     let port = Port::start().await;
     let identity = port.enrol("one").await;
     let mut agent = port.session(&identity).await;
-    let frames: Vec<_> =
-        (1..=3).map(|seq| agent.frame(seq, seq as i64 * 15_000, seq as f64)).collect();
+    let frames: Vec<_> = (1..=3)
+        .map(|seq| agent.frame(seq, seq as i64 * 15_000, seq as f64))
+        .collect();
     for at in [0, 2, 1] {
         agent.send(Kind::LiveSamples, &frames[at]);
     }
@@ -75,12 +79,17 @@ async fn an_oversized_record_ends_the_session_with_a_reason() {
     assert_eq!(refused.seq, None);
     assert!(refused.reason.contains("exceeds the limit"), "{refused:?}");
     assert!(matches!(agent.down.next().await, Down::End));
-    let mut agent = port.session_with(&identity, {
-        let previous_session = agent.welcome.session.clone();
-        xiezhi_protocol::message::Hello { epoch: 1, previous_session, ..port.hello() }
-    })
-    .await
-    .unwrap();
+    let mut agent = port
+        .session_with(&identity, {
+            let previous_session = agent.welcome.session.clone();
+            xiezhi_protocol::message::Hello {
+                epoch: 1,
+                previous_session,
+                ..port.hello()
+            }
+        })
+        .await
+        .unwrap();
     agent.live(1, 15_000, 1.0);
     agent.flush();
     assert_eq!(agent.acked().await, (1, vec![(1, 1)]));
@@ -88,14 +97,19 @@ async fn an_oversized_record_ends_the_session_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_series_are_left_out_and_the_rest_is_kept() {
-    let options = IngestOptions { series_per_host: 100, ..options() };
+    let options = IngestOptions {
+        series_per_host: 100,
+        ..options()
+    };
     let port = Port::start_with(options, None).await;
     let identity = port.enrol("one").await;
     let mut agent = port.session(&identity).await;
     let mut report = Report::new();
     report.start(15_000);
     for number in 0..5_000 {
-        report.push("runaway", &[("id", &number.to_string())], 1.0).unwrap();
+        report
+            .push("runaway", &[("id", &number.to_string())], 1.0)
+            .unwrap();
     }
     let mut frame = Vec::new();
     Encoder::new(15_000).encode(1, &report, &mut frame);
@@ -105,9 +119,15 @@ async fn too_many_series_are_left_out_and_the_rest_is_kept() {
     assert_eq!((refused.seq, refused.resend), (None, false));
     agent.flush();
     assert_eq!(agent.acked().await, (1, vec![(1, 1)]));
-    let kept = port.series.range(identity.host.0, 0, i64::MAX, &|_| true).unwrap();
+    let kept = port
+        .series
+        .range(identity.host.0, 0, i64::MAX, &|_| true)
+        .unwrap();
     assert_eq!(kept.len(), 100);
-    assert_eq!(port.fleet().get(identity.host).unwrap().series_refused, 4_900);
+    assert_eq!(
+        port.fleet().get(identity.host).unwrap().series_refused,
+        4_900
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,20 +159,32 @@ async fn one_unsound_event_does_not_cost_its_batch() {
     agent.send(Kind::Security, &bytes);
     assert_eq!(agent.down.next().await.ack().ranges.ranges(), [(1, 1)]);
     let page = port.store.search_events(&Default::default()).await.unwrap();
-    assert_eq!(page.events.iter().map(|event| event.message.as_str()).collect::<Vec<_>>(), ["sound"]);
+    assert_eq!(
+        page.events
+            .iter()
+            .map(|event| event.message.as_str())
+            .collect::<Vec<_>>(),
+        ["sound"]
+    );
     let mut damaged = bytes.clone();
     let end = damaged.len() - 8;
     damaged[end] ^= 1;
     agent.send(Kind::Events, &damaged);
     let refused = agent.down.next().await.refused();
-    assert_eq!((refused.stream, refused.seq, refused.resend), (Stream::Events, Some(1), false));
+    assert_eq!(
+        (refused.stream, refused.seq, refused.resend),
+        (Stream::Events, Some(1), false)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_protocol_and_a_missing_hello_are_refused_clearly() {
     let port = Port::start().await;
     let identity = port.enrol("one").await;
-    let hello = xiezhi_protocol::message::Hello { protocol: 0, ..port.hello() };
+    let hello = xiezhi_protocol::message::Hello {
+        protocol: 0,
+        ..port.hello()
+    };
     let problem = port.session_with(&identity, hello).await.err().unwrap();
     assert_eq!(problem.code, "protocol_unsupported");
     let mut http = port.connect(Some(&identity)).await.unwrap();
@@ -165,6 +197,10 @@ async fn an_old_protocol_and_a_missing_hello_are_refused_clearly() {
     let mut bytes = Vec::new();
     xiezhi_protocol::record::write(&mut bytes, Kind::Flush, &[]);
     up.send_data(Bytes::from(bytes), false).unwrap();
-    let status = tokio::time::timeout(crate::port::DEADLINE, response).await.unwrap().unwrap().status();
+    let status = tokio::time::timeout(crate::port::DEADLINE, response)
+        .await
+        .unwrap()
+        .unwrap()
+        .status();
     assert_eq!(status, http::StatusCode::BAD_REQUEST);
 }
