@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands answer on the terminal")]
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ struct Arguments {
     controller: Option<String>,
     token: Option<String>,
     policy_root: Option<PathBuf>,
+    /// From the privileged half of `enrol` to the other.
+    policy_root_fingerprint: Option<String>,
     force: bool,
 }
 
@@ -79,6 +82,9 @@ fn parse() -> Result<Arguments> {
             Long("controller") => arguments.controller = Some(parser.value()?.string()?),
             Long("token") => arguments.token = Some(parser.value()?.string()?),
             Long("policy-root") => arguments.policy_root = Some(parser.value()?.into()),
+            Long("policy-root-fingerprint") => {
+                arguments.policy_root_fingerprint = Some(parser.value()?.string()?);
+            }
             Long("force") => arguments.force = true,
             Value(word) if arguments.command.is_empty() => arguments.command = word.string()?,
             other => return Err(other.unexpected().into()),
@@ -107,37 +113,43 @@ fn start(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
 
 fn work(config: Config) -> Result<ExitCode> {
     logging::start(config.log);
-    let link = Link::open(&config.state_dir)?;
+    let link = Link::open(&config)?;
     let supervised = privilege::is_supervised();
     runtime()?.block_on(worker::run(config, Arc::new(link), supervised))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn enrol(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
-    logging::start(config.log);
     let controller = arguments.controller.clone().context("--controller URL is missing")?;
     let token = match arguments.token.as_deref() {
         Some("-") => std::io::read_to_string(std::io::stdin()).context("reading the token")?,
         Some(token) => token.to_owned(),
         None => bail!("--token TOKEN is missing; make one with `xiezhi-controller token create`"),
     };
-    let request = identity::Enrolment {
-        controller,
-        token,
-        policy_root: arguments.policy_root.clone(),
-        force: arguments.force,
+    let policy_root = match (&arguments.policy_root, &arguments.policy_root_fingerprint) {
+        (Some(file), _) => identity::fingerprint_of(file)?,
+        (None, given) => given.clone().unwrap_or_default(),
     };
-    let issued = runtime()?.block_on(identity::enrol(&request, &config.state_dir))?;
     if privilege::is_root() {
-        privilege::give_to_worker(&config.state_dir, &config.user)
-            .context("handing the identity to the worker's user")?;
+        let mut words: Vec<OsString> = ["enrol", "--token", "-", "--controller"].map(Into::into).into();
+        words.push(controller.into());
+        words.extend(["--policy-root-fingerprint".into(), policy_root.into()]);
+        words.extend(arguments.force.then(|| "--force".into()));
+        if let Some(path) = &arguments.config {
+            words.extend(["--config".into(), path.into()]);
+        }
+        let status = privilege::run_as_worker(&config.user, &config.state_dir, &words, &token)?;
+        return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
+    logging::start(config.log);
+    let request = identity::Enrolment { controller, token, policy_root, force: arguments.force };
+    let issued = runtime()?.block_on(identity::enrol(&request, &config.state_dir))?;
     println!("enrolled as host {} of {}; start the agent now", issued.host, issued.site);
     Ok(ExitCode::SUCCESS)
 }
 
 fn status(config: &Config) -> Result<ExitCode> {
-    let link = Link::open(&config.state_dir)?;
+    let link = Link::open(config)?;
     println!("{}", link.describe());
     Ok(ExitCode::SUCCESS)
 }

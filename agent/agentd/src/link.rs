@@ -1,6 +1,6 @@
 //! The uplink's view of this host: where to connect, as whom, and what to say first.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -9,6 +9,7 @@ use xiezhi_protocol::message::{Hello, Status};
 use xiezhi_uplink::{Connector, Target};
 
 use crate::clock::now_ms;
+use crate::config::Config;
 use crate::identity::{self, HostRecord, IdentityFiles, TrustedTime};
 use crate::self_use::SelfUse;
 
@@ -19,6 +20,7 @@ const RENEW_RETRY_MS: i64 = 3_600_000;
 pub(crate) struct Link {
     files: IdentityFiles,
     time: Arc<TrustedTime>,
+    interval_ms: u32,
     state: Mutex<State>,
 }
 
@@ -34,9 +36,9 @@ struct State {
 }
 
 impl Link {
-    /// Loads the identity below `state_dir`.
-    pub(crate) fn open(state_dir: &Path) -> Result<Self> {
-        let files = IdentityFiles::below(state_dir);
+    /// Loads the identity below the state folder.
+    pub(crate) fn open(config: &Config) -> Result<Self> {
+        let files = IdentityFiles::below(&config.state_dir);
         files.mend()?;
         let record = files.record()?;
         let time = Arc::new(TrustedTime::open(files.path("time")));
@@ -47,7 +49,8 @@ impl Link {
             renew_after_ms: 0,
             renew_now: false,
         };
-        Ok(Self { files, time, state: Mutex::new(state) })
+        let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(15_000);
+        Ok(Self { files, time, interval_ms, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -141,6 +144,7 @@ impl Connector for Link {
             hostname: identity::hostname(),
             boot_id: boot_id.trim().to_owned(),
             machine: identity::machine_digest(),
+            interval_ms: self.interval_ms,
             policy_root: state.record.policy_root.clone(),
             certificate_expires_s: state.record.not_after_s,
             ..Hello::default()

@@ -1,6 +1,6 @@
 //! Enrolment: from a token to an identity.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(crate) struct Enrolment {
     pub(crate) controller: String,
     /// Text of the token.
     pub(crate) token: String,
-    /// File with the root certificate or key of signed policy.
-    pub(crate) policy_root: Option<PathBuf>,
+    /// Fingerprint of the root of signed policy, see [`fingerprint_of`]; empty means observe-only.
+    pub(crate) policy_root: String,
     /// Replace an existing identity.
     pub(crate) force: bool,
 }
@@ -47,7 +47,7 @@ pub(crate) async fn enrol(request: &Enrolment, state_dir: &Path) -> Result<Issue
             record.site
         );
     }
-    let policy_root = policy_root(request.policy_root.as_deref())?;
+    let policy_root = request.policy_root.clone();
     files.create()?;
     let key = rcgen::KeyPair::generate().context("making the host's key")?;
     let evidence = evidence_key(&files)?;
@@ -128,14 +128,17 @@ fn evidence_key(files: &IdentityFiles) -> Result<String> {
     Ok(HEXLOWER.encode(key.public_key().as_ref()))
 }
 
-/// Fingerprint of the file that `--policy-root` names.
-fn policy_root(file: Option<&Path>) -> Result<String> {
-    let Some(file) = file else { return Ok(String::new()) };
+/// Fingerprint of the root certificate or key of signed policy in `file`.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn fingerprint_of(file: &Path) -> Result<String> {
     let text = std::fs::read(file).with_context(|| format!("reading the policy root {}", file.display()))?;
     let der = CertificateDer::from_pem_slice(&text).map_or(CertificateDer::from(text), |der| der);
     Ok(HEXLOWER.encode(&fingerprint(&der)))
 }
 
+/// The host's own name for itself.
 pub(crate) fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()

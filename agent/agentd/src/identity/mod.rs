@@ -23,7 +23,7 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use enrol::{Enrolment, enrol, hostname, machine_digest};
+pub(crate) use enrol::{Enrolment, enrol, fingerprint_of, hostname, machine_digest};
 pub(crate) use files::{HostRecord, IdentityFiles};
 pub(crate) use renew::renew;
 pub(crate) use time::TrustedTime;

@@ -10,19 +10,15 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{AtFlags, CWD};
 
-use super::accounts::{self, Account};
+use super::accounts::Account;
 
 /// Files and folders that are handed over at most.
 const MAX_ENTRIES: usize = 10_000;
 
-/// Gives `state_dir` and what root made in it to the worker's user.
+/// Gives `state_dir`, made if it is not there, and what root made in it to the worker.
 ///
 /// # Errors
-/// If the user does not exist or the kernel refuses.
-pub(crate) fn give_to_worker(state_dir: &Path, user: &str) -> Result<()> {
-    hand_over(state_dir, &accounts::find(user)?)
-}
-
+/// If the kernel refuses.
 pub(super) fn hand_over(state_dir: &Path, account: &Account) -> Result<()> {
     if !state_dir.exists() {
         let mut builder = fs::DirBuilder::new();

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 mod accounts;
 mod client;
 mod confine;
+mod errand;
 mod handover;
 mod helper;
 mod table;
@@ -30,7 +31,7 @@ mod warden;
 mod wire;
 
 pub(crate) use client::PrivilegedClient;
-pub(crate) use handover::give_to_worker;
+pub(crate) use errand::run_as_worker;
 #[cfg(test)]
 pub(crate) use table::markdown;
 pub(crate) use warden::{WardenOptions, supervise};

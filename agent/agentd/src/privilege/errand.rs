@@ -1,0 +1,38 @@
+//! One command run as the worker: enrolment reads network input, so root never does it itself.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use super::{HELPER_NAME, accounts, confine, handover};
+
+/// Makes `state_dir` the worker's and runs this executable with `arguments` as the worker, `input`
+/// on its standard input. Call it as root.
+///
+/// # Errors
+/// If the user does not exist, or the process cannot be started.
+pub(crate) fn run_as_worker(
+    user: &str,
+    state_dir: &Path,
+    arguments: &[OsString],
+    input: &str,
+) -> Result<ExitStatus> {
+    let account = accounts::find(user)?;
+    handover::hand_over(state_dir, &account)?;
+    let mut child = Command::new("/proc/self/exe")
+        .arg0(HELPER_NAME)
+        .arg("confine")
+        .args(confine::account_words(&account, false))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("starting the unprivileged part")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).context("handing over the input")?;
+    }
+    child.wait().context("waiting for the unprivileged part")
+}

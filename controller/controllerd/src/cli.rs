@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The controller of Xiezhi: takes in what agents report, keeps it and shows it.
+#[derive(Debug, Parser)]
+#[command(name = "xiezhi-controller", version)]
+pub(crate) struct Cli {
+    /// Configuration file [default: /etc/xiezhi/controller.yaml if it exists]
+    #[arg(long, global = true)]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the certificate authority and the administrator account
+    Init(Init),
+    /// Run the controller
+    Run(Run),
+    /// The certificate authority
+    #[command(subcommand)]
+    Ca(Ca),
+    /// Sites of the organisation tree
+    #[command(subcommand)]
+    Sites(Sites),
+    /// Enrolment tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Hosts
+    #[command(subcommand)]
+    Host(Host),
+    /// Set the administrator's password anew
+    SetPassword {
+        /// File to read the password from instead of the terminal
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// The audit record
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Read every stored sample and report damage
+    VerifySeries,
+    /// Show every problem of the configuration
+    CheckConfig,
+}
+
+/// First steps.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Folder for the root key, which then belongs into a safe [default: offline-root in the data folder]
+    #[arg(long)]
+    pub(crate) offline_dir: Option<PathBuf>,
+    /// File to read the root key's new passphrase from instead of the terminal
+    #[arg(long)]
+    pub(crate) root_passphrase_file: Option<PathBuf>,
+    /// File to read the administrator's password from instead of the terminal
+    #[arg(long)]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Print an address with a one-time login on standard output; for demonstrations
+    #[arg(long)]
+    pub(crate) one_time_login: bool,
+    /// Write the ports in use to this file, as JSON, once they are open
+    #[arg(long)]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// The certificate authority.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ca {
+    /// Make root and intermediate (part of `init`)
+    Init {
+        /// Folder for the root key
+        #[arg(long)]
+        offline_dir: PathBuf,
+        /// File to read the root key's new passphrase from instead of the terminal
+        #[arg(long)]
+        root_passphrase_file: Option<PathBuf>,
+    },
+    /// Make a new intermediate with the root key; restart the controller afterwards
+    Rotate {
+        /// Folder with the root key
+        #[arg(long)]
+        offline_dir: PathBuf,
+        /// File to read the root key's passphrase from instead of the terminal
+        #[arg(long)]
+        root_passphrase_file: Option<PathBuf>,
+    },
+    /// Print a certificate request for a root that is held elsewhere
+    Request,
+    /// Take the certificate that was signed for `request`
+    Import {
+        /// The signed intermediate, PEM
+        certificate: PathBuf,
+        /// The root that signed it, PEM; needed the first time
+        #[arg(long)]
+        root: Option<PathBuf>,
+    },
+    /// Print the root's fingerprint and when the intermediate ends
+    Show,
+}
+
+/// Sites of the organisation tree.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sites {
+    /// Add and change sites from a file with the columns id, name, tier, parent_id, court_code
+    Import {
+        /// The file; without it the demonstration's 113 courts
+        file: Option<PathBuf>,
+    },
+    /// List all sites
+    List,
+}
+
+/// Enrolment tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and print it; it is shown only once
+    Create {
+        /// Key of the site whose hosts may use it, as in `sites list`
+        #[arg(long)]
+        site: String,
+        /// How many hosts may use it
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// How long it is valid: 12h, 7d
+        #[arg(long, default_value = "7d", value_parser = duration)]
+        expires: Duration,
+        /// A person must approve each host in the browser
+        #[arg(long)]
+        approval: bool,
+        /// Hosts that use it are shown as simulated
+        #[arg(long)]
+        simulated: bool,
+    },
+    /// List all tokens
+    List,
+    /// Make a token unusable
+    Revoke {
+        /// Its identifier, as in `token list`
+        id: String,
+    },
+}
+
+/// Hosts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Host {
+    /// List all hosts
+    List,
+    /// Close a host's session and refuse it from now on
+    Revoke {
+        /// Its number, as in `host list`
+        id: i64,
+        /// Why, for the audit record
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// The audit record.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check that no entry was changed, removed or inserted
+    Verify,
+    /// Print the newest entries
+    List {
+        /// How many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err("write a number and m, h or d, such as 12h or 7d".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "write a whole number and m, h or d".to_owned())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert!(duration("7").is_err() && duration("d").is_err() && duration("999999999999999999d").is_err());
+    }
+}

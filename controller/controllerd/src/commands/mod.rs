@@ -1,0 +1,91 @@
+//! What each command does, one file per noun.
+
+mod audit;
+mod authority;
+mod hosts;
+mod init;
+mod passwords;
+mod sites;
+mod tokens;
+
+use anyhow::{Context as _, Result};
+use xiezhi_identity::PassphraseSource;
+use xiezhi_model::{Actor, AuditEntry};
+use xiezhi_series::{SeriesOptions, SeriesStore};
+use xiezhi_store::Store;
+
+use crate::cli::{Cli, Command};
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::{logging, service};
+
+/// Does what the command line asks.
+pub(crate) fn run(cli: Cli) -> Result<()> {
+    let config = Config::load(cli.config.as_deref())?;
+    match cli.command {
+        Command::Run(how) => {
+            logging::start(config.log);
+            service::run(config, &how)
+        }
+        Command::CheckConfig => {
+            println!("the configuration has no problems");
+            Ok(())
+        }
+        Command::Ca(what) => authority::run(&config, what),
+        Command::VerifySeries => verify_series(&config),
+        Command::Init(what) => wait(init::run(&config, &what)),
+        Command::Sites(what) => wait(sites::run(&config, what)),
+        Command::Token(what) => wait(tokens::run(&config, what)),
+        Command::Host(what) => wait(hosts::run(&config, what)),
+        Command::Audit(what) => wait(audit::run(&config, what)),
+        Command::SetPassword { password_file } => {
+            wait(passwords::set(&config, password_file.as_deref()))
+        }
+    }
+}
+
+/// Runs one command's work to its end.
+fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("starting the runtime")?.block_on(work)
+}
+
+/// Opens the state database; commands work beside a running controller.
+pub(crate) async fn open_store(config: &Config) -> Result<Store> {
+    let url = config.database_url();
+    Store::open(&url).await.with_context(|| format!("opening the state database {url}"))
+}
+
+/// An audit entry by whoever sits at this machine's console.
+fn by_console(action: &str, subject: impl Into<String>) -> AuditEntry {
+    AuditEntry::new(now_ms(), Actor::Console, action, subject)
+}
+
+/// Where the passphrase of the online key comes from.
+pub(crate) fn passphrase_source(config: &Config) -> PassphraseSource {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
+    PassphraseSource::choose(config.passphrase_file.clone(), credentials.as_deref())
+}
+
+/// Unix milliseconds as a person reads them, Asia/Shanghai.
+fn local_time(time_ms: i64) -> String {
+    let shanghai = time::UtcOffset::from_hms(8, 0, 0).unwrap_or(time::UtcOffset::UTC);
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    time::OffsetDateTime::from_unix_timestamp(time_ms.div_euclid(1000))
+        .ok()
+        .and_then(|time| time.to_offset(shanghai).format(format).ok())
+        .unwrap_or_else(|| time_ms.to_string())
+}
+
+fn verify_series(config: &Config) -> Result<()> {
+    let dir = config.series_dir();
+    let store = SeriesStore::open(&dir, SeriesOptions::default())
+        .with_context(|| format!("opening the samples in {}", dir.display()))?;
+    let report = store.verify().context("reading the samples")?;
+    println!("{} files, {} intact records", report.files, report.records);
+    for damage in &report.damaged {
+        println!("damaged: {damage:?}");
+    }
+    anyhow::ensure!(report.damaged.is_empty(), "{} damaged places", report.damaged.len());
+    Ok(())
+}

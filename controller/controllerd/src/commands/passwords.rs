@@ -1,0 +1,45 @@
+//! The administrator's password.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use xiezhi_identity::password;
+
+use super::{by_console, open_store};
+use crate::config::Config;
+
+/// Name of the account that `init` makes.
+pub(super) const ADMINISTRATOR: &str = "admin";
+
+/// Sets the administrator's password anew.
+pub(super) async fn set(config: &Config, file: Option<&Path>) -> Result<()> {
+    let store = open_store(config).await?;
+    let Some(user) = store.user_by_name(ADMINISTRATOR).await? else {
+        bail!("there is no account {ADMINISTRATOR} yet: run `xiezhi-controller init`");
+    };
+    let secret = ask(file)?;
+    let hash = password::hash(&secret).context("hashing the password")?;
+    store.set_password(user.id, &hash, by_console("user.set_password", ADMINISTRATOR)).await?;
+    store.close().await;
+    println!("password of {ADMINISTRATOR} set; its browser sessions have ended");
+    Ok(())
+}
+
+/// The new password: the file's first line, or asked for twice at the terminal.
+pub(super) fn ask(file: Option<&Path>) -> Result<String> {
+    let secret = if let Some(file) = file {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("reading the password from {}", file.display()))?;
+        text.lines().next().unwrap_or_default().to_owned()
+    } else {
+        let question = format!("New password of {ADMINISTRATOR}: ");
+        let first = xiezhi_identity::read_secret(&question).context("asking for the password")?;
+        let again = xiezhi_identity::read_secret("Once more: ").context("asking for the password")?;
+        if *first != *again {
+            bail!("the two entries differ: try again");
+        }
+        first.to_string()
+    };
+    password::check(&secret, ADMINISTRATOR)?;
+    Ok(secret)
+}

@@ -1,0 +1,221 @@
+//! The running controller: opens the stores, then the two ports, and closes them in reverse.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use xiezhi_api::{ApiOptions, AppState, Enrolment, Parts, ServeOptions};
+use xiezhi_identity::{Authority, CertificateSlot, ServerIdentity, web_server_config};
+use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
+use xiezhi_series::{SeriesOptions, SeriesStore};
+
+use crate::cli::Run;
+use crate::clock::{now_ms, now_s};
+use crate::commands::{open_store, passphrase_source};
+use crate::config::{Config, WebTls};
+
+/// How long a one-time login is valid.
+const LOGIN_CODE_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Runs until a signal asks it to stop.
+pub(crate) fn run(config: Config, how: &Run) -> Result<()> {
+    // Asked for before anything else runs: at the terminal it waits for a person.
+    let passphrase = passphrase_source(&config).read("the online key")?;
+    let authority = Authority::open(&config.authority_dir(), &passphrase, now_s())
+        .context("opening the certificate authority")?;
+    drop(passphrase);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("controller")
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(serve(config, Arc::new(authority), how))
+}
+
+async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<()> {
+    let store = open_store(&config).await?;
+    let series = open_series(&config).await?;
+    let registry = Registry::new();
+    let agents = listen(config.agents, "agents").await?;
+    let web = listen(config.web.listen, "browsers").await?;
+    let (agents_at, web_at) = (agents.local_addr()?, web.local_addr()?);
+    let options = IngestOptions {
+        handshakes_per_second: f64::from(config.handshakes_per_second),
+        ..IngestOptions::default()
+    };
+    let parts = IngestParts {
+        listener: agents,
+        store: store.clone(),
+        series: series.clone(),
+        authority: Arc::clone(&authority),
+        tls: None,
+        options,
+    };
+    let ingest = Ingest::start(parts, &registry).await.context("opening the agents' port")?;
+    let (tls, slot) = web_tls(&config, &authority)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let state = AppState::new(Parts {
+        store: store.clone(),
+        series: series.clone(),
+        fleet: ingest.fleet(),
+        enrolment: Enrolment {
+            root_fingerprint: authority.root_fingerprint(),
+            agent_host: None,
+            agent_port: agents_at.port(),
+        },
+        clock: Clock::system(),
+        registry,
+        options: ApiOptions { secure: tls.is_some(), ..ApiOptions::default() },
+    });
+    let login = how.one_time_login.then(|| state.issue_login_code("admin", LOGIN_CODE_LIFE)).transpose()?;
+    let login = login.map(|code| format!("{scheme}://{web_at}/login?code={code}"));
+    info!(agents = %agents_at, web = %web_at, "ready");
+    if let Some(login) = &login {
+        println!("{login}");
+    }
+    if let Some(file) = &how.ready_file {
+        let ready = serde_json::json!({
+            "agents": agents_at.to_string(),
+            "web": web_at.to_string(),
+            "login": login.unwrap_or_default(),
+        });
+        write_ready(file, &ready.to_string())?;
+    }
+    let (stop, stopped) = watch::channel(false);
+    let router = xiezhi_api::router(state);
+    let web = tokio::spawn(xiezhi_api::serve(web, tls, router, ServeOptions::default(), wait_for(stopped.clone())));
+    let upkeep = tokio::spawn(upkeep(config.clone(), authority, slot, store.clone(), stopped));
+    wait_for_signal().await?;
+    info!("stopping");
+    stop.send_replace(true);
+    ingest.stop().await;
+    web.await?.context("serving browsers")?;
+    upkeep.await?;
+    store.close().await;
+    drop(series);
+    Ok(())
+}
+
+async fn open_series(config: &Config) -> Result<SeriesStore> {
+    let dir = config.series_dir();
+    let options = SeriesOptions {
+        retention: config.series.retention,
+        max_bytes: config.series.max_bytes,
+        ..SeriesOptions::default()
+    };
+    let shown = dir.display().to_string();
+    tokio::task::spawn_blocking(move || SeriesStore::open(&dir, options))
+        .await?
+        .with_context(|| format!("opening the samples in {shown}"))
+}
+
+async fn listen(address: std::net::SocketAddr, whom: &str) -> Result<TcpListener> {
+    let listening = TcpListener::bind(address).await;
+    listening.with_context(|| format!("listening for {whom} on {address}: is the port taken?"))
+}
+
+type WebTlsParts = (Option<Arc<rustls::ServerConfig>>, Option<Arc<CertificateSlot>>);
+
+fn web_tls(config: &Config, authority: &Authority) -> Result<WebTlsParts> {
+    let identity = match &config.web.tls {
+        WebTls::Off => return Ok((None, None)),
+        WebTls::Internal(names) => authority.issue_web(&web_names(names), now_s())?,
+        WebTls::Files { certificate, key } => ServerIdentity::from_pem_files(certificate, key)?,
+    };
+    let slot = CertificateSlot::new(identity);
+    let tls = web_server_config(&slot)?;
+    Ok((Some(tls), Some(slot)))
+}
+
+/// The configured names, or this machine's own.
+fn web_names(names: &[String]) -> Vec<String> {
+    if !names.is_empty() {
+        return names.to_vec();
+    }
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    names.extend(Some(own.trim().to_owned()).filter(|name| !name.is_empty() && name != "(none)"));
+    names
+}
+
+/// What happens once an hour: certificates that near their end, events past their time.
+async fn upkeep(
+    config: Config,
+    authority: Arc<Authority>,
+    slot: Option<Arc<CertificateSlot>>,
+    store: xiezhi_store::Store,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        let stop = wait_for(stopped.clone());
+        tokio::select! {
+            _ = hourly.tick() => {}
+            () = stop => return,
+        }
+        if authority.server_certificate_due(now_s()) {
+            let renewed = authority.issue_server(now_s()).map_err(anyhow::Error::from).and_then(|()| {
+                if let (WebTls::Internal(names), Some(slot)) = (&config.web.tls, &slot) {
+                    slot.set(authority.issue_web(&web_names(names), now_s())?);
+                }
+                Ok(())
+            });
+            if let Err(error) = renewed {
+                warn!(error = format!("{error:#}"), "the controller's certificate was not renewed");
+            }
+        }
+        expire_events(&store).await;
+    }
+}
+
+/// Deletes what the retention setting no longer keeps, in slices that hold up nobody.
+async fn expire_events(store: &xiezhi_store::Store) {
+    const SLICE: u32 = 10_000;
+    loop {
+        match store.delete_expired_events(now_ms(), SLICE).await {
+            Ok(deleted) if deleted >= u64::from(SLICE) => tokio::task::yield_now().await,
+            Ok(_) => return,
+            Err(error) => {
+                warn!(error = format!("{:#}", anyhow::Error::from(error)), "old events were not deleted");
+                return;
+            }
+        }
+    }
+}
+
+async fn wait_for(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    stopped.wait_for(|stop| *stop).await.ok();
+}
+
+async fn wait_for_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Whoever waits for the file sees it whole.
+fn write_ready(file: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let temporary = file.with_extension("new");
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&temporary, file));
+    written.with_context(|| format!("writing {}", file.display()))
+}
