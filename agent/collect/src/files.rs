@@ -3,13 +3,14 @@
 //! The three folders are opened once, so a read is openat, read, close and no allocation. Every
 //! read is bounded by [`MAX_FILE_BYTES`].
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::Errno;
 
 use crate::error::{CollectError, MAX_FILE_BYTES};
 use crate::root::HostRoot;
@@ -141,13 +142,8 @@ impl Files {
         self.buffer.clear();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let path = path.trim_start_matches('/');
-        let mut file = File::from(rustix::fs::openat(
-            self.folder(base)?,
-            path,
-            flags,
-            Mode::empty(),
-        )?);
-        read_bounded(&mut file, &mut self.buffer, base == Base::Sys)
+        let file = rustix::fs::openat(self.folder(base)?, path, flags, Mode::empty())?;
+        read_bounded(&file, &mut self.buffer, base == Base::Sys)
     }
 
     fn folder(&self, base: Base) -> io::Result<impl AsFd + '_> {
@@ -164,27 +160,26 @@ impl Files {
 
 /// Reads to the end or to the bound. One read is enough for `/sys`, whose attributes never exceed
 /// a page; it saves the second call that would find the end.
-fn read_bounded(file: &mut File, buffer: &mut Vec<u8>, one_read: bool) -> io::Result<()> {
-    let mut filled = 0;
-    while filled < MAX_FILE_BYTES {
-        if buffer.len() - filled < 4096 {
-            buffer.resize((buffer.len() * 2).max(FIRST_BYTES), 0);
+fn read_bounded(file: &OwnedFd, buffer: &mut Vec<u8>, one_read: bool) -> io::Result<()> {
+    loop {
+        if buffer.capacity() - buffer.len() < 4096 {
+            buffer.reserve(buffer.len().max(FIRST_BYTES));
         }
-        let count = match file.read(buffer.get_mut(filled..).unwrap_or_default()) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        match rustix::io::read(file, spare_capacity(buffer)) {
+            Err(Errno::INTR) => {}
             Err(error) => {
                 buffer.clear();
-                return Err(error);
+                return Err(error.into());
             }
-        };
-        filled += count;
-        if count == 0 || (one_read && count < 4096) {
-            break;
+            Ok(0) => return Ok(()),
+            Ok(count) if one_read && count < 4096 => return Ok(()),
+            Ok(_) if buffer.len() >= MAX_FILE_BYTES => {
+                buffer.truncate(MAX_FILE_BYTES);
+                return Ok(());
+            }
+            Ok(_) => {}
         }
     }
-    buffer.truncate(filled.min(MAX_FILE_BYTES));
-    Ok(())
 }
 
 fn open_folder(path: &Path) -> Option<OwnedFd> {

@@ -115,8 +115,9 @@ pub(crate) fn space(
             read_only: found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
         });
     }
+    let escaped = mount_point.replace(' ', "\\040");
     let recorded = files.read(Base::Root, "calls/statfs")?;
-    let line = lines(recorded).find(|line| words(line).next() == Some(mount_point.as_bytes()));
+    let line = lines(recorded).find(|line| words(line).next() == Some(escaped.as_bytes()));
     line.and_then(recorded_space)
         .ok_or_else(|| CollectError::Call {
             what: "statfs",

@@ -22,18 +22,28 @@ pub(super) fn disks(looking: &mut Looking<'_>) -> Vec<Disk> {
         .take(MAX_DISKS)
         .map(|name| disk(looking, name))
         .collect();
-    let without: Vec<&str> = disks
+    miss(looking, "no serial number", &disks, |disk| {
+        disk.serial.is_empty()
+    });
+    miss(
+        looking,
+        "wear is in SMART data, which needs a privilege to read",
+        &disks,
+        |disk| disk.name.starts_with("nvme") || disk.name.starts_with("sd"),
+    );
+    disks
+}
+
+/// Says what is missing, and of which disks.
+fn miss(looking: &mut Looking<'_>, what: &str, disks: &[Disk], lacks: impl Fn(&Disk) -> bool) {
+    let names: Vec<&str> = disks
         .iter()
-        .filter(|disk| disk.serial.is_empty())
+        .filter(|disk| lacks(disk))
         .map(|disk| disk.name.as_str())
         .collect();
-    if !without.is_empty() {
-        looking.miss(
-            "disks",
-            &format!("no serial number of {}", without.join(", ")),
-        );
+    if !names.is_empty() {
+        looking.miss(&format!("disks {}", names.join(", ")), what);
     }
-    disks
 }
 
 fn disk(looking: &mut Looking<'_>, name: &str) -> Disk {

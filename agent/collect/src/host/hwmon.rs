@@ -32,6 +32,9 @@ const SENSOR_TYPES: [&str; 13] = [
     "intrusion",
 ];
 
+/// Those that a chip has once.
+const UNNUMBERED: [&str; 3] = ["vrm", "beep_enable", "update_interval"];
+
 #[derive(Default)]
 pub(super) struct Hwmon {
     chips: Names,
@@ -62,8 +65,8 @@ impl Collector for Hwmon {
             Err(error) if error.is_not_found() => {
                 return Err(CollectError::NoData("no sensors, as on a virtual machine"));
             }
-            listed => problems.check(listed),
-        };
+            listed => _ = problems.check(listed),
+        }
         let chips = std::mem::take(&mut self.chips);
         for chip in chips.iter() {
             self.chip(host, chip, out, &mut problems);
@@ -156,7 +159,7 @@ fn report(
 impl<'a> SensorFile<'a> {
     /// node_exporter's `^([^0-9]+)([0-9]*)?(_(.+))?$`, for the known types only.
     fn parse(file: &'a str) -> Option<Self> {
-        if let Some(kind) = SENSOR_TYPES.iter().find(|kind| **kind == file) {
+        if let Some(kind) = UNNUMBERED.iter().find(|kind| **kind == file) {
             return Some(Self {
                 kind,
                 number: "",

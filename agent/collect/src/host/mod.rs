@@ -7,6 +7,7 @@ use crate::error::CollectError;
 use crate::readings::Readings;
 use crate::root::HostRoot;
 
+mod arp;
 mod conntrack;
 mod cpu;
 mod diskinfo;
@@ -83,6 +84,7 @@ pub fn all() -> Vec<Box<dyn Collector>> {
         Box::new(netstat::Netstat),
         Box::new(sockstat::Sockstat),
         Box::new(softnet::Softnet),
+        Box::new(arp::Arp),
         Box::new(conntrack::Conntrack),
         Box::new(processes::Processes::default()),
         Box::new(users::Users::default()),

@@ -46,7 +46,10 @@ impl Collector for Processes {
 
     fn collect(&mut self, _: &HostRoot, out: &mut Readings<'_>) -> Result<(), CollectError> {
         let mut problems = Problems::new();
-        problems.check(out.files.list(Base::Proc, &[""], &mut self.names));
+        match out.files.list(Base::Proc, &[""], &mut self.names) {
+            Err(error) if self.names.len() == 0 => return Err(error),
+            listed => _ = problems.check(listed),
+        }
         let mut states = [0u32; 128];
         let (mut pids, mut threads) = (0u64, 0u64);
         self.top.start();

@@ -25,10 +25,14 @@ impl Collector for Sockstat {
 
     fn collect(&mut self, _: &HostRoot, out: &mut Readings<'_>) -> Result<(), CollectError> {
         let mut problems = Problems::new();
+        let mut absent = 0;
         for path in ["net/sockstat", "net/sockstat6"] {
             let content = match out.files.read(Base::Proc, path) {
                 // Absent where that version of IP is switched off.
-                Err(error) if error.is_not_found() => continue,
+                Err(error) if error.is_not_found() => {
+                    absent += 1;
+                    continue;
+                }
                 content => content,
             };
             for line in problems.check(content).into_iter().flat_map(lines) {
@@ -36,6 +40,9 @@ impl Collector for Sockstat {
                     problems.malformed(path, "a line is not `protocol: name number …`");
                 }
             }
+        }
+        if absent == 2 {
+            problems.add(CollectError::NoData("the kernel has no IP networking"));
         }
         problems.finish()
     }

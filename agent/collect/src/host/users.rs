@@ -101,3 +101,45 @@ impl Users {
         Ok(logins)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u16, user: &str) -> Vec<u8> {
+        let mut record = vec![0; RECORD_BYTES];
+        record[..2].copy_from_slice(&kind.to_ne_bytes());
+        record[44..44 + user.len()].copy_from_slice(user.as_bytes());
+        record
+    }
+
+    #[test]
+    fn only_logins_of_users_count() {
+        let records = [
+            (2, "reboot"),
+            (7, "clerk"),
+            (7, "judge"),
+            (8, "gone"),
+            (7, "clerk"),
+            (7, ""),
+        ];
+        let content: Vec<u8> = records
+            .iter()
+            .flat_map(|(kind, user)| record(*kind, user))
+            .collect();
+        let mut problems = Problems::new();
+        assert_eq!(
+            of_utmp(&content, &mut problems),
+            ["clerk", "judge", "clerk"]
+        );
+        assert!(problems.finish().is_ok());
+    }
+
+    #[test]
+    fn a_cut_record_is_said_and_the_others_count() {
+        let content = [record(7, "clerk"), vec![7, 0, 0]].concat();
+        let mut problems = Problems::new();
+        assert_eq!(of_utmp(&content, &mut problems), ["clerk"]);
+        assert!(problems.finish().is_err());
+    }
+}
