@@ -2,13 +2,19 @@
 // message a person can read.
 import { useEffect, useReducer, useRef } from './html.js';
 import { navigate, currentRoute } from './router.js';
-import { t } from './i18n.js';
+import { t, known } from './i18n.js';
 
 const BASE = '/api/v1';
 
+/** The problem in the reader's language; what the controller said if the code is not known. */
+function told({ code, detail }) {
+  const key = `problem.${code}`;
+  return known(key) ? t(key, { s: (/\d+/.exec(detail) || ['?'])[0] }) : '';
+}
+
 export class ApiError extends Error {
   constructor(status, problem) {
-    super(problem.detail || problem.title || `HTTP ${status}`);
+    super(told(problem) || problem.detail || problem.title || `HTTP ${status}`);
     this.status = status;
     this.problem = problem;
   }

@@ -38,7 +38,22 @@ const TABLE = {
   'login.submit': ['登录', 'Sign in'],
   'login.busy': ['正在登录…', 'Signing in…'],
   'login.once': ['正在用一次性登录码登录…', 'Signing in with the one-time code…'],
-  'login.note': ['忘记密码时，在控制器终端运行 xiezhi-controller admin password 重设。', 'If the password is lost, run xiezhi-controller admin password on the controller’s terminal.'],
+  'login.note': ['忘记密码时，在控制器终端运行 xiezhi-controller set-password 重设。', 'If the password is lost, run xiezhi-controller set-password on the controller’s terminal.'],
+
+  'problem.wrong_credentials': ['账号或密码不对。', 'Account and password do not match.'],
+  'problem.wrong_code': ['登录码无效或已经用过，请用密码登录。', 'This login code is not valid, or was used before; sign in with the password.'],
+  'problem.too_many_attempts': ['失败次数过多，请 {s} 秒后再试。', 'Too many failed attempts; try again in {s} s.'],
+  'problem.signed_out': ['登录已失效，请重新登录。', 'The session has ended; sign in again.'],
+  'problem.not_found': ['没有找到，可能已经不存在。', 'Not found; it may no longer exist.'],
+  'problem.not_connected': ['主机现在没有连接。', 'The host is not connected now.'],
+  'problem.session_ended': ['主机在应答前断开了。', 'The host disconnected before it answered.'],
+  'problem.no_answer': ['主机没有及时应答，可能仍会执行。', 'The host did not answer in time; it may still act.'],
+  'problem.busy': ['控制器正忙，请稍后再试。', 'The controller is busy; try again shortly.'],
+  'problem.timed_out': ['控制器没有及时应答。', 'The controller did not answer in time.'],
+  'problem.disk_full': ['控制器磁盘已满，请清理空间。', 'The controller’s disk is full; free space.'],
+  'problem.store_failed': ['控制器的数据库出错，详见其日志。', 'The controller’s database failed; its log says more.'],
+  'problem.series_failed': ['读取曲线数据出错，详见控制器日志。', 'Reading samples failed; the controller’s log says more.'],
+  'problem.exists': ['已经存在。', 'It already exists.'],
 
   'state.loading': ['正在加载', 'Loading'],
   'state.retry': ['重试', 'Try again'],
@@ -103,19 +118,19 @@ const TABLE = {
 
   'simulated.tag': ['模拟', 'Simulated'],
   'simulated.title': ['演示用的模拟主机，不是真实设备', 'A simulated host of the demo, not a real machine'],
-  'simulated.banner': ['演示数据：{n} 台主机是模拟的，带“模拟”标记；没有标记的是真实主机。', 'Demo data: {n} hosts are simulated and marked “Simulated”; hosts without the mark are real.'],
+  'simulated.banner': ['演示数据：{n} 台主机是模拟的，带“模拟”标记；没有标记的是真实主机。', 'Demo data: {n} hosts are simulated and marked Simulated; hosts without the mark are real.'],
 
   'kpi.hosts': ['主机', 'Hosts'],
   'kpi.hosts.sub': ['共 {n} 台', '{n} in all'],
   'kpi.share': ['占 {p}', '{p} of all'],
   'kpi.sites': ['法院', 'Courts'],
   'kpi.sites.sub': ['{n} 家有主机', '{n} with hosts'],
-  'kpi.events': ['24 小时安全事件', 'Security events, 24 h'],
+  'kpi.events': ['24 小时安全事件', 'Events, 24 h'],
   'kpi.events.sub': ['严重 {c} · 警告 {w}', '{c} critical · {w} warning'],
   'kpi.drops': ['数据缺口', 'Data gaps'],
   'kpi.drops.sub': ['24 小时内丢弃 {n} 批', '{n} batches dropped, 24 h'],
-  'kpi.approvals': ['{n} 台主机等待批准接入', '{n} hosts wait for approval'],
-  'kpi.conflicts': ['{n} 台主机疑似克隆或回滚', '{n} hosts look cloned or rolled back'],
+  'kpi.approvals': ['{n} 台主机等待批准接入', 'Hosts that wait for approval: {n}'],
+  'kpi.conflicts': ['{n} 台主机疑似克隆或回滚', 'Hosts that look cloned or rolled back: {n}'],
 
   'wall.title': ['全省法院', 'Courts of the province'],
   'wall.hint': ['每格一家法院，取其主机的最差状态', 'One cell per court, showing its worst host'],
@@ -161,6 +176,7 @@ const TABLE = {
   'host.footprint.memory': ['代理内存', 'Agent memory'],
   'host.footprint.cpu': ['代理 CPU', 'Agent CPU'],
   'host.footprint.cpu.hour': ['{n} 秒/小时', '{n} s/h'],
+  'host.footprint.cpu.column': ['代理 CPU 秒/时', 'Agent CPU s/h'],
   'host.drops': ['丢弃', 'Dropped'],
   'host.gaps': ['缺口', 'Gaps'],
   'host.pending': ['待传', 'Pending'],
@@ -266,6 +282,8 @@ const TABLE = {
   'identity.skew.bad': ['偏差过大：时间线会错位，请校时', 'Too large: times on charts will be off; set the clock'],
   'identity.clone': ['克隆检测', 'Clone check'],
   'identity.clone.ok': ['未发现异常', 'Nothing found'],
+  'identity.settle': ['已现场核实，解除提示', 'Checked on site; clear the warning'],
+  'identity.settle.ask': ['确认 {name} 已经现场核实、没有第二台机器使用同一身份？此操作写入审计。', 'Has {name} been checked on site, and does no second machine use its identity? This goes into the audit.'],
   'identity.policy': ['策略信任根', 'Policy root'],
   'identity.policy.none': ['未安装：只观察，不执行任何变更', 'None installed: observe only, no change is ever made'],
   'identity.evidence': ['证据签名公钥', 'Evidence key'],
@@ -406,6 +424,8 @@ export function t(key, values) {
   const text = texts ? texts[language.get()] : key;
   return values ? text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole)) : text;
 }
+
+export const known = (key) => Boolean(TABLE[key]);
 
 /** The text of a word that the controller sent; an unknown word shows as sent. */
 export const word = (group, name) => (TABLE[`${group}.${name}`] ? t(`${group}.${name}`) : String(name));

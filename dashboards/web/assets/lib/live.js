@@ -66,6 +66,7 @@ export function start() {
 }
 
 export function stop() {
+  resting = false;
   clearTimeout(retry);
   if (source) source.close();
   source = null;
@@ -90,6 +91,32 @@ export function useWatchHost(id) {
     return () => { watchedHost = ''; };
   }, [id]);
 }
+
+// A browser opens six connections to a plain port and this is one of them: a tab that nobody looks
+// at gives it back, and reads everything anew when it is looked at.
+let resting = false;
+let timer = 0;
+
+function rest() {
+  if (!source) return;
+  stop();
+  resting = true;
+}
+
+function wake() {
+  clearTimeout(timer);
+  if (!resting) return;
+  resting = false;
+  start();
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) timer = setTimeout(rest, 60000);
+  else wake();
+});
+// A page that the browser keeps for the back button must not keep its connection.
+addEventListener('pagehide', rest);
+addEventListener('pageshow', wake);
 
 /** Calls back with the changed rows; `whole` after a snapshot, when everything may have changed. */
 export function useChanges(callback, keys) {

@@ -33,10 +33,9 @@ function Event({ event, host }) {
 }
 
 /** Events and gaps in one order, newest first, with a heading for each day. */
-function lines(events, gaps, done) {
-  const oldest = events.length && !done ? events[events.length - 1].time_ms : -Infinity;
+function lines(events, gaps) {
   const all = [...events.map((event) => ({ at: event.time_ms, event })),
-    ...gaps.filter((gap) => (gap.to_ms || gap.from_ms) >= oldest).map((gap) => ({ at: gap.to_ms || gap.from_ms, gap }))];
+    ...gaps.map((gap) => ({ at: gap.to_ms || gap.from_ms, gap }))];
   all.sort((a, b) => b.at - a.at);
   let day = '';
   return all.map((line) => {
@@ -57,16 +56,17 @@ export function EventList({ filters, host }) {
     const seen = new Set(data.items.map((event) => event.id));
     const events = [...data.items, ...more.items.filter((event) => !seen.has(event.id))];
     const next = more.next === undefined ? data.next : more.next;
-    const gaps = [...data.gaps];
+    const gapKey = (gap) => `${gap.host.id} ${gap.epoch} ${gap.stream} ${gap.first}`;
+    const gaps = [...new Map([...data.gaps, ...more.gaps].map((gap) => [gapKey(gap), gap])).values()];
     const load = async () => {
       try {
         const page = await get('/events', { ...filters, limit: 100, cursor: next });
-        setMore({ items: [...more.items, ...page.items], next: page.next });
+        setMore({ items: [...more.items, ...page.items], gaps: [...more.gaps, ...page.gaps], next: page.next });
         setError(null);
       } catch (cause) { setError(cause); }
     };
     if (!events.length && !gaps.length) return html`<${Empty} icon="events"><p>${t('events.none')}</p><p class="muted">${t('events.none.silent')}</p></${Empty}>`;
-    return html`<ol class="events">${lines(events, gaps, !next).map((line) => html`
+    return html`<ol class="events">${lines(events, gaps).map((line) => html`
         ${line.day ? html`<li key=${`d${line.day}`} class="event-day">${line.day}</li>` : null}
         ${line.gap ? html`<${Gap} key=${`g${line.gap.host.id}-${line.gap.epoch}-${line.gap.stream}-${line.gap.first}`} gap=${line.gap} />` : html`<${Event} key=${line.event.id} event=${line.event} host=${host} />`}`)}</ol>
       ${error ? html`<${Problem} error=${error} />` : null}

@@ -59,10 +59,10 @@ function Acts({ host, reload }) {
       onDo=${async (reason) => { await send('POST', `/hosts/${host.id}/revoke`, { reason }); ask(false); reload(); }} />` : null}</span>`;
 }
 
-function Tab({ tab, data, id }) {
+function Tab({ tab, data, id, reload }) {
   if (tab === 'facts') return html`<${Facts} id=${id} />`;
   if (tab === 'events') return html`<${Panel} flush><${EventList} filters=${{ host: id }} host /></${Panel}>`;
-  if (tab === 'identity') return html`<${Identity} host=${data.host} />`;
+  if (tab === 'identity') return html`<${Identity} host=${data.host} record=${data.record} reload=${reload} />`;
   return html`<${Charts} id=${id} lastReport=${data.host.last_report_ms} />`;
 }
 
@@ -79,5 +79,5 @@ export default function Host({ id }) {
       ${data.host.simulated ? html`<${Simulated} />` : null}<${Acts} host=${data.host} reload=${resource.reload} /></${PageHead}>
     <${Warnings} host=${data.host} /><${Presence} host=${data.host} />
     <div class="tabs"><${Segments} label=${t('host.tabs')} current=${tab} items=${TABS.map((one) => ({ value: one, text: t(`host.tab.${one}`), href: hrefWith({ tab: one === 'charts' ? '' : one }) }))} /></div>
-    <${Tab} tab=${tab} data=${data} id=${id} />`}</${Loaded}>`;
+    <${Tab} tab=${tab} data=${data} id=${id} reload=${resource.reload} />`}</${Loaded}>`;
 }

@@ -34,7 +34,7 @@ export default function Login() {
     history.replaceState(null, '', '/login');
     enter('/login/once', { code });
   }, []);
-  const submit = (event) => { event.preventDefault(); enter('/login', { name: name.trim(), password }); };
+  const submit = (event) => { event.preventDefault(); enter('/login', { user: name.trim(), password }); };
   return html`<div class="gate"><div class="gate-tools"><${LanguageButton} /><${ThemeButton} /></div>
     <main class="gate-card"><div class="gate-brand"><${Mark} size="52" /><div><h1>${t('app.name')}</h1><p>${t('app.purpose')}</p></div></div>
       <form onSubmit=${submit}>

@@ -23,7 +23,12 @@ function transparent(hex, alpha) {
   return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${alpha})`;
 }
 
-function options(width, lines, { format, max, stacked, onCursor, from, to }) {
+/** Steps between ticks that read well in units of 1,024. */
+const BINARY_STEPS = Array.from({ length: 52 }, (_, power) => 2 ** power);
+
+function options(width, lines, { format, max, stacked, binary, onCursor, from, to }) {
+  // A flat line at zero needs some height, or its axis would tell of millionths.
+  const floor = binary ? 1024 : 0.1;
   const axis = {
     stroke: token('--ink-3'), font: `11px ${token('--font')}`, size: 26, gap: 4,
     grid: { stroke: token('--line'), width: 1 }, ticks: { show: false },
@@ -35,11 +40,11 @@ function options(width, lines, { format, max, stacked, onCursor, from, to }) {
     padding: [8, 8, 0, 0],
     scales: {
       x: { time: true, range: () => [from / 1000, to / 1000] },
-      y: { range: (_, low, high) => [Math.min(0, low || 0), max || Math.max(high || 0, 1e-3) * 1.1] },
+      y: { range: (_, low, high) => [Math.min(0, low || 0), max || Math.max(high || 0, floor) * 1.1] },
     },
     axes: [
       { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => shortTime(tick * 1000).slice(6, step < 60 ? 14 : 11)) },
-      { ...axis, size: 66, space: 34, values: (_, ticks) => ticks.map((tick) => format(tick)) },
+      { ...axis, size: 66, space: 34, ...(binary ? { incrs: BINARY_STEPS } : {}), values: (_, ticks) => ticks.map((tick) => format(tick)) },
     ],
     series: [{}, ...lines.map((line, index) => ({
       label: line.name, stroke: colour(line.colour === undefined ? index : line.colour), width: 1.6, spanGaps: false,
@@ -65,9 +70,9 @@ const lastOf = (values) => { for (let at = values.length - 1; at >= 0; at -= 1) 
 
 /**
  * @param {{title:string, times:number[], lines:{name:string, values:(number|null)[], colour?:number, dash?:boolean}[],
- *   format:(value:number|null)=>string, max?:number, stacked?:boolean, from:number, to:number, note?:string}} props
+ *   format:(value:number|null)=>string, max?:number, stacked?:boolean, binary?:boolean, from:number, to:number, note?:string}} props
  */
-export function Chart({ title, times, lines, format, max, stacked, from, to, note }) {
+export function Chart({ title, times, lines, format, max, stacked, binary, from, to, note }) {
   const box = useRef(null);
   const plot = useRef(null);
   const [at, setAt] = useState(null);
@@ -86,7 +91,7 @@ export function Chart({ title, times, lines, format, max, stacked, from, to, not
   useEffect(() => {
     if (!width || empty) return undefined;
     const settings = options(width, lines, {
-      format, max, stacked, onCursor: setAt,
+      format, max, stacked, binary, onCursor: setAt,
       get from() { return limits.current.from; }, get to() { return limits.current.to; },
     });
     settings.scales.x.range = () => [limits.current.from / 1000, limits.current.to / 1000];

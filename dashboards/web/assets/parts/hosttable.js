@@ -23,17 +23,17 @@ function columns(withSite) {
     { title: t('host.name'), sort: 'hostname', lead: true, cell: (host) => html`<${HostLink} host=${host} />
       ${host.identity_conflict_ms ? html`<span class="tag tag-down" title=${t('host.conflict.text', { time: dateTime(host.identity_conflict_ms) })}>${t('host.conflict')}</span>` : null}` },
     { title: t('presence.label'), sort: 'presence', cell: (host) => html`<span title=${word('reason', host.reason)}><${Status} state=${host.presence} /></span>` },
-    withSite ? { title: t('host.site'), sort: 'site', cell: (host) => html`<a class="quiet" href=${`/sites/${host.site.id}`}>${host.site.name}</a>` } : null,
+    withSite ? { title: t('host.site'), sort: 'site', cell: (host) => html`<a class="quiet court" href=${`/sites/${host.site.id}`} title=${host.site.name}>${host.site.name}</a>` } : null,
     { title: t('host.last'), sort: 'last_report', first: 'desc', cell: (host) => html`<span class="nowrap" title=${dateTime(host.last_report_ms)}>${ago(host.last_report_ms, now())}</span>` },
     { title: t('host.cpu'), sort: 'cpu', first: 'desc', cell: (host) => html`<${Meter} value=${host.cpu_percent} />` },
     { title: t('host.memory'), sort: 'memory', first: 'desc', cell: (host) => html`<${Meter} value=${host.memory_percent} />` },
     { title: t('host.disk'), sort: 'disk', first: 'desc', cell: (host) => html`<${Meter} value=${host.disk_percent} />` },
-    { title: t('host.version'), sort: 'version', cell: (host) => html`<span class="mono">${host.version || '–'}</span>` },
-    { title: t('host.footprint.memory'), sort: 'agent_memory', first: 'desc', end: true, cell: (host) => bytes(host.agent_memory_bytes) },
-    { title: t('host.footprint.cpu'), sort: 'agent_cpu', first: 'desc', end: true, cell: (host) => (host.agent_cpu_s_per_h === null ? '–' : t('host.footprint.cpu.hour', { n: number(host.agent_cpu_s_per_h, 2) })) },
-    { title: t('host.skew'), sort: 'skew', first: 'desc', end: true, cell: (host) => html`<span class=${Math.abs(host.skew_ms || 0) > SKEW_LIMIT_MS ? 'bad nowrap' : 'nowrap'}>${skew(host.skew_ms)}</span>` },
+    { minor: true, title: t('host.version'), sort: 'version', cell: (host) => html`<span class="mono">${host.version || '–'}</span>` },
+    { minor: true, title: t('host.footprint.memory'), sort: 'agent_memory', first: 'desc', end: true, cell: (host) => html`<span class="nowrap">${bytes(host.agent_memory_bytes)}</span>` },
+    { minor: true, title: t('host.footprint.cpu.column'), sort: 'agent_cpu', first: 'desc', end: true, cell: (host) => number(host.agent_cpu_s_per_h, 2) },
+    { minor: true, title: t('host.skew'), sort: 'skew', first: 'desc', end: true, cell: (host) => html`<span class=${Math.abs(host.skew_ms || 0) > SKEW_LIMIT_MS ? 'bad nowrap' : 'nowrap'}>${skew(host.skew_ms)}</span>` },
     { title: t('host.drops'), sort: 'dropped', first: 'desc', end: true, cell: (host) => html`<span class=${host.dropped ? 'bad' : 'muted'}>${number(host.dropped)}</span>` },
-    { title: t('host.pending'), sort: 'pending', first: 'desc', end: true, cell: (host) => html`<span class=${host.trouble ? 'bad' : ''} title=${host.trouble}>${number(host.pending)}</span>` },
+    { minor: true, title: t('host.pending'), sort: 'pending', first: 'desc', end: true, cell: (host) => html`<span class=${host.trouble ? 'bad' : ''} title=${host.trouble}>${number(host.pending)}</span>` },
   ].filter(Boolean);
 }
 

@@ -1,5 +1,5 @@
 // A table whose columns are data: on a phone each row becomes a small card with the column names
-// as labels. Sorting is a link, because order is part of the address.
+// as labels, without the minor ones. Sorting is a link, because order is part of the address.
 import { html } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { hrefWith, useRoute } from '../lib/router.js';
@@ -17,12 +17,12 @@ function Head({ column }) {
       <${Icon} name=${on ? (descending ? 'descending' : 'ascending') : 'sort'} size="12" /></a></th>`;
 }
 
-/** @param {{columns: {title:string, cell:(row:any)=>any, sort?:string, end?:boolean, lead?:boolean, wide?:boolean}[], rows: any[]}} props */
+/** @param {{columns: {title:string, cell:(row:any)=>any, sort?:string, end?:boolean, lead?:boolean, wide?:boolean, minor?:boolean}[], rows: any[]}} props */
 export const Table = ({ columns, rows, keyOf, label, rowClass }) => html`
   <div class="table-scroll" tabindex="0" role="region" aria-label=${label}>
     <table class="table"><thead><tr>${columns.map((column) => html`<${Head} key=${column.title} column=${column} />`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${keyOf(row)} class=${rowClass ? rowClass(row) : null}>${columns.map((column) => html`
-        <td key=${column.title} class=${`${column.end ? 'end ' : ''}${column.lead ? 'lead ' : ''}${column.wide ? 'wide' : ''}`} data-label=${column.title}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
+        <td key=${column.title} class=${`${column.end ? 'end ' : ''}${column.lead ? 'lead ' : ''}${column.wide ? 'wide ' : ''}${column.minor ? 'minor' : ''}`} data-label=${column.title}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
     </table></div>`;
 
 /** Names and values side by side. */

@@ -32,7 +32,7 @@ export const Problem = ({ error, retry }) => html`
 /** What a resource looks like while it loads, when it failed, and when only an update failed. */
 export function Loaded({ resource, rows, children }) {
   const { data, error, at, reload, fresh } = resource;
-  if (!data || (!fresh && resource.loading && !data)) {
+  if (!data) {
     return error ? html`<${Problem} error=${error} retry=${reload} />` : html`<${Skeleton} rows=${rows} />`;
   }
   return html`${error ? html`<p class="kept" role="status"><${Icon} name="warning" size="14" />${t('state.kept', { d: duration(Date.now() - at) })}</p>` : null}

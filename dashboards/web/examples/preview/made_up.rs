@@ -348,7 +348,7 @@ pub(crate) fn answer(path: &str, query: &[(String, String)], now: i64) -> Option
                 "counts": counts(), "simulated": total - 1, "versions": [{"version": "0.2.0", "hosts": 350}, {"version": "0.1.0", "hosts": 40}]})
         }
         ("hosts", None) => {
-            json!({"host": host(index, now), "path": path_of(courts().get(index / 10)?[0], true)})
+            json!({"host": host(index, now), "record": {"enrolled_ms": now - 900_000_000, "epoch": 1, "policy_root": "", "machine": "9f0c1d".repeat(10), "evidence_key": "ab12".repeat(16)}, "path": path_of(courts().get(index / 10)?[0], true)})
         }
         ("hosts", Some("series")) => series(query, now),
         ("hosts", Some("facts")) => json!({"facts": facts(), "received_ms": now - 500_000}),

@@ -121,9 +121,9 @@ function Drawn({ data }) {
   const shared = { times: data.times, from: data.from_ms, to: data.to_ms };
   return html`<div class="charts">
     <${Panel}><${Chart} ...${shared} title=${t('chart.cpu')} lines=${parts.cpu} stacked max=${100} format=${(value) => percent(value, value !== null && value > 0 && value < 10 ? 1 : 0)} /></${Panel}>
-    <${Panel}><${Chart} ...${shared} title=${t('chart.memory')} lines=${parts.memory.lines} max=${parts.memory.max || undefined} stacked format=${bytes} /></${Panel}>
+    <${Panel}><${Chart} ...${shared} title=${t('chart.memory')} lines=${parts.memory.lines} max=${parts.memory.max || undefined} stacked binary format=${bytes} /></${Panel}>
     <${Panel}><${Chart} ...${shared} title=${t('chart.network')} lines=${parts.network.lines} note=${parts.network.note} format=${bitsPerSecond} /></${Panel}>
-    <${Panel}><${Chart} ...${shared} title=${t('chart.disk')} lines=${parts.disk.lines} note=${parts.disk.note} format=${bytesPerSecond} /></${Panel}>
+    <${Panel}><${Chart} ...${shared} title=${t('chart.disk')} lines=${parts.disk.lines} note=${parts.disk.note} binary format=${bytesPerSecond} /></${Panel}>
     <${Panel}><${Chart} ...${shared} title=${t('chart.load')} lines=${parts.load} format=${(value) => number(value, 2)} /></${Panel}>
     <${Panel} id="filesystems" flush title=${t('chart.filesystems')}>${parts.filesystems.length
     ? html`<${Table} label=${t('chart.filesystems')} columns=${filesystemColumns()} rows=${parts.filesystems} keyOf=${(row) => row.mountpoint} />`
