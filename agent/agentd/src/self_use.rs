@@ -8,8 +8,8 @@ use std::fs;
 /// Memory and CPU time of the worker, its warden and its helpers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SelfUse {
-    /// Proportional set size, bytes. Another user's process counts with its resident size, shared
-    /// pages included, so this errs upwards.
+    /// Bytes: the worker's proportional set size and the warden's own pages. The program's pages that
+    /// the two share are counted with the worker only, whose share of them the kernel tells.
     pub(crate) memory_bytes: u64,
     /// User and system time since each process's start, children included, milliseconds.
     pub(crate) cpu_ms: u64,
@@ -20,24 +20,25 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// Reads the use of this process and, if `with_parent`, of the warden that started it.
 pub(crate) fn read(with_parent: bool) -> SelfUse {
-    let mut sum = of("self");
+    let own = kilobytes_of("/proc/self/smaps_rollup", "Pss:")
+        .or_else(|| kilobytes_of("/proc/self/status", "VmRSS:"));
+    let mut sum = SelfUse {
+        memory_bytes: own.unwrap_or_default() * 1024,
+        cpu_ms: cpu_ms_of("self"),
+    };
     if with_parent {
-        let parent = of(&std::os::unix::process::parent_id().to_string());
-        sum.memory_bytes += parent.memory_bytes;
+        let parent = std::os::unix::process::parent_id().to_string();
+        let anonymous = kilobytes_of(&format!("/proc/{parent}/status"), "RssAnon:");
+        sum.memory_bytes += anonymous.unwrap_or_default() * 1024;
         // The parent's time includes that of helpers which it has waited for.
-        sum.cpu_ms += parent.cpu_ms;
+        sum.cpu_ms += cpu_ms_of(&parent);
     }
     sum
 }
 
-fn of(process: &str) -> SelfUse {
-    let kilobytes = kilobytes_of(&format!("/proc/{process}/smaps_rollup"), "Pss:")
-        .or_else(|| kilobytes_of(&format!("/proc/{process}/status"), "VmRSS:"));
+fn cpu_ms_of(process: &str) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    SelfUse {
-        memory_bytes: kilobytes.unwrap_or_default() * 1024,
-        cpu_ms: cpu_ticks(&stat).unwrap_or_default() * 1000 / TICKS_PER_SECOND,
-    }
+    cpu_ticks(&stat).unwrap_or_default() * 1000 / TICKS_PER_SECOND
 }
 
 fn kilobytes_of(path: &str, key: &str) -> Option<u64> {

@@ -2,9 +2,12 @@
 //!
 //! Everything lies in one temporary folder and ends with this command.
 
+use std::os::unix::process::CommandExt as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -23,6 +26,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         packages.extend(["--package", "xiezhi-bench"]);
     }
     call(cargo(&["build", "--release", "--quiet"]).args(&packages))?;
+    let stop = stop_on_signal()?;
     let folder = Folder::new()?;
     let demo = Demo { folder: &folder.0, programs: target().join("release"), options };
     let mut children = Children::default();
@@ -34,7 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         demo.start_province(&mut children)?;
     }
     demo.greet(&ready);
-    children.wait(demo.options.stop_after)
+    children.wait(demo.options.stop_after, &stop)
 }
 
 struct Options {
@@ -198,6 +202,8 @@ struct Children(Vec<(&'static str, Child)>);
 
 impl Children {
     fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
+        // A group of its own: Ctrl-C is ours to pass on, in order.
+        command.process_group(0);
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("starting the {name}"))?;
         self.0.push((name, child));
         Ok(())
@@ -213,10 +219,10 @@ impl Children {
         Ok(())
     }
 
-    /// Waits until one ends or the time is over. Ctrl-C reaches all of them through the terminal.
-    fn wait(&mut self, limit: Option<Duration>) -> Result<()> {
+    /// Waits until one of them ends, the time is over or a person stops it.
+    fn wait(&mut self, limit: Option<Duration>, stop: &AtomicBool) -> Result<()> {
         let start = Instant::now();
-        while limit.is_none_or(|limit| start.elapsed() < limit) {
+        while limit.is_none_or(|limit| start.elapsed() < limit) && !stop.load(Ordering::Relaxed) {
             self.check()?;
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -242,6 +248,14 @@ impl Drop for Children {
             drop(child.wait());
         }
     }
+}
+
+/// Ctrl-C and SIGTERM end the wait instead of this process, so that the folder is removed.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    ctrlc::set_handler(move || told.store(true, Ordering::Relaxed)).context("listening for Ctrl-C")?;
+    Ok(stop)
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {
