@@ -203,8 +203,15 @@ fn real_sshd_and_sudo_and_useradd_become_events() {
     assert_eq!(events.iter().filter(|event| event.kind == kinds::LOGIN_FAILED).count(), 2, "{events:#?}");
 
     assert!(run("sudo", &["-n", "/bin/true"]));
-    // As a user that sudoers does not name.
-    assert!(!run("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups", "sudo", "-n", "/bin/true"]));
+    // As a user that sudoers does not name, with a wrong password (`-n` would log nothing).
+    let mut refused = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sudo", "-S", "/bin/true"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    refused.stdin.take().unwrap().write_all(b"wrong\n").unwrap();
+    assert!(!refused.wait().unwrap().success());
     wait_for(&mut watch, |events| {
         has(events, kinds::SUDO, &[("user", "root"), ("target_user", "root"), ("command", "/bin/true")])
             && has(events, kinds::SUDO_FAILED, &[("user", "nobody"), ("service", "sudo")])
@@ -270,6 +277,9 @@ fn real_journald_is_followed_without_journalctl() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     let found = wait_for_journal(&folder);
+    // Once a later message is in the file, the entry of the one before is complete.
+    say("<86>Nov 21 10:00:00 cron[4242]: marker-of-the-test");
+    wait_for_text(&found, b"marker-of-the-test");
     fs::create_dir_all(root.join("var/log/journal")).unwrap();
     std::os::unix::fs::symlink(&found, root.join("var/log/journal/machine")).unwrap();
     let mut watch = open(&root);
@@ -286,6 +296,8 @@ fn real_journald_is_followed_without_journalctl() {
     // Across a restart of the agent and a rotation of the journal.
     drop(watch);
     say("<86>Nov 21 10:00:04 sshd[4245]: Accepted password for before from 10.0.0.2 port 22 ssh2");
+    say("<86>Nov 21 10:00:04 cron[4242]: second-marker-of-the-test");
+    wait_for_text(&found, b"second-marker-of-the-test");
     drop(child);
     let _child = Ended(Command::new(journald).arg(&name).stderr(Stdio::null()).spawn().unwrap());
     let mut watch =
@@ -305,6 +317,18 @@ fn real_journald_is_followed_without_journalctl() {
         .map(|event| event.fields["user"].as_str())
         .collect();
     assert_eq!(users, ["before", "after"], "{events:#?}");
+}
+
+fn wait_for_text(folder: &Path, text: &[u8]) {
+    let deadline = Instant::now() + PATIENCE;
+    while !contains(&folder.join("system.journal"), text) {
+        assert!(Instant::now() < deadline, "journald does not write");
+        std::thread::yield_now();
+    }
+}
+
+fn contains(path: &Path, text: &[u8]) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text))
 }
 
 fn wait_for_journal(folder: &str) -> PathBuf {

@@ -102,7 +102,7 @@ mod tests {
         fn arbitrary_packets_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = decode_answer(&bytes);
             if let Some((id, ask)) = decode_request(&bytes) {
-                prop_assert_eq!(encode_request(id, &ask).as_slice(), bytes.as_slice());
+                prop_assert_eq!(encode_request(id, &ask).to_vec(), bytes);
             }
         }
     }
