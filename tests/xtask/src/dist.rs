@@ -33,15 +33,16 @@ const TOOLS: &[Package] = &[
 
 /// Makes all released files; `--quick` builds with the release profile instead of the slow dist one.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let profile = match arguments {
-        [] => "dist",
-        [quick] if quick == "--quick" => "release",
+    let quick = match arguments {
+        [] => false,
+        [quick] if quick == "--quick" => true,
         _ => bail!("usage: cargo xtask dist [--quick]"),
     };
     packages::ensure(TOOLS)?;
     let out = root().join("dist");
     fs::create_dir_all(&out).context("making the folder dist")?;
     for product in product::PRODUCTS {
+        let profile = if quick { "release" } else { product.profile };
         let binary = phase(&format!("build {}", product.name), || build::build(product, profile))?;
         let needs = floor::check(&binary)?;
         println!("{} runs with {needs}", product.name);

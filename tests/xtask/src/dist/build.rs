@@ -24,8 +24,17 @@ pub(super) fn build(product: &Product, profile: &str) -> Result<PathBuf> {
     let path = std::env::join_paths([tools].into_iter().chain(std::env::split_paths(&path)))
         .context("extending the search path")?;
     let mut command = Command::new("cargo-zigbuild");
-    command.current_dir(root()).env("PATH", path).arg("zigbuild");
-    command.args(["--locked", "--profile", profile, "--package", product.cargo_package]);
+    command
+        .current_dir(root())
+        .env("PATH", path)
+        .arg("zigbuild");
+    command.args([
+        "--locked",
+        "--profile",
+        profile,
+        "--package",
+        product.cargo_package,
+    ]);
     command.arg(format!("--target={TRIPLE}.{major}.{minor}"));
     // A profiler or a sanitizer of the caller's has no place in a release.
     command.env_remove("RUSTFLAGS");
@@ -42,7 +51,11 @@ fn tools() -> Result<PathBuf> {
     }
     call(Command::new("python3").args(["-m", "venv"]).arg(&folder))
         .context("making a Python environment (Debian: apt-get install python3-venv)")?;
-    call(Command::new(programs.join("pip")).args(["install", "--quiet"]).args(TOOLS))
-        .context("fetching the linker from PyPI")?;
+    call(
+        Command::new(programs.join("pip"))
+            .args(["install", "--quiet"])
+            .args(TOOLS),
+    )
+    .context("fetching the linker from PyPI")?;
     Ok(programs)
 }

@@ -14,9 +14,20 @@ pub(super) fn deb(staged: &Staged<'_>, path: &Path) -> Result<()> {
     let listing = output(Command::new("dpkg-deb").arg("--contents").arg(path))?;
     same_files(staged, path, listed(&listing))?;
     let foreign = listing.lines().find(|line| !line.contains(" root/root "));
-    ensure!(foreign.is_none(), "{}: not root's: {}", path.display(), foreign.unwrap_or_default());
+    ensure!(
+        foreign.is_none(),
+        "{}: not root's: {}",
+        path.display(),
+        foreign.unwrap_or_default()
+    );
     let about = output(Command::new("dpkg-deb").arg("--info").arg(path))?;
-    for part in ["conffiles", "postinst", "prerm", "postrm", "Depends: libc6 (>="] {
+    for part in [
+        "conffiles",
+        "postinst",
+        "prerm",
+        "postrm",
+        "Depends: libc6 (>=",
+    ] {
         ensure!(about.contains(part), "{} lacks {part}", path.display());
     }
     Ok(())
@@ -29,12 +40,24 @@ pub(super) fn rpm(staged: &Staged<'_>, path: &Path) -> Result<()> {
     same_files(staged, path, listing.lines().map(strip).collect())?;
     let scripts = query(&["--scripts"])?;
     for part in ["postinstall", "preuninstall", "postuninstall"] {
-        ensure!(scripts.contains(part), "{} lacks its {part} script", path.display());
+        ensure!(
+            scripts.contains(part),
+            "{} lacks its {part} script",
+            path.display()
+        );
     }
     let requires = query(&["--requires"])?;
-    ensure!(requires.contains("glibc >="), "{} does not require glibc", path.display());
+    ensure!(
+        requires.contains("glibc >="),
+        "{} does not require glibc",
+        path.display()
+    );
     let configuration = query(&["--configfiles"])?;
-    ensure!(configuration.contains("/etc/xiezhi/"), "{} has no configuration", path.display());
+    ensure!(
+        configuration.contains("/etc/xiezhi/"),
+        "{} has no configuration",
+        path.display()
+    );
     Ok(())
 }
 
@@ -46,7 +69,11 @@ pub(super) fn tarball(staged: &Staged<'_>, path: &Path) -> Result<()> {
         (!path.is_empty() && !path.ends_with('/')).then(|| path.to_owned())
     };
     same_files(staged, path, listing.lines().filter_map(below).collect())?;
-    ensure!(listing.contains("/install.sh"), "{} lacks install.sh", path.display());
+    ensure!(
+        listing.contains("/install.sh"),
+        "{} lacks install.sh",
+        path.display()
+    );
     Ok(())
 }
 
@@ -88,11 +115,16 @@ fn same_files(staged: &Staged<'_>, path: &Path, mut found: Vec<String>) -> Resul
 /// The files, not the folders, of a `dpkg-deb --contents` listing.
 fn listed(listing: &str) -> Vec<String> {
     let files = listing.lines().filter(|line| line.starts_with('-'));
-    files.filter_map(|line| line.split_whitespace().nth(5)).map(strip).collect()
+    files
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .map(strip)
+        .collect()
 }
 
 fn strip(path: &str) -> String {
-    path.trim_start_matches("./").trim_start_matches('/').to_owned()
+    path.trim_start_matches("./")
+        .trim_start_matches('/')
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -27,8 +27,16 @@ const SYSTEM_LIBRARIES: [&str; 7] = [
 
 /// Fails if the binary needs a newer glibc or another library; otherwise says what it needs.
 pub(super) fn check(binary: &Path) -> Result<String> {
-    let versions = output(Command::new("readelf").args(["--version-info", "--wide"]).arg(binary))?;
-    let dynamic = output(Command::new("readelf").args(["--dynamic", "--wide"]).arg(binary))?;
+    let versions = output(
+        Command::new("readelf")
+            .args(["--version-info", "--wide"])
+            .arg(binary),
+    )?;
+    let dynamic = output(
+        Command::new("readelf")
+            .args(["--dynamic", "--wide"])
+            .arg(binary),
+    )?;
     let (major, minor) = newest_glibc(&versions)?;
     ensure!(
         (major, minor) <= FLOOR,
@@ -38,10 +46,19 @@ pub(super) fn check(binary: &Path) -> Result<String> {
         FLOOR.1
     );
     let libraries = libraries(&dynamic);
-    if let Some(other) = libraries.iter().find(|name| !SYSTEM_LIBRARIES.contains(name)) {
-        bail!("{} needs {other}, which not every host has: link it in", binary.display());
+    if let Some(other) = libraries
+        .iter()
+        .find(|name| !SYSTEM_LIBRARIES.contains(name))
+    {
+        bail!(
+            "{} needs {other}, which not every host has: link it in",
+            binary.display()
+        );
     }
-    Ok(format!("glibc {major}.{minor} or later and {}", libraries.join(", ")))
+    Ok(format!(
+        "glibc {major}.{minor} or later and {}",
+        libraries.join(", ")
+    ))
 }
 
 /// The highest `GLIBC_x.y` that `readelf --version-info` names; x.y.z counts as x.y.
@@ -52,7 +69,10 @@ fn newest_glibc(versions: &str) -> Result<(u32, u32)> {
         let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
         let (Some(major), Some(minor)) = (number(), number()) else {
             // GLIBC_PRIVATE and GLIBC_ABI_DT_RELR bind a binary to one version or to new ones.
-            let word: String = version.chars().take_while(|letter| !letter.is_whitespace()).collect();
+            let word: String = version
+                .chars()
+                .take_while(|letter| !letter.is_whitespace())
+                .collect();
             bail!("the binary needs GLIBC_{word}, which is no version");
         };
         newest = newest.max(Some((major, minor)));
@@ -66,7 +86,9 @@ fn newest_glibc(versions: &str) -> Result<(u32, u32)> {
 /// The libraries that `readelf --dynamic` names.
 fn libraries(dynamic: &str) -> Vec<&str> {
     let needed = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
-    needed.filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0)).collect()
+    needed
+        .filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0))
+        .collect()
 }
 
 #[cfg(test)]
@@ -85,7 +107,10 @@ Version needs section '.gnu.version_r' contains 2 entries:
     #[test]
     fn the_newest_version_counts_by_number_and_not_by_letter() {
         assert_eq!(newest_glibc(VERSIONS).unwrap(), (2, 28));
-        assert_eq!(newest_glibc(&VERSIONS.replace("2.28", "2.9")).unwrap(), (2, 9));
+        assert_eq!(
+            newest_glibc(&VERSIONS.replace("2.28", "2.9")).unwrap(),
+            (2, 9)
+        );
         assert_eq!(newest_glibc("GLIBC_2.34 GLIBC_2.4").unwrap(), (2, 34));
     }
 
@@ -105,7 +130,11 @@ Version needs section '.gnu.version_r' contains 2 entries:
     #[test]
     fn a_program_of_this_machine_is_judged_by_its_own_symbols() {
         let me = std::env::current_exe().unwrap();
-        let versions = output(Command::new("readelf").args(["--version-info", "--wide"]).arg(me));
+        let versions = output(
+            Command::new("readelf")
+                .args(["--version-info", "--wide"])
+                .arg(me),
+        );
         assert!(newest_glibc(&versions.unwrap()).unwrap() >= (2, 2));
     }
 }

@@ -59,11 +59,24 @@ impl<'a> Staged<'a> {
         if folder.exists() {
             fs::remove_dir_all(&folder).context("clearing the stage")?;
         }
-        let log = output(Command::new("git").current_dir(root()).args(["log", "-1", "--format=%ct"]));
+        let log =
+            output(
+                Command::new("git")
+                    .current_dir(root())
+                    .args(["log", "-1", "--format=%ct"]),
+            );
         // Outside of a checkout there is no commit: then the time does not matter either.
         let time_s = log.map_or_else(|_| "0".to_owned(), |text| text.trim().to_owned());
-        let staged = Self { product, folder, time_s };
-        staged.put(&format!("usr/bin/{}", product.name), &fs::read(binary)?, 0o755)?;
+        let staged = Self {
+            product,
+            folder,
+            time_s,
+        };
+        staged.put(
+            &format!("usr/bin/{}", product.name),
+            &fs::read(binary)?,
+            0o755,
+        )?;
         staged.put(&staged.copyright(), COPYRIGHT.as_bytes(), 0o644)?;
         for file in product.files {
             let mut content = fs::read_to_string(staged.source(file.source))
@@ -96,9 +109,21 @@ impl<'a> Staged<'a> {
         }
         let path = out.join(format!("{name}-linux-x86_64.tar.gz"));
         let mut tar = Command::new("tar");
-        tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]);
-        tar.arg(format!("--mtime=@{}", self.time_s)).arg("--use-compress-program=gzip -9n");
-        tar.arg("--create").arg("--file").arg(&path).arg("--directory").arg(&self.folder).arg(&name);
+        tar.args([
+            "--sort=name",
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--format=gnu",
+        ]);
+        tar.arg(format!("--mtime=@{}", self.time_s))
+            .arg("--use-compress-program=gzip -9n");
+        tar.arg("--create")
+            .arg("--file")
+            .arg(&path)
+            .arg("--directory")
+            .arg(&self.folder)
+            .arg(&name);
         call(&mut tar)?;
         Ok(path)
     }
@@ -110,7 +135,9 @@ impl<'a> Staged<'a> {
         let control = tree.join("DEBIAN");
         write(&control.join("control"), self.control()?.as_bytes(), 0o644)?;
         let configuration = self.product.files.iter().filter(|file| file.configuration);
-        let conffiles: String = configuration.map(|file| format!("/{}\n", file.target)).collect();
+        let conffiles: String = configuration
+            .map(|file| format!("/{}\n", file.target))
+            .collect();
         write(&control.join("conffiles"), conffiles.as_bytes(), 0o644)?;
         for (script, name) in SCRIPTS.iter().zip(["postinst", "prerm", "postrm"]) {
             write(&control.join(name), &fs::read(self.source(script))?, 0o755)?;
@@ -119,7 +146,9 @@ impl<'a> Staged<'a> {
         let mut dpkg = Command::new("dpkg-deb");
         dpkg.env("SOURCE_DATE_EPOCH", &self.time_s);
         // gzip, because the dpkg of the older distributions reads no zstd.
-        dpkg.args(["--build", "--root-owner-group", "-Zgzip"]).arg(&tree).arg(&path);
+        dpkg.args(["--build", "--root-owner-group", "-Zgzip"])
+            .arg(&tree)
+            .arg(&path);
         call(&mut dpkg)?;
         Ok(path)
     }
@@ -130,7 +159,9 @@ impl<'a> Staged<'a> {
         let spec = top.join("product.spec");
         write(&spec, self.spec()?.as_bytes(), 0o644)?;
         let mut rpmbuild = Command::new("rpmbuild");
-        rpmbuild.env("SOURCE_DATE_EPOCH", &self.time_s).args(["--quiet", "-bb"]);
+        rpmbuild
+            .env("SOURCE_DATE_EPOCH", &self.time_s)
+            .args(["--quiet", "-bb"]);
         let definitions = [
             format!("_topdir {}", top.display()),
             format!("_dbpath {}", top.join("db").display()),
@@ -177,7 +208,10 @@ impl<'a> Staged<'a> {
         let (major, minor) = FLOOR;
         let script = |name: &str| {
             let text = fs::read_to_string(self.source(name))?;
-            ensure!(!text.contains('%'), "{name} contains %, which rpmbuild would expand");
+            ensure!(
+                !text.contains('%'),
+                "{name} contains %, which rpmbuild would expand"
+            );
             Ok(text)
         };
         let [after, before_removal, after_removal] = SCRIPTS;
@@ -195,9 +229,15 @@ impl<'a> Staged<'a> {
             script(after_removal)?,
         );
         for path in self.paths() {
-            let is_configuration =
-                product.files.iter().any(|file| file.configuration && file.target == path);
-            let kind = if is_configuration { "%config(noreplace) " } else { "" };
+            let is_configuration = product
+                .files
+                .iter()
+                .any(|file| file.configuration && file.target == path);
+            let kind = if is_configuration {
+                "%config(noreplace) "
+            } else {
+                ""
+            };
             writeln!(spec, "%attr(-,root,root) {kind}/{path}")?;
         }
         Ok(spec)
@@ -266,8 +306,11 @@ mod tests {
         let path = root().join("controller/controllerd/packaging/controller.yaml");
         let shipped = fs::read_to_string(path).unwrap();
         let packaged = with_passphrase_file(&shipped).unwrap();
-        let changed: Vec<_> =
-            shipped.lines().zip(packaged.lines()).filter(|(one, other)| one != other).collect();
+        let changed: Vec<_> = shipped
+            .lines()
+            .zip(packaged.lines())
+            .filter(|(one, other)| one != other)
+            .collect();
         assert_eq!(changed.len(), 1);
         assert_eq!(changed[0].1, "passphrase_file: /etc/xiezhi/ca-passphrase");
         assert!(with_passphrase_file("log: info\n").is_err());

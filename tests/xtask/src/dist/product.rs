@@ -6,6 +6,8 @@ pub(super) struct Product {
     pub(super) name: &'static str,
     /// Cargo package that builds it.
     pub(super) cargo_package: &'static str,
+    /// Cargo profile that it is released with.
+    pub(super) profile: &'static str,
     /// Folder with the other files.
     pub(super) folder: &'static str,
     /// One line.
@@ -30,24 +32,36 @@ pub(super) struct File {
 pub(super) const SCRIPTS: [&str; 3] = ["postinstall.sh", "preremove.sh", "postremove.sh"];
 
 const fn file(source: &'static str, target: &'static str) -> File {
-    File { source, target, configuration: false }
+    File {
+        source,
+        target,
+        configuration: false,
+    }
 }
 
 const fn configuration(source: &'static str, target: &'static str) -> File {
-    File { source, target, configuration: true }
+    File {
+        source,
+        target,
+        configuration: true,
+    }
 }
 
 pub(super) const PRODUCTS: &[Product] = &[
     Product {
         name: "xiezhi-agent",
         cargo_package: "xiezhi-agentd",
+        profile: "dist-agent",
         folder: "agent/agentd/packaging",
         summary: "reports a host's health and security events to the Xiezhi controller",
         description: "The agent collects metrics under node_exporter's names and security events, keeps them in a \
                       bounded spool while the line is cut, and sends them over mutual TLS 1.3.",
         files: &[
             configuration("agent.yaml", "etc/xiezhi/agent.yaml"),
-            file("xiezhi-agent.service", "usr/lib/systemd/system/xiezhi-agent.service"),
+            file(
+                "xiezhi-agent.service",
+                "usr/lib/systemd/system/xiezhi-agent.service",
+            ),
             file("sysusers.conf", "usr/lib/sysusers.d/xiezhi-agent.conf"),
             file("tmpfiles.conf", "usr/lib/tmpfiles.d/xiezhi-agent.conf"),
         ],
@@ -55,13 +69,17 @@ pub(super) const PRODUCTS: &[Product] = &[
     Product {
         name: "xiezhi-controller",
         cargo_package: "xiezhi-controllerd",
+        profile: "dist",
         folder: "controller/controllerd/packaging",
         summary: "takes in what Xiezhi agents report, keeps it and shows it",
         description: "The controller enrols hosts with its own certificate authority, stores samples and security \
                       events exactly once, and serves the screens.",
         files: &[
             configuration("controller.yaml", "etc/xiezhi/controller.yaml"),
-            file("xiezhi-controller.service", "usr/lib/systemd/system/xiezhi-controller.service"),
+            file(
+                "xiezhi-controller.service",
+                "usr/lib/systemd/system/xiezhi-controller.service",
+            ),
             file("sysusers.conf", "usr/lib/sysusers.d/xiezhi-controller.conf"),
             file("tmpfiles.conf", "usr/lib/tmpfiles.d/xiezhi-controller.conf"),
         ],
