@@ -154,6 +154,12 @@ impl Connection {
             Err(refusal) => {
                 self.context.metrics.refuse("request");
                 reply::refuse(respond, &refusal);
+                if self.work.len() < UNDER_WAY {
+                    self.work.push(Box::pin(async move {
+                        reply::drain(request.into_body()).await;
+                        None
+                    }));
+                }
             }
         }
     }
@@ -221,7 +227,7 @@ impl Connection {
         }
     }
 
-    fn take(&mut self, route: Route, body: RecvStream, respond: SendResponse<Bytes>) {
+    fn take(&mut self, route: Route, mut body: RecvStream, respond: SendResponse<Bytes>) {
         let context = Arc::clone(&self.context);
         let address = self.address;
         match route {
@@ -231,7 +237,7 @@ impl Connection {
             }
             Route::Directives => self.attach(body, respond),
             Route::Enrol => self.work.push(Box::pin(async move {
-                let outcome = match reply::read_body(body).await {
+                let outcome = match reply::read_body(&mut body).await {
                     Ok(body) => enrol::enrol(&context, address.ip(), &body).await,
                     Err(refusal) => Err(refusal),
                 };
@@ -242,10 +248,11 @@ impl Connection {
                     Ok(answer) => reply::json(respond, StatusCode::OK, &answer),
                     Err(refusal) => refuse(&context, address, respond, &refusal),
                 }
+                reply::drain(body).await;
                 None
             })),
             Route::Renew(caller) => self.work.push(Box::pin(async move {
-                let outcome = match reply::read_body(body).await {
+                let outcome = match reply::read_body(&mut body).await {
                     Ok(body) => enrol::renew(&context, caller.host, &caller.serial, &body).await,
                     Err(refusal) => Err(refusal),
                 };
@@ -253,6 +260,7 @@ impl Connection {
                     Ok(answer) => reply::json(respond, StatusCode::OK, &answer),
                     Err(refusal) => refuse(&context, address, respond, &refusal),
                 }
+                reply::drain(body).await;
                 None
             })),
         }

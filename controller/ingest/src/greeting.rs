@@ -50,12 +50,16 @@ pub(crate) async fn greet(
     body: RecvStream,
     mut respond: SendResponse<Bytes>,
 ) -> Option<Box<Session>> {
-    match open(context.clone(), &caller, body, &mut respond).await {
+    let mut body = Some(body);
+    match open(context.clone(), &caller, &mut body, &mut respond).await {
         Ok(session) => session,
         Err(refusal) => {
             context.metrics.refuse("hello");
             warn!(host = %caller.host, address = %caller.address, code = refusal.code, "session refused");
             reply::refuse(respond, &refusal);
+            if let Some(body) = body {
+                reply::drain(body).await;
+            }
             None
         }
     }
@@ -64,19 +68,20 @@ pub(crate) async fn greet(
 async fn open(
     context: Arc<Context>,
     caller: &Caller,
-    mut body: RecvStream,
+    uplink: &mut Option<RecvStream>,
     respond: &mut SendResponse<Bytes>,
 ) -> Result<Option<Box<Session>>, Refusal> {
     let revocation = context.last_revocation();
     check_certificate(&context, caller.host, &caller.serial).await?;
-    let (hello, inbox) = read_hello(&mut body).await?;
+    let Some(body) = uplink else { return Ok(None) };
+    let (hello, inbox) = read_hello(body).await?;
     if hello.protocol < OLDEST_PROTOCOL_VERSION {
         return Err(too_old(&hello));
     }
     let entry = entry_of(&context, caller.host).await?;
     let id = tokens::identifier().map_err(|error| unavailable(&error))?;
     let epoch = begin(&context, caller.host, &id, &hello, &entry).await?;
-    let Ok(mut down) = reply::stream(respond) else {
+    let (Ok(mut down), Some(body)) = (reply::stream(respond), uplink.take()) else {
         return Ok(None);
     };
     let (sender, mail) = mpsc::unbounded_channel();

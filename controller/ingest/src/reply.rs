@@ -1,5 +1,7 @@
 //! HTTP/2 answers and bodies of one request.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
@@ -10,6 +12,9 @@ use crate::problem::Refusal;
 
 /// Most bytes of a request body that is not a session.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How long a refused caller may go on writing.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends a refusal. A caller that has gone does not need it.
 pub(crate) fn refuse(respond: SendResponse<Bytes>, refusal: &Refusal) {
@@ -42,7 +47,7 @@ pub(crate) fn stream(respond: &mut SendResponse<Bytes>) -> Result<SendStream<Byt
 ///
 /// # Errors
 /// It is too long, or the connection failed.
-pub(crate) async fn read_body(mut body: RecvStream) -> Result<Vec<u8>, Refusal> {
+pub(crate) async fn read_body(body: &mut RecvStream) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.data().await {
         let chunk = chunk.map_err(|error| Refusal::malformed(error.to_string()))?;
@@ -58,6 +63,22 @@ pub(crate) async fn read_body(mut body: RecvStream) -> Result<Vec<u8>, Refusal> 
         drop(body.flow_control().release_capacity(chunk.len()));
     }
     Ok(bytes)
+}
+
+/// Reads on for a moment after a refusal and throws away what comes: a stream that is reset while
+/// the caller still writes could cost it the answer.
+pub(crate) async fn drain(mut body: RecvStream) {
+    let draining = async {
+        let mut left = MAX_BODY_BYTES;
+        while let Some(Ok(chunk)) = body.data().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 || body.flow_control().release_capacity(chunk.len()).is_err() {
+                break;
+            }
+        }
+    };
+    // Whether or not the caller ends its side, this side has said all.
+    drop(tokio::time::timeout(DRAIN_TIMEOUT, draining).await);
 }
 
 fn send(mut respond: SendResponse<Bytes>, head: http::response::Builder, body: Vec<u8>) {
