@@ -34,11 +34,18 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
     let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
         return Response::from_parts(parts, axum::body::Body::empty());
     };
-    parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-    match (bytes.len() >= COMPRESS_FROM_BYTES).then(|| gzip(&bytes)).flatten() {
+    parts
+        .headers
+        .append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    match (bytes.len() >= COMPRESS_FROM_BYTES)
+        .then(|| gzip(&bytes))
+        .flatten()
+    {
         Some(smaller) => {
             parts.headers.remove(header::CONTENT_LENGTH);
-            parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            parts
+                .headers
+                .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             Response::from_parts(parts, smaller.into())
         }
         None => Response::from_parts(parts, bytes.into()),
@@ -46,7 +53,9 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    let value = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok());
     value.is_some_and(|value| xiezhi_web::Encodings::from_header(value).gzip)
 }
 

@@ -30,7 +30,9 @@ pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Respon
 }
 
 fn accepted(headers: &HeaderMap) -> Encodings {
-    let value = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    let value = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok());
     Encodings::from_header(value.unwrap_or_default())
 }
 
@@ -41,7 +43,11 @@ fn send(asset: Asset, immutable: bool, request: &HeaderMap) -> Response {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag);
-    let cache = if immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if immutable {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     let mut response = if matches {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -50,7 +56,9 @@ fn send(asset: Asset, immutable: bool, request: &HeaderMap) -> Response {
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if let Some(encoding) = asset.encoding {
             let encoding = HeaderValue::from_static(encoding);
-            response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, encoding);
         }
         response
     };

@@ -34,7 +34,10 @@ struct Failures {
 }
 
 fn keys(account: &str, address: IpAddr) -> [Key; 2] {
-    [Key::Account(account.to_lowercase()), Key::Address(network_of(address))]
+    [
+        Key::Account(account.to_lowercase()),
+        Key::Address(network_of(address)),
+    ]
 }
 
 /// One IPv6 customer has a whole /64.
@@ -49,8 +52,14 @@ impl Attempts {
     /// Milliseconds until this account may be tried from this address; 0 means now.
     pub(crate) fn wait_ms(&self, account: &str, address: IpAddr, now_ms: i64) -> i64 {
         let attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = keys(account, address).into_iter().filter_map(|key| attempts.get(&key).copied());
-        waits.map(|failures| failures.wait_until_ms - now_ms).max().unwrap_or(0).max(0)
+        let waits = keys(account, address)
+            .into_iter()
+            .filter_map(|key| attempts.get(&key).copied());
+        waits
+            .map(|failures| failures.wait_until_ms - now_ms)
+            .max()
+            .unwrap_or(0)
+            .max(0)
     }
 
     /// Notes a failure. The wait doubles with each, from a second up.
@@ -58,9 +67,16 @@ impl Attempts {
         let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         make_room(&mut attempts, now_ms);
         for key in keys(account, address) {
-            let most_ms =
-                if matches!(key, Key::Account(_)) { ACCOUNT_MOST_MS } else { ADDRESS_MOST_MS };
-            let fresh = Failures { number: 0, last_ms: now_ms, wait_until_ms: 0 };
+            let most_ms = if matches!(key, Key::Account(_)) {
+                ACCOUNT_MOST_MS
+            } else {
+                ADDRESS_MOST_MS
+            };
+            let fresh = Failures {
+                number: 0,
+                last_ms: now_ms,
+                wait_until_ms: 0,
+            };
             let failures = attempts.entry(key).or_insert(fresh);
             if now_ms - failures.last_ms > FORGET_MS {
                 *failures = fresh;
@@ -90,7 +106,9 @@ fn make_room(attempts: &mut HashMap<Key, Failures>, now_ms: i64) {
     attempts.retain(|_, failures| now_ms - failures.last_ms <= FORGET_MS);
     while attempts.len() + 2 > MOST_KEYS {
         let oldest = attempts.iter().min_by_key(|(_, failures)| failures.last_ms);
-        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { return };
+        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+            return;
+        };
         attempts.remove(&oldest);
     }
 }

@@ -47,15 +47,28 @@ pub(crate) async fn local_or_signed_in(
 
 /// Refuses writes that do not come from our own pages or from a program that knows what it does.
 pub(crate) async fn own_pages_only(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    match if reads { Ok(()) } else { check_write(request.headers()) } {
+    let reads = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    match if reads {
+        Ok(())
+    } else {
+        check_write(request.headers())
+    } {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
 fn check_write(headers: &HeaderMap) -> Result<(), Problem> {
-    let refuse = |detail: &str| Err(Problem::new(StatusCode::FORBIDDEN, "foreign_request", detail));
+    let refuse = |detail: &str| {
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign_request",
+            detail,
+        ))
+    };
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if text(REQUEST_HEADER) != Some("1") {
         return refuse("a write needs the header `X-Xiezhi-Request: 1`");
@@ -64,7 +77,10 @@ fn check_write(headers: &HeaderMap) -> Result<(), Problem> {
         return refuse("this request was made by a page of another site");
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
-        let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let authority = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"));
         let host = text("host");
         if authority.is_none_or(|(_, authority)| Some(authority) != host) {
             return refuse("`Origin` does not match the address of this controller");
@@ -75,10 +91,12 @@ fn check_write(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Bounds how long an answer may take.
 pub(crate) async fn in_time(limit: Duration, request: Request, next: Next) -> Response {
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-        let detail = format!("no answer within {} s", limit.as_secs());
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail).into_response()
-    })
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(|_| {
+            let detail = format!("no answer within {} s", limit.as_secs());
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail).into_response()
+        })
 }
 
 #[cfg(test)]
@@ -93,16 +111,28 @@ mod tests {
             (&[], false),
             (&[("x-xiezhi-request", "1")], true),
             (&[("x-xiezhi-request", "0")], false),
-            (&[("x-xiezhi-request", "1"), ("origin", "https://here:8444")], true),
-            (&[("x-xiezhi-request", "1"), ("origin", "https://there")], false),
+            (
+                &[("x-xiezhi-request", "1"), ("origin", "https://here:8444")],
+                true,
+            ),
+            (
+                &[("x-xiezhi-request", "1"), ("origin", "https://there")],
+                false,
+            ),
             (&[("x-xiezhi-request", "1"), ("origin", "null")], false),
-            (&[("x-xiezhi-request", "1"), ("sec-fetch-site", "cross-site")], false),
+            (
+                &[("x-xiezhi-request", "1"), ("sec-fetch-site", "cross-site")],
+                false,
+            ),
         ];
         for (given, passes) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, "here:8444".parse().unwrap());
             for (name, value) in given {
-                headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+                headers.insert(
+                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    value.parse().unwrap(),
+                );
             }
             assert_eq!(check_write(&headers).is_ok(), passes, "{given:?}");
         }

@@ -35,6 +35,9 @@ mod serve;
 mod session;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use peer::PeerAddress;
 pub use routes::router;
 pub use serve::{ServeOptions, serve};

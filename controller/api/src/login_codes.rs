@@ -25,7 +25,11 @@ impl LoginCodes {
         if codes.len() >= MOST {
             codes.remove(0);
         }
-        codes.push(Code { hash, user: user.to_owned(), until_ms });
+        codes.push(Code {
+            hash,
+            user: user.to_owned(),
+            until_ms,
+        });
         Ok(text)
     }
 

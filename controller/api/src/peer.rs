@@ -22,5 +22,7 @@ impl Connected<IncomingStream<'_, WebListener>> for PeerAddress {
 pub(crate) fn address_of(extensions: &Extensions) -> IpAddr {
     extensions
         .get::<ConnectInfo<PeerAddress>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.0.ip().to_canonical())
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
+            peer.0.0.ip().to_canonical()
+        })
 }

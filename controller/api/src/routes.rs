@@ -39,7 +39,10 @@ pub(crate) enum Length {
 
 /// One route.
 pub(crate) struct Route {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the handler holds it; tests call it"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the handler holds it; tests call it")
+    )]
     pub(crate) method: MethodFilter,
     pub(crate) path: &'static str,
     pub(crate) caller: Caller,
@@ -52,7 +55,13 @@ where
     H: Handler<T, AppState>,
     T: 'static,
 {
-    Route { method, path, caller, length: Length::Short, handler: on(method, handler) }
+    Route {
+        method,
+        path,
+        caller,
+        length: Length::Short,
+        handler: on(method, handler),
+    }
 }
 
 /// The list.
@@ -102,7 +111,14 @@ pub(crate) fn routes() -> Vec<Route> {
 pub fn router(state: AppState) -> Router {
     let limit = state.inner.options.request_timeout;
     let mut router = Router::new();
-    for Route { path, caller, length, mut handler, .. } in routes() {
+    for Route {
+        path,
+        caller,
+        length,
+        mut handler,
+        ..
+    } in routes()
+    {
         if length == Length::Short {
             handler = handler.route_layer(from_fn(move |request, next| {
                 guard::in_time(limit, request, next)

@@ -13,7 +13,10 @@ pub(crate) struct SiteName {
 
 impl SiteName {
     pub(crate) fn of(id: SiteId, tree: &SiteTree) -> Self {
-        let name = tree.get(id).map(|site| site.name.clone()).unwrap_or_default();
+        let name = tree
+            .get(id)
+            .map(|site| site.name.clone())
+            .unwrap_or_default();
         Self { id: id.0, name }
     }
 
@@ -36,7 +39,11 @@ pub(crate) struct HostName {
 
 impl From<&HostView> for HostName {
     fn from(host: &HostView) -> Self {
-        Self { id: host.id.0, hostname: host.hostname.clone(), simulated: host.simulated }
+        Self {
+            id: host.id.0,
+            hostname: host.hostname.clone(),
+            simulated: host.simulated,
+        }
     }
 }
 
@@ -119,7 +126,11 @@ pub(crate) struct HostRow {
 
 /// Batches that a host's spool gave up.
 pub(crate) fn dropped_of(host: &HostView) -> u64 {
-    let sizes = host.spool.dropped.iter().map(|gap| gap.last.saturating_sub(gap.first) + 1);
+    let sizes = host
+        .spool
+        .dropped
+        .iter()
+        .map(|gap| gap.last.saturating_sub(gap.first) + 1);
     sizes.fold(0, u64::saturating_add)
 }
 

@@ -103,7 +103,11 @@ impl WebListener {
             sender,
         };
         let task = tokio::spawn(door.keep(listener)).abort_handle();
-        Ok(Self { ready, address, task })
+        Ok(Self {
+            ready,
+            address,
+            task,
+        })
     }
 }
 
@@ -144,8 +148,12 @@ impl Door {
         let door = Arc::new(self);
         loop {
             // Both are held before a connection is taken, so that a flood waits outside.
-            let Ok(place) = Arc::clone(&door.connections).acquire_owned().await else { return };
-            let Ok(turn) = Arc::clone(&door.handshakes).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&door.connections).acquire_owned().await else {
+                return;
+            };
+            let Ok(turn) = Arc::clone(&door.handshakes).acquire_owned().await else {
+                return;
+            };
             match listener.accept().await {
                 Ok((stream, address)) => {
                     let door = Arc::clone(&door);
@@ -200,7 +208,12 @@ pub(crate) struct Connection {
 impl Connection {
     fn new(transport: Transport, idle_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
         let idle = Box::pin(sleep_until(Instant::now() + idle_timeout));
-        Self { transport, idle_timeout, idle, _place: place }
+        Self {
+            transport,
+            idle_timeout,
+            idle,
+            _place: place,
+        }
     }
 
     /// Something moved.
@@ -228,9 +241,10 @@ impl AsyncRead for Connection {
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
         };
         match read {
-            Poll::Pending if self.expired(context) => {
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "idle connection")))
-            }
+            Poll::Pending if self.expired(context) => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "idle connection",
+            ))),
             Poll::Pending => Poll::Pending,
             Poll::Ready(outcome) => {
                 self.moved();

@@ -28,7 +28,12 @@ pub(crate) struct SignedIn {
 
 impl SignedIn {
     /// An audit entry by this person, with the address that they came from.
-    pub(crate) fn audit(&self, now_ms: i64, action: &str, subject: impl Into<String>) -> AuditEntry {
+    pub(crate) fn audit(
+        &self,
+        now_ms: i64,
+        action: &str,
+        subject: impl Into<String>,
+    ) -> AuditEntry {
         AuditEntry::new(now_ms, Actor::User(self.user.name.clone()), action, subject)
             .with("address", self.address.to_string())
     }
@@ -38,7 +43,11 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::signed_out)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(Problem::signed_out)
     }
 }
 
@@ -52,12 +61,22 @@ pub(crate) async fn find(
         return Ok(None);
     };
     let id_hash = tokens::hash_text(identifier).to_string();
-    let Some((session, user)) = alive(state, &id_hash).await? else { return Ok(None) };
+    let Some((session, user)) = alive(state, &id_hash).await? else {
+        return Ok(None);
+    };
     let now_ms = state.now_ms();
     if now_ms - session.last_used_ms > TOUCH_MS {
-        state.inner.store.touch_web_session(&id_hash, now_ms).await?;
+        state
+            .inner
+            .store
+            .touch_web_session(&id_hash, now_ms)
+            .await?;
     }
-    Ok(Some(SignedIn { user, id_hash, address: address_of(extensions) }))
+    Ok(Some(SignedIn {
+        user,
+        id_hash,
+        address: address_of(extensions),
+    }))
 }
 
 /// The session with this digest, unless it has ended, by age or by disuse.
@@ -79,7 +98,11 @@ pub(crate) async fn begin(
     method: &str,
 ) -> Result<String, Problem> {
     let now_ms = state.now_ms();
-    state.inner.store.delete_expired_web_sessions(now_ms).await?;
+    state
+        .inner
+        .store
+        .delete_expired_web_sessions(now_ms)
+        .await?;
     let (identifier, hash) = tokens::web_session()?;
     let life_ms = i64::try_from(state.inner.options.session_life.as_millis()).unwrap_or(i64::MAX);
     let session = WebSession {
@@ -89,9 +112,18 @@ pub(crate) async fn begin(
         last_used_ms: now_ms,
         expires_ms: now_ms.saturating_add(life_ms),
     };
-    let audit = AuditEntry::new(now_ms, Actor::User(user.name.clone()), "session.begin", &user.name)
-        .with("address", address.to_string())
-        .with("method", method);
-    state.inner.store.create_web_session(&session, audit).await?;
+    let audit = AuditEntry::new(
+        now_ms,
+        Actor::User(user.name.clone()),
+        "session.begin",
+        &user.name,
+    )
+    .with("address", address.to_string())
+    .with("method", method);
+    state
+        .inner
+        .store
+        .create_web_session(&session, audit)
+        .await?;
     Ok(identifier)
 }

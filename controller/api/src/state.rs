@@ -135,7 +135,11 @@ impl AppState {
     ///
     /// # Errors
     /// If the operating system gives no random numbers.
-    pub fn issue_login_code(&self, user: &str, valid_for: Duration) -> Result<String, IdentityError> {
+    pub fn issue_login_code(
+        &self,
+        user: &str,
+        valid_for: Duration,
+    ) -> Result<String, IdentityError> {
         let valid_ms = i64::try_from(valid_for.as_millis()).unwrap_or(i64::MAX);
         let until_ms = self.now_ms().saturating_add(valid_ms);
         self.inner.login_codes.issue(user, until_ms)

@@ -14,7 +14,10 @@ pub(super) struct CpuMeter {
 
 impl CpuMeter {
     pub(super) fn new(now_ms: i64, cpu_ms: u64) -> Self {
-        Self { base: (now_ms, cpu_ms), last: (now_ms, cpu_ms) }
+        Self {
+            base: (now_ms, cpu_ms),
+            last: (now_ms, cpu_ms),
+        }
     }
 
     /// Takes a new total. A smaller one means that the agent was started anew.

@@ -106,7 +106,10 @@ impl Hub {
         });
         shared.table().take(&fleet.snapshot(), clock.now_ms());
         let task = tokio::spawn(follow(Arc::clone(&shared), fleet, clock, changes));
-        Self { shared, task: task.abort_handle() }
+        Self {
+            shared,
+            task: task.abort_handle(),
+        }
     }
 
     /// CPU seconds that a host's agent uses per hour, if known.
@@ -122,7 +125,12 @@ impl Hub {
         let last = last.filter(|(run, _)| *run == self.shared.run.to_string());
         let last = last.and_then(|(_, number)| number.parse::<u64>().ok());
         let missed = last.and_then(|last| table.since(last));
-        Subscription { receiver, missed, number: table.number, counts: table.counts }
+        Subscription {
+            receiver,
+            missed,
+            number: table.number,
+            counts: table.counts,
+        }
     }
 
     /// The text by which a browser names the set that it saw last.
@@ -150,7 +158,10 @@ impl Table {
         for host in hosts {
             if let Some(footprint) = host.footprint {
                 let meter = CpuMeter::new(now_ms, footprint.cpu_ms);
-                self.meters.entry(host.id).or_insert(meter).read(now_ms, footprint.cpu_ms);
+                self.meters
+                    .entry(host.id)
+                    .or_insert(meter)
+                    .read(now_ms, footprint.cpu_ms);
             }
             let state = (host.presence.presence, host.presence.reason);
             let before = if host.revoked_ms.is_some() {
@@ -177,8 +188,12 @@ impl Table {
     /// Numbers and keeps a set.
     fn record(&mut self, rows: Option<Vec<LiveRow>>, touched: Vec<HostId>) -> Arc<Changes> {
         self.number += 1;
-        let changes =
-            Arc::new(Changes { number: self.number, counts: self.counts, rows, touched });
+        let changes = Arc::new(Changes {
+            number: self.number,
+            counts: self.counts,
+            rows,
+            touched,
+        });
         if self.kept.len() >= KEPT {
             self.kept.pop_front();
         }
@@ -188,11 +203,20 @@ impl Table {
 
     /// The sets after `last`, if all of them are kept.
     fn since(&self, last: u64) -> Option<Vec<Arc<Changes>>> {
-        let oldest = self.kept.front().map_or(self.number + 1, |changes| changes.number);
+        let oldest = self
+            .kept
+            .front()
+            .map_or(self.number + 1, |changes| changes.number);
         if last > self.number || last + 1 < oldest {
             return None;
         }
-        Some(self.kept.iter().filter(|changes| changes.number > last).cloned().collect())
+        Some(
+            self.kept
+                .iter()
+                .filter(|changes| changes.number > last)
+                .cloned()
+                .collect(),
+        )
     }
 }
 

@@ -71,7 +71,10 @@ pub(crate) async fn list(
     };
     let tree = state.inner.store.site_tree().await?;
     let approvals = state.inner.store.approvals(wanted).await?;
-    let items = approvals.into_iter().map(|approval| ApprovalRow::new(approval, &tree)).collect();
+    let items = approvals
+        .into_iter()
+        .map(|approval| ApprovalRow::new(approval, &tree))
+        .collect();
     Ok(Answer(Approvals { items }))
 }
 
@@ -96,9 +99,17 @@ pub(crate) async fn decide(
     Json(Decision { decision }): Json<Decision>,
 ) -> Result<Answer<ApprovalRow>, Problem> {
     let approve = decision == Verdict::Approve;
-    let action = if approve { "approval.approve" } else { "approval.refuse" };
+    let action = if approve {
+        "approval.approve"
+    } else {
+        "approval.refuse"
+    };
     let audit = who.audit(state.now_ms(), action, format!("approval:{id}"));
-    let approval = state.inner.store.decide_approval(id, approve, audit).await?;
+    let approval = state
+        .inner
+        .store
+        .decide_approval(id, approve, audit)
+        .await?;
     let tree = state.inner.store.site_tree().await?;
     Ok(Answer(ApprovalRow::new(approval, &tree)))
 }

@@ -70,8 +70,14 @@ pub(crate) async fn list(
     };
     let records = state.inner.store.audit(&query).await?;
     let full = records.len() == limit as usize;
-    let next = records.last().filter(|_| full).map(|record| record.position);
-    Ok(Answer(AuditPage { items: records.into_iter().map(AuditRow::from).collect(), next }))
+    let next = records
+        .last()
+        .filter(|_| full)
+        .map(|record| record.position);
+    Ok(Answer(AuditPage {
+        items: records.into_iter().map(AuditRow::from).collect(),
+        next,
+    }))
 }
 
 /// What the walk over the chain found.
@@ -105,7 +111,13 @@ pub(crate) async fn chain(State(state): State<AppState>) -> Result<Answer<Chain>
         AuditVerdict::Intact { position, hash } => ("intact", position, hash, String::new()),
         AuditVerdict::Broken { position, reason } => ("broken", position, String::new(), reason),
     };
-    let chain = Chain { state: word, position, hash, reason, checked_ms: now_ms };
+    let chain = Chain {
+        state: word,
+        position,
+        hash,
+        reason,
+        checked_ms: now_ms,
+    };
     kept.0 = Some(chain.clone());
     Ok(Answer(chain))
 }

@@ -74,7 +74,11 @@ pub(crate) fn row_of(event: StoredEvent, tree: &SiteTree, fleet: &Fleet) -> Even
     let simulated = fleet.get(event.host).is_some_and(|host| host.simulated);
     EventRow {
         id: event.id,
-        host: HostName { id: event.host.0, hostname: event.hostname, simulated },
+        host: HostName {
+            id: event.host.0,
+            hostname: event.hostname,
+            simulated,
+        },
         site: SiteName::of(event.site, tree),
         stream: event.stream.word(),
         time_ms: event.time_ms,
@@ -97,17 +101,31 @@ pub(crate) async fn search(
     let fleet = &state.inner.fleet;
     Ok(Answer(Events {
         next: page.next.map(|cursor| cursor.to_string()),
-        items: page.events.into_iter().map(|event| row_of(event, &tree, fleet)).collect(),
+        items: page
+            .events
+            .into_iter()
+            .map(|event| row_of(event, &tree, fleet))
+            .collect(),
         gaps,
     }))
 }
 
 fn query_of(filter: &Filter) -> Result<EventQuery, Problem> {
-    let text = filter.q.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    let text = filter
+        .q
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
     if text.is_some_and(|text| text.chars().count() > MAX_TEXT) {
-        return Err(Problem::bad_request(format!("`q` may have {MAX_TEXT} characters at most")));
+        return Err(Problem::bad_request(format!(
+            "`q` may have {MAX_TEXT} characters at most"
+        )));
     }
-    let cursor = filter.cursor.as_deref().map(str::parse::<EventCursor>).transpose();
+    let cursor = filter
+        .cursor
+        .as_deref()
+        .map(str::parse::<EventCursor>)
+        .transpose();
     Ok(EventQuery {
         site: filter.site.map(SiteId),
         host: filter.host.map(HostId),
@@ -116,7 +134,12 @@ fn query_of(filter: &Filter) -> Result<EventQuery, Problem> {
             Stream::Events => Some(EventStream::Events),
             Stream::All => None,
         },
-        kinds: filter.kind.iter().filter(|kind| !kind.is_empty()).cloned().collect(),
+        kinds: filter
+            .kind
+            .iter()
+            .filter(|kind| !kind.is_empty())
+            .cloned()
+            .collect(),
         least_severity: filter.severity,
         text: text.map(str::to_owned),
         from_ms: filter.from,
@@ -140,10 +163,15 @@ async fn gaps_of(
     let fleet = &state.inner.fleet;
     let within = |host: HostId| {
         sites.as_ref().is_none_or(|sites| {
-            fleet.get(host).is_some_and(|host| sites.contains(&host.site))
+            fleet
+                .get(host)
+                .is_some_and(|host| sites.contains(&host.site))
         })
     };
     let mut gaps = state.inner.store.gaps(query.host, from_ms, to_ms).await?;
     gaps.retain(|gap| gap.stream != "samples" && within(gap.host));
-    Ok(gaps.into_iter().map(|gap| GapRow::new(gap, fleet)).collect())
+    Ok(gaps
+        .into_iter()
+        .map(|gap| GapRow::new(gap, fleet))
+        .collect())
 }

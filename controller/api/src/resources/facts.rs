@@ -27,6 +27,11 @@ pub(crate) async fn read(
     }
     let stored = state.inner.store.facts(id).await?;
     // Read tolerantly: a field that this build does not know is left out, a missing one is empty.
-    let facts = stored.as_ref().and_then(|stored| serde_json::from_str(&stored.json).ok());
-    Ok(Answer(FactsPage { facts, received_ms: stored.map(|stored| stored.received_ms) }))
+    let facts = stored
+        .as_ref()
+        .and_then(|stored| serde_json::from_str(&stored.json).ok());
+    Ok(Answer(FactsPage {
+        facts,
+        received_ms: stored.map(|stored| stored.received_ms),
+    }))
 }

@@ -37,9 +37,16 @@ pub(crate) fn versions(hosts: &[HostView]) -> Vec<Version> {
     for host in hosts.iter().filter(|host| host.revoked_ms.is_none()) {
         *counts.entry(&host.version).or_default() += 1;
     }
-    let version = |(version, hosts): (&str, usize)| Version { version: version.to_owned(), hosts };
+    let version = |(version, hosts): (&str, usize)| Version {
+        version: version.to_owned(),
+        hosts,
+    };
     let mut versions: Vec<Version> = counts.into_iter().map(version).collect();
-    versions.sort_by(|a, b| b.hosts.cmp(&a.hosts).then_with(|| b.version.cmp(&a.version)));
+    versions.sort_by(|a, b| {
+        b.hosts
+            .cmp(&a.hosts)
+            .then_with(|| b.version.cmp(&a.version))
+    });
     versions
 }
 
@@ -48,15 +55,23 @@ pub(crate) async fn read(State(state): State<AppState>) -> Answer<FleetSummary> 
     let all = hosts.len();
     hosts.retain(|host| host.revoked_ms.is_none());
     let mut counts = Counts::default();
-    hosts.iter().for_each(|host| counts.add(host.presence.presence));
-    let memory: Vec<u64> =
-        hosts.iter().filter_map(|host| host.footprint).map(|cost| cost.memory_bytes).collect();
+    hosts
+        .iter()
+        .for_each(|host| counts.add(host.presence.presence));
+    let memory: Vec<u64> = hosts
+        .iter()
+        .filter_map(|host| host.footprint)
+        .map(|cost| cost.memory_bytes)
+        .collect();
     Answer(FleetSummary {
         now_ms: state.now_ms(),
         counts,
         simulated: hosts.iter().filter(|host| host.simulated).count(),
         revoked: all - hosts.len(),
-        connected: hosts.iter().filter(|host| host.connected_since_ms.is_some()).count(),
+        connected: hosts
+            .iter()
+            .filter(|host| host.connected_since_ms.is_some())
+            .count(),
         versions: versions(&hosts),
         agent_memory_bytes_mean: memory.iter().sum::<u64>().checked_div(memory.len() as u64),
         dropped: hosts.iter().map(dropped_of).sum(),

@@ -52,7 +52,11 @@ impl GapRow {
 
 pub(crate) fn host_name(id: HostId, fleet: &Fleet) -> HostName {
     fleet.get(id).as_ref().map_or_else(
-        || HostName { id: id.0, hostname: format!("#{id}"), simulated: false },
+        || HostName {
+            id: id.0,
+            hostname: format!("#{id}"),
+            simulated: false,
+        },
         HostName::from,
     )
 }
@@ -67,8 +71,20 @@ pub(crate) async fn list(
     State(state): State<AppState>,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Gaps>, Problem> {
-    let (from, to) = (filter.from.unwrap_or(0), filter.to.unwrap_or_else(|| state.now_ms()));
-    let gaps = state.inner.store.gaps(filter.host.map(HostId), from, to).await?;
+    let (from, to) = (
+        filter.from.unwrap_or(0),
+        filter.to.unwrap_or_else(|| state.now_ms()),
+    );
+    let gaps = state
+        .inner
+        .store
+        .gaps(filter.host.map(HostId), from, to)
+        .await?;
     let fleet = &state.inner.fleet;
-    Ok(Answer(Gaps { items: gaps.into_iter().map(|gap| GapRow::new(gap, fleet)).collect() }))
+    Ok(Answer(Gaps {
+        items: gaps
+            .into_iter()
+            .map(|gap| GapRow::new(gap, fleet))
+            .collect(),
+    }))
 }

@@ -43,12 +43,21 @@ pub(crate) async fn read(
     Path(id): Path<i64>,
 ) -> Result<Answer<HostPage>, Problem> {
     let id = HostId(id);
-    let record = state.inner.store.host(id).await?.ok_or_else(|| Problem::not_found("host"))?;
+    let record = state
+        .inner
+        .store
+        .host(id)
+        .await?
+        .ok_or_else(|| Problem::not_found("host"))?;
     if state.inner.fleet.get(id).is_none() {
         // Enrolled by another process a moment ago.
         state.inner.fleet.refresh(&record);
     }
-    let view = state.inner.fleet.get(id).ok_or_else(|| Problem::not_found("host"))?;
+    let view = state
+        .inner
+        .fleet
+        .get(id)
+        .ok_or_else(|| Problem::not_found("host"))?;
     let tree = state.inner.store.site_tree().await?;
     Ok(Answer(HostPage {
         host: HostRow::new(&view, &tree, state.inner.hub.agent_cpu(id)),
@@ -99,7 +108,11 @@ pub(crate) async fn settle(
 ) -> Result<StatusCode, Problem> {
     let id = HostId(id);
     let audit = who.audit(state.now_ms(), "host.settle", format!("host:{id}"));
-    state.inner.store.settle_identity_conflict(id, audit).await?;
+    state
+        .inner
+        .store
+        .settle_identity_conflict(id, audit)
+        .await?;
     refresh(&state, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -117,7 +130,10 @@ async fn refresh(state: &AppState, id: HostId) -> Result<(), Problem> {
 pub(crate) enum DirectiveBody {
     CollectNow,
     RenewCertificate,
-    SetBandwidth { bytes_per_second: u64, windows: Vec<Window> },
+    SetBandwidth {
+        bytes_per_second: u64,
+        windows: Vec<Window>,
+    },
 }
 
 /// A daily window, Asia/Shanghai.
@@ -154,14 +170,20 @@ pub(crate) async fn direct(
         .with("directive", word);
     state.inner.store.append_audit(audit).await?;
     let outcome = state.inner.fleet.send(id, directive).await?;
-    Ok(Answer(Outcome { outcome: outcome.outcome, detail: outcome.detail }))
+    Ok(Answer(Outcome {
+        outcome: outcome.outcome,
+        detail: outcome.detail,
+    }))
 }
 
 fn directive_of(body: DirectiveBody) -> Result<(&'static str, Directive), Problem> {
     Ok(match body {
         DirectiveBody::CollectNow => ("collect_now", Directive::CollectNow),
         DirectiveBody::RenewCertificate => ("renew_certificate", Directive::RenewCertificate),
-        DirectiveBody::SetBandwidth { bytes_per_second, windows } => {
+        DirectiveBody::SetBandwidth {
+            bytes_per_second,
+            windows,
+        } => {
             let outside = |window: &Window| window.from_minute > 1439 || window.to_minute > 1440;
             if windows.len() > MAX_WINDOWS || windows.iter().any(outside) {
                 let detail = format!(
@@ -175,7 +197,10 @@ fn directive_of(body: DirectiveBody) -> Result<(&'static str, Directive), Proble
                 bytes_per_second: window.bytes_per_second,
             };
             let windows = windows.into_iter().map(window).collect();
-            let bandwidth = Bandwidth { bytes_per_second, windows };
+            let bandwidth = Bandwidth {
+                bytes_per_second,
+                windows,
+            };
             ("set_bandwidth", Directive::SetBandwidth { bandwidth })
         }
     })

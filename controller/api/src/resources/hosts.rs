@@ -68,9 +68,13 @@ pub(crate) async fn list(
 
     let matching = select(&filter, &tree, &hosts);
     let mut counts = Counts::default();
-    matching.iter().for_each(|host| counts.add(host.presence.presence));
+    matching
+        .iter()
+        .for_each(|host| counts.add(host.presence.presence));
     let wanted = |host: &&&HostView| {
-        filter.presence.is_none_or(|presence| host.presence.presence == presence)
+        filter
+            .presence
+            .is_none_or(|presence| host.presence.presence == presence)
     };
     let mut keyed: Vec<(Key, &HostView)> = matching
         .iter()
@@ -82,18 +86,32 @@ pub(crate) async fn list(
     let total = keyed.len();
     let start = cursor.map_or(0, |cursor| {
         keyed.partition_point(|(key, host)| {
-            direction.compare((key, host.id.0), (&cursor.key, cursor.id)).is_le()
+            direction
+                .compare((key, host.id.0), (&cursor.key, cursor.id))
+                .is_le()
         })
     });
     let page: Vec<_> = keyed.iter().skip(start).take(limit).collect();
     let more = start + page.len() < total;
     let last = page.last().filter(|_| more);
     Ok(Answer(Hosts {
-        next: last.map(|(key, host)| Cursor { key: key.clone(), id: host.id.0 }.to_text()),
-        items: page.iter().map(|(_, host)| HostRow::new(host, &tree, cpu(host))).collect(),
+        next: last.map(|(key, host)| {
+            Cursor {
+                key: key.clone(),
+                id: host.id.0,
+            }
+            .to_text()
+        }),
+        items: page
+            .iter()
+            .map(|(_, host)| HostRow::new(host, &tree, cpu(host)))
+            .collect(),
         total,
         counts,
-        simulated: hosts.iter().filter(|host| host.simulated && host.revoked_ms.is_none()).count(),
+        simulated: hosts
+            .iter()
+            .filter(|host| host.simulated && host.revoked_ms.is_none())
+            .count(),
         versions: versions(&hosts),
     }))
 }
@@ -101,17 +119,32 @@ pub(crate) async fn list(
 /// The hosts that match all but the filter on state.
 fn select<'a>(filter: &Filter, tree: &SiteTree, hosts: &'a [HostView]) -> Vec<&'a HostView> {
     let sites = filter.site.map(|site| {
-        if filter.deep { tree.subtree(SiteId(site)) } else { [SiteId(site)].into() }
+        if filter.deep {
+            tree.subtree(SiteId(site))
+        } else {
+            [SiteId(site)].into()
+        }
     });
-    let text = filter.q.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    let text = filter
+        .q
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
     let text = text.map(str::to_lowercase);
     let named = |host: &HostView, text: &str| {
         host.hostname.to_lowercase().contains(text)
-            || tree.get(host.site).is_some_and(|site| site.name.to_lowercase().contains(text))
+            || tree
+                .get(host.site)
+                .is_some_and(|site| site.name.to_lowercase().contains(text))
     };
     let keep = |host: &&HostView| {
-        sites.as_ref().is_none_or(|sites| sites.contains(&host.site))
-            && filter.version.as_ref().is_none_or(|version| &host.version == version)
+        sites
+            .as_ref()
+            .is_none_or(|sites| sites.contains(&host.site))
+            && filter
+                .version
+                .as_ref()
+                .is_none_or(|version| &host.version == version)
             && !(filter.real && host.simulated)
             && !(filter.conflict && host.identity_conflict_ms.is_none())
             && text.as_ref().is_none_or(|text| named(host, text))

@@ -53,7 +53,9 @@ pub(crate) async fn stream(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last_id = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     let subscription = state.inner.hub.subscribe(last_id);
     let watch = asked.watch.map(HostId);
     let page = Page::new(state, who.id_hash, watch, subscription);
@@ -63,7 +65,10 @@ pub(crate) async fn stream(
     });
     let mut response = Response::new(Body::from_stream(stream));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
@@ -153,12 +158,22 @@ impl Page {
 
     fn snapshot(&self, number: u64) -> String {
         let now_ms = self.state.now_ms();
-        self.text("snapshot", number, &Message { now_ms, counts: self.counts, hosts: &[] })
+        self.text(
+            "snapshot",
+            number,
+            &Message {
+                now_ms,
+                counts: self.counts,
+                hosts: &[],
+            },
+        )
     }
 
     /// A set for this page, or `None` if nothing in it concerns the page.
     fn delta(&mut self, set: &Arc<Changes>) -> Option<String> {
-        let watched = self.watch.is_some_and(|host| set.touched.binary_search(&host).is_ok());
+        let watched = self
+            .watch
+            .is_some_and(|host| set.touched.binary_search(&host).is_ok());
         let rows = set.rows.as_ref().is_none_or(|rows| !rows.is_empty());
         if !watched && !rows && set.counts == self.counts {
             return None;
@@ -170,25 +185,47 @@ impl Page {
     fn always(&self, set: &Arc<Changes>) -> String {
         let now_ms = self.state.now_ms();
         let Some(rows) = &set.rows else {
-            let message = Message { now_ms, counts: set.counts, hosts: &[] };
+            let message = Message {
+                now_ms,
+                counts: set.counts,
+                hosts: &[],
+            };
             return self.text("snapshot", set.number, &message);
         };
-        let touched = self.watch.filter(|host| set.touched.binary_search(host).is_ok());
+        let touched = self
+            .watch
+            .filter(|host| set.touched.binary_search(host).is_ok());
         let watched = touched.filter(|host| rows.iter().all(|row| row.id != host.0));
         let mut hosts = rows.clone();
         let view = watched.and_then(|host| self.state.inner.fleet.get(host));
         hosts.extend(view.as_ref().map(LiveRow::from));
-        self.text("delta", set.number, &Message { now_ms, counts: set.counts, hosts: &hosts })
+        self.text(
+            "delta",
+            set.number,
+            &Message {
+                now_ms,
+                counts: set.counts,
+                hosts: &hosts,
+            },
+        )
     }
 
     fn text(&self, event: &str, number: u64, message: &Message<'_>) -> String {
         let data = serde_json::to_string(message).unwrap_or_default();
-        format!("event: {event}\nid: {}\ndata: {data}\n\n", self.state.inner.hub.id(number))
+        format!(
+            "event: {event}\nid: {}\ndata: {data}\n\n",
+            self.state.inner.hub.id(number)
+        )
     }
 
     fn beat(&self) -> String {
-        let beat = Beat { now_ms: self.state.now_ms() };
-        format!("event: heartbeat\ndata: {}\n\n", serde_json::to_string(&beat).unwrap_or_default())
+        let beat = Beat {
+            now_ms: self.state.now_ms(),
+        };
+        format!(
+            "event: heartbeat\ndata: {}\n\n",
+            serde_json::to_string(&beat).unwrap_or_default()
+        )
     }
 }
 

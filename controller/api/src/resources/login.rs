@@ -50,7 +50,10 @@ struct Person {
 impl Me {
     fn new(state: &AppState, user: &User) -> Self {
         Self {
-            user: Person { name: user.name.clone(), role: user.role.word() },
+            user: Person {
+                name: user.name.clone(),
+                role: user.role.word(),
+            },
             version: state.inner.options.version.clone(),
             now_ms: state.now_ms(),
         }
@@ -80,7 +83,10 @@ pub(crate) async fn with_password(
     Caller(address): Caller,
     Json(credentials): Json<Credentials>,
 ) -> Result<Response, Problem> {
-    let Credentials { user: name, password } = credentials;
+    let Credentials {
+        user: name,
+        password,
+    } = credentials;
     if name.len() > MAX_NAME_BYTES {
         return Err(wrong());
     }
@@ -109,9 +115,16 @@ pub(crate) async fn with_code(
     refused(&state, NOBODY, address, "one_time_code").await
 }
 
-pub(crate) async fn leave(State(state): State<AppState>, who: SignedIn) -> Result<Response, Problem> {
+pub(crate) async fn leave(
+    State(state): State<AppState>,
+    who: SignedIn,
+) -> Result<Response, Problem> {
     let audit = who.audit(state.now_ms(), "session.end", &who.user.name);
-    state.inner.store.delete_web_session(&who.id_hash, audit).await?;
+    state
+        .inner
+        .store
+        .delete_web_session(&who.id_hash, audit)
+        .await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     if let Some(cookie) = cookie::set("", 0, state.inner.options.secure) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -126,16 +139,20 @@ fn must_wait(state: &AppState, name: &str, address: IpAddr) -> Result<(), Proble
         return Ok(());
     };
     let detail = format!("too many failed attempts: try again in {wait_s} s");
-    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail).retry_after(wait_s))
+    Err(
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail)
+            .retry_after(wait_s),
+    )
 }
 
 /// Takes the same time whether the account exists or not.
-async fn matches(
-    state: &AppState,
-    given: String,
-    stored: Option<String>,
-) -> Result<bool, Problem> {
-    let permit = state.inner.password_checks.acquire().await.map_err(|_| Problem::busy())?;
+async fn matches(state: &AppState, given: String, stored: Option<String>) -> Result<bool, Problem> {
+    let permit = state
+        .inner
+        .password_checks
+        .acquire()
+        .await
+        .map_err(|_| Problem::busy())?;
     let checked = tokio::task::spawn_blocking(move || match stored {
         Some(stored) => password::verify(&given, &stored),
         None => Ok(password::verify_unknown(&given)),
@@ -146,7 +163,11 @@ async fn matches(
         Ok(Ok(matches)) => Ok(matches),
         Ok(Err(error)) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Err(Problem::new(status, "password_unreadable", error.to_string()))
+            Err(Problem::new(
+                status,
+                "password_unreadable",
+                error.to_string(),
+            ))
         }
         Err(_) => Err(Problem::busy()),
     }

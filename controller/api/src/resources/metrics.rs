@@ -10,10 +10,16 @@ use crate::state::AppState;
 
 pub(crate) async fn read(State(state): State<AppState>) -> Result<Response, Problem> {
     let mut text = Vec::new();
-    TextEncoder::new().encode(&state.inner.registry.gather(), &mut text).map_err(|error| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Problem::new(status, "metrics_failed", format!("the metrics cannot be written: {error}"))
-    })?;
+    TextEncoder::new()
+        .encode(&state.inner.registry.gather(), &mut text)
+        .map_err(|error| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Problem::new(
+                status,
+                "metrics_failed",
+                format!("the metrics cannot be written: {error}"),
+            )
+        })?;
     let mut response = text.into_response();
     let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

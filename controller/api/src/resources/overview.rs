@@ -78,7 +78,9 @@ pub(crate) async fn read(State(state): State<AppState>) -> Result<Answer<Overvie
     hosts.retain(|host| host.revoked_ms.is_none());
     let tally = Tally::new(&tree, &hosts);
     let mut counts = Counts::default();
-    hosts.iter().for_each(|host| counts.add(host.presence.presence));
+    hosts
+        .iter()
+        .for_each(|host| counts.add(host.presence.presence));
     let recent = EventQuery {
         stream: Some(EventStream::Security),
         limit: LISTED as u32,
@@ -90,14 +92,24 @@ pub(crate) async fn read(State(state): State<AppState>) -> Result<Answer<Overvie
         now_ms,
         counts,
         simulated: hosts.iter().filter(|host| host.simulated).count(),
-        conflicts: hosts.iter().filter(|host| host.identity_conflict_ms.is_some()).count(),
+        conflicts: hosts
+            .iter()
+            .filter(|host| host.identity_conflict_ms.is_some())
+            .count(),
         pending_approvals: store.approvals(Some(ApprovalState::Pending)).await?.len(),
-        sites: SiteNumbers { total: tree.iter().count(), with_hosts: tally.sites_with_hosts() },
+        sites: SiteNumbers {
+            total: tree.iter().count(),
+            with_hosts: tally.sites_with_hosts(),
+        },
         events_24h: event_numbers(&state, now_ms).await?,
         gaps_24h: gap_numbers(&state, now_ms).await?,
         organisation: tree.iter().map(|site| tally.row(site)).collect(),
         attention: attention(&state, &tree, hosts),
-        recent_events: recent.events.into_iter().map(|event| row_of(event, &tree, fleet)).collect(),
+        recent_events: recent
+            .events
+            .into_iter()
+            .map(|event| row_of(event, &tree, fleet))
+            .collect(),
     }))
 }
 
@@ -112,16 +124,22 @@ fn attention(state: &AppState, tree: &SiteTree, mut hosts: Vec<HostView>) -> Vec
     };
     hosts.sort_by_key(|host| (order(host), host.presence.since_ms, host.id));
     let rows = hosts.iter().take(LISTED);
-    rows.map(|host| HostRow::new(host, tree, state.inner.hub.agent_cpu(host.id))).collect()
+    rows.map(|host| HostRow::new(host, tree, state.inner.hub.agent_cpu(host.id)))
+        .collect()
 }
 
 async fn event_numbers(state: &AppState, now_ms: i64) -> Result<EventNumbers, Problem> {
     let mut kept = state.inner.event_counts.lock().await;
-    if kept.at_ms.is_some_and(|at_ms| (0..COUNTS_KEPT_MS).contains(&(now_ms - at_ms))) {
+    if kept
+        .at_ms
+        .is_some_and(|at_ms| (0..COUNTS_KEPT_MS).contains(&(now_ms - at_ms)))
+    {
         return Ok(kept.numbers);
     }
     let store = &state.inner.store;
-    let counts = store.count_events_by_severity(EventStream::Security, now_ms - DAY_MS).await?;
+    let counts = store
+        .count_events_by_severity(EventStream::Security, now_ms - DAY_MS)
+        .await?;
     let of = |severity| counts.get(&severity).copied().unwrap_or(0);
     use xiezhi_model::Severity::{Critical, Info, Notice, Warning};
     let numbers = EventNumbers {
@@ -131,7 +149,10 @@ async fn event_numbers(state: &AppState, now_ms: i64) -> Result<EventNumbers, Pr
         notice: of(Notice),
         info: of(Info),
     };
-    *kept = EventCounts { at_ms: Some(now_ms), numbers };
+    *kept = EventCounts {
+        at_ms: Some(now_ms),
+        numbers,
+    };
     Ok(numbers)
 }
 
@@ -140,6 +161,12 @@ async fn gap_numbers(state: &AppState, now_ms: i64) -> Result<GapNumbers, Proble
     let since_ms = now_ms - DAY_MS;
     let mut gaps = state.inner.store.gaps(None, since_ms, now_ms).await?;
     gaps.retain(|gap| gap.to_ms >= since_ms);
-    let batches = gaps.iter().map(|gap| gap.last.saturating_sub(gap.first) + 1).sum();
-    Ok(GapNumbers { gaps: gaps.len(), batches })
+    let batches = gaps
+        .iter()
+        .map(|gap| gap.last.saturating_sub(gap.first) + 1)
+        .sum();
+    Ok(GapNumbers {
+        gaps: gaps.len(),
+        batches,
+    })
 }

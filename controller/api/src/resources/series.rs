@@ -58,7 +58,9 @@ pub(crate) async fn read(
     if state.inner.fleet.get(host).is_none() && state.inner.store.host(host).await?.is_none() {
         return Err(Problem::not_found("host"));
     }
-    let permit = std::sync::Arc::clone(&state.inner.series_queries).acquire_owned().await;
+    let permit = std::sync::Arc::clone(&state.inner.series_queries)
+        .acquire_owned()
+        .await;
     let permit = permit.map_err(|_| Problem::busy())?;
     let store = state.inner.series.clone();
     let query = tokio::task::spawn_blocking(move || {
@@ -68,7 +70,11 @@ pub(crate) async fn read(
     });
     let answered = query.await.map_err(|_| {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Problem::new(status, "series_failed", "the query failed; the controller's log says why")
+        Problem::new(
+            status,
+            "series_failed",
+            "the query failed; the controller's log says why",
+        )
     })?;
     Ok(Answer(answered?))
 }
@@ -82,7 +88,9 @@ fn answer(
         let name = series.split_once('{').map_or(series, |(name, _)| name);
         asked.names.iter().any(|wanted| wanted == name)
     };
-    let from_ms = asked.from_ms.saturating_sub(if asked.shape.rate { LOOK_BACK_MS } else { 0 });
+    let from_ms = asked
+        .from_ms
+        .saturating_sub(if asked.shape.rate { LOOK_BACK_MS } else { 0 });
     let found = store.range_report(host, from_ms, asked.to_ms, &wanted)?;
     let grid = Grid::new(asked.from_ms, asked.to_ms, asked.step_ms);
     Ok(Series {
@@ -128,7 +136,13 @@ fn parse(parameters: &[(String, String)], now_ms: i64) -> Result<Asked, Problem>
     }
     let wanted_ms = step_ms.unwrap_or(range_ms / USUAL_POINTS);
     let least_ms = (range_ms / MAX_POINTS + 1).max(LEAST_STEP_MS);
-    Ok(Asked { names, from_ms, to_ms, step_ms: wanted_ms.max(least_ms), shape })
+    Ok(Asked {
+        names,
+        from_ms,
+        to_ms,
+        step_ms: wanted_ms.max(least_ms),
+        shape,
+    })
 }
 
 #[cfg(test)]
@@ -137,7 +151,9 @@ mod tests {
 
     fn parsed(text: &str) -> Result<Asked, Problem> {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        let pairs: Vec<_> = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let pairs: Vec<_> = pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
         parse(&pairs, 10_000_000_000)
     }
 
@@ -153,7 +169,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "from=1", "match=a&from=5&to=4", "match=a&x=1", "match=a&to=now"] {
+        for text in [
+            "",
+            "from=1",
+            "match=a&from=5&to=4",
+            "match=a&x=1",
+            "match=a&to=now",
+        ] {
             assert!(parsed(text).is_err(), "{text}");
         }
         assert!(parsed("match=a&from=0&to=9000000000").is_err(), "104 days");

@@ -29,5 +29,7 @@ pub(crate) async fn list(State(state): State<AppState>) -> Result<Answer<Setting
         valid_from_ms: setting.valid_from_ms,
         source: setting.source,
     };
-    Ok(Answer(Settings { items: settings.into_iter().map(row).collect() }))
+    Ok(Answer(Settings {
+        items: settings.into_iter().map(row).collect(),
+    }))
 }

@@ -54,7 +54,9 @@ impl Tally {
     pub(crate) fn new(tree: &SiteTree, hosts: &[HostView]) -> Self {
         let mut own: HashMap<SiteId, Counts> = HashMap::new();
         for host in hosts.iter().filter(|host| host.revoked_ms.is_none()) {
-            own.entry(host.site).or_default().add(host.presence.presence);
+            own.entry(host.site)
+                .or_default()
+                .add(host.presence.presence);
         }
         let mut rollup = own.clone();
         for (&site, counts) in &own {
@@ -86,7 +88,9 @@ impl Tally {
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Answer<Sites>, Problem> {
     let tree = state.inner.store.site_tree().await?;
     let tally = Tally::new(&tree, &state.inner.fleet.snapshot());
-    Ok(Answer(Sites { items: tree.iter().map(|site| tally.row(site)).collect() }))
+    Ok(Answer(Sites {
+        items: tree.iter().map(|site| tally.row(site)).collect(),
+    }))
 }
 
 pub(crate) async fn read(
@@ -94,11 +98,20 @@ pub(crate) async fn read(
     Path(id): Path<i64>,
 ) -> Result<Answer<SitePage>, Problem> {
     let tree = state.inner.store.site_tree().await?;
-    let site = tree.get(SiteId(id)).ok_or_else(|| Problem::not_found("site"))?;
+    let site = tree
+        .get(SiteId(id))
+        .ok_or_else(|| Problem::not_found("site"))?;
     let tally = Tally::new(&tree, &state.inner.fleet.snapshot());
     let mut path = SiteName::path_to(site.id, &tree);
     path.pop();
-    let children = tree.children(site.id).iter().filter_map(|&child| tree.get(child));
+    let children = tree
+        .children(site.id)
+        .iter()
+        .filter_map(|&child| tree.get(child));
     let children = children.map(|child| tally.row(child)).collect();
-    Ok(Answer(SitePage { site: tally.row(site), path, children }))
+    Ok(Answer(SitePage {
+        site: tally.row(site),
+        path,
+        children,
+    }))
 }

@@ -69,7 +69,10 @@ pub(crate) async fn list(State(state): State<AppState>) -> Result<Answer<Tokens>
     let tree = state.inner.store.site_tree().await?;
     let tokens = state.inner.store.tokens().await?;
     let now_ms = state.now_ms();
-    let items = tokens.into_iter().map(|token| TokenRow::new(token, &tree, now_ms)).collect();
+    let items = tokens
+        .into_iter()
+        .map(|token| TokenRow::new(token, &tree, now_ms))
+        .collect();
     Ok(Answer(Tokens { items }))
 }
 
@@ -135,7 +138,9 @@ pub(crate) async fn create(
 
 fn check(wanted: &NewToken) -> Result<(), Problem> {
     if !(1..=MAX_USES).contains(&wanted.uses) {
-        return Err(Problem::bad_request(format!("`uses` must be 1 to {MAX_USES}")));
+        return Err(Problem::bad_request(format!(
+            "`uses` must be 1 to {MAX_USES}"
+        )));
     }
     if !(MIN_LIFE_S..=MAX_LIFE_S).contains(&wanted.expires_in_s) {
         let detail = format!("`expires_in_s` must be {MIN_LIFE_S} to {MAX_LIFE_S}");
@@ -148,7 +153,9 @@ fn check(wanted: &NewToken) -> Result<(), Problem> {
 /// configured: on a court's network both are usually the same machine.
 fn commands(state: &AppState, headers: &HeaderMap, token: &str) -> Vec<String> {
     let enrolment = &state.inner.enrolment;
-    let asked = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let asked = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
     let asked = asked.and_then(|host| host.parse::<Authority>().ok());
     let host = enrolment
         .agent_host

@@ -19,7 +19,7 @@ const TABLE = {
   'shell.search': ['搜索主机名', 'Search host name'],
   'shell.search.hint': ['按 / 键搜索', 'Press / to search'],
   'shell.language': ['English', '中文'],
-  'shell.language.label': ['切换到英文', 'Switch to Chinese'],
+  'shell.language.label': ['English（切换到英文）', '中文 (switch to Chinese)'],
   'shell.theme': ['切换深色或浅色', 'Switch dark or light'],
   'shell.logout': ['退出登录', 'Sign out'],
   'shell.user': ['已登录：{name}', 'Signed in: {name}'],
@@ -377,6 +377,7 @@ const TABLE = {
   'enrol.approval.needed': ['需批准', 'Approval'],
   'enrol.approval.yes': ['是', 'Yes'],
   'enrol.approval.no': ['否', 'No'],
+  'enrol.acts': ['操作', 'Actions'],
   'enrol.bound': ['批准前请与现场核对机器摘要和公钥。', 'Compare machine digest and key with the site before approving.'],
 
   'audit.title': ['审计', 'Audit'],

@@ -63,7 +63,7 @@ function Tokens({ items, onRevoke }) {
     { title: t('enrol.approval.needed'), cell: (row) => t(row.approval ? 'enrol.approval.yes' : 'enrol.approval.no') },
     { title: t('enrol.until'), cell: (row) => html`<span class="nowrap">${dateTime(row.expires_ms)}</span>` },
     { title: t('enrol.by'), cell: (row) => row.created_by },
-    { title: '', end: true, cell: (row) => (row.state === 'active' ? html`<button class="button button-small" onClick=${() => onRevoke(row)}>${t('enrol.revoke')}</button>` : null) },
+    { title: html`<span class="visually-hidden">${t('enrol.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'active' ? html`<button class="button button-small" onClick=${() => onRevoke(row)}>${t('enrol.revoke')}</button>` : null) },
   ];
   return html`<${Table} label=${t('enrol.tokens')} columns=${columns} rows=${items} keyOf=${(row) => row.id} />`;
 }

@@ -14,7 +14,7 @@ const LATE_MS = 120000;
 const fromInput = (text) => (text ? Date.parse(`${text}:00+08:00`) : '');
 const toInput = (ms) => (ms ? dateTime(Number(ms)).slice(0, 16).replace(' ', 'T') : '');
 
-const Gap = ({ gap }) => html`<li class="gap-line" role="note"><${Icon} name="gap" size="16" /><b>${t('events.gap')}</b>
+const Gap = ({ gap }) => html`<li class="gap-line"><${Icon} name="gap" size="16" /><b>${t('events.gap')}</b>
   <span>${t('events.gap.text', { host: gap.host.hostname, from: dateTime(gap.from_ms), to: dateTime(gap.to_ms), n: number(gap.last - gap.first + 1), why: word('events.gap', gap.reason) })}</span></li>`;
 
 function Event({ event, host }) {

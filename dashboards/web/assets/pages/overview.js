@@ -74,9 +74,9 @@ const Attention = ({ data }) => {
   if (!totalOf(data.counts)) return html`<${Empty} icon="enrol"><p>${t('overview.attention.nohosts')}</p><p><a href="/enrol">${t('nav.enrol')}</a></p></${Empty}>`;
   if (!data.attention.length) return html`<${Empty} icon="up">${t('overview.attention.none')}</${Empty}>`;
   return html`<ul class="attention">${data.attention.map((host) => html`<li key=${host.id}>
-    <${Status} state=${host.presence} /><div class="attention-what"><${HostLink} host=${host} /><span class="muted">${host.site.name}</span>
-    <span class="attention-why">${word('reason', host.reason)}</span></div>
-    <span class="attention-since muted" title=${t('host.last')}>${host.last_report_ms ? ago(host.last_report_ms, now()) : duration(now() - host.since_ms)}</span></li>`)}</ul>`;
+    <${Status} state=${host.presence} /><div class="attention-what"><${HostLink} host=${host} /><span class="muted">${host.site.name}</span></div>
+    <span class="attention-since muted" title=${t('host.last')}>${host.last_report_ms ? ago(host.last_report_ms, now()) : duration(now() - host.since_ms)}</span>
+    <span class="attention-why">${word('reason', host.reason)}</span></li>`)}</ul>`;
 };
 
 export default function Overview() {

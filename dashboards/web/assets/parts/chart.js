@@ -106,7 +106,7 @@ export function Chart({ title, times, lines, format, max, stacked, binary, from,
   const told = (line) => format(at === null || at === undefined ? lastOf(line.values) : line.values[at]);
   const when = at === null || at === undefined || !times[at] ? t('chart.latest') : shortTime(times[at] * 1000);
   return html`<figure class="chart">
-    <figcaption><h3>${title}</h3><span class="chart-when">${note || ''} ${empty ? '' : when}</span></figcaption>
+    <figcaption><h2>${title}</h2><span class="chart-when">${note || ''} ${empty ? '' : when}</span></figcaption>
     <div class="chart-box" ref=${box} role="img" aria-label=${t('chart.label', { title, from: shortTime(from), to: shortTime(to) })}>
       ${empty ? html`<p class="chart-none">${t('chart.none')}</p>` : null}</div>
     ${empty ? null : html`<ul class="legend">${lines.map((line, index) => html`<li key=${line.name}>

@@ -6,7 +6,7 @@ import { shortCourt } from '../lib/format.js';
 import { iconPath } from './icons.js';
 import { worstOf, totalOf } from './status.js';
 
-const RADIUS = 33;
+const RADIUS = 30;
 const WIDTH = Math.sqrt(3) * RADIUS;
 const STEP = 1.5 * RADIUS;
 const GAP = 3;
@@ -39,13 +39,13 @@ function Cell({ site, x, y, dim }) {
   const state = worstOf(site.hosts);
   const lines = nameLines(site.name);
   const told = t('wall.cell', { name: site.name, state: word('presence', state), ...site.hosts });
-  return html`<a href=${`/sites/${site.id}`} aria-label=${told} class=${`hex hex-${state}${dim ? ' hex-dim' : ''}`}
+  return html`<a href=${`/sites/${site.id}`} class=${`hex hex-${state}${dim ? ' hex-dim' : ''}`}
     transform=${`translate(${x.toFixed(1)} ${y.toFixed(1)})`}>
     <title>${told}</title>
     <polygon points=${corners} />
-    <path class="hex-icon" d=${iconPath(state)} transform="translate(-7 -25) scale(0.700)" />
-    ${lines.map((line, index) => html`<text key=${index} y=${lines.length === 1 ? 7 : 3 + index * 13}>${line}</text>`)}
-    <text class="hex-count" y=${lines.length === 1 ? 22 : 27}>${totalOf(site.hosts) || ''}</text>
+    <path class="hex-icon" d=${iconPath(state)} transform="translate(-6.5 -23) scale(0.650)" />
+    ${lines.map((line, index) => html`<text key=${index} aria-hidden="true" y=${lines.length === 1 ? 6 : 2 + index * 12}>${line}</text>`)}
+    <text class="hex-count" aria-hidden="true" y=${lines.length === 1 ? 19 : 24}>${totalOf(site.hosts) || ''}</text>
   </a>`;
 }
 

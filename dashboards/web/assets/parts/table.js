@@ -19,10 +19,10 @@ function Head({ column }) {
 
 /** @param {{columns: {title:string, cell:(row:any)=>any, sort?:string, end?:boolean, lead?:boolean, wide?:boolean, minor?:boolean}[], rows: any[]}} props */
 export const Table = ({ columns, rows, keyOf, label, rowClass }) => html`
-  <div class="table-scroll" tabindex="0" role="region" aria-label=${label}>
-    <table class="table"><thead><tr>${columns.map((column) => html`<${Head} key=${column.title} column=${column} />`)}</tr></thead>
+  <div class="table-scroll" tabindex="0" role="group" aria-label=${label}>
+    <table class="table"><thead><tr>${columns.map((column) => html`<${Head} key=${column.key || column.title} column=${column} />`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${keyOf(row)} class=${rowClass ? rowClass(row) : null}>${columns.map((column) => html`
-        <td key=${column.title} class=${`${column.end ? 'end ' : ''}${column.lead ? 'lead ' : ''}${column.wide ? 'wide ' : ''}${column.minor ? 'minor' : ''}`} data-label=${column.title}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
+        <td key=${column.key || column.title} class=${`${column.end ? 'end ' : ''}${column.lead ? 'lead ' : ''}${column.wide ? 'wide ' : ''}${column.minor ? 'minor' : ''}`} data-label=${column.key ? '' : column.title}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
     </table></div>`;
 
 /** Names and values side by side. */

@@ -68,7 +68,7 @@ export function SearchField({ value, label, placeholder, onSearch, global }) {
     if (!global) timer.current = setTimeout(() => tell(next), 250);
   };
   const submit = (event) => { event.preventDefault(); clearTimeout(timer.current); tell(text); };
-  return html`<form class="search" role="search" onSubmit=${submit}>
+  return html`<form class="search" role="search" aria-label=${label} onSubmit=${submit}>
     <${Icon} name="search" size="16" />
     <input type="search" value=${text} aria-label=${label} placeholder=${placeholder || label} onInput=${input}
       data-search=${global ? 'global' : 'page'} autocomplete="off" spellcheck=${false} />

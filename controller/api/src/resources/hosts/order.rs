@@ -56,7 +56,11 @@ impl Key {
     }
 
     fn text(value: &str) -> Self {
-        if value.is_empty() { Self::Missing } else { Self::Text(value.to_lowercase()) }
+        if value.is_empty() {
+            Self::Missing
+        } else {
+            Self::Text(value.to_lowercase())
+        }
     }
 }
 
@@ -123,9 +127,13 @@ impl Cursor {
 
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(|| {
-            Problem::bad_request("`cursor` is not a page's end: start from the first page again")
-        })
+        bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .ok_or_else(|| {
+                Problem::bad_request(
+                    "`cursor` is not a page's end: start from the first page again",
+                )
+            })
     }
 }
 
@@ -145,7 +153,11 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_way_through_an_address() {
-        for key in [Key::Missing, Key::Number(0.1 + 0.2), Key::Text("城关区".into())] {
+        for key in [
+            Key::Missing,
+            Key::Number(0.1 + 0.2),
+            Key::Text("城关区".into()),
+        ] {
             let cursor = Cursor { key, id: 7 };
             assert_eq!(Cursor::parse(&cursor.to_text()).unwrap(), cursor);
         }

@@ -42,12 +42,18 @@ impl Grid {
         let step_ms = step_ms.max(1);
         let from_ms = from_ms.div_euclid(step_ms) * step_ms;
         let cells = usize::try_from((to_ms - from_ms).div_euclid(step_ms)).unwrap_or(0);
-        Self { from_ms, step_ms, cells }
+        Self {
+            from_ms,
+            step_ms,
+            cells,
+        }
     }
 
     pub(super) fn times_s(&self) -> Vec<i64> {
         let end = |cell: usize| self.from_ms + (cell as i64 + 1) * self.step_ms;
-        (0..self.cells).map(|cell| end(cell).div_euclid(1000)).collect()
+        (0..self.cells)
+            .map(|cell| end(cell).div_euclid(1000))
+            .collect()
     }
 
     fn cell(&self, time_ms: i64) -> Option<usize> {
@@ -61,7 +67,9 @@ impl Grid {
 pub(super) fn columns(grid: &Grid, shape: &Shape, series: &[SeriesPoints]) -> Vec<Column> {
     let mut sums: BTreeMap<(String, BTreeMap<String, String>), Vec<Option<f64>>> = BTreeMap::new();
     for one in series {
-        let Some((name, labels)) = parse_series(&one.series) else { continue };
+        let Some((name, labels)) = parse_series(&one.series) else {
+            continue;
+        };
         let labels = labels
             .into_iter()
             .filter(|(label, _)| !shape.without.iter().any(|without| without == label))
@@ -103,20 +111,25 @@ fn means(grid: &Grid, points: &[(i64, f64)]) -> Vec<Option<f64>> {
 fn rates(grid: &Grid, points: &[(i64, f64)]) -> Vec<Option<f64>> {
     let mut cells = vec![(0.0, 0_i64); grid.cells];
     for pair in points.windows(2) {
-        let &[(before_ms, before), (time_ms, value)] = pair else { continue };
+        let &[(before_ms, before), (time_ms, value)] = pair else {
+            continue;
+        };
         let passed_ms = time_ms - before_ms;
         if passed_ms <= 0 || passed_ms > GAP_MS {
             continue;
         }
-        let increase = if value >= before { value - before } else { value };
+        let increase = if value >= before {
+            value - before
+        } else {
+            value
+        };
         if let Some((sum, covered_ms)) = grid.cell(time_ms).and_then(|cell| cells.get_mut(cell)) {
             *sum += increase;
             *covered_ms += passed_ms;
         }
     }
-    let rate = |(sum, covered_ms): (f64, i64)| {
-        (covered_ms > 0).then(|| sum * 1000.0 / covered_ms as f64)
-    };
+    let rate =
+        |(sum, covered_ms): (f64, i64)| (covered_ms > 0).then(|| sum * 1000.0 / covered_ms as f64);
     cells.into_iter().map(rate).collect()
 }
 
@@ -140,18 +153,26 @@ mod tests {
     use super::*;
 
     fn points(series: &str, points: &[(i64, f64)]) -> SeriesPoints {
-        SeriesPoints { series: series.into(), points: points.to_vec() }
+        SeriesPoints {
+            series: series.into(),
+            points: points.to_vec(),
+        }
     }
 
     fn rated() -> Shape {
-        Shape { rate: true, without: vec!["cpu".to_owned()] }
+        Shape {
+            rate: true,
+            without: vec!["cpu".to_owned()],
+        }
     }
 
     #[test]
     fn counters_become_rates_and_survive_a_reboot() {
         let grid = Grid::new(0, 60_000, 15_000);
-        let counter =
-            points("c_total", &[(0, 100.0), (15_000, 130.0), (30_000, 6.0), (60_000, 66.0)]);
+        let counter = points(
+            "c_total",
+            &[(0, 100.0), (15_000, 130.0), (30_000, 6.0), (60_000, 66.0)],
+        );
         let found = columns(&grid, &rated(), &[counter]);
         assert_eq!(found[0].values, [Some(2.0), Some(0.4), None, Some(2.0)]);
         assert_eq!(grid.times_s(), [15, 30, 45, 60]);
@@ -160,26 +181,44 @@ mod tests {
     #[test]
     fn a_long_silence_shows_nothing_instead_of_a_mean() {
         let grid = Grid::new(0, 600_000, 300_000);
-        let counter = points("c_total", &[(0, 0.0), (500_000, 1e9), (515_000, 1e9 + 30.0)]);
-        assert_eq!(columns(&grid, &rated(), &[counter])[0].values, [None, Some(2.0)]);
+        let counter = points(
+            "c_total",
+            &[(0, 0.0), (500_000, 1e9), (515_000, 1e9 + 30.0)],
+        );
+        assert_eq!(
+            columns(&grid, &rated(), &[counter])[0].values,
+            [None, Some(2.0)]
+        );
     }
 
     #[test]
     fn gauges_are_averaged_and_holes_stay_holes() {
         let grid = Grid::new(0, 90_000, 30_000);
         let gauge = points("g", &[(15_000, 1.0), (30_000, 3.0), (90_000, 5.0)]);
-        assert_eq!(columns(&grid, &rated(), &[gauge])[0].values, [Some(2.0), None, Some(5.0)]);
+        assert_eq!(
+            columns(&grid, &rated(), &[gauge])[0].values,
+            [Some(2.0), None, Some(5.0)]
+        );
     }
 
     #[test]
     fn series_that_differ_in_a_summed_label_are_added() {
         let grid = Grid::new(0, 15_000, 15_000);
-        let one = points("c_total{cpu=\"0\",mode=\"user\"}", &[(0, 0.0), (15_000, 15.0)]);
-        let two = points("c_total{cpu=\"1\",mode=\"user\"}", &[(0, 0.0), (15_000, 30.0)]);
+        let one = points(
+            "c_total{cpu=\"0\",mode=\"user\"}",
+            &[(0, 0.0), (15_000, 15.0)],
+        );
+        let two = points(
+            "c_total{cpu=\"1\",mode=\"user\"}",
+            &[(0, 0.0), (15_000, 30.0)],
+        );
         let found = columns(&grid, &rated(), &[one, two]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].values, [Some(3.0)]);
-        assert_eq!(found[0].labels, [("mode".to_owned(), "user".to_owned())].into());
+        assert_eq!(
+            found[0].labels,
+            [("mode".to_owned(), "user".to_owned())].into()
+        );
     }
 
     #[test]

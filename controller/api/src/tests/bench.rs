@@ -1,0 +1,291 @@
+//! A controller for tests: every part is the real one but the clock.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::connect_info::ConnectInfo;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use prometheus::Registry;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use xiezhi_identity::{Authority, Passphrase, Passphrases, password};
+use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
+use xiezhi_model::{
+    Actor, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId, Role, Site,
+};
+use xiezhi_series::{SeriesOptions, SeriesStore};
+use xiezhi_store::{NewHost, Store};
+
+use crate::{ApiOptions, AppState, Enrolment, Parts, PeerAddress, router};
+
+pub(super) const PASSWORD: &str = "correct horse battery staple";
+pub(super) const START_MS: i64 = 1_760_000_000_000;
+
+pub(super) struct Bench {
+    pub(super) state: AppState,
+    pub(super) store: Store,
+    pub(super) series: SeriesStore,
+    pub(super) authority: Arc<Authority>,
+    pub(super) router: Router,
+    pub(super) peer: IpAddr,
+    now_ms: Arc<AtomicI64>,
+    _ingest: Ingest,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(super) struct Got {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Got {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub(super) fn code(&self) -> String {
+        let problem = self.json();
+        assert_eq!(
+            self.headers[header::CONTENT_TYPE],
+            "application/problem+json",
+            "{self:?}"
+        );
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty())
+        );
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Bench {
+    pub(super) async fn new() -> Self {
+        Self::with(ApiOptions {
+            secure: false,
+            ..ApiOptions::default()
+        })
+        .await
+    }
+
+    pub(super) async fn with(options: ApiOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let now_ms = Arc::new(AtomicI64::new(START_MS));
+        let clock = Clock::from_fn({
+            let now_ms = Arc::clone(&now_ms);
+            move || now_ms.load(Ordering::Relaxed)
+        });
+        let store = Store::open(path("state.db").to_str().unwrap())
+            .await
+            .unwrap();
+        let series = SeriesStore::open(&path("series"), SeriesOptions::default()).unwrap();
+        let authority = Arc::new(authority(&path("online"), &path("offline")));
+        let courts = xiezhi_inventory::demo_courts().unwrap();
+        store
+            .import_sites(&courts, by_system("sites.import"))
+            .await
+            .unwrap();
+        let hash = password::hash(PASSWORD).unwrap();
+        let made = store.create_user(
+            "admin",
+            Role::Administrator,
+            &hash,
+            by_system("user.create"),
+        );
+        made.await.unwrap();
+        let registry = Registry::new();
+        let parts = IngestParts {
+            listener: tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            store: store.clone(),
+            series: series.clone(),
+            authority: Arc::clone(&authority),
+            tls: None,
+            options: IngestOptions {
+                clock: clock.clone(),
+                ..IngestOptions::default()
+            },
+        };
+        let ingest = Ingest::start(parts, &registry).await.unwrap();
+        let state = AppState::new(Parts {
+            store: store.clone(),
+            series: series.clone(),
+            fleet: ingest.fleet(),
+            enrolment: Enrolment {
+                root_fingerprint: authority.root_fingerprint(),
+                agent_host: None,
+                agent_port: 8443,
+            },
+            clock,
+            registry,
+            options,
+        });
+        Self {
+            router: router(state.clone()),
+            state,
+            store,
+            series,
+            authority,
+            peer: IpAddr::from([10, 1, 1, 1]),
+            now_ms,
+            _ingest: ingest,
+            _folder: folder,
+        }
+    }
+
+    pub(super) fn advance_ms(&self, ms: i64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> axum::response::Response {
+        let mut request = request;
+        let peer = PeerAddress(SocketAddr::new(self.peer, 40_000));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(super) async fn ask(&self, request: Request<Body>) -> Got {
+        let response = self.send(request).await;
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Got {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub(super) async fn get(&self, cookie: &str, path: &str) -> Got {
+        self.ask(request(Method::GET, path, cookie, None)).await
+    }
+
+    pub(super) async fn read(&self, cookie: &str, path: &str) -> Value {
+        let got = self.get(cookie, path).await;
+        assert_eq!(got.status, StatusCode::OK, "{path}: {got:?}");
+        got.json()
+    }
+
+    pub(super) async fn post(&self, cookie: &str, path: &str, body: Value) -> Got {
+        self.ask(request(Method::POST, path, cookie, Some(body)))
+            .await
+    }
+
+    pub(super) async fn try_password(&self, password: &str) -> Got {
+        let body = serde_json::json!({"user": "admin", "password": password});
+        self.post("", "/api/v1/login", body).await
+    }
+
+    /// Signs in and yields the cookie.
+    pub(super) async fn sign_in(&self) -> String {
+        cookie_of(&self.try_password(PASSWORD).await)
+    }
+
+    pub(super) async fn site(&self, key: &str) -> Site {
+        self.store.site_by_key(key).await.unwrap().unwrap()
+    }
+
+    /// Enrols a host without an agent.
+    pub(super) async fn host(&self, site: &str, hostname: &str, simulated: bool) -> Host {
+        let id = self.store.reserve_host_id().await.unwrap();
+        let token = EnrolmentToken {
+            id: format!("{:016x}", id.0),
+            secret_hash: "00".repeat(32),
+            site: self.site(site).await.id,
+            uses: 1,
+            uses_left: 1,
+            expires_ms: self.now_ms() + 60_000,
+            needs_approval: false,
+            simulated,
+            created_ms: self.now_ms(),
+            created_by: "system".to_owned(),
+            revoked_ms: None,
+        };
+        self.store
+            .create_token(&token, by_system("token.create"))
+            .await
+            .unwrap();
+        let host = NewHost {
+            id,
+            token: token.id,
+            hostname: hostname.to_owned(),
+            machine: format!("{:064x}", id.0),
+            evidence_key: format!("{:064x}", id.0),
+            policy_root: String::new(),
+            version: "0.1.0".to_owned(),
+            certificate: certificate(id, self.now_ms()),
+        };
+        let host = self
+            .store
+            .enrol(&host, self.now_ms(), by_system("host.enrol"))
+            .await
+            .unwrap();
+        self.state.inner.fleet.refresh(&host);
+        host
+    }
+}
+
+fn authority(online: &std::path::Path, offline: &std::path::Path) -> Authority {
+    let passphrases = Passphrases {
+        online: Passphrase::new("online passphrase of a test").unwrap(),
+        offline: Passphrase::new("offline passphrase of a test").unwrap(),
+    };
+    Authority::init(online, offline, &passphrases, START_MS / 1000).unwrap();
+    Authority::open(online, &passphrases.online, START_MS / 1000).unwrap()
+}
+
+fn certificate(host: HostId, now_ms: i64) -> CertificateRecord {
+    CertificateRecord {
+        serial: format!("{:032x}", host.0),
+        host,
+        not_before_s: now_ms / 1000,
+        not_after_s: now_ms / 1000 + 30 * 86_400,
+        issued_ms: now_ms,
+        revoked_ms: None,
+        chain_pem: String::new(),
+    }
+}
+
+pub(super) fn by_system(action: &str) -> AuditEntry {
+    AuditEntry::new(START_MS, Actor::System, action, "test")
+}
+
+pub(super) fn cookie_of(got: &Got) -> String {
+    assert_eq!(got.status, StatusCode::OK, "{got:?}");
+    let cookie = got.headers[header::SET_COOKIE].to_str().unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+pub(super) fn request(
+    method: Method,
+    path: &str,
+    cookie: &str,
+    body: Option<Value>,
+) -> Request<Body> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "court:8444");
+    request = request.header("x-xiezhi-request", "1");
+    if !cookie.is_empty() {
+        request = request.header(header::COOKIE, cookie);
+    }
+    match body {
+        Some(body) => request
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap(),
+        None => request.body(Body::empty()).unwrap(),
+    }
+}

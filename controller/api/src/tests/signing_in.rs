@@ -1,0 +1,163 @@
+//! Sessions: how they begin and how they end.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode, header};
+use serde_json::json;
+use xiezhi_store::AuditQuery;
+
+use super::bench::{Bench, PASSWORD, cookie_of, request};
+use crate::ApiOptions;
+
+async fn actions(bench: &Bench) -> Vec<String> {
+    let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+    audit.into_iter().map(|record| record.action).collect()
+}
+
+#[tokio::test]
+async fn a_session_begins_with_the_password_and_ends_with_signing_out() {
+    let bench = Bench::new().await;
+    let got = bench.try_password(PASSWORD).await;
+    let set = got.headers[header::SET_COOKIE].to_str().unwrap();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(set.contains(part), "{set}");
+    }
+    let cookie = cookie_of(&got);
+    assert_eq!(
+        bench.read(&cookie, "/api/v1/me").await["user"]["name"],
+        "admin"
+    );
+    let left = bench
+        .ask(request(Method::POST, "/api/v1/logout", &cookie, None))
+        .await;
+    assert_eq!(left.status, StatusCode::NO_CONTENT);
+    assert!(
+        left.headers[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .contains("Max-Age=0")
+    );
+    assert_eq!(
+        bench.get(&cookie, "/api/v1/me").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(actions(&bench).await[..2], ["session.end", "session.begin"]);
+}
+
+#[tokio::test]
+async fn over_tls_the_cookie_is_bound_to_this_host_and_never_leaves_tls() {
+    let bench = Bench::with(ApiOptions::default()).await;
+    let got = bench.try_password(PASSWORD).await;
+    let set = got.headers[header::SET_COOKIE].to_str().unwrap();
+    assert!(
+        set.starts_with("__Host-xiezhi_session=") && set.contains("; Secure"),
+        "{set}"
+    );
+    assert!(got.headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+    bench.read(&cookie_of(&got), "/api/v1/me").await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_audited_and_cost_ever_more_time() {
+    let bench = Bench::new().await;
+    for _ in 0..5 {
+        let got = bench.try_password("wrong").await;
+        assert_eq!(
+            (got.status, got.code()),
+            (StatusCode::UNAUTHORIZED, "wrong_credentials".into())
+        );
+    }
+    let waits = bench.try_password(PASSWORD).await;
+    assert_eq!(waits.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(waits.code(), "too_many_attempts");
+    assert_eq!(waits.headers[header::RETRY_AFTER], "1");
+    let refused = actions(&bench)
+        .await
+        .iter()
+        .filter(|action| *action == "session.refuse")
+        .count();
+    assert_eq!(refused, 5, "what was not checked is not audited: no flood");
+    bench.advance_ms(1000);
+    bench.sign_in().await;
+}
+
+#[tokio::test]
+async fn an_account_that_does_not_exist_looks_like_a_wrong_password() {
+    let bench = Bench::new().await;
+    let body = json!({"user": "nobody", "password": PASSWORD});
+    let got = bench.post("", "/api/v1/login", body).await;
+    let wrong = bench.try_password("wrong").await;
+    assert_eq!(got.body, wrong.body);
+}
+
+#[tokio::test]
+async fn a_one_time_code_signs_in_once() {
+    let bench = Bench::new().await;
+    let code = bench
+        .state
+        .issue_login_code("admin", Duration::from_secs(60))
+        .unwrap();
+    let enter = |code: &str| {
+        let body = json!({"code": code});
+        bench.post("", "/api/v1/login/once", body)
+    };
+    let cookie = cookie_of(&enter(&code).await);
+    bench.read(&cookie, "/api/v1/me").await;
+    assert_eq!(enter(&code).await.code(), "wrong_code");
+    let late = bench
+        .state
+        .issue_login_code("admin", Duration::from_secs(60))
+        .unwrap();
+    bench.advance_ms(60_000);
+    assert_eq!(enter(&late).await.code(), "wrong_code");
+}
+
+#[tokio::test]
+async fn a_session_ends_by_disuse_and_by_age() {
+    let bench = Bench::new().await;
+    let cookie = bench.sign_in().await;
+    for _ in 0..23 {
+        bench.advance_ms(29 * 60_000);
+        bench.read(&cookie, "/api/v1/me").await;
+    }
+    bench.advance_ms(31 * 60_000);
+    assert_eq!(
+        bench.get(&cookie, "/api/v1/me").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let cookie = bench.sign_in().await;
+    for _ in 0..24 {
+        bench.advance_ms(29 * 60_000);
+        bench.read(&cookie, "/api/v1/me").await;
+    }
+    bench.advance_ms(29 * 60_000);
+    assert_eq!(
+        bench.get(&cookie, "/api/v1/me").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn writes_of_other_sites_are_refused_before_anything_is_looked_at() {
+    let bench = Bench::new().await;
+    let cookie = bench.sign_in().await;
+    let forged = |name: &'static str, value: &str| {
+        let mut asked = request(Method::POST, "/api/v1/logout", &cookie, None);
+        asked.headers_mut().insert(name, value.parse().unwrap());
+        asked
+    };
+    let mut bare = request(Method::POST, "/api/v1/logout", &cookie, None);
+    bare.headers_mut().remove("x-xiezhi-request");
+    let foreign = forged("origin", "https://evil.example");
+    let cross = forged("sec-fetch-site", "cross-site");
+    for asked in [bare, foreign, cross] {
+        let got = bench.ask(asked).await;
+        assert_eq!(
+            (got.status, got.code()),
+            (StatusCode::FORBIDDEN, "foreign_request".into())
+        );
+    }
+    bench.read(&cookie, "/api/v1/me").await;
+    let own = bench.ask(forged("origin", "http://court:8444")).await;
+    assert_eq!(own.status, StatusCode::NO_CONTENT);
+}
