@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Journeys through real processes, from enrolment to revocation; see `tests/journeys`.

@@ -32,10 +32,32 @@ impl TestAgent {
     /// # Errors
     /// As [`TestAgent::start`].
     pub fn enrol(controller: &TestController, configuration: &str) -> Result<Self> {
+        Self::enrol_at(controller, controller.agents(), configuration)
+    }
+
+    /// As [`TestAgent::enrol`], with another way to the controller.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn enrol_at(
+        controller: &TestController,
+        address: &str,
+        configuration: &str,
+    ) -> Result<Self> {
         let agent = Self::prepare(configuration)?;
-        let url = format!("https://{}", controller.agents());
-        agent.command(&["enrol", "--controller", &url, "--token", &controller.token(1)?])?;
+        agent.enrol_with(address, &controller.token(1)?, &[])?;
         Ok(agent)
+    }
+
+    /// Runs the command `enrol`.
+    ///
+    /// # Errors
+    /// The command failed; what it said is in the error.
+    pub fn enrol_with(&self, address: &str, token: &str, more: &[&str]) -> Result<String> {
+        let url = format!("https://{address}");
+        let mut arguments = vec!["enrol", "--controller", &url, "--token", token];
+        arguments.extend(more);
+        self.command(&arguments)
     }
 
     /// Makes the agent's folder and nothing else.
@@ -49,9 +71,16 @@ impl TestAgent {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
         let state = folder.path().join("state");
-        let text = format!("state_dir: {}\nuser: nobody\n{configuration}", state.display());
+        let text = format!(
+            "state_dir: {}\nuser: nobody\n{configuration}",
+            state.display()
+        );
         std::fs::write(folder.path().join("agent.yaml"), text)?;
-        Ok(Self { folder, program, running: None })
+        Ok(Self {
+            folder,
+            program,
+            running: None,
+        })
     }
 
     /// Starts the process (again).
@@ -75,7 +104,10 @@ impl TestAgent {
 
     fn prepared(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).arg("--config").arg(self.folder.path().join("agent.yaml"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder.path().join("agent.yaml"));
         command
     }
 
@@ -83,6 +115,31 @@ impl TestAgent {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Its state folder: identity, spool, positions.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Everything that it wrote to its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("agent.log")).unwrap_or_default()
+    }
+
+    /// Stops it as an administrator would; fails if it did not end by itself with success.
+    ///
+    /// # Errors
+    /// It is not running, hangs, or ended with a failure.
+    pub fn stop(&mut self) -> Result<()> {
+        let running = self.process()?;
+        if !running.stop()? {
+            bail!("the agent failed when it was stopped:\n{}", running.log());
+        }
+        self.running = None;
+        Ok(())
     }
 
     /// The running process.
@@ -96,7 +153,7 @@ impl TestAgent {
         }
     }
 
-    /// Ends it at once, as a crash would.
+    /// Ends all its processes at once, as a crash would.
     pub fn kill(&mut self) {
         self.running = None;
     }

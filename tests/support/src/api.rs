@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use reqwest::{Method, header};
 use serde_json::Value;
 
+use crate::wait::eventually;
+
 /// A signed-in client.
 #[derive(Clone)]
 pub struct Api {
@@ -37,7 +39,11 @@ impl Api {
             .and_then(|value| value.split(';').next())
             .map(str::to_owned);
         match cookie {
-            Some(cookie) if status.is_success() => Ok(Self { client, base, cookie }),
+            Some(cookie) if status.is_success() => Ok(Self {
+                client,
+                base,
+                cookie,
+            }),
             _ => bail!("sign-in failed: {status}: {}", response.text().await?),
         }
     }
@@ -56,6 +62,50 @@ impl Api {
     /// As [`Api::get`].
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Row of the only host in the list of hosts; `None` while the list is empty.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn only_host(&self) -> Result<Option<Value>> {
+        let list = self.get("/api/v1/hosts").await?;
+        Ok(list["items"].get(0).cloned())
+    }
+
+    /// That row once its presence is `presence`.
+    ///
+    /// # Errors
+    /// It did not become so within a minute.
+    pub async fn only_host_when(&self, presence: &str) -> Result<Value> {
+        eventually(&format!("the host is {presence}"), async || {
+            let host = self.only_host().await?;
+            match host {
+                Some(host) if host["presence"] == presence => Ok(Some(host)),
+                other => bail!("{other:?}"),
+            }
+        })
+        .await
+    }
+
+    /// Value of one of the controller's own metrics, added up over its labels.
+    ///
+    /// # Errors
+    /// The page cannot be read.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let page = self.client.get(format!("{}/metrics", self.base));
+        let page = page
+            .header(header::COOKIE, &self.cookie)
+            .send()
+            .await?
+            .text()
+            .await?;
+        let named = |line: &&str| line.split(['{', ' ']).next() == Some(name);
+        let values = page
+            .lines()
+            .filter(named)
+            .filter_map(|line| line.rsplit(' ').next());
+        Ok(values.filter_map(|value| value.parse::<f64>().ok()).sum())
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {

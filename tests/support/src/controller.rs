@@ -46,7 +46,9 @@ impl TestController {
     /// # Errors
     /// As [`TestController::start`].
     pub fn prepare(configuration: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("xiezhi-controller-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("xiezhi-controller-")
+            .tempdir()?;
         let path = folder.path().display();
         let text = format!(
             "data_dir: {path}/data\nagents: 127.0.0.1:0\nweb: {{listen: '127.0.0.1:0', tls: off}}\n\
@@ -54,7 +56,7 @@ impl TestController {
         );
         std::fs::write(folder.path().join("controller.yaml"), text)?;
         for name in ["passphrase", "root-passphrase", "password"] {
-            std::fs::write(folder.path().join(name), PASSWORD)?;
+            write_secret(&folder.path().join(name))?;
         }
         let controller = Self {
             program: program("xiezhi-controller")?,
@@ -65,7 +67,13 @@ impl TestController {
         };
         let root = controller.path("root-passphrase");
         let password = controller.path("password");
-        controller.command(&["init", "--root-passphrase-file", &root, "--password-file", &password])?;
+        controller.command(&[
+            "init",
+            "--root-passphrase-file",
+            &root,
+            "--password-file",
+            &password,
+        ])?;
         controller.command(&["sites", "import"])?;
         Ok(controller)
     }
@@ -79,18 +87,31 @@ impl TestController {
         let ready = self.folder.path().join("ready.json");
         drop(std::fs::remove_file(&ready));
         let mut command = Command::new(&self.program);
-        command.arg("--config").arg(self.folder.path().join("controller.yaml"));
-        command.args(["run", "--one-time-login", "--ready-file"]).arg(&ready);
+        command
+            .arg("--config")
+            .arg(self.folder.path().join("controller.yaml"));
+        command
+            .args(["run", "--one-time-login", "--ready-file"])
+            .arg(&ready);
         let log = self.folder.path().join("controller.log");
         let mut running = Running::start("controller", &mut command, &log)?;
         let text = eventually("the controller opens its ports", async || {
             running.check()?;
-            Ok(std::fs::read_to_string(&ready).ok().filter(|text| !text.is_empty()))
+            Ok(std::fs::read_to_string(&ready)
+                .ok()
+                .filter(|text| !text.is_empty()))
         })
         .await?;
-        let ready: serde_json::Value = serde_json::from_str(&text).context("reading the ready file")?;
-        ready["agents"].as_str().unwrap_or_default().clone_into(&mut self.agents);
-        ready["web"].as_str().unwrap_or_default().clone_into(&mut self.web);
+        let ready: serde_json::Value =
+            serde_json::from_str(&text).context("reading the ready file")?;
+        ready["agents"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut self.agents);
+        ready["web"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut self.web);
         self.running = Some(running);
         self.keep_ports()
     }
@@ -110,7 +131,10 @@ impl TestController {
     /// The command failed.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
-        command.arg("--config").arg(self.folder.path().join("controller.yaml")).args(arguments);
+        command
+            .arg("--config")
+            .arg(self.folder.path().join("controller.yaml"))
+            .args(arguments);
         output(&mut command)
     }
 
@@ -119,7 +143,14 @@ impl TestController {
     /// # Errors
     /// The command failed.
     pub fn token(&self, uses: u32) -> Result<String> {
-        let token = self.command(&["token", "create", "--site", "gs", "--uses", &uses.to_string()])?;
+        let token = self.command(&[
+            "token",
+            "create",
+            "--site",
+            "gs",
+            "--uses",
+            &uses.to_string(),
+        ])?;
         Ok(token.trim().to_owned())
     }
 
@@ -165,7 +196,35 @@ impl TestController {
         self.running = None;
     }
 
+    /// Stops it as an administrator would; fails if it did not end by itself with success.
+    ///
+    /// # Errors
+    /// It is not running, hangs, or ended with a failure.
+    pub fn stop(&mut self) -> Result<()> {
+        let running = self.process()?;
+        if !running.stop()? {
+            bail!(
+                "the controller failed when it was stopped:\n{}",
+                running.log()
+            );
+        }
+        self.running = None;
+        Ok(())
+    }
+
     fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
+}
+
+/// The controller refuses secrets that others may read.
+fn write_secret(path: &Path) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(file.write_all(PASSWORD.as_bytes())?)
 }

@@ -12,8 +12,14 @@ use anyhow::{Context as _, Result, bail};
 /// It was not built: `cargo build --workspace --bins`.
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding this test's program")?;
-    let found = own.ancestors().skip(1).take(3).map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` first"))
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(3)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    found
+        .with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` first"))
 }
 
 /// A running program. Dropping it kills it.
@@ -29,14 +35,21 @@ impl Running {
     /// # Errors
     /// It cannot be started.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
-        let output = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let output = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)?;
         let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log: log.to_owned(),
+        })
     }
 
     /// Its process id.
@@ -62,10 +75,40 @@ impl Running {
         Ok(())
     }
 
-    /// Ends it at once, as a crash would (SIGKILL).
+    /// Its child processes: of an agent that runs as root, the worker and the helpers.
+    #[must_use]
+    pub fn children(&self) -> Vec<u32> {
+        let id = self.id();
+        let list = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        list.unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect()
+    }
+
+    /// Ends it and its children at once, as a crash would (SIGKILL), and waits until all are gone.
     pub fn kill(&mut self) {
+        // Ended already: its number may belong to another process by now.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // A warden that merely died would have its worker say goodbye; one that is stopped cannot
+        // start another.
+        drop(self.signal("STOP"));
+        let children = self.children();
+        for child in &children {
+            drop(
+                Command::new("kill")
+                    .args(["-s", "KILL", &child.to_string()])
+                    .status(),
+            );
+        }
         drop(self.child.kill());
         drop(self.child.wait());
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while children.iter().any(|&child| is_alive(child)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Asks it to stop (SIGTERM) and waits; tells whether it stopped by itself with success.
@@ -90,7 +133,10 @@ impl Running {
     /// # Errors
     /// The process is gone.
     pub fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("kill").args(["-s", name]).arg(self.id().to_string()).status()?;
+        let status = Command::new("kill")
+            .args(["-s", name])
+            .arg(self.id().to_string())
+            .status()?;
         if !status.success() {
             bail!("{} is gone", self.name);
         }
@@ -104,6 +150,15 @@ impl Drop for Running {
     }
 }
 
+/// Whether a process runs; one that only waits to be reaped does not, and holds no locks.
+fn is_alive(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
 /// Runs a program to its end and yields its standard output.
 ///
 /// # Errors
@@ -112,7 +167,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{:?} failed ({}):\n{said}", command.get_program(), output.status);
+        bail!(
+            "{:?} failed ({}):\n{said}",
+            command.get_program(),
+            output.status
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

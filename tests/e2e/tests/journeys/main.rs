@@ -1,0 +1,14 @@
+//! Journeys of an operator and a host through the real programs, one file each.
+//!
+//! Each test has a controller and agents of its own in temporary folders, on ports that the system
+//! chose, and waits for conditions only. As root the agents run split into warden and worker, as
+//! they do in a court; as an ordinary user they run as one process.
+
+mod configuration;
+mod directives;
+mod identity;
+mod leaving;
+mod privileges;
+mod reporting;
+mod revocation;
+mod tokens;
