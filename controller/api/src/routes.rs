@@ -107,7 +107,6 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// Everything that the browsers' port answers.
-#[must_use]
 pub fn router(state: AppState) -> Router {
     let limit = state.inner.options.request_timeout;
     let mut router = Router::new();

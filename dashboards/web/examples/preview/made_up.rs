@@ -86,7 +86,7 @@ fn host(number: usize, now: i64) -> Value {
         "site": {"id": court + 1, "name": courts()[court][1]}, "simulated": number != 3, "presence": STATES[state],
         "reason": REASONS[state], "since_ms": now - age * 3, "last_report_ms": now - age,
         "connected_since_ms": now - 90_000_000, "address": "10.62.4.7:51234",
-        "version": if number % 9 == 0 { "0.1.0" } else { "0.2.0" },
+        "version": if number.is_multiple_of(9) { "0.1.0" } else { "0.2.0" },
         "cpu_percent": if state == 0 { json!(chance(number + 5) * 60.0) } else { Value::Null },
         "memory_percent": 20.0 + chance(number + 9) * 60.0, "disk_percent": 10.0 + chance(number + 17) * 88.0,
         "load1": chance(number) * 3.0, "uptime_s": 864_000.0, "series": 312,

@@ -19,6 +19,9 @@ pub(super) struct Shape {
     pub(super) without: Vec<String>,
 }
 
+/// A metric's name and the labels that are left.
+type Identity = (String, BTreeMap<String, String>);
+
 /// One series of the answer.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Column {
@@ -65,7 +68,7 @@ impl Grid {
 
 /// Columns of all series, in the order of their names.
 pub(super) fn columns(grid: &Grid, shape: &Shape, series: &[SeriesPoints]) -> Vec<Column> {
-    let mut sums: BTreeMap<(String, BTreeMap<String, String>), Vec<Option<f64>>> = BTreeMap::new();
+    let mut sums: BTreeMap<Identity, Vec<Option<f64>>> = BTreeMap::new();
     for one in series {
         let Some((name, labels)) = parse_series(&one.series) else {
             continue;
