@@ -367,12 +367,9 @@ impl Spool {
     /// What the spool holds, has dropped and suffers from.
     #[must_use]
     pub fn status(&self) -> SpoolStatus {
-        let memory = self.memory_bytes();
         let mut trouble: Vec<String> = Vec::new();
         if let Some(error) = &self.write_trouble {
-            trouble.push(format!(
-                "cannot write: {error}; {memory} bytes wait in memory"
-            ));
+            trouble.push(format!("cannot write: {error}; new batches wait in memory"));
         }
         trouble.extend(
             self.state_trouble

@@ -3,37 +3,29 @@
 //! One loop: whatever is live goes up at once and in one piece, then as much backlog as connection
 //! and budget take, then the task waits for the next thing to happen.
 
+mod receive;
+mod send;
+
 use std::future::poll_fn;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::client::ResponseFuture;
-use h2::{Ping, PingPong, RecvStream, SendStream};
-use tokio::sync::oneshot;
+use h2::{PingPong, RecvStream, SendStream};
 use tokio::time::Instant;
 use xiezhi_protocol::DIRECTIVES_PATH;
 use xiezhi_protocol::batch::Stream;
-use xiezhi_protocol::message::{
-    Ack, Directive, DirectiveMessage, DirectiveOutcome, Dropped, Goodbye, GoodbyeReason, Refused,
-};
+use xiezhi_protocol::message::{Dropped, GoodbyeReason};
 use xiezhi_protocol::record::{self, Kind};
 
-use crate::budget::{Budget, Permission};
+use crate::budget::Budget;
 use crate::connect::{self, Connected, Driver, Refusal, lock};
 use crate::handle::Command;
 use crate::lanes::Lanes;
 use crate::runner::Runner;
 
-/// Free room on the connection below which backlog waits.
-const ROOM_BYTES: usize = 4 * 1024;
-/// Room that backlog asks for.
-const WANTED_BYTES: usize = 16 * 1024;
 /// How long the last word before a reconnect may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// A batch that is refused more often than this is given up.
-const MAX_REFUSALS: u32 = 3;
-/// Refused batches that are remembered.
-const MAX_REMEMBERED: usize = 64;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -200,173 +192,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends what is live, what is due and what backlog there is room for.
-    fn send_due(&mut self) -> Result<(), End> {
-        let now = Instant::now();
-        let mut out = Vec::new();
-        let live = self
-            .lanes
-            .take_live(&mut lock(&self.runner.spool), &mut out);
-        if live.broken {
-            self.runner.shared.restart_chain();
-        }
-        self.runner.shared.state().sent_live += live.batches;
-        self.add_status(now, &mut out);
-        self.check_waiting(now, &mut out)?;
-        self.send(out)?;
-        self.send_backlog(now)?;
-        self.check_line(now)?;
-        self.leave(now)
-    }
-
-    fn send(&mut self, bytes: Vec<u8>) -> Result<(), End> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        self.budget.spend(bytes.len());
-        self.runner.shared.state().bytes_up += bytes.len() as u64;
-        self.up
-            .send_data(bytes.into(), false)
-            .map_err(|error| lost(&error))
-    }
-
-    fn send_backlog(&mut self, now: Instant) -> Result<(), End> {
-        self.backlog_at = None;
-        self.wants_room = false;
-        loop {
-            if let Permission::After(wait) = self.ask_budget(now) {
-                self.backlog_at = Some(now + wait);
-                return Ok(());
-            }
-            if self.up.capacity() < ROOM_BYTES {
-                self.up.reserve_capacity(WANTED_BYTES);
-                self.wants_room = self.up.capacity() < ROOM_BYTES;
-                if self.wants_room {
-                    return Ok(());
-                }
-            }
-            let mut out = Vec::new();
-            let batches = self
-                .lanes
-                .take_backlog(&mut lock(&self.runner.spool), &mut out);
-            self.runner.shared.state().sent_backlog += batches;
-            self.backlog_unflushed |= batches > 0;
-            if batches == 0 {
-                self.up.reserve_capacity(0);
-                if std::mem::take(&mut self.backlog_unflushed) {
-                    record::write(&mut out, Kind::Flush, &[]);
-                    self.send(out)?;
-                }
-                return Ok(());
-            }
-            self.send(out)?;
-        }
-    }
-
-    fn ask_budget(&mut self, now: Instant) -> Permission {
-        let clock_ms = self.runner.connector.now_ms();
-        self.budget.ask(now.into_std(), clock_ms)
-    }
-
-    /// A status record if one is due; it travels with what is live.
-    fn add_status(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let spool = lock(&self.runner.spool).status();
-        let news = spool.dropped != self.reported || spool.trouble != self.trouble_sent;
-        if !news && now.duration_since(self.last_status) < self.runner.config.status_every {
-            return;
-        }
-        let mut status = self.runner.connector.status();
-        status.clock_ms = self.runner.connector.now_ms();
-        self.reported.clone_from(&spool.dropped);
-        self.trouble_sent.clone_from(&spool.trouble);
-        status.spool = spool;
-        record::write(
-            out,
-            Kind::Status,
-            &serde_json::to_vec(&status).unwrap_or_default(),
-        );
-        self.last_status = now;
-        self.marks = self.lanes.marks();
-    }
-
-    /// Asks for, and in the end insists on, acknowledgements.
-    fn check_waiting(&mut self, now: Instant, out: &mut Vec<u8>) -> Result<(), End> {
-        if !self.lanes.is_waiting(&lock(&self.runner.spool)) {
-            self.waiting_since = None;
-            self.flushed = false;
-            return Ok(());
-        }
-        let waited = now.duration_since(*self.waiting_since.get_or_insert(now));
-        if waited >= self.runner.config.ack_timeout {
-            return Err(End::Lost("the controller does not acknowledge".to_owned()));
-        }
-        if waited >= self.runner.config.ack_timeout / 2 && !self.flushed {
-            self.flushed = true;
-            record::write(out, Kind::Flush, &[]);
-        }
-        Ok(())
-    }
-
-    /// Pings a silent line.
-    fn check_line(&mut self, now: Instant) -> Result<(), End> {
-        if let Some(pinged) = self.pinged {
-            if now.duration_since(pinged) >= self.runner.config.ping_timeout {
-                return Err(End::Lost(
-                    "the controller does not answer a ping".to_owned(),
-                ));
-            }
-        } else if now.duration_since(self.received) >= self.runner.config.ping_after
-            && let Some(ping) = &mut self.ping
-        {
-            ping.send_ping(Ping::opaque())
-                .map_err(|error| lost(&error))?;
-            self.pinged = Some(now);
-        }
-        Ok(())
-    }
-
-    /// Says goodbye once all is acknowledged or the time is up.
-    fn leave(&mut self, now: Instant) -> Result<(), End> {
-        let waiting = self.waiting_since.is_some();
-        let Some(leaving) = &mut self.leaving else {
-            return Ok(());
-        };
-        if now >= leaving.until {
-            return Err(self.left());
-        }
-        if leaving.said || (waiting && now < leaving.word_at) {
-            return Ok(());
-        }
-        leaving.said = true;
-        let goodbye = Goodbye {
-            reason: leaving.reason,
-        };
-        let mut out = Vec::new();
-        record::write(
-            &mut out,
-            Kind::Goodbye,
-            &serde_json::to_vec(&goodbye).unwrap_or_default(),
-        );
-        let said = self.up.send_data(out.into(), true);
-        let said = said.and_then(|()| self.outcomes.send_data(Bytes::new(), true));
-        said.map_err(|_| self.left())
-    }
-
-    fn has_said_goodbye(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|leaving| leaving.said)
-    }
-
-    /// What follows the goodbye.
-    fn left(&self) -> End {
-        match &self.leaving {
-            Some(Leaving {
-                reason: GoodbyeReason::Reconnect,
-                ..
-            }) => End::Reconnect,
-            _ => End::Stopped,
-        }
-    }
-
     /// The next moment at which something is due without anything happening.
     fn deadline(&self) -> Instant {
         let config = &self.runner.config;
@@ -509,210 +334,6 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
-
-    fn start_leaving(
-        &mut self,
-        reason: GoodbyeReason,
-        limit: Duration,
-        done: oneshot::Sender<()>,
-    ) -> Result<(), End> {
-        let now = Instant::now();
-        self.runner.stopped = Some(done);
-        if let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.said) {
-            leaving.reason = reason;
-            return Ok(());
-        }
-        let word_at = now + limit / 2;
-        self.leaving = Some(Leaving {
-            reason,
-            word_at,
-            until: now + limit,
-            said: false,
-        });
-        let mut out = Vec::new();
-        self.lanes
-            .take_live(&mut lock(&self.runner.spool), &mut out);
-        record::write(&mut out, Kind::Flush, &[]);
-        self.send(out)
-    }
-
-    fn send_outcome(&mut self, outcome: &DirectiveOutcome) -> Result<(), End> {
-        let mut out = Vec::new();
-        record::write(
-            &mut out,
-            Kind::Outcome,
-            &serde_json::to_vec(outcome).unwrap_or_default(),
-        );
-        self.budget.spend(out.len());
-        self.runner.shared.state().bytes_up += out.len() as u64;
-        self.outcomes
-            .send_data(out.into(), false)
-            .map_err(|error| lost(&error))
-    }
-
-    fn read_inbox(&mut self) -> Result<(), End> {
-        while let Some((kind, payload)) = next_record(&mut self.inbox)? {
-            let understood = match Kind::from_number(kind) {
-                Some(Kind::Ack) => record::read_ack(&payload).map(|ack| self.take_ack(&ack)),
-                Some(Kind::Refused) => serde_json::from_slice(&payload)
-                    .ok()
-                    .map(|refused| self.take_refused(refused)),
-                // What a newer controller may say is passed over.
-                _ => Some(()),
-            };
-            if understood.is_none() {
-                self.runner.shared.state().malformed += 1;
-                tracing::warn!(kind, "a record of the controller cannot be read");
-            }
-        }
-        Ok(())
-    }
-
-    fn take_ack(&mut self, ack: &Ack) {
-        let clock_ms = self.runner.connector.now_ms();
-        self.runner.shared.state().last_ack_ms = Some(clock_ms);
-        self.waiting_since = None;
-        self.flushed = false;
-        let Some(last) = ack.ranges.last() else {
-            return;
-        };
-        let mut spool = lock(&self.runner.spool);
-        if ack.epoch > spool.epoch() {
-            tracing::warn!(epoch = ack.epoch, "the controller opened a new epoch");
-            if let Err(error) = spool.set_epoch(ack.epoch) {
-                tracing::error!(%error, "the new epoch is not durable; the next session brings it");
-            }
-        }
-        spool.ack(ack.stream, &ack.ranges);
-        let [samples, events, security] = self.marks;
-        let mark = match ack.stream {
-            Stream::Samples => samples,
-            Stream::Events => events,
-            Stream::Security => security,
-        };
-        if last >= mark && !self.reported.is_empty() {
-            // This batch was sent after the report of drops, so the report was read.
-            spool.confirm_dropped(&self.reported);
-            self.reported.clone_from(&spool.status().dropped);
-        }
-        drop(spool);
-        self.lanes.note_taken(ack.stream, &ack.ranges);
-        self.refusals
-            .retain(|(stream, seq, _)| *stream != ack.stream || !ack.ranges.contains(*seq));
-    }
-
-    fn take_refused(&mut self, refused: Refused) {
-        self.runner.shared.state().refused += 1;
-        let Refused {
-            stream,
-            seq,
-            resend,
-            reason,
-        } = refused;
-        tracing::warn!(
-            stream = stream.name(),
-            seq,
-            resend,
-            reason,
-            "the controller refused a batch"
-        );
-        let seq = match seq {
-            Some(seq) => seq,
-            None if resend => lock(&self.runner.spool)
-                .first_unsettled(stream, 0)
-                .unwrap_or(0),
-            None => {
-                self.farewell = Some(reason);
-                return;
-            }
-        };
-        if !resend || self.count_refusal(stream, seq) > MAX_REFUSALS {
-            lock(&self.runner.spool).give_up(stream, seq);
-            return;
-        }
-        if self.lanes.send_again(stream, seq) {
-            self.runner.shared.restart_chain();
-        }
-    }
-
-    fn count_refusal(&mut self, stream: Stream, seq: u64) -> u32 {
-        let known = self
-            .refusals
-            .iter_mut()
-            .find(|entry| (entry.0, entry.1) == (stream, seq));
-        if let Some((_, _, count)) = known {
-            *count += 1;
-            return *count;
-        }
-        if self.refusals.len() >= MAX_REMEMBERED {
-            self.refusals.remove(0);
-        }
-        self.refusals.push((stream, seq, 1));
-        1
-    }
-
-    fn read_directives(&mut self) -> Result<(), End> {
-        while let Some((kind, payload)) = next_record(&mut self.directives_inbox)? {
-            if Kind::from_number(kind) != Some(Kind::Directive) {
-                continue;
-            }
-            match serde_json::from_slice::<DirectiveMessage>(&payload) {
-                Ok(message) => self.direct(message)?,
-                Err(error) => self.decline(&payload, &error)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn direct(&mut self, message: DirectiveMessage) -> Result<(), End> {
-        let id = message.id;
-        let answer = match &message.directive {
-            Directive::SetBandwidth { bandwidth } => {
-                self.runner.bandwidth = bandwidth.clone();
-                self.budget.set(bandwidth.clone());
-                Some(("done", String::new()))
-            }
-            Directive::Resend {
-                stream,
-                first,
-                last,
-            } => {
-                let found = lock(&self.runner.spool).resend(*stream, *first, *last);
-                if found > 0 && self.lanes.send_again(*stream, *first) {
-                    self.runner.shared.restart_chain();
-                }
-                Some(("done", format!("{found} batches are still here")))
-            }
-            _ => None,
-        };
-        let answer = answer.or_else(|| {
-            let busy = self.runner.directives.try_send(message).is_err();
-            busy.then(|| ("refused", "the agent is busy: try again".to_owned()))
-        });
-        match answer {
-            Some((outcome, detail)) => self.send_outcome(&DirectiveOutcome {
-                id,
-                outcome: outcome.to_owned(),
-                detail,
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// Answers a directive that this agent does not know, if it can tell which.
-    fn decline(&mut self, payload: &[u8], error: &serde_json::Error) -> Result<(), End> {
-        self.runner.shared.state().malformed += 1;
-        tracing::warn!(%error, "a directive cannot be read");
-        let value: Option<serde_json::Value> = serde_json::from_slice(payload).ok();
-        let id = value.as_ref().and_then(|value| value.get("id")?.as_u64());
-        let Some(id) = id else { return Ok(()) };
-        let outcome = "unsupported".to_owned();
-        self.send_outcome(&DirectiveOutcome {
-            id,
-            outcome,
-            detail: error.to_string(),
-        })
-    }
 }
 
 async fn next_directive(directives: &mut Directives) -> Happened {
@@ -724,19 +345,6 @@ async fn next_directive(directives: &mut Directives) -> Happened {
             Err(error) => Err(format!("connection lost: {error}")),
         }),
     }
-}
-
-/// Takes the next whole record off `inbox`.
-fn next_record(inbox: &mut BytesMut) -> Result<Option<(u8, Bytes)>, End> {
-    let found = record::read(inbox)
-        .map_err(|error| End::Lost(format!("the controller is not understood: {error}")))?;
-    let Some((kind, payload, used)) = found else {
-        return Ok(None);
-    };
-    let payload_len = payload.len();
-    let mut whole = inbox.split_to(used);
-    whole.advance(used - payload_len);
-    Ok(Some((kind, whole.freeze())))
 }
 
 fn lost(error: &h2::Error) -> End {
