@@ -1,0 +1,81 @@
+//! Crashes at any moment, of either side.
+//!
+//! `XIEZHI_ROUNDS` makes it longer, `XIEZHI_SEED` makes it another run. Events and security events
+//! travel by the same spool; their numbers are settled with the samples', and their content is
+//! checked by the crates' own tests.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use xiezhi_test_support::{TestAgent, TestController};
+
+use crate::proof;
+use crate::random::{Random, from_environment};
+
+/// Longest life between two crashes. Shorter than the interval of reports on the average, so that
+/// crashes fall into every phase: connecting, sending, committing, acknowledging.
+const LONGEST_LIFE: Duration = Duration::from_millis(1600);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_lose_nothing_and_repeat_nothing() -> Result<()> {
+    let rounds = from_environment("XIEZHI_ROUNDS", 30);
+    let seed = from_environment("XIEZHI_SEED", 1);
+    let mut random = Random::new(seed);
+    let mut controller = TestController::start().await?;
+    let configuration = "interval: 1s\nreconnect_within: 200ms\nsecurity_events: false\n";
+    let mut agent = TestAgent::enrol(&controller, configuration)?;
+    agent.run()?;
+    let host = controller.api().await?.only_host_when("up").await?;
+    let id = host["id"].as_i64().context("the row has no id")?;
+
+    let started = std::time::Instant::now();
+    let (mut agents, mut controllers) = (0, 0);
+    for _ in 0..rounds {
+        // The schedule of the crashes, not a wait for anything.
+        tokio::time::sleep(random.moment(LONGEST_LIFE)).await;
+        let whom = random.below(5);
+        if whom != 0 {
+            agent.kill();
+            agents += 1;
+        }
+        // Most crashes are the agent's alone, some the controller's alone, some both.
+        if whom < 2 {
+            controller.kill();
+            controllers += 1;
+            controller.run().await?;
+        }
+        if whom != 0 {
+            agent.run()?;
+        }
+    }
+    eprintln!(
+        "{rounds} rounds with seed {seed} in {:?}: {agents} crashes of the agent, {controllers} of \
+         the controller",
+        started.elapsed()
+    );
+
+    let api = controller.api().await?;
+    let host = api.only_host_when("up").await?;
+    assert!(
+        host["identity_conflict_ms"].is_null(),
+        "a crash is no clone: {host}"
+    );
+    let ours = proof::stop_with_empty_spool(&mut agent).await?;
+    let page = api.get(&format!("/api/v1/hosts/{id}")).await?;
+    assert_eq!(page["record"]["epoch"], 1, "crashes open no epoch: {page}");
+    assert_eq!(
+        api.get(&format!("/api/v1/gaps?host={id}")).await?["items"],
+        serde_json::json!([])
+    );
+    assert_eq!(api.get("/api/v1/audit/chain").await?["state"], "intact");
+    controller.stop()?;
+    let theirs = proof::of_controller(&controller, id)?;
+    eprintln!("{} reports, each stored once", ours.last);
+    proof::check_nothing_lost(&ours, &theirs);
+    assert!(
+        ours.last >= rounds / 4,
+        "too few reports to prove anything: {}",
+        ours.last
+    );
+    Ok(())
+}

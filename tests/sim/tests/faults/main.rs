@@ -1,0 +1,13 @@
+//! Faults against the real programs, and afterwards the proof from what is stored on both sides.
+//!
+//! A fault may delay data and may never lose or repeat any: once the fault is over and the agent
+//! was stopped in order, every number that its spool handed out is settled, and the controller's
+//! store holds each of them exactly once.
+
+mod disk;
+mod kills;
+mod line;
+mod proof;
+mod random;
+mod relay;
+mod rollback;
