@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_bench::load::province::{self, Behaviour, Counters};
-use xiezhi_bench::load::credentials;
+use xiezhi_bench::load::{credentials, wire};
 
 const HELP: &str = "\
 xiezhi-load province DATA_DIR PASSPHRASE_FILE COUNT READY_FILE
     adds simulated hosts to a controller and reports for them until it is stopped
+xiezhi-load wire DATA_DIR PASSPHRASE_FILE ADDRESS REPORTS CAPTURE_FILE
+    one host, a report each second, captured with tcpdump
 ";
 
 fn main() -> std::process::ExitCode {
@@ -33,14 +35,32 @@ fn run() -> Result<()> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(run_province(data, passphrase, count.parse()?, address_file))
         }
+        ["wire", data, passphrase, address, reports, capture] => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let passphrase = read_passphrase(passphrase)?;
+            let said = runtime.block_on(wire::run(
+                data.as_ref(),
+                &passphrase,
+                address,
+                reports.parse()?,
+                capture.as_ref(),
+            ))?;
+            print!("{said}");
+            Ok(())
+        }
         _ => bail!("{HELP}"),
     }
 }
 
+fn read_passphrase(file: &str) -> Result<String> {
+    let text = std::fs::read_to_string(file).context("reading the passphrase")?;
+    Ok(text.trim().to_owned())
+}
+
 /// Prepares the hosts, says so, waits for the controller's address to appear and reports for ever.
 async fn run_province(data: &str, passphrase: &str, count: usize, address_file: &str) -> Result<()> {
-    let passphrase = std::fs::read_to_string(passphrase).context("reading the passphrase")?;
-    let hosts = credentials::prepare(data.as_ref(), passphrase.trim(), count).await?;
+    let passphrase = read_passphrase(passphrase)?;
+    let hosts = credentials::prepare(data.as_ref(), &passphrase, count).await?;
     println!("prepared");
     let address = loop {
         if let Ok(text) = std::fs::read_to_string(address_file) {

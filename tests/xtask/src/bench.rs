@@ -1,7 +1,86 @@
-//! Being written.
+//! `cargo xtask bench [NAME]`: our figures next to those of other programs, from one run.
+//!
+//! Never a test: a figure says how much, not whether something works. A row is one entry of
+//! [`ROWS`]; its last line reads `NAME: ours …, peer … (which), bar …: holds` or `short`.
 
-use anyhow::Result;
+mod agent;
+mod peers;
+mod usage;
+mod wire;
 
-pub(crate) fn run(_: &[String]) -> Result<()> {
+use anyhow::{Result, bail};
+
+use crate::packages;
+use crate::process::{call, cargo};
+
+/// A row: its name and what measures it.
+type Row = (&'static str, fn(&Programs) -> Result<()>);
+
+/// Every row that can be measured, in the order of docs/benchmarks.md.
+const ROWS: &[Row] = &[
+    ("agent-memory", agent::memory),
+    ("agent-cpu", agent::cpu),
+    ("agent-binary", agent::binary),
+    ("wire-bytes", wire::bytes),
+];
+
+/// What is measured, and for how long.
+pub(crate) struct Programs {
+    agent: std::path::PathBuf,
+    controller: std::path::PathBuf,
+    seconds: u64,
+}
+
+/// Measures the named row, or all of them. `--seconds N` sets the length of a run;
+/// `--release` measures the release profile's programs instead of those that are shipped.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let mut names = Vec::new();
+    let (mut seconds, mut release) = (300, false);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--release" => release = true,
+            "--seconds" => match rest.next().map(|text| text.parse()) {
+                Some(Ok(number)) => seconds = number,
+                _ => bail!("--seconds needs a whole number"),
+            },
+            name => names.push(name.to_owned()),
+        }
+    }
+    if let Some(name) = names.iter().find(|name| !ROWS.iter().any(|(row, _)| row == name)) {
+        let known: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
+        bail!("there is no row `{name}`; there are {}", known.join(", "));
+    }
+    packages::ensure(packages::TEST)?;
+    packages::ensure(packages::BENCH)?;
+    let programs = build(release, seconds)?;
+    for (name, measure) in ROWS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            println!("== {name}");
+            measure(&programs)?;
+        }
+    }
     Ok(())
+}
+
+fn build(release: bool, seconds: u64) -> Result<Programs> {
+    let profiles = if release { ["release", "release"] } else { ["dist-agent", "dist"] };
+    let build = |profile: &str, package: &str| {
+        call(&mut cargo(&["build", "--quiet", "--profile", profile, "--package", package]))
+    };
+    build(profiles[0], "xiezhi-agentd")?;
+    build(profiles[1], "xiezhi-controllerd")?;
+    build("release", "xiezhi-bench")?;
+    let target = crate::process::target();
+    Ok(Programs {
+        agent: target.join(profiles[0]).join("xiezhi-agent"),
+        controller: target.join(profiles[1]).join("xiezhi-controller"),
+        seconds,
+    })
+}
+
+/// Prints a row's last line. `holds` says whether ours is within the bar.
+fn verdict(name: &str, ours: &str, peers: &str, bar: &str, holds: bool) {
+    let word = if holds { "holds" } else { "short" };
+    println!("{name}: ours {ours}, peer {peers}, bar {bar}: {word}");
 }

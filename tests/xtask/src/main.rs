@@ -12,6 +12,7 @@ mod dist;
 mod docs;
 mod packages;
 mod process;
+mod stage;
 mod test;
 mod tidy;
 

@@ -48,6 +48,8 @@ pub struct Counters {
     pub samples: AtomicU64,
     /// Batches refused.
     pub refused: AtomicU64,
+    /// Bytes of all frames of the live lane.
+    pub payload_bytes: AtomicU64,
     /// Directives obeyed.
     pub directives: AtomicU64,
 }
@@ -161,6 +163,7 @@ impl SimulatedHost {
                     let frame = self.next_frame(behaviour);
                     session.send(Kind::LiveSamples, &frame)?;
                     counters.reports.fetch_add(1, Ordering::Relaxed);
+                    counters.payload_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
                 }
                 down = session.next() => self.take(down?, session, counters)?,
             }
