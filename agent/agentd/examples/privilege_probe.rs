@@ -1,7 +1,10 @@
 //! The warden with a worker that only asks: lets a test look at real processes without a
 //! controller, a configuration or an identity. Not shipped.
 
-#![expect(clippy::print_stdout, reason = "its answers go to the test on standard output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "its answers go to the test on standard output"
+)]
 #![allow(missing_docs, reason = "an example's modules are those of the agent")]
 
 #[path = "../src/privilege/mod.rs"]
@@ -25,13 +28,21 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let state_dir = arguments.next().unwrap_or_default().into();
     let user = arguments.next().unwrap_or_default();
-    let worker = std::iter::once("worker".to_owned()).chain(arguments).collect();
-    privilege::supervise(&WardenOptions { user, state_dir, worker })
+    let worker = std::iter::once("worker".to_owned())
+        .chain(arguments)
+        .collect();
+    privilege::supervise(&WardenOptions {
+        user,
+        state_dir,
+        worker,
+    })
 }
 
 /// Asks everything once, leaves a scan running, and waits to be ended.
 fn probe(scan: bool) -> anyhow::Result<ExitCode> {
-    let Some(mut client) = PrivilegedClient::from_stdin() else { anyhow::bail!("no warden's socket") };
+    let Some(mut client) = PrivilegedClient::from_stdin() else {
+        anyhow::bail!("no warden's socket")
+    };
     let asks = [
         ("log-tail", Ask::LogTail(RootLog::Audit, None)),
         ("authorized-keys", Ask::AuthorizedKeys),
@@ -39,7 +50,10 @@ fn probe(scan: bool) -> anyhow::Result<ExitCode> {
     ];
     for (name, ask) in asks {
         match client.request(ask, Duration::from_secs(60)) {
-            Ok(bytes) => println!("{name} {}", String::from_utf8_lossy(&bytes).lines().next().unwrap_or("")),
+            Ok(bytes) => println!(
+                "{name} {}",
+                String::from_utf8_lossy(&bytes).lines().next().unwrap_or("")
+            ),
             Err(error) => println!("{name} failed: {error:?}"),
         }
     }

@@ -1,6 +1,14 @@
 //! The privilege table against real processes: starts the warden as root, looks at
 //! `/proc/PID/status` of everything that it starts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::let_underscore_must_use,
+    reason = "a test may panic and says on the terminal why it is skipped"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -34,7 +42,11 @@ impl Drop for Warden {
 
 fn probe() -> PathBuf {
     let here = std::env::current_exe().unwrap();
-    here.parent().unwrap().parent().unwrap().join("examples/privilege_probe")
+    here.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/privilege_probe")
 }
 
 /// `None`, with the reason on the terminal, if this cannot run here.
@@ -58,7 +70,11 @@ fn start(arguments: &[&str]) -> Option<Warden> {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap());
-    Some(Warden { child, lines, state })
+    Some(Warden {
+        child,
+        lines,
+        state,
+    })
 }
 
 impl Warden {
@@ -67,8 +83,14 @@ impl Warden {
         let mut answers = BTreeMap::new();
         loop {
             let mut line = String::new();
-            assert!(self.lines.read_line(&mut line).unwrap() > 0, "the worker said nothing: {answers:?}");
-            let (name, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+            assert!(
+                self.lines.read_line(&mut line).unwrap() > 0,
+                "the worker said nothing: {answers:?}"
+            );
+            let (name, rest) = line
+                .trim_end()
+                .split_once(' ')
+                .unwrap_or((line.trim_end(), ""));
             if name == "ready" {
                 return (answers, rest.parse().unwrap());
             }
@@ -80,12 +102,17 @@ impl Warden {
 /// `/proc/PID/status` by field.
 fn status(pid: u32) -> BTreeMap<String, String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    text.lines().filter_map(|line| line.split_once(":\t")).map(|(name, value)| (name.into(), value.trim().into())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once(":\t"))
+        .map(|(name, value)| (name.into(), value.trim().into()))
+        .collect()
 }
 
 fn children(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    text.split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
 }
 
 fn capabilities(hexadecimal: &str) -> Vec<String> {
@@ -100,7 +127,12 @@ fn capabilities(hexadecimal: &str) -> Vec<String> {
     let bits = u64::from_str_radix(hexadecimal, 16).unwrap();
     let mut names: Vec<String> = (0..64)
         .filter(|bit| bits >> bit & 1 == 1)
-        .map(|bit| NAMES.iter().find(|(known, _)| *known == bit).map_or(format!("#{bit}"), |(_, name)| (*name).into()))
+        .map(|bit| {
+            NAMES
+                .iter()
+                .find(|(known, _)| *known == bit)
+                .map_or(format!("#{bit}"), |(_, name)| (*name).into())
+        })
         .collect();
     names.sort();
     names
@@ -113,11 +145,23 @@ fn check_against_row(pid: u32, row: &table::Row) {
     assert_eq!(capabilities(&status["CapEff"]), row.effective, "{name}");
     assert_eq!(capabilities(&status["CapPrm"]), row.permitted, "{name}");
     assert_eq!(capabilities(&status["CapBnd"]), row.bounding, "{name}");
-    assert_eq!(capabilities(&status["CapInh"]), Vec::<String>::new(), "{name}");
-    assert_eq!(capabilities(&status["CapAmb"]), Vec::<String>::new(), "{name}");
+    assert_eq!(
+        capabilities(&status["CapInh"]),
+        Vec::<String>::new(),
+        "{name}"
+    );
+    assert_eq!(
+        capabilities(&status["CapAmb"]),
+        Vec::<String>::new(),
+        "{name}"
+    );
     assert_eq!(status["NoNewPrivs"], "1", "{name}");
     let user = if row.user == "root" { "0" } else { "65534" };
-    assert_eq!(status["Uid"].split('\t').collect::<Vec<_>>(), [user; 4], "{name}");
+    assert_eq!(
+        status["Uid"].split('\t').collect::<Vec<_>>(),
+        [user; 4],
+        "{name}"
+    );
     let groups: Vec<&str> = status["Groups"].split_whitespace().collect();
     match row.user {
         "root" => {}
@@ -130,10 +174,15 @@ fn check_against_row(pid: u32, row: &table::Row) {
 fn log_readers() -> Vec<String> {
     let text = fs::read_to_string("/etc/group").unwrap();
     let number = |name: &str| {
-        let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+        let line = text
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
         line.split(':').nth(2).map(str::to_owned)
     };
-    ["adm", "systemd-journal"].into_iter().filter_map(number).collect()
+    ["adm", "systemd-journal"]
+        .into_iter()
+        .filter_map(number)
+        .collect()
 }
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -149,11 +198,15 @@ fn is_running(pid: u32) -> bool {
 }
 
 fn send(pid: u32, signal: Signal) {
-    rustix::process::kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+    rustix::process::kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal)
+        .unwrap();
 }
 
 fn row(process: &str, purpose: &str) -> &'static table::Row {
-    table::table().iter().find(|row| row.process == process && row.purpose.starts_with(purpose)).unwrap()
+    table::table()
+        .iter()
+        .find(|row| row.process == process && row.purpose.starts_with(purpose))
+        .unwrap()
 }
 
 /// A root-only audit log for the helper to read; an existing one is left alone.
@@ -167,7 +220,11 @@ impl AuditLog {
         }
         fs::create_dir_all("/var/log/audit").unwrap();
         fs::set_permissions("/var/log/audit", fs::Permissions::from_mode(0o700)).unwrap();
-        fs::write(path, "type=DAEMON_START msg=audit(1795300000.123:1): op=start res=success\n").unwrap();
+        fs::write(
+            path,
+            "type=DAEMON_START msg=audit(1795300000.123:1): op=start res=success\n",
+        )
+        .unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
         Self(Some(path.to_owned()))
     }
@@ -186,19 +243,33 @@ impl Drop for AuditLog {
 #[test]
 fn every_process_holds_what_the_table_says_and_ends_with_its_warden() {
     let _log = AuditLog::ensure();
-    let Some(mut warden) = start(&["scan"]) else { return };
+    let Some(mut warden) = start(&["scan"]) else {
+        return;
+    };
     let (answers, worker) = warden.ready();
     let pid = warden.child.id();
-    assert!(answers["log-tail"].starts_with("{\"position\":"), "a root-only log is read: {answers:?}");
-    assert!(!answers["authorized-keys"].starts_with("failed"), "{answers:?}");
+    assert!(
+        answers["log-tail"].starts_with("{\"position\":"),
+        "a root-only log is read: {answers:?}"
+    );
+    assert!(
+        !answers["authorized-keys"].starts_with("failed"),
+        "{answers:?}"
+    );
     assert!(!answers["dmi"].starts_with("failed"), "{answers:?}");
 
     let mut helper = None;
     wait_until("the scan runs with its rights given up", || {
         helper = children(pid).into_iter().find(|child| {
-            *child != worker && fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "xiezhi-helper")
-                && status(*child).get("NoNewPrivs").is_some_and(|flag| flag == "1")
-                && status(*child).get("Uid").is_some_and(|uid| !uid.starts_with('0'))
+            *child != worker
+                && fs::read_to_string(format!("/proc/{child}/comm"))
+                    .is_ok_and(|name| name.trim() == "xiezhi-helper")
+                && status(*child)
+                    .get("NoNewPrivs")
+                    .is_some_and(|flag| flag == "1")
+                && status(*child)
+                    .get("Uid")
+                    .is_some_and(|uid| !uid.starts_with('0'))
         });
         helper.is_some()
     });
@@ -206,7 +277,12 @@ fn every_process_holds_what_the_table_says_and_ends_with_its_warden() {
     check_against_row(pid, row("xiezhi-warden", ""));
     check_against_row(worker, row("xiezhi-worker", ""));
     check_against_row(helper, row("xiezhi-helper", "setuid-scan"));
-    assert_eq!(fs::metadata(warden.state.path().join("left-by-enrolment")).unwrap().uid(), 65534);
+    assert_eq!(
+        fs::metadata(warden.state.path().join("left-by-enrolment"))
+            .unwrap()
+            .uid(),
+        65534
+    );
     let threads = &status(pid)["Threads"];
     assert_eq!(threads, "1");
 
@@ -238,7 +314,11 @@ fn missing_user_is_refused_with_what_to_do() {
         return;
     }
     let state = tempfile::tempdir().unwrap();
-    let output = Command::new(probe()).arg(state.path()).arg("no-such-user").output().unwrap();
+    let output = Command::new(probe())
+        .arg(state.path())
+        .arg("no-such-user")
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("useradd --system"));
 }

@@ -4,6 +4,14 @@
 //! syslog) that nobody owns `/dev/log`. Where something is missing the test says so and passes;
 //! `cargo xtask test` installs what is needed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::let_underscore_must_use,
+    reason = "a test may panic and says on the terminal why it is skipped"
+)]
+
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +27,7 @@ use xiezhi_collect::security::privileged::Unprivileged;
 use xiezhi_collect::security::{SecurityOptions, SecurityWatch};
 use xiezhi_protocol::event::{Event, kinds};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A child that ends with the test.
 struct Ended(Child);
@@ -35,11 +43,16 @@ fn missing(programs: &[&str]) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("not root".into());
     }
-    programs.iter().find(|path| !Path::new(path).exists()).map(|path| format!("no {path}"))
+    programs
+        .iter()
+        .find(|path| !Path::new(path).exists())
+        .map(|path| format!("no {path}"))
 }
 
 fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     i64::try_from(since.as_millis()).unwrap()
 }
 
@@ -69,14 +82,21 @@ fn wait_for(watch: &mut SecurityWatch, enough: impl Fn(&[Event]) -> bool) -> Vec
 fn has(events: &[Event], kind: &str, fields: &[(&str, &str)]) -> bool {
     events.iter().any(|event| {
         event.kind == kind
-            && fields.iter().all(|(name, value)| event.fields.get(*name).is_some_and(|found| found == value))
+            && fields
+                .iter()
+                .all(|(name, value)| event.fields.get(*name).is_some_and(|found| found == value))
     })
 }
 
 fn open(root: &Path) -> SecurityWatch {
     let state = root.join("state");
-    let mut watch =
-        SecurityWatch::open(root, &state, SecurityOptions::default(), Box::new(Unprivileged)).unwrap();
+    let mut watch = SecurityWatch::open(
+        root,
+        &state,
+        SecurityOptions::default(),
+        Box::new(Unprivileged),
+    )
+    .unwrap();
     watch.poll(now_ms());
     watch
 }
@@ -96,22 +116,37 @@ impl Syslog {
         let socket = UnixDatagram::bind("/dev/log").ok()?;
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let mut file = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
+            let mut file = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(log)
+                .unwrap();
             let mut buffer = [0; 8192];
             while !stopped.load(Ordering::Relaxed) {
-                let Ok(length) = socket.recv(&mut buffer) else { continue };
+                let Ok(length) = socket.recv(&mut buffer) else {
+                    continue;
+                };
                 let text = String::from_utf8_lossy(&buffer[..length]);
                 // `<86>Nov 21 10:00:00 sshd[1]: …`: rsyslog drops the number and adds the host.
-                let text = text.split_once('>').map_or(&*text, |(_, rest)| rest).trim_end_matches('\0').trim_end();
+                let text = text
+                    .split_once('>')
+                    .map_or(&*text, |(_, rest)| rest)
+                    .trim_end_matches('\0')
+                    .trim_end();
                 let (stamp, rest) = text.split_at(15);
                 writeln!(file, "{stamp} gs-01{rest}").unwrap();
             }
         });
-        Some(Self { stop, thread: Some(thread) })
+        Some(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -124,13 +159,23 @@ impl Drop for Syslog {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn start_sshd(dir: &Path, port: u16) -> Ended {
     let path = |name: &str| dir.join(name).display().to_string();
-    assert!(run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path("host_key")]));
-    assert!(run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path("client_key")]));
+    assert!(run(
+        "ssh-keygen",
+        &["-q", "-t", "ed25519", "-N", "", "-f", &path("host_key")]
+    ));
+    assert!(run(
+        "ssh-keygen",
+        &["-q", "-t", "ed25519", "-N", "", "-f", &path("client_key")]
+    ));
     fs::copy(dir.join("client_key.pub"), dir.join("authorized_keys")).unwrap();
     fs::create_dir_all("/run/sshd").unwrap();
     let config = format!(
@@ -141,7 +186,10 @@ fn start_sshd(dir: &Path, port: u16) -> Ended {
         path("authorized_keys"),
     );
     fs::write(dir.join("sshd_config"), config).unwrap();
-    let child = Command::new("/usr/sbin/sshd").args(["-D", "-f", &path("sshd_config")]).spawn().unwrap();
+    let child = Command::new("/usr/sbin/sshd")
+        .args(["-D", "-f", &path("sshd_config")])
+        .spawn()
+        .unwrap();
     let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < deadline, "sshd does not listen");
@@ -157,15 +205,34 @@ fn ssh(dir: &Path, port: u16, user: &str, key: &str) -> bool {
     run(
         "ssh",
         &[
-            "-F", "none", "-p", &port, "-i", &key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
-            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", &target, "true",
+            "-F",
+            "none",
+            "-p",
+            &port,
+            "-i",
+            &key,
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            &target,
+            "true",
         ],
     )
 }
 
 #[test]
 fn real_sshd_and_sudo_and_useradd_become_events() {
-    if let Some(reason) = missing(&["/usr/sbin/sshd", "/usr/bin/sudo", "/usr/bin/ssh", "/usr/sbin/useradd"]) {
+    if let Some(reason) = missing(&[
+        "/usr/sbin/sshd",
+        "/usr/bin/sudo",
+        "/usr/bin/ssh",
+        "/usr/sbin/useradd",
+    ]) {
         println!("skipped: {reason}");
         return;
     }
@@ -186,26 +253,71 @@ fn real_sshd_and_sudo_and_useradd_become_events() {
 
     let port = free_port();
     let _sshd = start_sshd(dir.path(), port);
-    assert!(ssh(dir.path(), port, "root", "client_key"), "the key login failed");
+    assert!(
+        ssh(dir.path(), port, "root", "client_key"),
+        "the key login failed"
+    );
     // Keys that are not authorised: a known account and one that does not exist.
     assert!(!ssh(dir.path(), port, "root", "host_key"));
     assert!(!ssh(dir.path(), port, "no-such-user", "client_key"));
     let events = wait_for(&mut watch, |events| {
-        has(events, kinds::LOGIN, &[("user", "root"), ("service", "sshd"), ("method", "publickey"), ("source_address", "127.0.0.1")])
-            && has(events, kinds::LOGOUT, &[("user", "root")])
-            && has(events, kinds::LOGIN_FAILED, &[("user", "root"), ("source_address", "127.0.0.1")])
-            && has(events, kinds::LOGIN_FAILED, &[("user", "no-such-user"), ("unknown_user", "true")])
+        has(
+            events,
+            kinds::LOGIN,
+            &[
+                ("user", "root"),
+                ("service", "sshd"),
+                ("method", "publickey"),
+                ("source_address", "127.0.0.1"),
+            ],
+        ) && has(events, kinds::LOGOUT, &[("user", "root")])
+            && has(
+                events,
+                kinds::LOGIN_FAILED,
+                &[("user", "root"), ("source_address", "127.0.0.1")],
+            )
+            && has(
+                events,
+                kinds::LOGIN_FAILED,
+                &[("user", "no-such-user"), ("unknown_user", "true")],
+            )
     });
-    let login = events.iter().find(|event| event.kind == kinds::LOGIN).unwrap();
-    assert!(login.fields["fingerprint"].starts_with("ED25519 SHA256:"), "{login:?}");
+    let login = events
+        .iter()
+        .find(|event| event.kind == kinds::LOGIN)
+        .unwrap();
+    assert!(
+        login.fields["fingerprint"].starts_with("ED25519 SHA256:"),
+        "{login:?}"
+    );
     assert!((now_ms() - login.time_ms).abs() < 3_600_000, "{login:?}");
-    assert_eq!(events.iter().filter(|event| event.kind == kinds::LOGIN).count(), 1);
-    assert_eq!(events.iter().filter(|event| event.kind == kinds::LOGIN_FAILED).count(), 2, "{events:#?}");
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| event.kind == kinds::LOGIN)
+            .count(),
+        1
+    );
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| event.kind == kinds::LOGIN_FAILED)
+            .count(),
+        2,
+        "{events:#?}"
+    );
 
     assert!(run("sudo", &["-n", "/bin/true"]));
     // As a user that sudoers does not name, with a wrong password (`-n` would log nothing).
     let mut refused = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sudo", "-S", "/bin/true"])
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "sudo",
+            "-S",
+            "/bin/true",
+        ])
         .stdin(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -213,16 +325,34 @@ fn real_sshd_and_sudo_and_useradd_become_events() {
     refused.stdin.take().unwrap().write_all(b"wrong\n").unwrap();
     assert!(!refused.wait().unwrap().success());
     wait_for(&mut watch, |events| {
-        has(events, kinds::SUDO, &[("user", "root"), ("target_user", "root"), ("command", "/bin/true")])
-            && has(events, kinds::SUDO_FAILED, &[("user", "nobody"), ("service", "sudo")])
+        has(
+            events,
+            kinds::SUDO,
+            &[
+                ("user", "root"),
+                ("target_user", "root"),
+                ("command", "/bin/true"),
+            ],
+        ) && has(
+            events,
+            kinds::SUDO_FAILED,
+            &[("user", "nobody"), ("service", "sudo")],
+        )
     });
 
     let _removed = RemovedUser;
     assert!(run("useradd", &["--no-create-home", "xiezhi-test-user"]));
     assert!(run("userdel", &["xiezhi-test-user"]));
     wait_for(&mut watch, |events| {
-        has(events, kinds::ACCOUNT_CHANGED, &[("user", "xiezhi-test-user"), ("change", "added")])
-            && has(events, kinds::ACCOUNT_CHANGED, &[("user", "xiezhi-test-user"), ("change", "removed")])
+        has(
+            events,
+            kinds::ACCOUNT_CHANGED,
+            &[("user", "xiezhi-test-user"), ("change", "added")],
+        ) && has(
+            events,
+            kinds::ACCOUNT_CHANGED,
+            &[("user", "xiezhi-test-user"), ("change", "removed")],
+        )
     });
 }
 
@@ -237,9 +367,12 @@ impl Drop for RemovedUser {
 
 #[test]
 fn real_journald_is_followed_without_journalctl() {
-    let journald = ["/usr/lib/systemd/systemd-journald", "/lib/systemd/systemd-journald"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
+    let journald = [
+        "/usr/lib/systemd/systemd-journald",
+        "/lib/systemd/systemd-journald",
+    ]
+    .into_iter()
+    .find(|path| Path::new(path).exists());
     let Some(journald) = journald else {
         println!("skipped: no systemd-journald");
         return;
@@ -257,7 +390,11 @@ fn real_journald_is_followed_without_journalctl() {
         format!("/var/log/journal/{folder}").into(),
         format!("/run/systemd/journal.{name}").into(),
     ]);
-    let child = Command::new(journald).arg(&name).stderr(Stdio::null()).spawn().unwrap();
+    let child = Command::new(journald)
+        .arg(&name)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut child = Ended(child);
     let socket = PathBuf::from(format!("/run/systemd/journal.{name}/dev-log"));
     let deadline = Instant::now() + PATIENCE;
@@ -286,8 +423,13 @@ fn real_journald_is_followed_without_journalctl() {
     say("<86>Nov 21 10:00:01 sshd[4243]: Accepted password for zhang from 10.0.0.2 port 22 ssh2");
     say("<86>Nov 21 10:00:02 cron[4244]: nothing to see");
     say("<85>Nov 21 10:00:03 sudo: zhang : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/id");
-    let events = wait_for(&mut watch, |events| has(events, kinds::SUDO, &[("command", "/bin/id")]));
-    let logins: Vec<_> = events.iter().filter(|event| event.kind == kinds::LOGIN).collect();
+    let events = wait_for(&mut watch, |events| {
+        has(events, kinds::SUDO, &[("command", "/bin/id")])
+    });
+    let logins: Vec<_> = events
+        .iter()
+        .filter(|event| event.kind == kinds::LOGIN)
+        .collect();
     assert_eq!(logins.len(), 1, "the baseline is silent: {events:#?}");
     assert_eq!(logins[0].fields["user"], "zhang");
     assert_eq!(logins[0].fields["log"], "journal");
@@ -299,9 +441,20 @@ fn real_journald_is_followed_without_journalctl() {
     say("<86>Nov 21 10:00:04 cron[4242]: second-marker-of-the-test");
     wait_for_text(&found, b"second-marker-of-the-test");
     drop(child);
-    let _child = Ended(Command::new(journald).arg(&name).stderr(Stdio::null()).spawn().unwrap());
-    let mut watch =
-        SecurityWatch::open(&root, &root.join("state"), SecurityOptions::default(), Box::new(Unprivileged)).unwrap();
+    let _child = Ended(
+        Command::new(journald)
+            .arg(&name)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let mut watch = SecurityWatch::open(
+        &root,
+        &root.join("state"),
+        SecurityOptions::default(),
+        Box::new(Unprivileged),
+    )
+    .unwrap();
     let deadline = Instant::now() + PATIENCE;
     while logger
         .send_to(b"<86>Nov 21 10:00:05 sshd[4246]: Accepted password for after from 10.0.0.2 port 22 ssh2", &socket)
@@ -310,7 +463,9 @@ fn real_journald_is_followed_without_journalctl() {
         assert!(Instant::now() < deadline, "journald does not start again");
         std::thread::yield_now();
     }
-    let events = wait_for(&mut watch, |events| has(events, kinds::LOGIN, &[("user", "after")]));
+    let events = wait_for(&mut watch, |events| {
+        has(events, kinds::LOGIN, &[("user", "after")])
+    });
     let users: Vec<_> = events
         .iter()
         .filter(|event| event.kind == kinds::LOGIN)
@@ -353,4 +508,73 @@ impl Drop for Removed {
             let _ = fs::remove_dir_all(path);
         }
     }
+}
+
+/// Builds a package without content and installs it below `root`.
+fn install_rpm(dir: &Path, root: &Path, version: &str) {
+    let top = dir.join("rpmbuild");
+    fs::create_dir_all(&top).unwrap();
+    let spec = top.join("probe.spec");
+    let text = format!(
+        "Name: xiezhi-probe\nVersion: {version}\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\n\
+         %description\nx\n%files\n"
+    );
+    fs::write(&spec, text).unwrap();
+    let define = format!("_topdir {}", top.display());
+    let spec = spec.display().to_string();
+    assert!(run("rpmbuild", &["-bb", "--define", &define, &spec]));
+    let package = top.join(format!("RPMS/noarch/xiezhi-probe-{version}-1.noarch.rpm"));
+    let (root, package) = (root.display().to_string(), package.display().to_string());
+    assert!(run(
+        "rpm",
+        &[
+            "--root",
+            &root,
+            "--dbpath",
+            "/var/lib/rpm",
+            "-U",
+            "--nodeps",
+            "--nosignature",
+            &package
+        ],
+    ));
+}
+
+#[test]
+fn real_rpm_changes_become_events() {
+    if let Some(reason) = missing(&["/usr/bin/rpm", "/usr/bin/rpmbuild"]) {
+        println!("skipped: {reason}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("var/lib/rpm")).unwrap();
+    install_rpm(dir.path(), &root, "1.0");
+    let mut watch = open(&root);
+    // The baseline takes two looks, ten seconds apart by the clock of the host; a new watch looks
+    // at once.
+    let list = root.join("state/security-rpm.list");
+    let deadline = Instant::now() + PATIENCE;
+    while !list.exists() {
+        assert!(Instant::now() < deadline, "no list of packages");
+        assert_eq!(watch.poll(now_ms()), []);
+        std::thread::yield_now();
+    }
+    watch.commit().unwrap();
+    install_rpm(dir.path(), &root, "2.0");
+    let events = wait_for(&mut watch, |events| {
+        has(events, kinds::PACKAGE_CHANGED, &[])
+    });
+    assert!(
+        has(
+            &events,
+            kinds::PACKAGE_CHANGED,
+            &[
+                ("package", "xiezhi-probe.noarch"),
+                ("before", "0:1.0-1"),
+                ("after", "0:2.0-1")
+            ]
+        ),
+        "{events:#?}"
+    );
 }

@@ -27,25 +27,41 @@ pub(super) fn find(user: &str) -> Result<Account> {
 }
 
 fn parse(user: &str, passwd: &str, group: &str) -> Result<Account> {
-    let Some(line) = passwd.lines().find(|line| line.split(':').next() == Some(user)) else {
+    let Some(line) = passwd
+        .lines()
+        .find(|line| line.split(':').next() == Some(user))
+    else {
         bail!(
             "there is no user `{user}`: create it with `useradd --system --user-group --no-create-home \
              --shell /usr/sbin/nologin {user}`, or name another one as `user` in the configuration"
         );
     };
-    let number = |index| line.split(':').nth(index).and_then(|field| field.parse::<u32>().ok());
+    let number = |index| {
+        line.split(':')
+            .nth(index)
+            .and_then(|field| field.parse::<u32>().ok())
+    };
     let (Some(uid), Some(gid)) = (number(2), number(3)) else {
         bail!("the line of `{user}` in /etc/passwd is malformed");
     };
     if uid == 0 || gid == 0 {
         bail!("the worker must not run as root: `{user}` has number {uid} and group {gid}");
     }
-    let groups = READERS.iter().filter_map(|name| group_number(group, name)).collect();
-    Ok(Account { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid), groups })
+    let groups = READERS
+        .iter()
+        .filter_map(|name| group_number(group, name))
+        .collect();
+    Ok(Account {
+        uid: Uid::from_raw(uid),
+        gid: Gid::from_raw(gid),
+        groups,
+    })
 }
 
 fn group_number(group: &str, name: &str) -> Option<Gid> {
-    let line = group.lines().find(|line| line.split(':').next() == Some(name))?;
+    let line = group
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
     line.split(':').nth(2)?.parse().ok().map(Gid::from_raw)
 }
 
@@ -60,6 +76,11 @@ mod tests {
         assert_eq!(found.uid.as_raw(), 990);
         assert_eq!(found.groups, [Gid::from_raw(4), Gid::from_raw(999)]);
         assert!(parse("root", passwd, "").is_err());
-        assert!(parse("nobody", passwd, "").unwrap_err().to_string().contains("useradd --system"));
+        assert!(
+            parse("nobody", passwd, "")
+                .unwrap_err()
+                .to_string()
+                .contains("useradd --system")
+        );
     }
 }

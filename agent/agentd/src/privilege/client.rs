@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags, SocketType};
-use xiezhi_collect::security::privileged::{Answer, Ask, MAX_ANSWER_BYTES, Privileged, PrivilegedError};
+use xiezhi_collect::security::privileged::{
+    Answer, Ask, MAX_ANSWER_BYTES, Privileged, PrivilegedError,
+};
 
 use super::wire::{self, Kind};
 
@@ -52,31 +54,52 @@ impl PrivilegedClient {
     }
 
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, next: 0, open: BTreeMap::new(), packet: Vec::new() }
+        Self {
+            socket,
+            next: 0,
+            open: BTreeMap::new(),
+            packet: Vec::new(),
+        }
     }
 
     /// Asks and waits for the whole answer; other answers that arrive meanwhile are kept.
     ///
     /// # Errors
     /// As [`Privileged::ask`]; `TimedOut` if nothing came in time, or what the helper said.
-    #[cfg_attr(not(test), allow(dead_code, reason = "the watch never waits; tests and tools do"))]
-    pub(crate) fn request(&mut self, ask: Ask, timeout: Duration) -> Result<Vec<u8>, PrivilegedError> {
+    #[allow(
+        dead_code,
+        reason = "the watch never waits; the probe of the tests does"
+    )]
+    pub(crate) fn request(
+        &mut self,
+        ask: Ask,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, PrivilegedError> {
         let id = self.ask(ask)?;
         let deadline = Instant::now() + timeout;
         while Instant::now() < deadline {
             self.wait(deadline);
             if let Some(answer) = self.take().into_iter().find(|answer| answer.id == id) {
-                return answer.result.map_err(|reason| PrivilegedError::Connection(io::Error::other(reason)));
+                return answer
+                    .result
+                    .map_err(|reason| PrivilegedError::Connection(io::Error::other(reason)));
             }
         }
         Err(PrivilegedError::Connection(io::ErrorKind::TimedOut.into()))
     }
 
+    #[allow(dead_code, reason = "as above")]
     fn wait(&self, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(timeout) = Timespec::try_from(left) else { return };
+        let Ok(timeout) = Timespec::try_from(left) else {
+            return;
+        };
         // Whatever the result, the caller looks itself.
-        rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)).ok();
+        rustix::event::poll(
+            &mut [PollFd::new(&self.socket, PollFlags::IN)],
+            Some(&timeout),
+        )
+        .ok();
     }
 
     /// One packet, if one is there.
@@ -101,10 +124,18 @@ impl PrivilegedClient {
 
     fn expired(&mut self) -> Vec<Answer> {
         let now = Instant::now();
-        let late: Vec<u64> = self.open.iter().filter(|(_, open)| open.deadline <= now).map(|(id, _)| *id).collect();
+        let late: Vec<u64> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
         late.into_iter()
             .inspect(|id| drop(self.open.remove(id)))
-            .map(|id| Answer { id, result: Err("the helper did not answer in time".to_owned()) })
+            .map(|id| Answer {
+                id,
+                result: Err("the helper did not answer in time".to_owned()),
+            })
             .collect()
     }
 }
@@ -119,8 +150,15 @@ impl Privileged for PrivilegedClient {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match rustix::net::send(&self.socket, &packet, flags) {
             Ok(_) => {
-                let deadline = Instant::now() + super::warden::patience(&ask) + Duration::from_secs(5);
-                self.open.insert(self.next, Open { bytes: Vec::new(), deadline });
+                let deadline =
+                    Instant::now() + super::warden::patience(&ask) + Duration::from_secs(5);
+                self.open.insert(
+                    self.next,
+                    Open {
+                        bytes: Vec::new(),
+                        deadline,
+                    },
+                );
                 Ok(self.next)
             }
             Err(rustix::io::Errno::AGAIN) => Err(PrivilegedError::Busy),
@@ -136,7 +174,10 @@ impl Privileged for PrivilegedClient {
         for _ in 0..MAX_PACKETS {
             let is_readable = rustix::event::poll(
                 &mut [PollFd::new(&self.socket, PollFlags::IN)],
-                Some(&Timespec { tv_sec: 0, tv_nsec: 0 }),
+                Some(&Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                }),
             );
             if !matches!(is_readable, Ok(1..)) {
                 break;

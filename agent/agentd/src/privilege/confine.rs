@@ -32,7 +32,8 @@ pub(super) fn bound(keep: CapabilitySet) -> Result<()> {
             // The kernel knows no more capabilities.
             Err(_) => break,
             Ok(true) if !keep.contains(one) => {
-                thread::remove_capability_from_bounding_set(one).context("narrowing the bounding set")?;
+                thread::remove_capability_from_bounding_set(one)
+                    .context("narrowing the bounding set")?;
             }
             Ok(_) => {}
         }
@@ -42,35 +43,56 @@ pub(super) fn bound(keep: CapabilitySet) -> Result<()> {
 
 /// Sets the capabilities and forbids to gain any by starting a program.
 pub(super) fn hold(effective: CapabilitySet, permitted: CapabilitySet) -> Result<()> {
-    let sets = CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets {
+        effective,
+        permitted,
+        inheritable: CapabilitySet::empty(),
+    };
     thread::set_capabilities(None, sets).context("giving up capabilities")?;
     thread::set_no_new_privs(true).context("forbidding new privileges")?;
     let held = thread::capabilities(None).context("reading capabilities back")?;
-    ensure!(held.effective == effective && held.permitted == permitted, "capabilities are not as asked for");
-    ensure!(held.inheritable.is_empty(), "inheritable capabilities remain");
+    ensure!(
+        held.effective == effective && held.permitted == permitted,
+        "capabilities are not as asked for"
+    );
+    ensure!(
+        held.inheritable.is_empty(),
+        "inheritable capabilities remain"
+    );
     Ok(())
 }
 
 /// Takes another identity, for good, keeping only `keep`.
 pub(super) fn become_user(account: &Account, keep: CapabilitySet) -> Result<()> {
     // A child inherits the warden's blocked signals.
-    SigSet::empty().thread_set_mask().context("unblocking signals")?;
+    SigSet::empty()
+        .thread_set_mask()
+        .context("unblocking signals")?;
     // A core file would hold keys and what only root may read.
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     rustix::process::setrlimit(Resource::Core, none).context("forbidding core files")?;
     bound(keep)?;
     if !keep.is_empty() {
-        thread::set_keep_capabilities(true).context("keeping capabilities over the change of user")?;
+        thread::set_keep_capabilities(true)
+            .context("keeping capabilities over the change of user")?;
     }
     thread::set_thread_groups(&account.groups).context("setting groups")?;
-    thread::set_thread_res_gid(account.gid, account.gid, account.gid).context("setting the group")?;
-    thread::set_thread_res_uid(account.uid, account.uid, account.uid).context("setting the user")?;
+    thread::set_thread_res_gid(account.gid, account.gid, account.gid)
+        .context("setting the group")?;
+    thread::set_thread_res_uid(account.uid, account.uid, account.uid)
+        .context("setting the user")?;
     // Cleared by the kernel at exec, but not without one.
     if !keep.is_empty() {
         thread::set_keep_capabilities(false).context("ending the keeping of capabilities")?;
     }
     hold(keep, keep)?;
-    ensure!(thread::set_thread_uid(Uid::ROOT).is_err(), "could become root again");
+    ensure!(
+        thread::set_thread_uid(Uid::ROOT).is_err(),
+        "could become root again"
+    );
     Ok(())
 }
 
@@ -95,26 +117,54 @@ fn try_become_worker(arguments: &[OsString]) -> Result<std::convert::Infallible>
     let warden = rustix::process::getppid();
     become_user(&account, CapabilitySet::empty())?;
     // The worker ends with its warden. Set after the change of user, which clears it.
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).context("tying to the warden")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .context("tying to the warden")?;
     ensure!(rustix::process::getppid() == warden, "the warden ended");
-    let error = Command::new("/proc/self/exe").arg0(WORKER_NAME).args(rest).exec();
+    let error = Command::new("/proc/self/exe")
+        .arg0(WORKER_NAME)
+        .args(rest)
+        .exec();
     Err(error).context("starting the worker")
 }
 
 /// `UID GID GROUP,GROUP` as the warden writes them.
 pub(super) fn account_of(words: &[OsString]) -> Result<Account> {
-    let text = |index: usize| words.get(index).and_then(|word| word.to_str()).context("malformed argument");
+    let text = |index: usize| {
+        words
+            .get(index)
+            .and_then(|word| word.to_str())
+            .context("malformed argument")
+    };
     let uid: u32 = text(0)?.parse().context("malformed user")?;
     let gid: u32 = text(1)?.parse().context("malformed group")?;
     ensure!(uid != 0 && gid != 0, "would run as root");
-    let groups: Result<Vec<_>, _> =
-        text(2)?.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().map(Gid::from_raw)).collect();
-    Ok(Account { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid), groups: groups.context("malformed groups")? })
+    let groups: Result<Vec<_>, _> = text(2)?
+        .split(',')
+        .filter(|word| !word.is_empty())
+        .map(|word| word.parse().map(Gid::from_raw))
+        .collect();
+    Ok(Account {
+        uid: Uid::from_raw(uid),
+        gid: Gid::from_raw(gid),
+        groups: groups.context("malformed groups")?,
+    })
 }
 
 /// What [`account_of`] reads.
 pub(super) fn account_words(account: &Account, with_groups: bool) -> [String; 3] {
-    let groups: Vec<String> = account.groups.iter().map(|gid| gid.as_raw().to_string()).collect();
-    let groups = if with_groups { groups.join(",") } else { String::new() };
-    [account.uid.as_raw().to_string(), account.gid.as_raw().to_string(), groups]
+    let groups: Vec<String> = account
+        .groups
+        .iter()
+        .map(|gid| gid.as_raw().to_string())
+        .collect();
+    let groups = if with_groups {
+        groups.join(",")
+    } else {
+        String::new()
+    };
+    [
+        account.uid.as_raw().to_string(),
+        account.gid.as_raw().to_string(),
+        groups,
+    ]
 }

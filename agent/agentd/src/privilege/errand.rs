@@ -32,7 +32,9 @@ pub(crate) fn run_as_worker(
         .spawn()
         .context("starting the unprivileged part")?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).context("handing over the input")?;
+        stdin
+            .write_all(input.as_bytes())
+            .context("handing over the input")?;
     }
     child.wait().context("waiting for the unprivileged part")
 }

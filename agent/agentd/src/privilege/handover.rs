@@ -32,7 +32,8 @@ pub(super) fn hand_over(state_dir: &Path, account: &Account) -> Result<()> {
 fn give(path: &Path, account: &Account, left: &mut usize) -> Result<()> {
     ensure!(*left > 0, "more than {MAX_ENTRIES} files to hand over");
     *left -= 1;
-    let metadata = fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+    let metadata =
+        fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
     // Of a folder that the worker owns, the content is its own business: a path that it could
     // exchange meanwhile is never handed over.
     let is_ours_to_give = metadata.uid() == 0 && (metadata.is_dir() || metadata.is_file());
@@ -45,6 +46,12 @@ fn give(path: &Path, account: &Account, left: &mut usize) -> Result<()> {
             give(&entry.path(), account, left)?;
         }
     }
-    rustix::fs::chownat(CWD, path, Some(account.uid), Some(account.gid), AtFlags::SYMLINK_NOFOLLOW)
-        .with_context(|| format!("giving {} to the worker", path.display()))
+    rustix::fs::chownat(
+        CWD,
+        path,
+        Some(account.uid),
+        Some(account.gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .with_context(|| format!("giving {} to the worker", path.display()))
 }

@@ -40,10 +40,16 @@ fn try_run(arguments: &[OsString]) -> Result<()> {
     let (id, ask) = parse(request).context("malformed request")?;
     confine::become_user(&account, capabilities(&ask))?;
     // A helper never outlives its warden.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("tying to the warden")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .context("tying to the warden")?;
     confine::set_name(HELPER_NAME);
     let stdout = io::stdout();
-    let mut out = Packets { socket: stdout.as_fd(), id, buffer: Vec::new(), sent: 0 };
+    let mut out = Packets {
+        socket: stdout.as_fd(),
+        id,
+        buffer: Vec::new(),
+        sent: 0,
+    };
     match answer(&ask, &mut out) {
         Ok(()) => out.finish(Kind::Done, b""),
         Err(error) => out.finish(Kind::Failed, error.to_string().as_bytes()),
@@ -55,17 +61,24 @@ fn try_run(arguments: &[OsString]) -> Result<()> {
 pub(super) const fn capabilities(ask: &Ask) -> CapabilitySet {
     match ask {
         // All of them read what belongs to others; none writes anything.
-        Ask::LogTail(..) | Ask::AuthorizedKeys | Ask::SetuidScan | Ask::Dmi => CapabilitySet::DAC_READ_SEARCH,
+        Ask::LogTail(..) | Ask::AuthorizedKeys | Ask::SetuidScan | Ask::Dmi => {
+            CapabilitySet::DAC_READ_SEARCH
+        }
     }
 }
 
 /// Arguments that [`parse`] reads.
 pub(super) fn words(id: u64, ask: &Ask) -> Vec<String> {
-    std::iter::once(id).chain(ask.encode()).map(|word| word.to_string()).collect()
+    std::iter::once(id)
+        .chain(ask.encode())
+        .map(|word| word.to_string())
+        .collect()
 }
 
 fn parse(request: &[OsString]) -> Option<(u64, Ask)> {
-    let mut words = request.iter().map(|word| word.to_str()?.parse::<u64>().ok());
+    let mut words = request
+        .iter()
+        .map(|word| word.to_str()?.parse::<u64>().ok());
     let id = words.next()??;
     let mut ask = [0; ASK_WORDS];
     for word in &mut ask {

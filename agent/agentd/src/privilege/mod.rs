@@ -11,6 +11,7 @@
 //! | `accounts` | looks the worker's user and groups up in `/etc/passwd` and `/etc/group` |
 //! | `client` | the worker's side: asks without blocking |
 //! | `confine` | gives up rights, and proves it |
+//! | `errand` | one command as the worker: enrolment |
 //! | `handover` | makes the state folder the worker's |
 //! | `helper` | one request, one answer, exit |
 //! | `table` | the single source of the privilege table |
@@ -50,7 +51,9 @@ pub(crate) fn is_root() -> bool {
 
 /// Whether a warden started this process as its worker.
 pub(crate) fn is_supervised() -> bool {
-    std::env::args_os().next().is_some_and(|name| name == WORKER_NAME)
+    std::env::args_os()
+        .next()
+        .is_some_and(|name| name == WORKER_NAME)
 }
 
 /// Serves the hidden subcommands `confine` and `helper`, if this process was started with one.

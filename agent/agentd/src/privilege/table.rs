@@ -27,8 +27,13 @@ pub(crate) struct Row {
     pub(crate) compromise: &'static str,
 }
 
-const WARDEN: &[&str] =
-    &["CAP_DAC_READ_SEARCH", "CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
+const WARDEN: &[&str] = &[
+    "CAP_DAC_READ_SEARCH",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+];
 const READER: &[&str] = &["CAP_DAC_READ_SEARCH"];
 
 const ROWS: &[Row] = &[
@@ -102,7 +107,10 @@ const ROWS: &[Row] = &[
 
 /// Every kind of process of the agent.
 #[must_use]
-#[cfg_attr(not(test), allow(dead_code, reason = "documentation and its tests are made from it"))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "documentation and its tests are made from it")
+)]
 pub(crate) fn table() -> &'static [Row] {
     ROWS
 }
@@ -119,11 +127,27 @@ pub(crate) fn markdown() -> String {
             ([], []) => "none".to_owned(),
             (effective, permitted) if effective == permitted => effective.join(", "),
             (effective, permitted) => {
-                let rest: Vec<_> = permitted.iter().filter(|name| !effective.contains(name)).copied().collect();
-                format!("{}; permitted, not effective: {}", effective.join(", "), rest.join(", "))
+                let rest: Vec<_> = permitted
+                    .iter()
+                    .filter(|name| !effective.contains(name))
+                    .copied()
+                    .collect();
+                format!(
+                    "{}; permitted, not effective: {}",
+                    effective.join(", "),
+                    rest.join(", ")
+                )
             }
         };
-        let cells = [row.process, row.purpose, row.user, &capabilities, row.system_calls, row.sockets, row.compromise];
+        let cells = [
+            row.process,
+            row.purpose,
+            row.user,
+            &capabilities,
+            row.system_calls,
+            row.sockets,
+            row.compromise,
+        ];
         text.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     text

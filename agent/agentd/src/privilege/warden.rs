@@ -74,26 +74,42 @@ pub(crate) fn supervise(options: &WardenOptions) -> Result<ExitCode> {
     handover::hand_over(&options.state_dir, &account)?;
     confine_warden()?;
     let mut mask = SigSet::empty();
-    for signal in [NixSignal::SIGCHLD, NixSignal::SIGTERM, NixSignal::SIGINT, NixSignal::SIGHUP] {
+    for signal in [
+        NixSignal::SIGCHLD,
+        NixSignal::SIGTERM,
+        NixSignal::SIGINT,
+        NixSignal::SIGHUP,
+    ] {
         mask.add(signal);
     }
     mask.thread_block().context("blocking signals")?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .context("receiving signals")?;
-    let warden = Warden { options, account, signals, worker: None, helpers: Vec::new(), stop_by: None };
+    let warden = Warden {
+        options,
+        account,
+        signals,
+        worker: None,
+        helpers: Vec::new(),
+        stop_by: None,
+    };
     warden.run()
 }
 
 fn confine_warden() -> Result<()> {
     confine::set_name(WARDEN_NAME);
-    let held = rustix::thread::capabilities(None).context("reading capabilities")?.permitted;
+    let held = rustix::thread::capabilities(None)
+        .context("reading capabilities")?
+        .permitted;
     let needed = PERMITTED.difference(CapabilitySet::DAC_READ_SEARCH);
     ensure!(
         held.contains(needed),
         "the warden needs CAP_SETUID, CAP_SETGID, CAP_SETPCAP and CAP_KILL; check CapabilityBoundingSet of the unit"
     );
     if !held.contains(CapabilitySet::DAC_READ_SEARCH) {
-        say("xiezhi-agent: without CAP_DAC_READ_SEARCH the audit log, authorised keys and setuid files are not watched");
+        say(
+            "xiezhi-agent: without CAP_DAC_READ_SEARCH the audit log, authorised keys and setuid files are not watched",
+        );
     }
     let permitted = PERMITTED.intersection(held);
     confine::bound(permitted)?;
@@ -137,15 +153,22 @@ impl Warden<'_> {
             self.handle_requests();
             self.end_late_processes();
             self.reap_helpers();
-            let Some((status, lived)) = self.reap_worker() else { continue };
+            let Some((status, lived)) = self.reap_worker() else {
+                continue;
+            };
             if let Some(code) = final_code(status) {
                 return Ok(code);
             }
-            wait = if lived >= HEALTHY_AFTER { RESTART_FIRST } else { (wait * 2).min(RESTART_LONGEST) };
+            if lived >= HEALTHY_AFTER {
+                wait = RESTART_FIRST;
+            }
             start_at = Instant::now() + wait;
             if self.stop_by.is_none() {
-                say(&format!("xiezhi-agent: the worker ended ({status}); starting it again in {wait:?}"));
+                say(&format!(
+                    "xiezhi-agent: the worker ended ({status}); starting it again in {wait:?}"
+                ));
             }
+            wait = (wait * 2).min(RESTART_LONGEST);
         }
     }
 
@@ -158,7 +181,11 @@ impl Warden<'_> {
             .map(|next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
             .and_then(|left| Timespec::try_from(left).ok());
         let mut watched = vec![PollFd::new(&self.signals, PollFlags::IN)];
-        watched.extend(self.worker.as_ref().map(|worker| PollFd::new(&worker.socket, PollFlags::IN)));
+        watched.extend(
+            self.worker
+                .as_ref()
+                .map(|worker| PollFd::new(&worker.socket, PollFlags::IN)),
+        );
         // Interrupted or not, the loop looks at everything.
         rustix::event::poll(&mut watched, timeout.as_ref()).ok();
     }
@@ -179,7 +206,11 @@ impl Warden<'_> {
             .stdin(Stdio::from(theirs))
             .spawn()
             .context("starting the worker")?;
-        Ok(Worker { child, socket, started: Instant::now() })
+        Ok(Worker {
+            child,
+            socket,
+            started: Instant::now(),
+        })
     }
 
     fn handle_signals(&mut self) {
@@ -196,7 +227,9 @@ impl Warden<'_> {
 
     fn signal_worker(&self, signal: Signal) {
         if let Some(worker) = &self.worker
-            && let Some(pid) = i32::try_from(worker.child.id()).ok().and_then(Pid::from_raw)
+            && let Some(pid) = i32::try_from(worker.child.id())
+                .ok()
+                .and_then(Pid::from_raw)
         {
             // It may have ended this moment; then there is nobody to tell.
             rustix::process::kill_process(pid, signal).ok();
@@ -209,8 +242,12 @@ impl Warden<'_> {
             let Some(worker) = &self.worker else { return };
             let mut packet = [0; wire::REQUEST + 1];
             let received = rustix::net::recv(&worker.socket, &mut packet, RecvFlags::DONTWAIT);
-            let Ok((_, length @ 1..)) = received else { return };
-            let Some((id, ask)) = packet.get(..length).and_then(wire::decode_request) else { continue };
+            let Ok((_, length @ 1..)) = received else {
+                return;
+            };
+            let Some((id, ask)) = packet.get(..length).and_then(wire::decode_request) else {
+                continue;
+            };
             if self.helpers.len() >= MAX_HELPERS {
                 self.refuse(id, "busy");
             } else if let Err(error) = self.spawn_helper(id, &ask) {
@@ -232,7 +269,11 @@ impl Warden<'_> {
             .stdout(Stdio::from(socket))
             .spawn()
             .context("starting it")?;
-        self.helpers.push(Helper { child, id, deadline: Instant::now() + patience(ask) });
+        self.helpers.push(Helper {
+            child,
+            id,
+            deadline: Instant::now() + patience(ask),
+        });
         Ok(())
     }
 
@@ -242,12 +283,21 @@ impl Warden<'_> {
         let Some(worker) = &self.worker else { return };
         let mut packet = wire::encode_head(id, Kind::Failed).to_vec();
         packet.extend_from_slice(reason.as_bytes());
-        rustix::net::send(&worker.socket, &packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).ok();
+        rustix::net::send(
+            &worker.socket,
+            &packet,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        )
+        .ok();
     }
 
     fn end_late_processes(&mut self) {
         let now = Instant::now();
-        for helper in self.helpers.iter_mut().filter(|helper| helper.deadline <= now) {
+        for helper in self
+            .helpers
+            .iter_mut()
+            .filter(|helper| helper.deadline <= now)
+        {
             // Reaped when its end is signalled.
             drop(helper.child.kill());
         }
@@ -260,16 +310,17 @@ impl Warden<'_> {
 
     fn reap_helpers(&mut self) {
         let mut failed = Vec::new();
-        self.helpers.retain_mut(|helper| match helper.child.try_wait() {
-            Ok(None) => true,
-            Ok(Some(status)) => {
-                if !status.success() {
-                    failed.push((helper.id, status));
+        self.helpers
+            .retain_mut(|helper| match helper.child.try_wait() {
+                Ok(None) => true,
+                Ok(Some(status)) => {
+                    if !status.success() {
+                        failed.push((helper.id, status));
+                    }
+                    false
                 }
-                false
-            }
-            Err(_) => false,
-        });
+                Err(_) => false,
+            });
         for (id, status) in failed {
             self.refuse(id, &format!("the helper ended with {status}"));
         }

@@ -42,7 +42,10 @@ pub(super) fn decode_request(packet: &[u8]) -> Option<(u64, Ask)> {
     if packet.len() != REQUEST {
         return None;
     }
-    let mut words = packet.chunks_exact(8).filter_map(|bytes| bytes.first_chunk::<8>()).map(|b| u64::from_le_bytes(*b));
+    let mut words = packet
+        .chunks_exact(8)
+        .filter_map(|bytes| bytes.first_chunk::<8>())
+        .map(|b| u64::from_le_bytes(*b));
     if words.next()? != u64::from(VERSION) {
         return None;
     }

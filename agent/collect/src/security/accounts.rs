@@ -48,11 +48,23 @@ impl Watcher for Accounts {
 
     fn poll(&mut self, context: &mut Context<'_>) {
         let [accounts_stamp, groups_stamp] = &mut self.stamps;
-        if let Some(now) = changed(context, "etc/passwd", accounts_stamp, &mut self.state.loss, parse_accounts) {
+        if let Some(now) = changed(
+            context,
+            "etc/passwd",
+            accounts_stamp,
+            &mut self.state.loss,
+            parse_accounts,
+        ) {
             compare(context, self.state.accounts.as_ref(), &now, account_event);
             self.state.accounts = Some(now);
         }
-        if let Some(now) = changed(context, "etc/group", groups_stamp, &mut self.state.loss, parse_groups) {
+        if let Some(now) = changed(
+            context,
+            "etc/group",
+            groups_stamp,
+            &mut self.state.loss,
+            parse_groups,
+        ) {
             compare(context, self.state.groups.as_ref(), &now, group_event);
             self.state.groups = Some(now);
         }
@@ -68,18 +80,26 @@ impl Watcher for Accounts {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 }
 
 impl Accounts {
     fn poll_shadow(&mut self, context: &mut Context<'_>) {
-        let Ok(metadata) = std::fs::metadata(context.path("etc/shadow")) else { return };
+        let Ok(metadata) = std::fs::metadata(context.path("etc/shadow")) else {
+            return;
+        };
         let mtime = (metadata.mtime(), metadata.mtime_nsec());
         let before = self.state.shadow_mtime.replace(mtime);
         if before.is_some_and(|before| before != mtime) {
             let event = context
-                .event(kinds::ACCOUNT_CHANGED, Severity::Notice, "passwords: /etc/shadow changed")
+                .event(
+                    kinds::ACCOUNT_CHANGED,
+                    Severity::Notice,
+                    "passwords: /etc/shadow changed",
+                )
                 .with("change", "password file changed")
                 .with("path", "/etc/shadow");
             context.emit(event);
@@ -124,7 +144,10 @@ fn parse_accounts(text: &str) -> Entries {
         let (name, _password) = (parts.next()?, parts.next()?);
         let (uid, gid) = (parts.next()?, parts.next()?);
         let (_comment, home, shell) = (parts.next()?, parts.next()?, parts.next()?);
-        Some((name.to_owned(), format!("uid {uid}, gid {gid}, home {home}, shell {shell}")))
+        Some((
+            name.to_owned(),
+            format!("uid {uid}, gid {gid}, home {home}, shell {shell}"),
+        ))
     };
     text.lines().filter_map(entry).take(MAX_ENTRIES).collect()
 }
@@ -146,7 +169,9 @@ fn compare(
     now: &Entries,
     emit: fn(&mut Context<'_>, &str, &str, &str),
 ) {
-    let Some(before) = before else { return context.mark_urgent() };
+    let Some(before) = before else {
+        return context.mark_urgent();
+    };
     for (name, value) in now {
         match before.get(name) {
             None => emit(context, name, "added", value),
@@ -161,9 +186,17 @@ fn compare(
 
 fn account_event(context: &mut Context<'_>, name: &str, change: &str, value: &str) {
     let is_second_root = value.starts_with("uid 0,") && name != "root";
-    let severity = if is_second_root { Severity::Critical } else { Severity::Warning };
+    let severity = if is_second_root {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
     let event = context
-        .event(kinds::ACCOUNT_CHANGED, severity, format!("account {name}: {change}"))
+        .event(
+            kinds::ACCOUNT_CHANGED,
+            severity,
+            format!("account {name}: {change}"),
+        )
         .with("user", name)
         .with("change", change)
         .with("account", value);
@@ -171,9 +204,17 @@ fn account_event(context: &mut Context<'_>, name: &str, change: &str, value: &st
 }
 
 fn group_event(context: &mut Context<'_>, name: &str, change: &str, value: &str) {
-    let severity = if is_powerful(name) { Severity::Warning } else { Severity::Notice };
+    let severity = if is_powerful(name) {
+        Severity::Warning
+    } else {
+        Severity::Notice
+    };
     let event = context
-        .event(kinds::GROUP_CHANGED, severity, format!("group {name}: {change}"))
+        .event(
+            kinds::GROUP_CHANGED,
+            severity,
+            format!("group {name}: {change}"),
+        )
         .with("group", name)
         .with("change", change)
         .with("members", value);

@@ -28,7 +28,10 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(crate) fn new(with_logins: bool) -> Self {
-        Self { log: LogFile::restricted(RootLog::Audit), with_logins }
+        Self {
+            log: LogFile::restricted(RootLog::Audit),
+            with_logins,
+        }
     }
 }
 
@@ -59,7 +62,9 @@ impl Watcher for Audit {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value::<LogState>(saved).map(|state| self.log.state = state).is_ok()
+        serde_json::from_value::<LogState>(saved)
+            .map(|state| self.log.state = state)
+            .is_ok()
     }
 }
 
@@ -67,7 +72,10 @@ impl Watcher for Audit {
 pub(crate) fn parse(line: &str, with_logins: bool) -> Option<Event> {
     let rest = line.get(line.find("type=")?..)?.strip_prefix("type=")?;
     let (record, rest) = rest.split_once(' ')?;
-    let (stamp, body) = rest.trim_start().strip_prefix("msg=audit(")?.split_once("):")?;
+    let (stamp, body) = rest
+        .trim_start()
+        .strip_prefix("msg=audit(")?
+        .split_once("):")?;
     let time_ms = time_ms(stamp)?;
     let fields = Fields::of(body.trim());
     let failed = matches!(fields.get("res"), "failed" | "0" | "no");
@@ -93,7 +101,11 @@ pub(crate) fn parse(line: &str, with_logins: bool) -> Option<Event> {
         }
     }
     let command = decoded(fields.get("cmd"));
-    Some(if command.is_empty() { event } else { event.with("command", command) })
+    Some(if command.is_empty() {
+        event
+    } else {
+        event.with("command", command)
+    })
 }
 
 fn judged(
@@ -102,7 +114,11 @@ fn judged(
     failed: bool,
     with_logins: bool,
 ) -> Option<(&'static str, Severity)> {
-    let warned = if failed { Severity::Notice } else { Severity::Warning };
+    let warned = if failed {
+        Severity::Notice
+    } else {
+        Severity::Warning
+    };
     match record {
         "USER_LOGIN" if with_logins && failed => Some((kinds::LOGIN_FAILED, Severity::Notice)),
         "USER_LOGIN" if with_logins => Some((kinds::LOGIN, Severity::Info)),
@@ -121,7 +137,9 @@ fn judged(
             Some((kinds::AUDIT, Severity::Notice))
         }
         // A rule of the administrator asked for these by naming them.
-        "SYSCALL" if !matches!(fields.get("key"), "" | "(null)") => Some((kinds::AUDIT, Severity::Notice)),
+        "SYSCALL" if !matches!(fields.get("key"), "" | "(null)") => {
+            Some((kinds::AUDIT, Severity::Notice))
+        }
         _ if record.starts_with("ANOM_") || record.starts_with("INTEGRITY_") => {
             Some((kinds::AUDIT, Severity::Warning))
         }
@@ -133,7 +151,11 @@ fn judged(
 fn time_ms(stamp: &str) -> Option<i64> {
     let (time, _serial) = stamp.split_once(':')?;
     let (seconds, millis) = time.split_once('.').unwrap_or((time, "0"));
-    seconds.parse::<i64>().ok()?.checked_mul(1000)?.checked_add(millis.get(..3).unwrap_or(millis).parse().ok()?)
+    seconds
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1000)?
+        .checked_add(millis.get(..3).unwrap_or(millis).parse().ok()?)
 }
 
 /// `name=value` pairs; user-space records wrap theirs in `msg='…'`, newer ones append the
@@ -163,7 +185,11 @@ impl<'a> Fields<'a> {
 
     /// The *last* of that name: in user records the inner one is about the person.
     fn get(&self, name: &str) -> &'a str {
-        self.0.iter().rev().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, value)| value)
     }
 }
 
@@ -171,12 +197,20 @@ impl<'a> Fields<'a> {
 fn decoded(command: &str) -> String {
     let is_hex = command.len() >= 2
         && command.len().is_multiple_of(2)
-        && command.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+        && command
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
     if !is_hex {
         return command.to_owned();
     }
-    let bytes = data_encoding::HEXUPPER.decode(command.as_bytes()).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ").chars().take(1024).collect()
+    let bytes = data_encoding::HEXUPPER
+        .decode(command.as_bytes())
+        .unwrap_or_default();
+    String::from_utf8_lossy(&bytes)
+        .replace('\0', " ")
+        .chars()
+        .take(1024)
+        .collect()
 }
 
 #[cfg(test)]
@@ -196,7 +230,10 @@ mod tests {
         assert_eq!(event.fields["command"], "cat /etc/shadow");
         assert_eq!(event.fields["tty"], "pts/0");
         let event = parse(ADD, false).unwrap();
-        assert_eq!((event.kind.as_str(), event.fields["user"].as_str()), (kinds::ACCOUNT_CHANGED, "li"));
+        assert_eq!(
+            (event.kind.as_str(), event.fields["user"].as_str()),
+            (kinds::ACCOUNT_CHANGED, "li")
+        );
         assert_eq!(event.fields["result"], "success");
         let event = parse(LOGIN, true).unwrap();
         assert_eq!(event.kind, kinds::LOGIN_FAILED);
@@ -213,7 +250,10 @@ mod tests {
     fn auditing_that_is_switched_off_is_a_warning() {
         let line = r#"type=CONFIG_CHANGE msg=audit(1795300003.000:14): op=set audit_enabled=0 old=1 auid=1000 ses=3 res=1"#;
         let event = parse(line, false).unwrap();
-        assert_eq!((event.kind.as_str(), event.severity), (kinds::AUDIT, Severity::Warning));
+        assert_eq!(
+            (event.kind.as_str(), event.severity),
+            (kinds::AUDIT, Severity::Warning)
+        );
     }
 
     proptest! {

@@ -43,7 +43,10 @@ impl Watcher for Clock {
             .boot_id
             .get_or_insert_with(|| {
                 let path = context.path("proc/sys/kernel/random/boot_id");
-                std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+                std::fs::read_to_string(path)
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned()
             })
             .clone();
         let now = context.now;
@@ -58,7 +61,11 @@ impl Watcher for Clock {
                 return;
             }
             let event = context
-                .event(kinds::TIME_STEPPED, Severity::Warning, format!("clock stepped by {step_ms} ms"))
+                .event(
+                    kinds::TIME_STEPPED,
+                    Severity::Warning,
+                    format!("clock stepped by {step_ms} ms"),
+                )
                 .with("step_ms", step_ms.to_string());
             context.emit(event);
         }
@@ -76,12 +83,18 @@ impl Watcher for Clock {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 }
 
 impl Clock {
     fn keep(&mut self, boot_id: String, offset_ms: i64, boot_ms: i64) {
-        self.state = State { boot_id, offset_ms: Some(offset_ms), boot_ms };
+        self.state = State {
+            boot_id,
+            offset_ms: Some(offset_ms),
+            boot_ms,
+        };
     }
 }

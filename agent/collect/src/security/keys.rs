@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64_NOPAD};
@@ -63,7 +63,9 @@ impl Watcher for AuthorizedKeys {
         if let Some(answer) = self.pending.take(context) {
             self.answered(context, answer);
         }
-        let is_early = self.asked_boot_ms.is_some_and(|at| context.now.boot_ms - at < ASK_EVERY_MS);
+        let is_early = self
+            .asked_boot_ms
+            .is_some_and(|at| context.now.boot_ms - at < ASK_EVERY_MS);
         if is_early || self.pending.waiting() {
             return;
         }
@@ -87,7 +89,9 @@ impl Watcher for AuthorizedKeys {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 }
 
@@ -102,13 +106,19 @@ impl AuthorizedKeys {
         let Some(before) = self.state.keys.replace(now.clone()) else {
             return context.mark_urgent();
         };
-        now.difference(&before).for_each(|key| emit(context, key, "added"));
-        before.difference(&now).for_each(|key| emit(context, key, "removed"));
+        now.difference(&before)
+            .for_each(|key| emit(context, key, "added"));
+        before
+            .difference(&now)
+            .for_each(|key| emit(context, key, "removed"));
     }
 }
 
 fn emit(context: &mut Context<'_>, key: &AuthorizedKey, change: &str) {
-    let message = format!("authorised key {change}: {} may log in as {}", key.fingerprint, key.user);
+    let message = format!(
+        "authorised key {change}: {} may log in as {}",
+        key.fingerprint, key.user
+    );
     let mut event = context
         .event(kinds::KEY_CHANGED, Severity::Warning, message)
         .with("user", key.user.as_str())
@@ -132,13 +142,21 @@ pub(crate) fn serve(root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write) -
     let mut left = MAX_KEYS;
     for line in passwd.lines().take(MAX_ACCOUNTS) {
         let mut parts = line.split(':');
-        let (Some(user), Some(home)) = (parts.next(), parts.nth(4)) else { continue };
+        let (Some(user), Some(home)) = (parts.next(), parts.nth(4)) else {
+            continue;
+        };
         for pattern in &patterns {
             let path = expand(pattern, user, home);
             // Several accounts with one home (`/`, `/nonexistent`) are one look.
-            let text = seen.entry(path.clone()).or_insert_with(|| read_keys(root, &path));
+            let text = seen
+                .entry(path.clone())
+                .or_insert_with(|| read_keys(root, &path));
             for key in text.iter().take(left) {
-                let key = AuthorizedKey { user: user.to_owned(), path: path.clone(), ..key.clone() };
+                let key = AuthorizedKey {
+                    user: user.to_owned(),
+                    path: path.clone(),
+                    ..key.clone()
+                };
                 serde_json::to_writer(&mut *out, &key)?;
                 out.write_all(b"\n")?;
             }
@@ -151,7 +169,8 @@ pub(crate) fn serve(root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write) -
 
 fn read_keys(root: &Path, path: &str) -> Vec<AuthorizedKey> {
     let path = root.join(path.trim_start_matches('/'));
-    let is_file = std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.size() <= MAX_BYTES);
+    let is_file = std::fs::metadata(&path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.size() <= MAX_BYTES);
     if !is_file {
         return Vec::new();
     }
@@ -170,7 +189,12 @@ fn parse_key(line: &str) -> Option<AuthorizedKey> {
     let blob = BASE64.decode(words.get(at + 1)?.as_bytes()).ok()?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &blob);
     let cut = |words: Option<&[&str]>| -> String {
-        words.unwrap_or_default().join(" ").chars().take(256).collect()
+        words
+            .unwrap_or_default()
+            .join(" ")
+            .chars()
+            .take(256)
+            .collect()
     };
     Some(AuthorizedKey {
         user: String::new(),
@@ -183,7 +207,9 @@ fn parse_key(line: &str) -> Option<AuthorizedKey> {
 }
 
 fn is_key_type(word: &str) -> bool {
-    ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "sm2"].iter().any(|start| word.starts_with(start))
+    ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "sm2"]
+        .iter()
+        .any(|start| word.starts_with(start))
 }
 
 /// Patterns of `AuthorizedKeysFile`, and sshd's default.
@@ -192,7 +218,7 @@ fn patterns(root: &Path) -> Vec<String> {
     if let Ok(entries) = std::fs::read_dir(root.join("etc/ssh/sshd_config.d")) {
         files.extend(entries.flatten().map(|entry| entry.path()).take(64));
     }
-    let mut found: Vec<String> = files.iter().flat_map(|file| configured(file)).collect();
+    let mut found: Vec<String> = files.iter().flat_map(configured).collect();
     found.push(".ssh/authorized_keys".to_owned());
     found.push(".ssh/authorized_keys2".to_owned());
     found.sort();
@@ -200,20 +226,32 @@ fn patterns(root: &Path) -> Vec<String> {
     found
 }
 
-fn configured(file: &PathBuf) -> Vec<String> {
-    let text = super::read_bounded(file, MAX_BYTES).unwrap_or_default();
+fn configured(file: impl AsRef<Path>) -> Vec<String> {
+    let text = super::read_bounded(file.as_ref(), MAX_BYTES).unwrap_or_default();
     let lines = text.lines().filter_map(|line| {
         let line = line.trim().replacen('=', " ", 1);
         let mut words = line.split_ascii_whitespace();
         let is_option = words.next()?.eq_ignore_ascii_case("AuthorizedKeysFile");
-        is_option.then(|| words.filter(|word| *word != "none").map(str::to_owned).collect::<Vec<_>>())
+        is_option.then(|| {
+            words
+                .filter(|word| *word != "none")
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
     });
     lines.flatten().take(16).collect()
 }
 
 fn expand(pattern: &str, user: &str, home: &str) -> String {
-    let path = pattern.replace("%h", home).replace("%u", user).replace("%%", "%");
-    if path.starts_with('/') { path } else { format!("{}/{path}", home.trim_end_matches('/')) }
+    let path = pattern
+        .replace("%h", home)
+        .replace("%u", user)
+        .replace("%%", "%");
+    if path.starts_with('/') {
+        path
+    } else {
+        format!("{}/{path}", home.trim_end_matches('/'))
+    }
 }
 
 #[cfg(test)]
@@ -224,9 +262,15 @@ mod tests {
 
     #[test]
     fn keys_are_told_by_fingerprint_with_options_and_comment() {
-        let key = parse_key(&format!("command=\"/bin/date\",no-pty ssh-ed25519 {KEY} li@gs 01")).unwrap();
+        let key = parse_key(&format!(
+            "command=\"/bin/date\",no-pty ssh-ed25519 {KEY} li@gs 01"
+        ))
+        .unwrap();
         assert!(key.fingerprint.starts_with("SHA256:") && key.fingerprint.len() == 50);
-        assert_eq!((key.options.as_str(), key.comment.as_str()), ("command=\"/bin/date\",no-pty", "li@gs 01"));
+        assert_eq!(
+            (key.options.as_str(), key.comment.as_str()),
+            ("command=\"/bin/date\",no-pty", "li@gs 01")
+        );
         assert_eq!(parse_key("# ssh-ed25519 AAAA"), None);
         assert_eq!(parse_key("root:$6$secret:19000::::::"), None);
     }
@@ -237,10 +281,26 @@ mod tests {
         let root = dir.path();
         std::fs::create_dir_all(root.join("etc/ssh/keys")).unwrap();
         std::fs::create_dir_all(root.join("home/li/.ssh")).unwrap();
-        std::fs::write(root.join("etc/passwd"), "li:x:1000:1000::/home/li:/bin/bash\n").unwrap();
-        std::fs::write(root.join("etc/ssh/sshd_config"), "AuthorizedKeysFile /etc/ssh/keys/%u\n").unwrap();
-        std::fs::write(root.join("etc/ssh/keys/li"), format!("ssh-ed25519 {KEY} a\n")).unwrap();
-        std::fs::write(root.join("home/li/.ssh/authorized_keys"), format!("ssh-ed25519 {KEY} b\n")).unwrap();
+        std::fs::write(
+            root.join("etc/passwd"),
+            "li:x:1000:1000::/home/li:/bin/bash\n",
+        )
+        .unwrap();
+        std::fs::write(
+            root.join("etc/ssh/sshd_config"),
+            "AuthorizedKeysFile /etc/ssh/keys/%u\n",
+        )
+        .unwrap();
+        std::fs::write(
+            root.join("etc/ssh/keys/li"),
+            format!("ssh-ed25519 {KEY} a\n"),
+        )
+        .unwrap();
+        std::fs::write(
+            root.join("home/li/.ssh/authorized_keys"),
+            format!("ssh-ed25519 {KEY} b\n"),
+        )
+        .unwrap();
         let mut out = Vec::new();
         serve(root, &mut || {}, &mut out).unwrap();
         let keys: Vec<AuthorizedKey> = super::super::json_lines(&out).collect();

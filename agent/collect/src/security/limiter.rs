@@ -47,19 +47,27 @@ impl Limiter {
     /// A limiter with that many events of each (source, kind) per minute, at least one.
     #[must_use]
     pub fn new(per_minute: u32) -> Self {
-        Self { per_minute: per_minute.max(1), windows: Vec::new() }
+        Self {
+            per_minute: per_minute.max(1),
+            windows: Vec::new(),
+        }
     }
 
     /// The same windows with another bound (after loading saved state).
     #[must_use]
     pub fn with_bound(self, per_minute: u32) -> Self {
-        Self { per_minute: per_minute.max(1), ..self }
+        Self {
+            per_minute: per_minute.max(1),
+            ..self
+        }
     }
 
     /// The event back if it may pass; `None` if it was only counted.
     pub fn admit(&mut self, source: &str, event: Event, now_ms: i64) -> Option<Event> {
         let bound = self.per_minute;
-        let Some(window) = self.window(source, &event, now_ms) else { return Some(event) };
+        let Some(window) = self.window(source, &event, now_ms) else {
+            return Some(event);
+        };
         if window.given < bound {
             window.given += 1;
             return Some(event);
@@ -70,14 +78,18 @@ impl Limiter {
 
     /// The summaries of windows that are over; call it at every poll.
     pub fn flush(&mut self, now_ms: i64) -> Vec<Event> {
-        let (over, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.windows).into_iter().partition(|window| window.is_over(now_ms));
+        let (over, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.windows)
+            .into_iter()
+            .partition(|window| window.is_over(now_ms));
         self.windows = open;
         over.into_iter().filter_map(Window::into_summary).collect()
     }
 
     fn window(&mut self, source: &str, event: &Event, now_ms: i64) -> Option<&mut Window> {
-        let known = self.windows.iter().position(|w| w.source == source && w.kind == event.kind);
+        let known = self
+            .windows
+            .iter()
+            .position(|w| w.source == source && w.kind == event.kind);
         let index = match known {
             Some(index) => index,
             None if self.windows.len() >= MAX_WINDOWS => return None,
@@ -126,7 +138,10 @@ impl Window {
         if self.held == 0 {
             return None;
         }
-        let message = format!("{} more {} events of {} in one minute", self.held, self.kind, self.source);
+        let message = format!(
+            "{} more {} events of {} in one minute",
+            self.held, self.kind, self.source
+        );
         let mut event = Event::new(self.last_ms, &self.kind, self.severity, message)
             .with("source", self.source)
             .with("count", self.held.to_string())
@@ -156,7 +171,11 @@ fn count(names: &mut BTreeMap<String, u64>, name: Option<&String>) {
 fn listed(names: &BTreeMap<String, u64>) -> String {
     let mut sorted: Vec<_> = names.iter().collect();
     sorted.sort_by(|a, b| b.1.cmp(a.1));
-    sorted.iter().map(|(name, times)| format!("{name} ({times})")).collect::<Vec<_>>().join(", ")
+    sorted
+        .iter()
+        .map(|(name, times)| format!("{name} ({times})"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -174,7 +193,9 @@ mod tests {
     #[test]
     fn brute_force_becomes_sixty_events_and_one_count() {
         let mut limiter = Limiter::new(PER_MINUTE);
-        let passed = (0..10_000).filter_map(|n| limiter.admit("auth_log", failure(n), 1000)).count();
+        let passed = (0..10_000)
+            .filter_map(|n| limiter.admit("auth_log", failure(n), 1000))
+            .count();
         assert_eq!(passed, 60);
         assert!(limiter.flush(30_000).is_empty());
         let summary = limiter.flush(61_000);

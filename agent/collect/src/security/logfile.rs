@@ -59,7 +59,10 @@ impl LogFile {
 
     /// A log that only root may read on some hosts.
     pub(crate) fn restricted(log: RootLog) -> Self {
-        Self { helper: Some(log), ..Self::readable(log.path()) }
+        Self {
+            helper: Some(log),
+            ..Self::readable(log.path())
+        }
     }
 
     /// What is lost at the moment.
@@ -77,7 +80,11 @@ impl LogFile {
     }
 
     /// Hands every new whole line to `each`.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>, each: &mut dyn FnMut(&mut Context<'_>, &str)) {
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        each: &mut dyn FnMut(&mut Context<'_>, &str),
+    ) {
         if let Some(answer) = self.pending.take(context) {
             self.answered(context, answer, each);
         }
@@ -86,7 +93,12 @@ impl LogFile {
         }
         let path = context.path(self.path);
         let stamp = match fs::metadata(&path) {
-            Ok(metadata) => Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())),
+            Ok(metadata) => Some((
+                metadata.ino(),
+                metadata.size(),
+                metadata.mtime(),
+                metadata.mtime_nsec(),
+            )),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.absent(),
             Err(_) => None,
         };
@@ -121,14 +133,23 @@ impl LogFile {
         let Some(log) = self.helper else {
             return self.state.loss.lost(context, "permission denied");
         };
-        let every = if stamp.is_some() { HELPER_EVERY_MS } else { BLIND_HELPER_EVERY_MS };
-        let is_early = self.asked_boot_ms.is_some_and(|at| context.now.boot_ms - at < every);
+        let every = if stamp.is_some() {
+            HELPER_EVERY_MS
+        } else {
+            BLIND_HELPER_EVERY_MS
+        };
+        let is_early = self
+            .asked_boot_ms
+            .is_some_and(|at| context.now.boot_ms - at < every);
         if is_early {
             return;
         }
         self.asked_boot_ms = Some(context.now.boot_ms);
         self.pending_stamp = stamp;
-        if let Err(error) = self.pending.ask(context, Ask::LogTail(log, self.state.position)) {
+        if let Err(error) = self
+            .pending
+            .ask(context, Ask::LogTail(log, self.state.position))
+        {
             self.state.loss.lost(context, &error.to_string());
         }
     }
@@ -139,7 +160,8 @@ impl LogFile {
         answer: Result<Vec<u8>, String>,
         each: &mut dyn FnMut(&mut Context<'_>, &str),
     ) {
-        match answer.and_then(|bytes| decode(&bytes).ok_or_else(|| "unreadable answer".to_owned())) {
+        match answer.and_then(|bytes| decode(&bytes).ok_or_else(|| "unreadable answer".to_owned()))
+        {
             Ok(Answered::Tail(tail)) => {
                 if self.take(context, tail, each) {
                     self.asked_boot_ms = None;
@@ -164,7 +186,11 @@ impl LogFile {
         if let Some(gap) = &tail.gap {
             context.emit_gap(gap, self.state.read_ms);
         }
-        for line in tail.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in tail
+            .bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             each(context, &String::from_utf8_lossy(line));
         }
         self.state.position = Some(tail.position);

@@ -58,12 +58,16 @@ impl Logins {
     }
 
     fn choose(&mut self, context: &mut Context<'_>) {
-        let is_early = self.checked_boot_ms.is_some_and(|at| context.now.boot_ms - at < CHECK_EVERY_MS);
+        let is_early = self
+            .checked_boot_ms
+            .is_some_and(|at| context.now.boot_ms - at < CHECK_EVERY_MS);
         if is_early {
             return;
         }
         self.checked_boot_ms = Some(context.now.boot_ms);
-        let Some(choice) = preferred(context) else { return };
+        let Some(choice) = preferred(context) else {
+            return;
+        };
         if self.choice == Some(choice) {
             return;
         }
@@ -73,20 +77,31 @@ impl Logins {
         self.journal.skip_to_end();
         context.mark_urgent();
         if before.is_some() {
-            context.emit_gap("the host's log of logins moved; reading goes on at the end of the new one", None);
+            context.emit_gap(
+                "the host's log of logins moved; reading goes on at the end of the new one",
+                None,
+            );
         }
     }
 
     fn set_log(&mut self, choice: Choice) {
         let state = std::mem::take(&mut self.log.state);
-        self.log = LogFile::restricted(if choice == Choice::Secure { RootLog::Secure } else { RootLog::AuthLog });
+        self.log = LogFile::restricted(if choice == Choice::Secure {
+            RootLog::Secure
+        } else {
+            RootLog::AuthLog
+        });
         self.log.state = state;
     }
 }
 
 /// The source that this host offers: the log file written last, or the journal if there is none.
 fn preferred(context: &Context<'_>) -> Option<Choice> {
-    let written = |log: RootLog| std::fs::metadata(context.path(log.path())).and_then(|m| m.modified()).ok();
+    let written = |log: RootLog| {
+        std::fs::metadata(context.path(log.path()))
+            .and_then(|m| m.modified())
+            .ok()
+    };
     match (written(RootLog::AuthLog), written(RootLog::Secure)) {
         (Some(auth), Some(secure)) if secure > auth => Some(Choice::Secure),
         (Some(_), _) => Some(Choice::AuthLog),
@@ -115,9 +130,15 @@ impl Watcher for Logins {
                 }
             }),
             Some(_) => self.log.poll(context, &mut |context, line| {
-                let Some(line) = syslog::parse(line, context.now.wall_ms, context.zone) else { return };
-                let message =
-                    Message { time_ms: line.time_ms, tag: line.tag, pid: line.pid, text: line.message };
+                let Some(line) = syslog::parse(line, context.now.wall_ms, context.zone) else {
+                    return;
+                };
+                let message = Message {
+                    time_ms: line.time_ms,
+                    tag: line.tag,
+                    pid: line.pid,
+                    text: line.message,
+                };
                 if let Some(event) = parser.parse(&message) {
                     context.emit(event.with("log", "file"));
                 }
@@ -143,7 +164,9 @@ impl Watcher for Logins {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        let Ok(state) = serde_json::from_value::<State>(saved) else { return false };
+        let Ok(state) = serde_json::from_value::<State>(saved) else {
+            return false;
+        };
         self.choice = state.choice;
         if let Some(choice) = state.choice {
             self.set_log(choice);

@@ -73,7 +73,10 @@ fn watchers(options: &SecurityOptions) -> Vec<Box<dyn Watcher>> {
 /// The text of a regular file, at most `limit` bytes of it; never waits at a pipe.
 fn read_bounded(path: &Path, limit: u64) -> io::Result<String> {
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -81,7 +84,9 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<String> {
 
 /// Values of a helper's answer, one JSON document per line; a line that is none is passed.
 fn json_lines<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> impl Iterator<Item = T> {
-    bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 #[cfg(test)]

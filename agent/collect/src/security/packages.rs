@@ -18,7 +18,9 @@ pub(crate) struct Packages {
 
 impl Packages {
     pub(crate) fn new() -> Self {
-        Self { log: LogFile::readable("var/log/dpkg.log") }
+        Self {
+            log: LogFile::readable("var/log/dpkg.log"),
+        }
     }
 }
 
@@ -48,7 +50,9 @@ impl Watcher for Packages {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value::<LogState>(saved).map(|state| self.log.state = state).is_ok()
+        serde_json::from_value::<LogState>(saved)
+            .map(|state| self.log.state = state)
+            .is_ok()
     }
 }
 
@@ -91,14 +95,37 @@ mod tests {
     #[test]
     fn actions_are_changes_and_states_are_not() {
         let zone = Zone::utc();
-        let event = parse("2026-11-21 21:35:01 upgrade openssl:amd64 3.0.11-1 3.0.15-1", &zone).unwrap();
+        let event = parse(
+            "2026-11-21 21:35:01 upgrade openssl:amd64 3.0.11-1 3.0.15-1",
+            &zone,
+        )
+        .unwrap();
         assert_eq!(event.fields["before"], "3.0.11-1");
         assert_eq!(event.fields["after"], "3.0.15-1");
-        let event = parse("2026-11-21 21:35:01 install mold:amd64 <none> 1.10.1", &zone).unwrap();
+        let event = parse(
+            "2026-11-21 21:35:01 install mold:amd64 <none> 1.10.1",
+            &zone,
+        )
+        .unwrap();
         assert!(!event.fields.contains_key("before"));
-        assert_eq!(parse("2026-11-21 21:35:01 status installed mold:amd64 1.10.1", &zone), None);
-        assert_eq!(parse("2026-11-21 21:35:01 configure mold:amd64 1.10.1 <none>", &zone), None);
-        assert_eq!(parse("2026-11-21 21:35:01 startup archives unpack", &zone), None);
+        assert_eq!(
+            parse(
+                "2026-11-21 21:35:01 status installed mold:amd64 1.10.1",
+                &zone
+            ),
+            None
+        );
+        assert_eq!(
+            parse(
+                "2026-11-21 21:35:01 configure mold:amd64 1.10.1 <none>",
+                &zone
+            ),
+            None
+        );
+        assert_eq!(
+            parse("2026-11-21 21:35:01 startup archives unpack", &zone),
+            None
+        );
     }
 
     proptest! {

@@ -71,7 +71,9 @@ impl Watcher for ListeningPorts {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 }
 
@@ -80,12 +82,18 @@ impl ListeningPorts {
     fn settled(&mut self, context: &Context<'_>, read: Ports) -> Ports {
         let first = ephemeral_from(context);
         let is_passing = |port: &str| {
-            port.starts_with("udp") && port.rsplit(':').next().and_then(|n| n.parse::<u16>().ok()) >= Some(first)
+            port.starts_with("udp")
+                && port.rsplit(':').next().and_then(|n| n.parse::<u16>().ok()) >= Some(first)
         };
-        let known = |port: &String| self.state.ports.as_ref().is_some_and(|ports| ports.contains_key(port));
-        let (passing, settled): (Ports, Ports) = read
-            .into_iter()
-            .partition(|(port, _)| is_passing(port) && !known(port) && !self.passing.contains_key(port));
+        let known = |port: &String| {
+            self.state
+                .ports
+                .as_ref()
+                .is_some_and(|ports| ports.contains_key(port))
+        };
+        let (passing, settled): (Ports, Ports) = read.into_iter().partition(|(port, _)| {
+            is_passing(port) && !known(port) && !self.passing.contains_key(port)
+        });
         self.passing = passing;
         settled
     }
@@ -105,7 +113,9 @@ fn read_ports(context: &Context<'_>) -> std::io::Result<Ports> {
         // Without IPv6 its files do not exist.
         let text = match super::read_bounded(&path, MAX_BYTES) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && protocol != "tcp" => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && protocol != "tcp" => {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         parse(&text, protocol.trim_end_matches('6'), state, &mut ports);
@@ -117,7 +127,9 @@ fn read_ports(context: &Context<'_>) -> std::io::Result<Ports> {
 fn parse(text: &str, protocol: &str, wanted_state: &str, ports: &mut Ports) {
     for line in text.lines().skip(1) {
         let mut words = line.split_ascii_whitespace().skip(1);
-        let (Some(local), _, Some(state)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(local), _, Some(state)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         if state != wanted_state || ports.len() >= MAX_PORTS {
             continue;
         }
@@ -155,8 +167,12 @@ fn parse_local(local: &str) -> Option<(IpAddr, u16)> {
 
 fn emit(context: &mut Context<'_>, kind: &str, socket: &str, uid: u32) {
     let (protocol, address_and_port) = socket.split_once(' ').unwrap_or(("", socket));
-    let (address, port) = address_and_port.rsplit_once(':').unwrap_or((address_and_port, ""));
-    let is_local = ["127.", "[::1]"].iter().any(|start| address.starts_with(start));
+    let (address, port) = address_and_port
+        .rsplit_once(':')
+        .unwrap_or((address_and_port, ""));
+    let is_local = ["127.", "[::1]"]
+        .iter()
+        .any(|start| address.starts_with(start));
     let is_opened = kind == kinds::LISTENING_PORT_OPENED;
     let severity = match (is_opened, is_local) {
         (true, false) => Severity::Warning,
@@ -165,7 +181,11 @@ fn emit(context: &mut Context<'_>, kind: &str, socket: &str, uid: u32) {
     };
     let verb = if is_opened { "opened" } else { "closed" };
     let event = context
-        .event(kind, severity, format!("listening port {verb}: {socket}, user {uid}"))
+        .event(
+            kind,
+            severity,
+            format!("listening port {verb}: {socket}, user {uid}"),
+        )
         .with("protocol", protocol)
         .with("address", address.trim_matches(['[', ']']))
         .with("port", port)
@@ -191,7 +211,10 @@ mod tests {
         let mut ports = Ports::new();
         parse(TCP, "tcp", "0A", &mut ports);
         parse(TCP6, "tcp", "0A", &mut ports);
-        let expected = [("tcp 127.0.0.1:8080".to_owned(), 1000), ("tcp [::1]:22".to_owned(), 0)];
+        let expected = [
+            ("tcp 127.0.0.1:8080".to_owned(), 1000),
+            ("tcp [::1]:22".to_owned(), 0),
+        ];
         assert_eq!(ports.into_iter().collect::<Vec<_>>(), expected);
     }
 

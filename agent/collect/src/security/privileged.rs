@@ -126,7 +126,11 @@ impl Direct {
     /// Reads below `root`.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), next: 0, done: Vec::new() }
+        Self {
+            root: root.to_owned(),
+            next: 0,
+            done: Vec::new(),
+        }
     }
 }
 
@@ -134,8 +138,13 @@ impl Privileged for Direct {
     fn ask(&mut self, ask: Ask) -> Result<u64, PrivilegedError> {
         self.next += 1;
         let mut out = Vec::new();
-        let result = serve(ask, &self.root, &mut || {}, &mut out).map(|()| out).map_err(|e| e.to_string());
-        self.done.push(Answer { id: self.next, result });
+        let result = serve(ask, &self.root, &mut || {}, &mut out)
+            .map(|()| out)
+            .map_err(|e| e.to_string());
+        self.done.push(Answer {
+            id: self.next,
+            result,
+        });
         Ok(self.next)
     }
 
@@ -150,7 +159,12 @@ impl Privileged for Direct {
 ///
 /// # Errors
 /// If the source cannot be read or `out` cannot be written.
-pub fn serve(ask: Ask, root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write) -> io::Result<()> {
+pub fn serve(
+    ask: Ask,
+    root: &Path,
+    pause: &mut dyn FnMut(),
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match ask {
         Ask::LogTail(log, position) => super::logfile::serve(&root.join(log.path()), position, out),
         Ask::AuthorizedKeys => super::keys::serve(root, pause, out),
@@ -161,10 +175,20 @@ pub fn serve(ask: Ask, root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write
 
 /// Serial numbers as `name=value` lines; those that a machine lacks are left out.
 fn serve_dmi(root: &Path, out: &mut dyn Write) -> io::Result<()> {
-    for name in ["product_serial", "product_uuid", "board_serial", "chassis_serial"] {
+    for name in [
+        "product_serial",
+        "product_uuid",
+        "board_serial",
+        "chassis_serial",
+    ] {
         let path = root.join("sys/class/dmi/id").join(name);
         if let Ok(text) = super::read_bounded(&path, 4096) {
-            let value: String = text.trim().chars().filter(|c| !c.is_control()).take(128).collect();
+            let value: String = text
+                .trim()
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(128)
+                .collect();
             writeln!(out, "{name}={value}")?;
         }
     }
@@ -221,7 +245,12 @@ impl Ask {
             [1, number, 1, inode, offset, head] => {
                 let head_crc = u32::try_from(head >> 32).ok()?;
                 let head_len = u32::try_from(head & u64::from(u32::MAX)).ok()?;
-                let position = Position { inode, offset, head_crc, head_len };
+                let position = Position {
+                    inode,
+                    offset,
+                    head_crc,
+                    head_len,
+                };
                 Some(Self::LogTail(log(number)?, Some(position)))
             }
             [2, 0, 0, 0, 0, 0] => Some(Self::AuthorizedKeys),

@@ -67,28 +67,22 @@ impl Watcher for Rpm {
         if self.running.is_some() {
             return self.poll_running(context);
         }
-        let Some(stamp) = stamp(context) else { return };
+        let Some((database, stamp)) = stamp(context) else {
+            return;
+        };
         if self.state.stamp == Some(stamp) {
             return;
         }
         // Into a file, not a pipe: nobody waits for the other, and the size is bounded by reading.
         let output = context.state_dir.join("security-rpm.output");
-        let spawned = std::fs::File::create(&output).and_then(|file| {
-            Command::new("rpm")
-                .arg("--root")
-                .arg(context.root)
-                .args(["-qa", "--qf", FORMAT])
-                .env_clear()
-                .env("PATH", "/usr/bin:/bin")
-                .env("LC_ALL", "C")
-                .stdin(Stdio::null())
-                .stdout(file)
-                .stderr(Stdio::null())
-                .spawn()
-        });
+        let spawned = std::fs::File::create(&output).and_then(|file| list(context, database, file));
         match spawned {
             Ok(child) => {
-                self.running = Some(Running { child, started_boot_ms: context.now.boot_ms, stamp });
+                self.running = Some(Running {
+                    child,
+                    started_boot_ms: context.now.boot_ms,
+                    stamp,
+                });
             }
             Err(error) => self.loss = Some(format!("cannot run rpm: {error}")),
         }
@@ -103,13 +97,17 @@ impl Watcher for Rpm {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 }
 
 impl Rpm {
     fn poll_running(&mut self, context: &mut Context<'_>) {
-        let Some(mut running) = self.running.take() else { return };
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
         match running.child.try_wait() {
             Ok(None) if context.now.boot_ms - running.started_boot_ms < PATIENCE_MS => {
                 self.running = Some(running);
@@ -144,11 +142,42 @@ impl Drop for Rpm {
     }
 }
 
-fn stamp(context: &Context<'_>) -> Option<(i64, i64, u64)> {
-    let found = DATABASES.iter().find_map(|path| std::fs::metadata(context.path(path)).ok())?;
-    // The sqlite database writes to its log first.
-    let log = std::fs::metadata(context.path("var/lib/rpm/rpmdb.sqlite-wal")).map_or(0, |m| m.mtime());
-    Some((found.mtime().max(log), found.mtime_nsec(), found.size()))
+/// Starts `rpm -qa`. Only a root other than the host's is named: that takes a capability.
+fn list(context: &Context<'_>, database: &str, output: std::fs::File) -> std::io::Result<Child> {
+    let mut rpm = Command::new("rpm");
+    if context.root != Path::new("/") {
+        rpm.arg("--root").arg(context.root);
+    }
+    let folder = Path::new(database).parent().unwrap_or(Path::new(""));
+    rpm.arg("--dbpath").arg(Path::new("/").join(folder));
+    rpm.args(["-qa", "--qf", FORMAT]);
+    rpm.env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C");
+    rpm.stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+/// The database of this host, and its modification time and size.
+fn stamp(context: &Context<'_>) -> Option<(&'static str, (i64, i64, u64))> {
+    let (path, metadata) = DATABASES
+        .into_iter()
+        .find_map(|path| Some((path, std::fs::metadata(context.path(path)).ok()?)))?;
+    // The sqlite database writes to its log first; reading may touch the shared memory file only.
+    let log = std::fs::metadata(context.path(&format!("{path}-wal"))).ok();
+    let log = log
+        .filter(|log| log.size() > 0)
+        .map_or(0, |log| log.mtime());
+    Some((
+        path,
+        (
+            metadata.mtime().max(log),
+            metadata.mtime_nsec(),
+            metadata.size(),
+        ),
+    ))
 }
 
 fn compare(context: &mut Context<'_>) -> std::io::Result<()> {
@@ -170,13 +199,34 @@ fn emit_changes(context: &mut Context<'_>, kept: &Path, now_text: &str) -> std::
         match before.get(package) {
             Some(old) if old == versions => {}
             Some(old) => {
-                context.emit(packages::event(time_ms, package, "changed", &old.join(", "), &versions.join(", ")));
+                context.emit(packages::event(
+                    time_ms,
+                    package,
+                    "changed",
+                    &old.join(", "),
+                    &versions.join(", "),
+                ));
             }
-            None => context.emit(packages::event(time_ms, package, "installed", "", &versions.join(", "))),
+            None => context.emit(packages::event(
+                time_ms,
+                package,
+                "installed",
+                "",
+                &versions.join(", "),
+            )),
         }
     }
-    for (package, old) in before.iter().filter(|(package, _)| !now.contains_key(*package)) {
-        context.emit(packages::event(time_ms, package, "removed", &old.join(", "), ""));
+    for (package, old) in before
+        .iter()
+        .filter(|(package, _)| !now.contains_key(*package))
+    {
+        context.emit(packages::event(
+            time_ms,
+            package,
+            "removed",
+            &old.join(", "),
+            "",
+        ));
     }
     Ok(())
 }
@@ -187,6 +237,8 @@ fn parse(text: &str) -> BTreeMap<&str, Vec<&str>> {
     for (name, version) in text.lines().filter_map(|line| line.split_once(' ')) {
         packages.entry(name).or_default().push(version);
     }
-    packages.values_mut().for_each(|versions| versions.sort_unstable());
+    packages
+        .values_mut()
+        .for_each(|versions| versions.sort_unstable());
     packages
 }

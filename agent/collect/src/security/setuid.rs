@@ -25,9 +25,28 @@ const MAX_FOLDERS: usize = 65_536;
 const SLICE: u32 = 512;
 /// Kernel and network file systems.
 const PASSED: [&str; 22] = [
-    "proc", "sysfs", "devtmpfs", "devpts", "tracefs", "debugfs", "cgroup", "cgroup2", "securityfs",
-    "pstore", "bpf", "configfs", "mqueue", "hugetlbfs", "nfs", "nfs4", "cifs", "smb3", "ceph",
-    "autofs", "9p", "fuse",
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "tracefs",
+    "debugfs",
+    "cgroup",
+    "cgroup2",
+    "securityfs",
+    "pstore",
+    "bpf",
+    "configfs",
+    "mqueue",
+    "hugetlbfs",
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "ceph",
+    "autofs",
+    "9p",
+    "fuse",
 ];
 
 /// One file.
@@ -60,13 +79,20 @@ pub(crate) struct SetuidFiles {
 
 impl SetuidFiles {
     pub(crate) fn new(every: Duration) -> Self {
-        Self { every, state: State::default(), pending: Pending::default(), asked_boot_ms: None }
+        Self {
+            every,
+            state: State::default(),
+            pending: Pending::default(),
+            asked_boot_ms: None,
+        }
     }
 
     fn is_due(&self, context: &Context<'_>) -> bool {
         let every = i64::try_from(self.every.as_millis()).unwrap_or(i64::MAX);
         // A refused request is repeated after ten minutes, not at every poll.
-        let is_early = self.asked_boot_ms.is_some_and(|at| context.now.boot_ms - at < every.min(600_000));
+        let is_early = self
+            .asked_boot_ms
+            .is_some_and(|at| context.now.boot_ms - at < every.min(600_000));
         let age = self.state.scanned_ms.map(|at| context.now.wall_ms - at);
         !is_early && !self.pending.waiting() && age.is_none_or(|age| age < 0 || age >= every)
     }
@@ -79,7 +105,10 @@ impl SetuidFiles {
         self.state.loss.regained(context);
         self.state.scanned_ms = Some(context.now.wall_ms);
         let files: Vec<SetuidFile> = super::json_lines(&bytes).collect();
-        let now: BTreeMap<_, _> = files.iter().map(|file| (file.path.clone(), file.summary())).collect();
+        let now: BTreeMap<_, _> = files
+            .iter()
+            .map(|file| (file.path.clone(), file.summary()))
+            .collect();
         let before = self.state.files.replace(now);
         context.mark_urgent();
         let Some(before) = before else { return };
@@ -93,9 +122,16 @@ impl SetuidFiles {
             }
         }
         let now = self.state.files.as_ref();
-        for (path, old) in before.iter().filter(|(path, _)| now.is_some_and(|now| !now.contains_key(*path))) {
+        for (path, old) in before
+            .iter()
+            .filter(|(path, _)| now.is_some_and(|now| !now.contains_key(*path)))
+        {
             let event = context
-                .event(kinds::SETUID_FILE_CHANGED, Severity::Info, format!("{path} is setuid no more"))
+                .event(
+                    kinds::SETUID_FILE_CHANGED,
+                    Severity::Info,
+                    format!("{path} is setuid no more"),
+                )
                 .with("path", path.as_str())
                 .with("before", old.as_str())
                 .with("change", "removed or bit cleared");
@@ -134,7 +170,9 @@ impl Watcher for SetuidFiles {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 }
 
@@ -149,9 +187,17 @@ impl SetuidFile {
 
 fn emit(context: &mut Context<'_>, kind: &str, file: &SetuidFile, before: &str) {
     let runs_as_root = file.uid == 0 && file.mode & 0o4000 != 0;
-    let severity = if runs_as_root { Severity::Warning } else { Severity::Notice };
+    let severity = if runs_as_root {
+        Severity::Warning
+    } else {
+        Severity::Notice
+    };
     let mut event = context
-        .event(kind, severity, format!("setuid file {}: {}", file.path, file.summary()))
+        .event(
+            kind,
+            severity,
+            format!("setuid file {}: {}", file.path, file.summary()),
+        )
         .with("path", file.path.as_str())
         .with("mode", format!("{:o}", file.mode))
         .with("owner", file.uid.to_string())
@@ -168,14 +214,18 @@ pub(crate) fn serve(root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write) -
     let mut folders = vec![root.to_owned()];
     let (mut entries_left, mut found) = (SLICE, 0);
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             entries_left -= 1;
             if entries_left == 0 {
                 entries_left = SLICE;
                 pause();
             }
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             let path = entry.path();
             if kind.is_dir() && folders.len() < MAX_FOLDERS && !passed.contains(&path) {
                 folders.push(path);
@@ -184,7 +234,9 @@ pub(crate) fn serve(root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write) -
             {
                 found += 1;
                 if found > MAX_FILES {
-                    return Err(io::Error::other(format!("more than {MAX_FILES} setuid files")));
+                    return Err(io::Error::other(format!(
+                        "more than {MAX_FILES} setuid files"
+                    )));
                 }
                 serde_json::to_writer(&mut *out, &file)?;
                 out.write_all(b"\n")?;
@@ -198,7 +250,10 @@ fn setuid(root: &Path, path: &Path, inode: u64) -> Option<SetuidFile> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
     let is_set = metadata.is_file() && metadata.mode() & 0o6000 != 0;
     is_set.then(|| SetuidFile {
-        path: format!("/{}", path.strip_prefix(root).unwrap_or(path).to_string_lossy()),
+        path: format!(
+            "/{}",
+            path.strip_prefix(root).unwrap_or(path).to_string_lossy()
+        ),
         mode: metadata.mode() & 0o7777,
         uid: metadata.uid(),
         gid: metadata.gid(),
@@ -211,7 +266,8 @@ fn setuid(root: &Path, path: &Path, inode: u64) -> Option<SetuidFile> {
 /// Mount points that are not walked, from `/proc/self/mountinfo`.
 fn passed_mounts(root: &Path) -> std::collections::BTreeSet<PathBuf> {
     let text = super::read_bounded(&root.join("proc/self/mountinfo"), 4 << 20).unwrap_or_default();
-    let mut passed: std::collections::BTreeSet<_> = text.lines().filter_map(|line| mount(root, line)).collect();
+    let mut passed: std::collections::BTreeSet<_> =
+        text.lines().filter_map(|line| mount(root, line)).collect();
     passed.insert(root.join("proc"));
     passed.insert(root.join("sys"));
     passed
@@ -243,16 +299,24 @@ mod tests {
         for folder in ["usr/bin", "mnt/nosuid dir", "proc/self"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
-        for (name, mode) in [("usr/bin/su", 0o4755), ("usr/bin/ls", 0o755), ("mnt/nosuid dir/x", 0o4755)] {
+        for (name, mode) in [
+            ("usr/bin/su", 0o4755),
+            ("usr/bin/ls", 0o755),
+            ("mnt/nosuid dir/x", 0o4755),
+        ] {
             std::fs::write(root.join(name), name).unwrap();
-            std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode))
+                .unwrap();
         }
         let mounts = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /mnt/nosuid\\040dir rw,nosuid - ext4 /dev/b rw\n";
         std::fs::write(root.join("proc/self/mountinfo"), mounts).unwrap();
         let mut out = Vec::new();
         serve(root, &mut || {}, &mut out).unwrap();
         let files: Vec<SetuidFile> = super::super::json_lines(&out).collect();
-        let paths: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.mode)).collect();
+        let paths: Vec<_> = files
+            .iter()
+            .map(|file| (file.path.as_str(), file.mode))
+            .collect();
         assert_eq!(paths, [("/usr/bin/su", 0o4755)]);
     }
 }

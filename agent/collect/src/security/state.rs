@@ -32,7 +32,13 @@ pub(crate) struct Saved {
 
 impl Saved {
     pub(crate) fn new(time_ms: i64, limiter: Limiter, watchers: BTreeMap<String, Value>) -> Self {
-        Self { version: VERSION, seq: None, time_ms, limiter, watchers }
+        Self {
+            version: VERSION,
+            seq: None,
+            time_ms,
+            limiter,
+            watchers,
+        }
     }
 }
 
@@ -56,7 +62,11 @@ pub(crate) struct StateFiles {
 
 impl StateFiles {
     pub(crate) fn open(dir: &Path, spooled: Option<u64>) -> Result<(Self, Loaded), SecurityError> {
-        let files = Self { dir: dir.to_owned(), written_crc: None, is_staged: false };
+        let files = Self {
+            dir: dir.to_owned(),
+            written_crc: None,
+            is_staged: false,
+        };
         let staged = files.read(&files.staged_path())?;
         if let Some(Ok(saved)) = &staged {
             let is_certain = matches!((saved.seq, spooled), (Some(seq), Some(last)) if last >= seq);
@@ -130,20 +140,27 @@ impl StateFiles {
                 _ => Err(()),
             })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(SecurityError::Read { path: path.to_owned(), source }),
+            Err(source) => Err(SecurityError::Read {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), SecurityError> {
-        write_atomically(path, bytes)
-            .map_err(|source| SecurityError::Write { path: path.to_owned(), source })?;
+        write_atomically(path, bytes).map_err(|source| SecurityError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
         sync_dir(&self.dir)
     }
 }
 
 fn serialise(saved: &Saved, path: &Path) -> Result<Vec<u8>, SecurityError> {
-    serde_json::to_vec(saved)
-        .map_err(|e| SecurityError::Write { path: path.to_owned(), source: e.into() })
+    serde_json::to_vec(saved).map_err(|e| SecurityError::Write {
+        path: path.to_owned(),
+        source: e.into(),
+    })
 }
 
 /// Writes a whole file: a temporary one beside it, synced, renamed.
@@ -156,11 +173,17 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), SecurityError> {
-    fs::rename(from, to).map_err(|source| SecurityError::Write { path: to.to_owned(), source })
+    fs::rename(from, to).map_err(|source| SecurityError::Write {
+        path: to.to_owned(),
+        source,
+    })
 }
 
 fn sync_dir(dir: &Path) -> Result<(), SecurityError> {
     fs::File::open(dir)
         .and_then(|handle| handle.sync_all())
-        .map_err(|source| SecurityError::Write { path: dir.to_owned(), source })
+        .map_err(|source| SecurityError::Write {
+            path: dir.to_owned(),
+            source,
+        })
 }

@@ -25,15 +25,25 @@ pub(crate) fn parse<'a>(line: &'a str, now_ms: i64, zone: &Zone) -> Option<Line<
     let line = strip_priority(line.trim_end());
     let (time_ms, rest) = parse_time(line, now_ms, zone)?;
     let (_host, rest) = rest.trim_start().split_once(' ')?;
-    let (tag, message) = rest.trim_start().split_once(": ").or_else(|| rest.trim_start().split_once(':'))?;
+    let (tag, message) = rest
+        .trim_start()
+        .split_once(": ")
+        .or_else(|| rest.trim_start().split_once(':'))?;
     let (tag, pid) = split_tag(tag)?;
-    Some(Line { time_ms, tag, pid, message: message.trim_start() })
+    Some(Line {
+        time_ms,
+        tag,
+        pid,
+        message: message.trim_start(),
+    })
 }
 
 fn strip_priority(line: &str) -> &str {
     let stripped = line.strip_prefix('<').and_then(|rest| rest.split_once('>'));
     match stripped {
-        Some((digits, rest)) if digits.len() <= 3 && digits.bytes().all(|b| b.is_ascii_digit()) => rest,
+        Some((digits, rest)) if digits.len() <= 3 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            rest
+        }
         _ => line,
     }
 }
@@ -59,8 +69,9 @@ fn parse_time<'a>(line: &'a str, now_ms: i64, zone: &Zone) -> Option<(i64, &'a s
 }
 
 fn parse_traditional<'a>(line: &'a str, now_ms: i64, zone: &Zone) -> Option<(i64, &'a str)> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let (month, rest) = line.split_once(' ')?;
     let month = 1 + i64::try_from(MONTHS.iter().position(|name| *name == month)?).ok()?;
     let (day, rest) = rest.trim_start().split_once(' ')?;
@@ -72,7 +83,9 @@ fn parse_traditional<'a>(line: &'a str, now_ms: i64, zone: &Zone) -> Option<(i64
     // A line from the future is last year's: log files outlive New Year. The zone may put the
     // host's year one ahead of UTC's.
     let candidates = [at(year + 1), at(year), at(year - 1)];
-    let time_s = candidates.into_iter().find(|time| *time <= now_s + 86_400)?;
+    let time_s = candidates
+        .into_iter()
+        .find(|time| *time <= now_s + 86_400)?;
     Some((time_s * 1000, rest))
 }
 
@@ -90,7 +103,11 @@ pub(crate) fn parse_rfc3339(stamp: &str, zone: &Zone) -> Option<i64> {
     };
     let (whole, fraction) = clock.split_once(['.', ',']).unwrap_or((clock, ""));
     let local = civil_to_unix(year, month, day, second_of_day(whole)?);
-    let seconds = if offset.is_empty() { zone.to_utc(local) } else { local - parse_offset(offset)? };
+    let seconds = if offset.is_empty() {
+        zone.to_utc(local)
+    } else {
+        local - parse_offset(offset)?
+    };
     Some(seconds * 1000 + milliseconds(fraction))
 }
 
@@ -105,9 +122,17 @@ fn parse_offset(offset: &str) -> Option<i64> {
     }
     let digits: String = offset.chars().skip(1).filter(|c| *c != ':').collect();
     let (hours, minutes) = digits.split_at_checked(2)?;
-    let minutes = if minutes.is_empty() { 0 } else { number(minutes, 0, 59)? };
+    let minutes = if minutes.is_empty() {
+        0
+    } else {
+        number(minutes, 0, 59)?
+    };
     let seconds = number(hours, 0, 23)? * 3600 + minutes * 60;
-    Some(if offset.starts_with('-') { -seconds } else { seconds })
+    Some(if offset.starts_with('-') {
+        -seconds
+    } else {
+        seconds
+    })
 }
 
 fn second_of_day(clock: &str) -> Option<i64> {
@@ -131,9 +156,21 @@ mod tests {
 
     #[test]
     fn traditional_and_precise_lines_agree() {
-        let old = parse("Nov 21 13:53:01 gs-01 sshd[812]: hello: you", NOW, &Zone::utc()).unwrap();
-        assert_eq!((old.tag, old.pid, old.message), ("sshd", Some(812), "hello: you"));
-        let new = parse("2026-11-21T21:53:01.25+08:00 gs-01 sshd[812]: hello: you", NOW, &Zone::utc());
+        let old = parse(
+            "Nov 21 13:53:01 gs-01 sshd[812]: hello: you",
+            NOW,
+            &Zone::utc(),
+        )
+        .unwrap();
+        assert_eq!(
+            (old.tag, old.pid, old.message),
+            ("sshd", Some(812), "hello: you")
+        );
+        let new = parse(
+            "2026-11-21T21:53:01.25+08:00 gs-01 sshd[812]: hello: you",
+            NOW,
+            &Zone::utc(),
+        );
         assert_eq!(new.unwrap().time_ms, old.time_ms + 250);
     }
 
@@ -146,7 +183,12 @@ mod tests {
 
     #[test]
     fn odd_tags_are_understood() {
-        let line = parse("<86>Nov  1 03:00:01 h gdm-password]: pam_unix(x): y", NOW, &Zone::utc()).unwrap();
+        let line = parse(
+            "<86>Nov  1 03:00:01 h gdm-password]: pam_unix(x): y",
+            NOW,
+            &Zone::utc(),
+        )
+        .unwrap();
         assert_eq!((line.tag, line.pid), ("gdm-password", None));
         let line = parse("Nov  1 03:00:01 h /usr/sbin/CRON[7]: z", NOW, &Zone::utc()).unwrap();
         assert_eq!((line.tag, line.pid), ("CRON", Some(7)));

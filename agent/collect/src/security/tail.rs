@@ -43,15 +43,21 @@ pub(crate) struct Tail {
 /// `NotFound` if there is no such log, `PermissionDenied` if it needs a helper.
 pub(crate) fn read(path: &Path, from: Option<Position>) -> io::Result<Tail> {
     let current = LogFile::open(path)?;
-    let Some(from) = from else { return current.end() };
+    let Some(from) = from else {
+        return current.end();
+    };
     if current.is_at(from)? {
         return current.read(from, true);
     }
     // Not the file that was read: it was rotated, or truncated in place.
     let mut files = siblings(path);
     files.push(current);
-    let found = files.iter().position(|file| file.is_at(from).unwrap_or(false));
-    let Some(index) = found else { return restart(&files, from) };
+    let found = files
+        .iter()
+        .position(|file| file.is_at(from).unwrap_or(false));
+    let Some(index) = found else {
+        return restart(&files, from);
+    };
     let (Some(old), Some(next)) = (files.get(index), files.get(index + 1)) else {
         return restart(&files, from);
     };
@@ -60,7 +66,11 @@ pub(crate) fn read(path: &Path, from: Option<Position>) -> io::Result<Tail> {
     // still write to the old one.
     let is_left = tail.position.offset >= old.size && next.size > 0;
     if is_left {
-        return Ok(Tail { position: next.start(), more: true, ..tail });
+        return Ok(Tail {
+            position: next.start(),
+            more: true,
+            ..tail
+        });
     }
     Ok(tail)
 }
@@ -69,7 +79,11 @@ pub(crate) fn read(path: &Path, from: Option<Position>) -> io::Result<Tail> {
 fn restart(files: &[LogFile], from: Position) -> io::Result<Tail> {
     let current = files.last().ok_or(io::ErrorKind::NotFound)?;
     let was_truncated = current.inode == from.inode;
-    let gap = if was_truncated { "truncated before it was read" } else { "rotated away before it was read" };
+    let gap = if was_truncated {
+        "truncated before it was read"
+    } else {
+        "rotated away before it was read"
+    };
     let mut tail = current.read(current.start(), true)?;
     tail.gap = Some(gap.to_owned());
     Ok(tail)
@@ -85,16 +99,29 @@ impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
         // Never waits at a pipe that somebody put in the place of a log.
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
         }
-        Ok(Self { inode: metadata.ino(), size: metadata.size(), file })
+        Ok(Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            file,
+        })
     }
 
     fn start(&self) -> Position {
-        Position { inode: self.inode, ..Position::default() }
+        Position {
+            inode: self.inode,
+            ..Position::default()
+        }
     }
 
     /// Whether `position` was taken in this file.
@@ -119,7 +146,11 @@ impl LogFile {
         Ok(Position {
             inode: self.inode,
             offset,
-            head_crc: if head_len == 0 { 0 } else { self.head_crc(head_len)? },
+            head_crc: if head_len == 0 {
+                0
+            } else {
+                self.head_crc(head_len)?
+            },
             head_len: u32::try_from(head_len).unwrap_or(0),
         })
     }
@@ -129,20 +160,37 @@ impl LogFile {
         let look = self.size.min(MAX_READ as u64);
         let mut bytes = vec![0; usize::try_from(look).unwrap_or(0)];
         self.file.read_exact_at(&mut bytes, self.size - look)?;
-        let partial = bytes.iter().rev().take_while(|byte| **byte != b'\n').count() as u64;
-        let offset = if partial == look && look < self.size { self.size } else { self.size - partial };
-        Ok(Tail { position: self.position(offset)?, more: false, gap: None, bytes: Vec::new() })
+        let partial = bytes
+            .iter()
+            .rev()
+            .take_while(|byte| **byte != b'\n')
+            .count() as u64;
+        let offset = if partial == look && look < self.size {
+            self.size
+        } else {
+            self.size - partial
+        };
+        Ok(Tail {
+            position: self.position(offset)?,
+            more: false,
+            gap: None,
+            bytes: Vec::new(),
+        })
     }
 
     /// Whole lines from a position on; of a file that nobody writes to any more, the last line
     /// counts as whole.
     fn read(&self, from: Position, is_current: bool) -> io::Result<Tail> {
-        let mut bytes = vec![0; MAX_READ.min(usize::try_from(self.size - from.offset).unwrap_or(MAX_READ))];
+        let mut bytes =
+            vec![0; MAX_READ.min(usize::try_from(self.size - from.offset).unwrap_or(MAX_READ))];
         let length = read_up_to(&self.file, &mut bytes, from.offset)?;
         bytes.truncate(length);
         let end = from.offset + length as u64;
         let mut gap = None;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |last| last + 1);
         let consumed = match whole {
             0 if length == MAX_READ => {
                 gap = Some(format!("a line longer than {MAX_READ} bytes was skipped"));
@@ -157,7 +205,12 @@ impl LogFile {
         };
         let offset = from.offset + consumed as u64;
         let more = consumed > 0 && offset < self.size;
-        Ok(Tail { position: self.position(offset)?, more, gap, bytes })
+        Ok(Tail {
+            position: self.position(offset)?,
+            more,
+            gap,
+            bytes,
+        })
     }
 }
 
@@ -174,8 +227,12 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
 
 /// Rotated files of a log that can be read as they are, oldest first.
 fn siblings(path: &Path) -> Vec<LogFile> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Vec::new();
+    };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
     let mut found: Vec<(i64, i64, PathBuf)> = entries
         .flatten()
         .filter(|entry| is_rotated(&entry.file_name(), name))
@@ -186,13 +243,21 @@ fn siblings(path: &Path) -> Vec<LogFile> {
         .collect();
     found.sort();
     let surplus = found.len().saturating_sub(MAX_SIBLINGS);
-    found.into_iter().skip(surplus).filter_map(|(_, _, path)| LogFile::open(&path).ok()).collect()
+    found
+        .into_iter()
+        .skip(surplus)
+        .filter_map(|(_, _, path)| LogFile::open(&path).ok())
+        .collect()
 }
 
 /// `auth.log.1`, `secure-20261115`, `audit.log.3`; not compressed ones.
 fn is_rotated(candidate: &OsStr, name: &OsStr) -> bool {
-    let Some(suffix) = candidate.as_bytes().strip_prefix(name.as_bytes()) else { return false };
-    let is_plain = suffix.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_'));
+    let Some(suffix) = candidate.as_bytes().strip_prefix(name.as_bytes()) else {
+        return false;
+    };
+    let is_plain = suffix
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_'));
     is_plain && matches!(suffix.first(), Some(b'.' | b'-'))
 }
 
@@ -203,7 +268,13 @@ mod tests {
     use std::io::Write as _;
 
     fn append(path: &Path, text: &str) {
-        fs::OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     }
 
     fn drain(path: &Path, position: &mut Position) -> (String, Vec<String>) {
@@ -226,7 +297,10 @@ mod tests {
         append(&path, "old\npart");
         let mut position = read(&path, None).unwrap().position;
         append(&path, "ial\nnew\n");
-        assert_eq!(drain(&path, &mut position), ("partial\nnew\n".into(), vec![]));
+        assert_eq!(
+            drain(&path, &mut position),
+            ("partial\nnew\n".into(), vec![])
+        );
         assert_eq!(drain(&path, &mut position), (String::new(), vec![]));
     }
 
@@ -253,8 +327,16 @@ mod tests {
         let mut position = read(&path, None).unwrap().position;
         append(&path, "third line\n");
         fs::copy(&path, dir.path().join("auth.log.1")).unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
-        append(&path, "fourth line that makes the new file longer than the old position was\n");
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        append(
+            &path,
+            "fourth line that makes the new file longer than the old position was\n",
+        );
         let (text, gaps) = drain(&path, &mut position);
         assert!(text.starts_with("third line\nfourth line"), "{text}");
         assert!(gaps.is_empty());
@@ -270,7 +352,12 @@ mod tests {
         append(&path, "other\n");
         let (text, gaps) = drain(&path, &mut position);
         assert_eq!((text.as_str(), gaps.len()), ("other\n", 1));
-        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
         append(&path, "x\n");
         let (text, gaps) = drain(&path, &mut position);
         assert_eq!((text.as_str(), gaps.len()), ("x\n", 1));

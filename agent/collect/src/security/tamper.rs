@@ -47,7 +47,11 @@ pub(crate) struct Tamper {
 
 impl Tamper {
     pub(crate) fn new(guarded: Vec<PathBuf>) -> Self {
-        Self { guarded, expected: BTreeSet::new(), state: State::default() }
+        Self {
+            guarded,
+            expected: BTreeSet::new(),
+            state: State::default(),
+        }
     }
 }
 
@@ -82,7 +86,9 @@ impl Watcher for Tamper {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 
     fn expect_change(&mut self, path: &Path) {
@@ -132,7 +138,11 @@ fn emit(context: &mut Context<'_>, path: &str, before: Option<&Look>, now: Optio
         (Some(before), Some(now)) => changes(before, now),
     };
     let mut event = context
-        .event(kinds::AGENT_TAMPERED, Severity::Critical, format!("{path}: {change}"))
+        .event(
+            kinds::AGENT_TAMPERED,
+            Severity::Critical,
+            format!("{path}: {change}"),
+        )
         .with("path", path)
         .with("change", change);
     for (name, look) in [("digest_before", before), ("digest_after", now)] {
@@ -149,7 +159,10 @@ fn changes(before: &Look, now: &Look) -> String {
         found.push("content".to_owned());
     }
     if (before.uid, before.gid) != (now.uid, now.gid) {
-        found.push(format!("owner {}:{} → {}:{}", before.uid, before.gid, now.uid, now.gid));
+        found.push(format!(
+            "owner {}:{} → {}:{}",
+            before.uid, before.gid, now.uid, now.gid
+        ));
     }
     if before.mode != now.mode {
         found.push(format!("mode {:o} → {:o}", before.mode, now.mode));

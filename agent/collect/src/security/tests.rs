@@ -12,7 +12,8 @@ use super::watcher::Now;
 use super::{SecurityOptions, SecurityWatch};
 
 const START: i64 = 1_795_300_000_000; // 2026-11-21 UTC
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpVkVvoR6xI6Kn8vCmPg1uYFqLrTSTS5rMTLNzH0Lg li@gs-01";
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpVkVvoR6xI6Kn8vCmPg1uYFqLrTSTS5rMTLNzH0Lg li@gs-01";
 const TCP_HEAD: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
 struct Host {
@@ -25,14 +26,23 @@ impl Host {
     fn new() -> Self {
         let host = Self {
             dir: tempfile::tempdir().unwrap(),
-            now: Now { wall_ms: START, boot_ms: 5_000_000 },
+            now: Now {
+                wall_ms: START,
+                boot_ms: 5_000_000,
+            },
             options: SecurityOptions::default(),
         };
-        host.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nli:x:1000:1000::/home/li:/bin/bash\n");
+        host.write(
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nli:x:1000:1000::/home/li:/bin/bash\n",
+        );
         host.write("etc/group", "root:x:0:\nsudo:x:27:\n");
         host.write("proc/net/tcp", TCP_HEAD);
         host.write("proc/sys/kernel/random/boot_id", "boot-1\n");
-        host.write("var/log/auth.log", "Nov 21 10:00:00 h sshd[1]: Accepted password for old from 10.0.0.1 port 1 ssh2\n");
+        host.write(
+            "var/log/auth.log",
+            "Nov 21 10:00:00 h sshd[1]: Accepted password for old from 10.0.0.1 port 1 ssh2\n",
+        );
         host.write("home/li/.ssh/authorized_keys", "");
         host
     }
@@ -45,7 +55,13 @@ impl Host {
 
     fn append(&self, path: &str, text: &str) {
         let path = self.dir.path().join("root").join(path);
-        fs::OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     }
 
     fn root(&self) -> std::path::PathBuf {
@@ -73,7 +89,11 @@ fn kinds_of(events: &[Event]) -> Vec<&str> {
 }
 
 fn accepted(n: usize) -> String {
-    format!("Nov 21 10:{:02}:{:02} h sshd[{n}]: Accepted password for user{n} from 10.0.0.9 port 5 ssh2\n", n / 60 % 60, n % 60)
+    format!(
+        "Nov 21 10:{:02}:{:02} h sshd[{n}]: Accepted password for user{n} from 10.0.0.9 port 5 ssh2\n",
+        n / 60 % 60,
+        n % 60
+    )
 }
 
 #[test]
@@ -123,12 +143,25 @@ fn change_everything(host: &Host) {
     host.write("home/li/.ssh/authorized_keys", KEY);
     host.write("proc/net/tcp", &format!("{TCP_HEAD}   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 1 1 0 100 0 0 10 0\n"));
     host.append("var/log/auth.log", &accepted(7));
-    host.append("var/log/dpkg.log", "2026-11-21 10:00:00 install nmap:amd64 <none> 7.93\n");
-    for (file, text) in [("idVendor", "0781"), ("idProduct", "5581"), ("serial", "4C53"), ("devnum", "9"), ("1-4:1.0/bInterfaceClass", "08")] {
+    host.append(
+        "var/log/dpkg.log",
+        "2026-11-21 10:00:00 install nmap:amd64 <none> 7.93\n",
+    );
+    for (file, text) in [
+        ("idVendor", "0781"),
+        ("idProduct", "5581"),
+        ("serial", "4C53"),
+        ("devnum", "9"),
+        ("1-4:1.0/bInterfaceClass", "08"),
+    ] {
         host.write(&format!("sys/bus/usb/devices/1-4/{file}"), text);
     }
     host.write("usr/bin/evil", "x");
-    fs::set_permissions(host.root().join("usr/bin/evil"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::set_permissions(
+        host.root().join("usr/bin/evil"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .unwrap();
 }
 
 impl Host {
@@ -136,7 +169,10 @@ impl Host {
     fn prepared() -> Self {
         let mut host = Self::new();
         host.options.setuid_every = std::time::Duration::from_secs(60);
-        host.write("var/log/dpkg.log", "2026-11-20 10:00:00 install old:amd64 <none> 1\n");
+        host.write(
+            "var/log/dpkg.log",
+            "2026-11-20 10:00:00 install old:amd64 <none> 1\n",
+        );
         host
     }
 }
@@ -151,8 +187,20 @@ fn brute_force_is_sixty_events_one_count_and_the_success() {
         .collect();
     host.append("var/log/auth.log", &(failures + &accepted(9)));
     let events = host.poll(&mut watch);
-    assert_eq!(events.iter().filter(|event| event.kind == kinds::LOGIN_FAILED).count(), 60);
-    assert_eq!(events.iter().filter(|event| event.kind == kinds::LOGIN).count(), 1);
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| event.kind == kinds::LOGIN_FAILED)
+            .count(),
+        60
+    );
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| event.kind == kinds::LOGIN)
+            .count(),
+        1
+    );
     watch.commit().unwrap();
     // The count survives a restart.
     let mut watch = host.open();
@@ -215,19 +263,33 @@ fn what_cannot_be_read_is_stated_and_said_once() {
     let mut host = Host::new();
     let state = host.dir.path().join("state");
     let open = |host: &Host| {
-        SecurityWatch::open(&host.root(), &state, SecurityOptions::default(), Box::new(Unprivileged)).unwrap()
+        SecurityWatch::open(
+            &host.root(),
+            &state,
+            SecurityOptions::default(),
+            Box::new(Unprivileged),
+        )
+        .unwrap()
     };
     let mut watch = open(&host);
     host.poll(&mut watch);
     let said = host.poll(&mut watch);
     assert!(said.iter().all(|event| event.kind == kinds::SOURCE_GAP));
-    let mut sources: Vec<_> = said.iter().map(|event| event.fields["source"].as_str()).collect();
+    let mut sources: Vec<_> = said
+        .iter()
+        .map(|event| event.fields["source"].as_str())
+        .collect();
     sources.sort_unstable();
     assert_eq!(sources, ["authorized_keys", "setuid_files"]);
     watch.commit().unwrap();
     let mut watch = open(&host);
     assert_eq!(host.poll(&mut watch), []);
-    let losses: Vec<_> = watch.sources().into_iter().filter(|source| source.loss.is_some()).map(|source| source.name).collect();
+    let losses: Vec<_> = watch
+        .sources()
+        .into_iter()
+        .filter(|source| source.loss.is_some())
+        .map(|source| source.name)
+        .collect();
     assert_eq!(losses, ["audit", "authorized_keys", "setuid_files", "dpkg"]);
 }
 
@@ -241,7 +303,10 @@ fn log_that_moves_to_another_file_is_a_gap_and_nothing_twice() {
     assert_eq!(kinds_of(&host.poll(&mut watch)), [kinds::SOURCE_GAP]);
     host.append("var/log/secure", &accepted(2));
     let events = host.poll(&mut watch);
-    assert_eq!((events.len(), events[0].fields["user"].as_str()), (1, "user2"));
+    assert_eq!(
+        (events.len(), events[0].fields["user"].as_str()),
+        (1, "user2")
+    );
 }
 
 /// The spool as far as it matters here: batches under numbers, durable at once.
@@ -319,7 +384,12 @@ fn check_exactly_once(steps: &[Step]) -> Result<(), TestCaseError> {
         }
     }
     turn(&mut host, &mut watch, &mut spool, Step::Turn);
-    let seen: Vec<_> = spool.batches.iter().flatten().map(|event| event.fields["user"].clone()).collect();
+    let seen: Vec<_> = spool
+        .batches
+        .iter()
+        .flatten()
+        .map(|event| event.fields["user"].clone())
+        .collect();
     let expected: Vec<_> = (1..=written).map(|n| format!("user{n}")).collect();
     prop_assert_eq!(seen, expected);
     Ok(())

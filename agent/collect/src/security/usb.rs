@@ -64,10 +64,16 @@ impl Watcher for Usb {
         let Some(before) = self.state.devices.replace(devices.clone()) else {
             return context.mark_urgent();
         };
-        for (port, device) in devices.iter().filter(|(port, device)| before.get(*port) != Some(device)) {
+        for (port, device) in devices
+            .iter()
+            .filter(|(port, device)| before.get(*port) != Some(device))
+        {
             emit(context, kinds::USB_ADDED, port, device);
         }
-        for (port, device) in before.iter().filter(|(port, device)| devices.get(*port) != Some(device)) {
+        for (port, device) in before
+            .iter()
+            .filter(|(port, device)| devices.get(*port) != Some(device))
+        {
             emit(context, kinds::USB_REMOVED, port, device);
         }
     }
@@ -77,13 +83,17 @@ impl Watcher for Usb {
     }
 
     fn load(&mut self, saved: Value) -> bool {
-        serde_json::from_value(saved).map(|state| self.state = state).is_ok()
+        serde_json::from_value(saved)
+            .map(|state| self.state = state)
+            .is_ok()
     }
 }
 
 /// `PORT NUMBER` of every device: no interfaces (`1-4:1.0`), no root hubs (`usb1`).
 fn names(dir: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
     let mut names: Vec<_> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -130,7 +140,11 @@ fn emit(context: &mut Context<'_>, kind: &str, port: &str, device: &Device) {
         true => Severity::Notice,
         false => Severity::Info,
     };
-    let verb = if kind == kinds::USB_ADDED { "added" } else { "removed" };
+    let verb = if kind == kinds::USB_ADDED {
+        "added"
+    } else {
+        "removed"
+    };
     let message = format!(
         "USB device {verb}: {} {} ({}:{})",
         device.manufacturer, device.product, device.vendor_id, device.product_id
@@ -140,7 +154,11 @@ fn emit(context: &mut Context<'_>, kind: &str, port: &str, device: &Device) {
         .with("port", port)
         .with("vendor_id", device.vendor_id.as_str())
         .with("product_id", device.product_id.as_str());
-    let optional = [("serial", &device.serial), ("product", &device.product), ("class", &device.class)];
+    let optional = [
+        ("serial", &device.serial),
+        ("product", &device.product),
+        ("class", &device.class),
+    ];
     for (name, value) in optional {
         if !value.is_empty() {
             event = event.with(name, value.as_str());

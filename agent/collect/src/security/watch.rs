@@ -128,8 +128,10 @@ impl SecurityWatch {
         options: SecurityOptions,
         privileged: Box<dyn Privileged>,
     ) -> Result<Self, SecurityError> {
-        std::fs::create_dir_all(state_dir)
-            .map_err(|source| SecurityError::Write { path: state_dir.to_owned(), source })?;
+        std::fs::create_dir_all(state_dir).map_err(|source| SecurityError::Write {
+            path: state_dir.to_owned(),
+            source,
+        })?;
         let (files, loaded) = StateFiles::open(state_dir, options.spooled)?;
         let mut watch = Self {
             root: root.to_owned(),
@@ -141,28 +143,44 @@ impl SecurityWatch {
             zone_read_boot_ms: None,
             files,
             opening: Vec::new(),
-            now: Now { wall_ms: 0, boot_ms: 0 },
+            now: Now {
+                wall_ms: 0,
+                boot_ms: 0,
+            },
             must_write: true,
             written_boot_ms: None,
         };
         let mut watchers = super::watchers(&options);
         match loaded {
             Loaded::Fresh => {}
-            Loaded::Damaged => watch.opening.push(Opening { source: "all sources".into(), from_ms: None }),
+            Loaded::Damaged => watch.opening.push(Opening {
+                source: "all sources".into(),
+                from_ms: None,
+            }),
             Loaded::Found(saved) => watch.restore(*saved, &mut watchers, options.per_minute),
         }
-        watch.entries =
-            watchers.into_iter().map(|watcher| Entry { watcher, polled_boot_ms: None }).collect();
+        watch.entries = watchers
+            .into_iter()
+            .map(|watcher| Entry {
+                watcher,
+                polled_boot_ms: None,
+            })
+            .collect();
         Ok(watch)
     }
 
     fn restore(&mut self, mut saved: Saved, watchers: &mut [Box<dyn Watcher>], per_minute: u32) {
         self.limiter = saved.limiter.with_bound(per_minute);
         for watcher in watchers {
-            let Some(value) = saved.watchers.remove(watcher.name()) else { continue };
+            let Some(value) = saved.watchers.remove(watcher.name()) else {
+                continue;
+            };
             if !watcher.load(value) {
                 let source = watcher.name().to_owned();
-                self.opening.push(Opening { source, from_ms: Some(saved.time_ms) });
+                self.opening.push(Opening {
+                    source,
+                    from_ms: Some(saved.time_ms),
+                });
             }
         }
     }
@@ -170,12 +188,17 @@ impl SecurityWatch {
     /// Events since the last poll. Call it every two seconds or so; watchers with a slower
     /// cadence keep it themselves.
     pub fn poll(&mut self, now_ms: i64) -> Vec<Event> {
-        self.poll_at(Now { wall_ms: now_ms, boot_ms: boot_ms() })
+        self.poll_at(Now {
+            wall_ms: now_ms,
+            boot_ms: boot_ms(),
+        })
     }
 
     pub(crate) fn poll_at(&mut self, now: Now) -> Vec<Event> {
         self.now = now;
-        let is_zone_old = self.zone_read_boot_ms.is_none_or(|read| now.boot_ms - read >= ZONE_MS);
+        let is_zone_old = self
+            .zone_read_boot_ms
+            .is_none_or(|read| now.boot_ms - read >= ZONE_MS);
         if is_zone_old {
             self.zone = Zone::load(&self.root);
             self.zone_read_boot_ms = Some(now.boot_ms);
@@ -223,8 +246,9 @@ impl SecurityWatch {
     /// # Errors
     /// If the state file cannot be written; the next commit tries again.
     pub fn commit(&mut self) -> Result<(), SecurityError> {
-        let is_idle_due =
-            self.written_boot_ms.is_none_or(|at| self.now.boot_ms - at >= IDLE_WRITE_MS);
+        let is_idle_due = self
+            .written_boot_ms
+            .is_none_or(|at| self.now.boot_ms - at >= IDLE_WRITE_MS);
         if !self.files.confirm()? {
             if !self.must_write && !is_idle_due {
                 return Ok(());

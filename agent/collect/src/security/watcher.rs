@@ -66,13 +66,21 @@ impl Context<'_> {
     }
 
     /// An event of now.
-    pub(crate) fn event(&self, kind: &str, severity: Severity, message: impl Into<String>) -> Event {
+    pub(crate) fn event(
+        &self,
+        kind: &str,
+        severity: Severity,
+        message: impl Into<String>,
+    ) -> Event {
         Event::new(self.now.wall_ms, kind, severity, message)
     }
 
     /// Hands an event on, unless the source has given too many of its kind in this minute.
     pub(crate) fn emit(&mut self, mut event: Event) {
-        event.fields.entry("source".to_owned()).or_insert_with(|| self.source.to_owned());
+        event
+            .fields
+            .entry("source".to_owned())
+            .or_insert_with(|| self.source.to_owned());
         if let Some(event) = self.limiter.admit(self.source, event, self.now.wall_ms) {
             self.events.push(event);
         }
@@ -90,7 +98,9 @@ impl Context<'_> {
             Severity::Warning,
             format!("{}: {reason}", self.source),
         );
-        event = event.with("reason", reason).with("to_ms", self.now.wall_ms.to_string());
+        event = event
+            .with("reason", reason)
+            .with("to_ms", self.now.wall_ms.to_string());
         if let Some(from_ms) = from_ms {
             event = event.with("from_ms", from_ms.to_string());
         }
@@ -109,7 +119,10 @@ const MAX_READY: usize = 32;
 
 impl Asks {
     pub(crate) fn new(privileged: Box<dyn Privileged>) -> Self {
-        Self { privileged, ready: Vec::new() }
+        Self {
+            privileged,
+            ready: Vec::new(),
+        }
     }
 
     pub(crate) fn ask(&mut self, ask: Ask) -> Result<u64, PrivilegedError> {
@@ -140,7 +153,11 @@ const FORGET_MS: i64 = 40 * 60 * 1000;
 
 impl Pending {
     /// Asks unless a request is under way.
-    pub(crate) fn ask(&mut self, context: &mut Context<'_>, ask: Ask) -> Result<(), PrivilegedError> {
+    pub(crate) fn ask(
+        &mut self,
+        context: &mut Context<'_>,
+        ask: Ask,
+    ) -> Result<(), PrivilegedError> {
         if self.id.is_some() && context.now.boot_ms - self.asked_boot_ms < FORGET_MS {
             return Ok(());
         }
@@ -199,7 +216,9 @@ impl Loss {
     /// The source could be read again; what was written meanwhile is read too, so the gap is only
     /// reported if its start was.
     pub(crate) fn regained(&mut self, context: &mut Context<'_>) {
-        let Some(since) = self.since_ms.take() else { return };
+        let Some(since) = self.since_ms.take() else {
+            return;
+        };
         if std::mem::take(&mut self.reported) {
             context.emit_gap("readable again", Some(since));
             context.mark_urgent();

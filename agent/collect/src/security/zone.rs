@@ -18,7 +18,9 @@ const KEPT: usize = 160;
 impl Zone {
     /// UTC.
     pub(crate) fn utc() -> Self {
-        Self { transitions: Vec::new() }
+        Self {
+            transitions: Vec::new(),
+        }
     }
 
     /// The zone of a host; UTC if it has none.
@@ -47,8 +49,14 @@ impl Zone {
     }
 
     fn offset(&self, utc_s: i64) -> i64 {
-        let known = self.transitions.iter().rev().find(|(from, _)| *from <= utc_s);
-        known.or(self.transitions.first()).map_or(0, |(_, offset)| i64::from(*offset))
+        let known = self
+            .transitions
+            .iter()
+            .rev()
+            .find(|(from, _)| *from <= utc_s);
+        known
+            .or(self.transitions.first())
+            .map_or(0, |(_, offset)| i64::from(*offset))
     }
 }
 
@@ -69,19 +77,37 @@ impl Counts {
         let at = |index: usize| {
             let start = 20 + 4 * index;
             let word = bytes.get(start..start + 4)?.first_chunk::<4>()?;
-            usize::try_from(u32::from_be_bytes(*word)).ok().filter(|n| *n < 1 << 16)
+            usize::try_from(u32::from_be_bytes(*word))
+                .ok()
+                .filter(|n| *n < 1 << 16)
         };
-        Some(Self { isut: at(0)?, isstd: at(1)?, leap: at(2)?, times: at(3)?, types: at(4)?, chars: at(5)? })
+        Some(Self {
+            isut: at(0)?,
+            isstd: at(1)?,
+            leap: at(2)?,
+            times: at(3)?,
+            types: at(4)?,
+            chars: at(5)?,
+        })
     }
 
     fn length(&self, word: usize) -> Option<usize> {
-        Some(self.times * (word + 1) + self.types * 6 + self.chars + self.leap * (word + 4) + self.isstd + self.isut)
+        Some(
+            self.times * (word + 1)
+                + self.types * 6
+                + self.chars
+                + self.leap * (word + 4)
+                + self.isstd
+                + self.isut,
+        )
     }
 
     fn block(&self, bytes: &[u8], word: usize) -> Option<Zone> {
         let times = bytes.get(..self.times * word)?;
         let indices = bytes.get(self.times * word..self.times * (word + 1))?;
-        let types = bytes.get(self.times * (word + 1)..)?.get(..self.types * 6)?;
+        let types = bytes
+            .get(self.times * (word + 1)..)?
+            .get(..self.types * 6)?;
         let offset_of = |index: u8| {
             let record = types.get(usize::from(index) * 6..)?;
             Some(i32::from_be_bytes(*record.first_chunk::<4>()?))
@@ -136,7 +162,9 @@ mod tests {
 
     #[test]
     fn shanghai_is_eight_hours_east() {
-        let Ok(bytes) = std::fs::read("/usr/share/zoneinfo/Asia/Shanghai") else { return };
+        let Ok(bytes) = std::fs::read("/usr/share/zoneinfo/Asia/Shanghai") else {
+            return;
+        };
         let zone = Zone::parse(&bytes).unwrap();
         let local = civil_to_unix(2026, 11, 21, 12 * 3600);
         assert_eq!(zone.to_utc(local), civil_to_unix(2026, 11, 21, 4 * 3600));

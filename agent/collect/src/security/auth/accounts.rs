@@ -26,7 +26,11 @@ fn new_user(text: &str) -> Option<Finding> {
     let value = |name: &str| listed(list, name);
     let uid = value("UID");
     let is_second_root = uid == "0" && value("name") != "root";
-    let severity = if is_second_root { Severity::Critical } else { Severity::Warning };
+    let severity = if is_second_root {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
     Some(
         account(value("name"), "added", severity)
             .with("uid", uid)
@@ -60,10 +64,14 @@ fn modified(text: &str) -> Option<Finding> {
             return Some(account(quoted(rest)?, change, Severity::Notice));
         }
     }
-    for (verb, joiner, change) in
-        [("add ", " to group ", "member added"), ("delete ", " from group ", "member removed")]
-    {
-        let Some((user, name)) = text.strip_prefix(verb).and_then(|rest| rest.split_once(joiner)) else {
+    for (verb, joiner, change) in [
+        ("add ", " to group ", "member added"),
+        ("delete ", " from group ", "member removed"),
+    ] {
+        let Some((user, name)) = text
+            .strip_prefix(verb)
+            .and_then(|rest| rest.split_once(joiner))
+        else {
             continue;
         };
         return Some(group(quoted(name)?, change).with("user", quoted(user)?));
@@ -97,31 +105,58 @@ fn aged(text: &str) -> Option<Finding> {
     if let Some(user) = text.strip_prefix("changed password expiry for ") {
         return Some(account(user, "password expiry changed", Severity::Notice));
     }
-    let (user, by) = text.strip_prefix("password for ")?.split_once(" changed by ")?;
+    let (user, by) = text
+        .strip_prefix("password for ")?
+        .split_once(" changed by ")?;
     Some(account(quoted(user)?, "password changed", Severity::Notice).with("by_user", quoted(by)?))
 }
 
 fn account(user: &str, change: &str, severity: Severity) -> Finding {
-    Finding::new(kinds::ACCOUNT_CHANGED, severity).with("user", user).with("change", change)
+    Finding::new(kinds::ACCOUNT_CHANGED, severity)
+        .with("user", user)
+        .with("change", change)
 }
 
 fn group(name: &str, change: &str) -> Finding {
-    let severity = if is_powerful(name) { Severity::Warning } else { Severity::Notice };
-    Finding::new(kinds::GROUP_CHANGED, severity).with("group", name).with("change", change)
+    let severity = if is_powerful(name) {
+        Severity::Warning
+    } else {
+        Severity::Notice
+    };
+    Finding::new(kinds::GROUP_CHANGED, severity)
+        .with("group", name)
+        .with("change", change)
 }
 
 /// Groups whose members can become root or read what is secret.
 pub(crate) fn is_powerful(group: &str) -> bool {
-    ["root", "wheel", "sudo", "admin", "adm", "shadow", "disk", "docker", "lxd", "libvirt", "systemd-journal"]
-        .contains(&group)
+    [
+        "root",
+        "wheel",
+        "sudo",
+        "admin",
+        "adm",
+        "shadow",
+        "disk",
+        "docker",
+        "lxd",
+        "libvirt",
+        "systemd-journal",
+    ]
+    .contains(&group)
 }
 
 /// The value of `name=value` in a comma-separated list.
 fn listed<'a>(list: &'a str, name: &str) -> &'a str {
-    let found = list.split(", ").find_map(|item| item.strip_prefix(name)?.strip_prefix('='));
+    let found = list
+        .split(", ")
+        .find_map(|item| item.strip_prefix(name)?.strip_prefix('='));
     found.unwrap_or("")
 }
 
 fn quoted(text: &str) -> Option<&str> {
-    text.trim().strip_prefix(['\'', '"'])?.split(['\'', '"']).next()
+    text.trim()
+        .strip_prefix(['\'', '"'])?
+        .split(['\'', '"'])
+        .next()
 }

@@ -45,13 +45,19 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn new(kind: &'static str, severity: Severity) -> Self {
-        Self { kind, severity, fields: Vec::new(), is_echo: false }
+        Self {
+            kind,
+            severity,
+            fields: Vec::new(),
+            is_echo: false,
+        }
     }
 
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let value: String = value.into();
         if !value.is_empty() {
-            self.fields.push((name, value.chars().take(MAX_COMMAND).collect()));
+            self.fields
+                .push((name, value.chars().take(MAX_COMMAND).collect()));
         }
         self
     }

@@ -13,8 +13,16 @@ use xiezhi_protocol::event::{Severity, kinds};
 use super::Finding;
 
 /// Services that open sessions for no person.
-const NO_PERSON: [&str; 8] =
-    ["cron", "crond", "atd", "systemd-user", "runuser", "runuser-l", "anacron", "sudo"];
+const NO_PERSON: [&str; 8] = [
+    "cron",
+    "crond",
+    "atd",
+    "systemd-user",
+    "runuser",
+    "runuser-l",
+    "anacron",
+    "sudo",
+];
 /// Services whose own lines tell logins and failures better.
 const SPEAK_THEMSELVES: [&str; 6] = ["sshd", "sudo", "sudo-i", "su", "su-l", "polkit-1"];
 
@@ -46,8 +54,16 @@ fn session(service: &str, message: &str) -> Option<Finding> {
     let (who, by) = rest.split_once(" by ").unwrap_or((rest, ""));
     let user = who.split(['(', ' ']).next()?;
     let by = by.split('(').next().unwrap_or("");
-    let severity = if user == "root" { Severity::Notice } else { Severity::Info };
-    Some(base(kinds::LOGIN, severity, service, user).with("by_user", by).with("method", "pam"))
+    let severity = if user == "root" {
+        Severity::Notice
+    } else {
+        Severity::Info
+    };
+    Some(
+        base(kinds::LOGIN, severity, service, user)
+            .with("by_user", by)
+            .with("method", "pam"),
+    )
 }
 
 /// `authentication failure; logname=a uid=0 euid=0 tty=tty1 ruser= rhost=10.0.0.1  user=root`
@@ -57,29 +73,44 @@ fn failure(service: &str, message: &str) -> Option<Finding> {
         return None;
     }
     let value = |name: &str| {
-        let found = fields.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let found = fields
+            .split(' ')
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or("")
     };
     Some(
-        base(kinds::LOGIN_FAILED, Severity::Notice, service, value("user"))
-            .with("source_address", value("rhost"))
-            .with("by_user", value("ruser"))
-            .with("tty", value("tty"))
-            .with("method", "pam"),
+        base(
+            kinds::LOGIN_FAILED,
+            Severity::Notice,
+            service,
+            value("user"),
+        )
+        .with("source_address", value("rhost"))
+        .with("by_user", value("ruser"))
+        .with("tty", value("tty"))
+        .with("method", "pam"),
     )
 }
 
 fn password(service: &str, message: &str) -> Option<Finding> {
     let user = message.strip_prefix("password changed for ")?;
-    Some(base(kinds::ACCOUNT_CHANGED, Severity::Notice, service, user).with("change", "password changed"))
+    Some(
+        base(kinds::ACCOUNT_CHANGED, Severity::Notice, service, user)
+            .with("change", "password changed"),
+    )
 }
 
 fn locked(service: &str, message: &str) -> Option<Finding> {
     let rest = message.strip_prefix("Consecutive login failures for user ")?;
     let user = rest.split(' ').next()?;
-    Some(base(kinds::ACCOUNT_CHANGED, Severity::Warning, service, user).with("change", "locked after failures"))
+    Some(
+        base(kinds::ACCOUNT_CHANGED, Severity::Warning, service, user)
+            .with("change", "locked after failures"),
+    )
 }
 
 fn base(kind: &'static str, severity: Severity, service: &str, user: &str) -> Finding {
-    Finding::new(kind, severity).with("user", user).with("service", service)
+    Finding::new(kind, severity)
+        .with("user", user)
+        .with("service", service)
 }

@@ -39,7 +39,11 @@ fn accepted(rest: &str) -> Option<Finding> {
     let (user, rest) = rest.rsplit_once(" from ")?;
     let (address, port) = address_and_port(rest)?;
     let key = rest.split_once("ssh2: ").map_or("", |(_, key)| key);
-    let severity = if user == "root" { Severity::Notice } else { Severity::Info };
+    let severity = if user == "root" {
+        Severity::Notice
+    } else {
+        Severity::Info
+    };
     Some(
         Finding::new(kinds::LOGIN, severity)
             .with("user", user)
@@ -68,9 +72,14 @@ fn not_allowed(rest: &str) -> Option<Finding> {
 
 /// `Connection closed by authenticating user bob 10.0.0.1 port 22`
 fn closed(text: &str) -> Option<Finding> {
-    let (_, rest) = [" by authenticating user ", " from authenticating user ", " by invalid user ", " from invalid user "]
-        .iter()
-        .find_map(|middle| text.split_once(middle))?;
+    let (_, rest) = [
+        " by authenticating user ",
+        " from authenticating user ",
+        " by invalid user ",
+        " from invalid user ",
+    ]
+    .iter()
+    .find_map(|middle| text.split_once(middle))?;
     let (who, port) = rest.rsplit_once(" port ")?;
     let (user, address) = who.rsplit_once(' ')?;
     let port = port.split([' ', ':']).next().unwrap_or("");
@@ -89,5 +98,9 @@ fn failure(user: &str, address: &str, port: &str, severity: Severity) -> Finding
         .with("source_address", address)
         .with("source_port", port)
         .with("service", "sshd");
-    if known.is_some() { finding.with("unknown_user", "true") } else { finding }
+    if known.is_some() {
+        finding.with("unknown_user", "true")
+    } else {
+        finding
+    }
 }

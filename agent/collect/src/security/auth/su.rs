@@ -11,7 +11,10 @@ use xiezhi_protocol::event::{Severity, kinds};
 use super::Finding;
 
 pub(super) fn parse(text: &str) -> Option<Finding> {
-    if let Some(rest) = text.strip_prefix("FAILED SU ").or_else(|| text.strip_prefix("FAILED su ")) {
+    if let Some(rest) = text
+        .strip_prefix("FAILED SU ")
+        .or_else(|| text.strip_prefix("FAILED su "))
+    {
         return finding(rest, kinds::LOGIN_FAILED, Severity::Warning);
     }
     let rest = text.strip_prefix("Successful su ").unwrap_or(text);

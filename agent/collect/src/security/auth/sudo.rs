@@ -47,8 +47,15 @@ pub(super) fn parse(text: &str) -> Option<Finding> {
         rest = after;
     }
     let finding = judged(reason, fields.iter().any(|(name, _)| *name == "command"))?;
-    let finding = finding.with("user", user.trim()).with("service", "sudo").with("reason", reason);
-    Some(fields.into_iter().fold(finding, |finding, (name, value)| finding.with(name, value)))
+    let finding = finding
+        .with("user", user.trim())
+        .with("service", "sudo")
+        .with("reason", reason);
+    Some(
+        fields
+            .into_iter()
+            .fold(finding, |finding, (name, value)| finding.with(name, value)),
+    )
 }
 
 fn judged(reason: &str, has_command: bool) -> Option<Finding> {
@@ -67,10 +74,19 @@ pub(super) fn parse_pkexec(text: &str) -> Option<Finding> {
         _ if rest.contains("not authorized") => kinds::SUDO_FAILED,
         _ => return None,
     };
-    let severity = if kind == kinds::SUDO { Severity::Notice } else { Severity::Warning };
+    let severity = if kind == kinds::SUDO {
+        Severity::Notice
+    } else {
+        Severity::Warning
+    };
     let value = |name: &str| {
         let (_, after) = rest.split_once(&format!("[{name}="))?;
-        Some(after.split_once(']').map_or(after, |(value, _)| value).to_owned())
+        Some(
+            after
+                .split_once(']')
+                .map_or(after, |(value, _)| value)
+                .to_owned(),
+        )
     };
     Some(
         Finding::new(kind, severity)

@@ -11,9 +11,15 @@ fn events_of(lines: &str) -> Vec<String> {
     let mut parser = AuthParser::default();
     let mut found = Vec::new();
     for line in lines.lines() {
-        let Some(line) = syslog::parse(line, NOW, &Zone::utc()) else { continue };
-        let message =
-            Message { time_ms: line.time_ms, tag: line.tag, pid: line.pid, text: line.message };
+        let Some(line) = syslog::parse(line, NOW, &Zone::utc()) else {
+            continue;
+        };
+        let message = Message {
+            time_ms: line.time_ms,
+            tag: line.tag,
+            pid: line.pid,
+            text: line.message,
+        };
         if let Some(event) = parser.parse(&message) {
             let fields: Vec<_> = event
                 .fields
@@ -29,7 +35,11 @@ fn events_of(lines: &str) -> Vec<String> {
 
 fn check(fixture: &str, expected: &str) {
     let found = events_of(fixture);
-    let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let expected: Vec<_> = expected
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     assert_eq!(found, expected);
 }
 
@@ -68,7 +78,10 @@ fn user_name_that_imitates_a_line_does_not_forge_the_address() {
 fn sudo_command_with_separators_is_kept_whole() {
     let lines = "Nov 21 10:00:00 h sudo: bob : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh -c 'a ; USER=x ; b'";
     let found = events_of(lines);
-    assert!(found[0].contains("command=/bin/sh -c 'a ; USER=x ; b'"), "{found:?}");
+    assert!(
+        found[0].contains("command=/bin/sh -c 'a ; USER=x ; b'"),
+        "{found:?}"
+    );
     assert!(found[0].contains("target_user=root"), "{found:?}");
 }
 

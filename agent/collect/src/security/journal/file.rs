@@ -65,22 +65,33 @@ impl JournalFile {
         let file = File::open(path)?;
         let mut bytes = [0; HEADER];
         file.read_exact_at(&mut bytes, 0)?;
-        let header = Header::parse(&bytes).ok_or_else(|| damaged("not a journal file of a known form"))?;
+        let header =
+            Header::parse(&bytes).ok_or_else(|| damaged("not a journal file of a known form"))?;
         Ok(Self { file, header })
     }
 
     /// The first object.
     pub(crate) fn start(&self) -> Place {
-        Place { offset: self.header.header_size, entries: 0 }
+        Place {
+            offset: self.header.header_size,
+            entries: 0,
+        }
     }
 
     /// Behind the last entry that is complete.
     pub(crate) fn end(&self) -> io::Result<Place> {
         let tail = self.object(self.header.tail_object)?;
-        let is_unfinished =
-            tail.kind == OBJECT_ENTRY && self.u64_at(tail.offset + 24)? != self.header.tail_realtime_us;
-        let offset = if is_unfinished { tail.offset } else { tail.next() };
-        Ok(Place { offset, entries: self.header.entries })
+        let is_unfinished = tail.kind == OBJECT_ENTRY
+            && self.u64_at(tail.offset + 24)? != self.header.tail_realtime_us;
+        let offset = if is_unfinished {
+            tail.offset
+        } else {
+            tail.next()
+        };
+        Ok(Place {
+            offset,
+            entries: self.header.entries,
+        })
     }
 
     /// Whether something complete follows `place`.
@@ -113,10 +124,17 @@ impl JournalFile {
     fn entry(&self, object: &Object, wanted: &dyn Fn(&str) -> bool) -> io::Result<RawEntry> {
         let item_size = if self.header.is_compact { 4 } else { 16 };
         let count = object.size.saturating_sub(64) / item_size;
-        let mut entry = RawEntry { realtime_us: self.u64_at(object.offset + 24)?, fields: Vec::new() };
+        let mut entry = RawEntry {
+            realtime_us: self.u64_at(object.offset + 24)?,
+            fields: Vec::new(),
+        };
         for index in 0..count.min(MAX_ITEMS) {
             let at = object.offset + 64 + index * item_size;
-            let data = if self.header.is_compact { u64::from(self.u32_at(at)?) } else { self.u64_at(at)? };
+            let data = if self.header.is_compact {
+                u64::from(self.u32_at(at)?)
+            } else {
+                self.u64_at(at)?
+            };
             if let Some(field) = self.data(data, wanted)? {
                 entry.fields.push(field);
             }
@@ -125,7 +143,11 @@ impl JournalFile {
     }
 
     /// A field `NAME=value`; of a compressed one only the fact is known, so it has no name.
-    fn data(&self, offset: u64, wanted: &dyn Fn(&str) -> bool) -> io::Result<Option<(String, String)>> {
+    fn data(
+        &self,
+        offset: u64,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> io::Result<Option<(String, String)>> {
         let object = self.object(offset)?;
         if object.kind != OBJECT_DATA {
             return Err(damaged("an entry points to what is not data"));
@@ -136,7 +158,8 @@ impl JournalFile {
         let payload = if self.header.is_compact { 72 } else { 64 };
         let length = object.size.saturating_sub(payload).min(MAX_FIELD);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        self.file.read_exact_at(&mut bytes, object.offset + payload)?;
+        self.file
+            .read_exact_at(&mut bytes, object.offset + payload)?;
         let text = String::from_utf8_lossy(&bytes);
         let field = text.split_once('=').filter(|(name, _)| wanted(name));
         Ok(field.map(|(name, value)| (name.to_owned(), value.to_owned())))
@@ -146,12 +169,19 @@ impl JournalFile {
         let mut bytes = [0; 16];
         self.file.read_exact_at(&mut bytes, offset)?;
         let [kind, flags, ..] = bytes;
-        let size = bytes.last_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
-        let is_sane = size >= 16 && size < 1 << 32 && offset.is_multiple_of(8);
+        let size = bytes
+            .last_chunk::<8>()
+            .map_or(0, |word| u64::from_le_bytes(*word));
+        let is_sane = (16..1 << 32).contains(&size) && offset.is_multiple_of(8);
         if !is_sane {
             return Err(damaged("an object has an impossible size"));
         }
-        Ok(Object { kind, flags, offset, size })
+        Ok(Object {
+            kind,
+            flags,
+            offset,
+            size,
+        })
     }
 
     fn u64_at(&self, offset: u64) -> io::Result<u64> {

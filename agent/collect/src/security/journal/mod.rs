@@ -28,13 +28,39 @@ const BUDGET: u32 = 20_000;
 /// Lanes at most: the system's and one per person who logs in.
 const MAX_LANES: usize = 64;
 /// Fields of an entry that are used.
-const WANTED: [&str; 7] =
-    ["MESSAGE", "SYSLOG_IDENTIFIER", "SYSLOG_PID", "_PID", "_UID", "_EXE", "_COMM"];
+const WANTED: [&str; 7] = [
+    "MESSAGE",
+    "SYSLOG_IDENTIFIER",
+    "SYSLOG_PID",
+    "_PID",
+    "_UID",
+    "_EXE",
+    "_COMM",
+];
 /// Programs whose messages become events; others are passed over.
 const TAGS: [&str; 22] = [
-    "sshd", "sshd-session", "sshd-auth", "sudo", "su", "pkexec", "login", "useradd", "userdel",
-    "usermod", "groupadd", "groupdel", "groupmod", "gpasswd", "passwd", "chage", "lightdm",
-    "gdm-password", "gdm-password]", "adduser", "vsftpd", "cockpit-session",
+    "sshd",
+    "sshd-session",
+    "sshd-auth",
+    "sudo",
+    "su",
+    "pkexec",
+    "login",
+    "useradd",
+    "userdel",
+    "usermod",
+    "groupadd",
+    "groupdel",
+    "groupmod",
+    "gpasswd",
+    "passwd",
+    "chage",
+    "lightdm",
+    "gdm-password",
+    "gdm-password]",
+    "adduser",
+    "vsftpd",
+    "cockpit-session",
 ];
 
 /// What is saved.
@@ -56,11 +82,19 @@ struct Lane {
 
 impl Lane {
     fn place(&self) -> Place {
-        Place { offset: self.offset, entries: self.entries }
+        Place {
+            offset: self.offset,
+            entries: self.entries,
+        }
     }
 
     fn at(file: &JournalFile, place: Place, now_ms: i64) -> Self {
-        Self { file_id: id_text(file), offset: place.offset, entries: place.entries, read_ms: now_ms }
+        Self {
+            file_id: id_text(file),
+            offset: place.offset,
+            entries: place.entries,
+            read_ms: now_ms,
+        }
     }
 }
 
@@ -84,7 +118,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// Whether the host has one.
     pub(crate) fn exists(root: &Path) -> bool {
-        !active_files(root).0.is_empty() || folders(root).iter().any(|dir| fs::read_dir(dir).is_err())
+        !active_files(root).0.is_empty()
+            || folders(root).iter().any(|dir| fs::read_dir(dir).is_err())
     }
 
     /// What is lost at the moment.
@@ -94,11 +129,18 @@ impl Journal {
 
     /// The next poll takes a baseline at the end.
     pub(crate) fn skip_to_end(&mut self) {
-        self.state = JournalState { loss: std::mem::take(&mut self.state.loss), ..JournalState::default() };
+        self.state = JournalState {
+            loss: std::mem::take(&mut self.state.loss),
+            ..JournalState::default()
+        };
     }
 
     /// Hands every new message of a known program to `each`.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>, each: &mut dyn FnMut(&mut Context<'_>, &Entry)) {
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        each: &mut dyn FnMut(&mut Context<'_>, &Entry),
+    ) {
         let (files, refused) = active_files(context.root);
         if let Some(reason) = refused {
             self.state.loss.lost(context, &reason);
@@ -109,7 +151,9 @@ impl Journal {
             // journald writes through a memory map, which moves the modification time only now and
             // then; the header's count of entries is what is asked.
             if let Err(error) = self.follow(context, &path, each) {
-                self.state.loss.lost(context, &format!("{}: {error}", path.display()));
+                self.state
+                    .loss
+                    .lost(context, &format!("{}: {error}", path.display()));
             }
         }
         if !self.state.has_baseline {
@@ -129,8 +173,14 @@ impl Journal {
         let now_ms = context.now.wall_ms;
         let Some(mut lane) = self.state.lanes.get(&lane_name).cloned() else {
             // A lane that appears after the baseline is new from its first entry.
-            let place = if self.state.has_baseline { current.start() } else { current.end()? };
-            self.state.lanes.insert(lane_name.clone(), Lane::at(&current, place, now_ms));
+            let place = if self.state.has_baseline {
+                current.start()
+            } else {
+                current.end()?
+            };
+            self.state
+                .lanes
+                .insert(lane_name.clone(), Lane::at(&current, place, now_ms));
             if self.state.has_baseline {
                 return self.follow(context, path, each);
             }
@@ -140,10 +190,17 @@ impl Journal {
         if id_text(&current) != lane.file_id {
             let archived = archived_since(path, &lane.file_id);
             if archived.is_empty() {
-                context.emit_gap("journal was rotated away before it was read", Some(lane.read_ms));
+                context.emit_gap(
+                    "journal was rotated away before it was read",
+                    Some(lane.read_ms),
+                );
             }
             for file in archived {
-                let place = if id_text(&file) == lane.file_id { lane.place() } else { file.start() };
+                let place = if id_text(&file) == lane.file_id {
+                    lane.place()
+                } else {
+                    file.start()
+                };
                 lane = Lane::at(&file, place, now_ms);
                 let is_done = read(context, &file, &mut lane, &mut budget, each)?;
                 self.state.lanes.insert(lane_name.clone(), lane.clone());
@@ -197,10 +254,14 @@ fn read(
 impl Entry {
     fn from_raw(raw: &RawEntry) -> Option<Self> {
         let field = |name: &str| {
-            raw.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+            raw.fields
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.as_str())
         };
         let tag = field("SYSLOG_IDENTIFIER").or_else(|| field("_COMM"))?;
-        let has_known_tag = TAGS.contains(&tag) || field("MESSAGE").is_some_and(|text| text.starts_with("pam_"));
+        let has_known_tag =
+            TAGS.contains(&tag) || field("MESSAGE").is_some_and(|text| text.starts_with("pam_"));
         if !has_known_tag {
             return None;
         }
@@ -209,7 +270,9 @@ impl Entry {
         Some(Self {
             time_ms: i64::try_from(raw.realtime_us / 1000).ok()?,
             tag: tag.trim_end_matches(']').to_owned(),
-            pid: field("_PID").or_else(|| field("SYSLOG_PID")).and_then(|pid| pid.parse().ok()),
+            pid: field("_PID")
+                .or_else(|| field("SYSLOG_PID"))
+                .and_then(|pid| pid.parse().ok()),
             uid: field("_UID").unwrap_or("").to_owned(),
             executable: field("_EXE").unwrap_or("").to_owned(),
             text: text.to_owned(),
@@ -218,7 +281,12 @@ impl Entry {
 
     /// The event that this message is; a forged one says so.
     pub(crate) fn parse(&self, parser: &mut AuthParser) -> Option<Event> {
-        let message = Message { time_ms: self.time_ms, tag: &self.tag, pid: self.pid, text: &self.text };
+        let message = Message {
+            time_ms: self.time_ms,
+            tag: &self.tag,
+            pid: self.pid,
+            text: &self.text,
+        };
         let mut event = parser.parse(&message)?;
         if !self.is_genuine() {
             event.severity = Severity::Warning;
@@ -233,8 +301,11 @@ impl Entry {
     /// Written by root, or by the program that it names (sudo logs under the caller's number).
     fn is_genuine(&self) -> bool {
         let program = self.executable.rsplit('/').next().unwrap_or("");
-        let is_system_path = ["/usr/", "/bin/", "/sbin/"].iter().any(|dir| self.executable.starts_with(dir));
-        let is_itself = is_system_path && !self.executable.starts_with("/usr/local/") && program == self.tag;
+        let is_system_path = ["/usr/", "/bin/", "/sbin/"]
+            .iter()
+            .any(|dir| self.executable.starts_with(dir));
+        let is_itself =
+            is_system_path && !self.executable.starts_with("/usr/local/") && program == self.tag;
         // Any user may run `logger`, root's use of it is root's word.
         self.uid == "0" || is_itself
     }
@@ -247,8 +318,16 @@ fn id_text(file: &JournalFile) -> String {
 fn folders(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for base in ["var/log/journal", "run/log/journal"] {
-        let Ok(entries) = fs::read_dir(root.join(base)) else { continue };
-        found.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).take(8));
+        let Ok(entries) = fs::read_dir(root.join(base)) else {
+            continue;
+        };
+        found.extend(
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.is_dir())
+                .take(8),
+        );
     }
     found
 }
@@ -258,7 +337,12 @@ fn active_files(root: &Path) -> (Vec<PathBuf>, Option<String>) {
     let (mut found, mut refused) = (Vec::new(), None);
     for dir in folders(root) {
         match fs::read_dir(&dir) {
-            Ok(entries) => found.extend(entries.flatten().map(|entry| entry.path()).filter(|path| is_active(path))),
+            Ok(entries) => found.extend(
+                entries
+                    .flatten()
+                    .map(|entry| entry.path())
+                    .filter(|path| is_active(path)),
+            ),
             Err(error) => refused = Some(format!("{}: {error}", dir.display())),
         }
     }
@@ -267,18 +351,32 @@ fn active_files(root: &Path) -> (Vec<PathBuf>, Option<String>) {
 }
 
 fn is_active(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    name == "system.journal" || (name.starts_with("user-") && name.ends_with(".journal") && !name.contains('@'))
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    name == "system.journal"
+        || (name.starts_with("user-") && name.ends_with(".journal") && !name.contains('@'))
 }
 
 /// Archived files of the same lane from the one with `file_id` on, oldest first; none if that one
 /// is gone.
 fn archived_since(active: &Path, file_id: &str) -> Vec<JournalFile> {
-    let stem = active.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some(entries) = active.parent().and_then(|dir| fs::read_dir(dir).ok()) else { return Vec::new() };
+    let stem = active
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let Some(entries) = active.parent().and_then(|dir| fs::read_dir(dir).ok()) else {
+        return Vec::new();
+    };
     let mut files: Vec<_> = entries
         .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{stem}@")))
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(&format!("{stem}@"))
+        })
         .filter_map(|entry| JournalFile::open(&entry.path()).ok())
         .collect();
     files.sort_by_key(|file| file.header.head_realtime_us);
