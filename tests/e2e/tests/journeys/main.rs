@@ -11,4 +11,5 @@ mod leaving;
 mod privileges;
 mod reporting;
 mod revocation;
+mod supervision;
 mod tokens;
