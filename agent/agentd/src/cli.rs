@@ -1,6 +1,10 @@
 //! The command line of the agent.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands answer on the terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "commands answer on the terminal"
+)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -120,7 +124,10 @@ fn work(config: Config) -> Result<ExitCode> {
 }
 
 fn enrol(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
-    let controller = arguments.controller.clone().context("--controller URL is missing")?;
+    let controller = arguments
+        .controller
+        .clone()
+        .context("--controller URL is missing")?;
     let token = match arguments.token.as_deref() {
         Some("-") => std::io::read_to_string(std::io::stdin()).context("reading the token")?,
         Some(token) => token.to_owned(),
@@ -131,7 +138,9 @@ fn enrol(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
         (None, given) => given.clone().unwrap_or_default(),
     };
     if privilege::is_root() {
-        let mut words: Vec<OsString> = ["enrol", "--token", "-", "--controller"].map(Into::into).into();
+        let mut words: Vec<OsString> = ["enrol", "--token", "-", "--controller"]
+            .map(Into::into)
+            .into();
         words.push(controller.into());
         words.extend(["--policy-root-fingerprint".into(), policy_root.into()]);
         words.extend(arguments.force.then(|| "--force".into()));
@@ -139,12 +148,24 @@ fn enrol(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
             words.extend(["--config".into(), path.into()]);
         }
         let status = privilege::run_as_worker(&config.user, &config.state_dir, &words, &token)?;
-        return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if status.success() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     logging::start(config.log);
-    let request = identity::Enrolment { controller, token, policy_root, force: arguments.force };
+    let request = identity::Enrolment {
+        controller,
+        token,
+        policy_root,
+        force: arguments.force,
+    };
     let issued = runtime()?.block_on(identity::enrol(&request, &config.state_dir))?;
-    println!("enrolled as host {} of {}; start the agent now", issued.host, issued.site);
+    println!(
+        "enrolled as host {} of {}; start the agent now",
+        issued.host, issued.site
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -155,5 +176,8 @@ fn status(config: &Config) -> Result<ExitCode> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
 }

@@ -59,14 +59,19 @@ impl Config {
         let given = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = match std::fs::read_to_string(given) {
             Ok(text) => text,
-            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                String::new()
+            }
             Err(error) => {
-                return Err(error).with_context(|| format!("reading configuration {}", given.display()));
+                return Err(error)
+                    .with_context(|| format!("reading configuration {}", given.display()));
             }
         };
         let document = Document::parse(&given.display().to_string(), &text);
         let (config, problems) = document.read(Self::read);
-        problems.into_result().context("the configuration cannot be used")?;
+        problems
+            .into_result()
+            .context("the configuration cannot be used")?;
         Ok(config)
     }
 
@@ -79,24 +84,41 @@ impl Config {
         let metrics: Option<SocketAddr> =
             section.parsed("metrics", "an address such as 127.0.0.1:9101");
         if metrics.is_some_and(|address| !address.ip().is_loopback()) {
-            section.problem("metrics", "`metrics` must be a loopback address: it has no access control");
+            section.problem(
+                "metrics",
+                "`metrics` must be a loopback address: it has no access control",
+            );
         }
         let disabled = section.texts("disabled_collectors").unwrap_or_default();
         let known = xiezhi_collect::host::names();
-        for name in disabled.iter().filter(|name| !known.contains(&name.as_str())) {
-            let message = format!("there is no collector `{name}`; there are {}", known.join(", "));
+        for name in disabled
+            .iter()
+            .filter(|name| !known.contains(&name.as_str()))
+        {
+            let message = format!(
+                "there is no collector `{name}`; there are {}",
+                known.join(", ")
+            );
             section.problem("disabled_collectors", message);
         }
         Self {
-            state_dir: section.text("state_dir").map_or(default.state_dir, PathBuf::from),
+            state_dir: section
+                .text("state_dir")
+                .map_or(default.state_dir, PathBuf::from),
             interval,
-            spool: section.section("spool", read_spool).unwrap_or(default.spool),
+            spool: section
+                .section("spool", read_spool)
+                .unwrap_or(default.spool),
             metrics,
             disabled,
-            security: section.boolean("security_events").unwrap_or(default.security),
+            security: section
+                .boolean("security_events")
+                .unwrap_or(default.security),
             user: section.text("user").unwrap_or(default.user),
             log: section.choice("log", &LEVELS).unwrap_or(default.log),
-            reconnect_within: section.duration("reconnect_within").unwrap_or(default.reconnect_within),
+            reconnect_within: section
+                .duration("reconnect_within")
+                .unwrap_or(default.reconnect_within),
         }
     }
 }
@@ -112,10 +134,18 @@ fn read_spool(section: &mut Section<'_>) -> Limits {
     let default = Limits::default();
     let max_bytes = section.size("max_bytes").unwrap_or(default.max_bytes);
     if max_bytes < 1 << 20 {
-        section.problem("max_bytes", "`max_bytes` must be at least 1MiB: less would not survive an hour");
+        section.problem(
+            "max_bytes",
+            "`max_bytes` must be at least 1MiB: less would not survive an hour",
+        );
     }
-    let age = section.duration("max_age").map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-    Limits { max_bytes, max_age_ms: age.unwrap_or(default.max_age_ms) }
+    let age = section
+        .duration("max_age")
+        .map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    Limits {
+        max_bytes,
+        max_age_ms: age.unwrap_or(default.max_age_ms),
+    }
 }
 
 #[cfg(test)]
@@ -141,12 +171,23 @@ mod tests {
 
     #[test]
     fn all_problems_come_at_once() {
-        let (_, problems) = read("interval: 5h\nmetrics: 0.0.0.0:9101\nspool: {max_bytes: 1kB}\n\
-                                  disabled_collectors: [cpuu]\nlogg: info\n");
-        let places: Vec<&str> = problems.lines().filter_map(|line| line.split(": ").next()).collect();
+        let (_, problems) = read(
+            "interval: 5h\nmetrics: 0.0.0.0:9101\nspool: {max_bytes: 1kB}\n\
+                                  disabled_collectors: [cpuu]\nlogg: info\n",
+        );
+        let places: Vec<&str> = problems
+            .lines()
+            .filter_map(|line| line.split(": ").next())
+            .collect();
         assert_eq!(
             places,
-            ["agent.yaml:1:11", "agent.yaml:2:10", "agent.yaml:3:20", "agent.yaml:4:22", "agent.yaml:5:1"],
+            [
+                "agent.yaml:1:11",
+                "agent.yaml:2:10",
+                "agent.yaml:3:20",
+                "agent.yaml:4:22",
+                "agent.yaml:5:1"
+            ],
             "{problems}"
         );
     }

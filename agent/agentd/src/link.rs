@@ -50,7 +50,12 @@ impl Link {
             renew_now: false,
         };
         let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(15_000);
-        Ok(Self { files, time, interval_ms, state: Mutex::new(state) })
+        Ok(Self {
+            files,
+            time,
+            interval_ms,
+            state: Mutex::new(state),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,18 +70,31 @@ impl Link {
     /// Files whose change by anyone else is tampering.
     pub(crate) fn guarded_files(&self) -> Vec<PathBuf> {
         let own = std::env::current_exe().into_iter();
-        let keys = ["key.pem", "chain.pem", "root.pem", "host.json", "evidence.key"];
+        let keys = [
+            "key.pem",
+            "chain.pem",
+            "root.pem",
+            "host.json",
+            "evidence.key",
+        ];
         let configuration = PathBuf::from(crate::config::DEFAULT_PATH);
-        own.chain(keys.map(|name| self.files.path(name))).chain([configuration]).collect()
+        own.chain(keys.map(|name| self.files.path(name)))
+            .chain([configuration])
+            .collect()
     }
 
     /// Renews at two thirds of the certificate's life; tells whether there is a new one.
     pub(crate) async fn renew_if_due(&self, local_ms: i64) -> bool {
         let due = {
             let state = self.state();
-            let HostRecord { not_before_s, not_after_s, .. } = state.record;
+            let HostRecord {
+                not_before_s,
+                not_after_s,
+                ..
+            } = state.record;
             let due_s = not_before_s + (not_after_s - not_before_s) / 3 * 2;
-            let waited = (state.renew_after_ms - local_ms).abs() > RENEW_RETRY_MS || local_ms >= state.renew_after_ms;
+            let waited = (state.renew_after_ms - local_ms).abs() > RENEW_RETRY_MS
+                || local_ms >= state.renew_after_ms;
             (state.renew_now || self.time.now_s() >= due_s) && waited && !self.files.has_next()
         };
         if !due {
@@ -85,7 +103,10 @@ impl Link {
         match self.renew().await {
             Ok(()) => true,
             Err(error) => {
-                warn!(error = format!("{error:#}"), "the certificate was not renewed, trying again in an hour");
+                warn!(
+                    error = format!("{error:#}"),
+                    "the certificate was not renewed, trying again in an hour"
+                );
                 self.state().renew_after_ms = local_ms + RENEW_RETRY_MS;
                 false
             }
@@ -95,13 +116,19 @@ impl Link {
     /// Renews now.
     pub(crate) async fn renew(&self) -> Result<()> {
         let record = self.state().record.clone();
-        let issued = identity::renew(&self.files, &record, &self.time).await?;
-        let mut state = self.state();
-        state.record.not_before_s = issued.not_before_s;
-        state.record.not_after_s = issued.not_after_s;
-        state.renew_now = false;
-        self.files.write_record(&state.record)?;
+        identity::renew(&self.files, &record, &self.time).await?;
+        self.state().renew_now = false;
         info!("the certificate was renewed");
+        Ok(())
+    }
+
+    /// A session was opened with the renewed certificate: it is the one in use from now on.
+    fn adopt(&self) -> Result<()> {
+        self.files.adopt_next()?;
+        let record = self.files.record()?;
+        let mut state = self.state();
+        state.record = record;
+        state.trying_next = false;
         Ok(())
     }
 
@@ -127,7 +154,10 @@ impl Link {
         let tls = identity::tls_config(anchor, Arc::clone(&self.time), Some(credentials))?;
         let mut state = self.state();
         state.trying_next = next;
-        Ok(Target { address: state.record.controller.clone(), tls: Arc::new(tls) })
+        Ok(Target {
+            address: state.record.controller.clone(),
+            tls: Arc::new(tls),
+        })
     }
 }
 
@@ -138,7 +168,8 @@ impl Connector for Link {
 
     fn hello(&self) -> Hello {
         let state = self.state();
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot_id =
+            std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: identity::hostname(),
@@ -167,9 +198,15 @@ impl Connector for Link {
 
     fn welcomed(&self, time_ms: i64) {
         let adopt = self.state().trying_next;
-        let kept = self.time.learn(time_ms).and_then(|()| if adopt { self.files.adopt_next() } else { Ok(()) });
+        let kept = self
+            .time
+            .learn(time_ms)
+            .and_then(|()| if adopt { self.adopt() } else { Ok(()) });
         if let Err(error) = kept {
-            error!(error = format!("{error:#}"), "the identity could not be updated");
+            error!(
+                error = format!("{error:#}"),
+                "the identity could not be updated"
+            );
         }
     }
 

@@ -47,11 +47,23 @@ impl Metrics {
         };
         Ok(Self {
             reports: counter("xiezhi_agent_reports_total", "Reports taken.")?,
-            events: counter("xiezhi_agent_security_events_total", "Security events seen.")?,
-            spool_errors: counter("xiezhi_agent_spool_errors_total", "Batches that could not be kept.")?,
-            spool_pending: gauge("xiezhi_agent_spool_pending", "Batches waiting for acknowledgement.")?,
+            events: counter(
+                "xiezhi_agent_security_events_total",
+                "Security events seen.",
+            )?,
+            spool_errors: counter(
+                "xiezhi_agent_spool_errors_total",
+                "Batches that could not be kept.",
+            )?,
+            spool_pending: gauge(
+                "xiezhi_agent_spool_pending",
+                "Batches waiting for acknowledgement.",
+            )?,
             spool_bytes: gauge("xiezhi_agent_spool_bytes", "Bytes of the spool on disk.")?,
-            memory_bytes: gauge("xiezhi_agent_memory_bytes", "Memory of all the agent's processes.")?,
+            memory_bytes: gauge(
+                "xiezhi_agent_memory_bytes",
+                "Memory of all the agent's processes.",
+            )?,
             sessions: gauge("xiezhi_agent_sessions", "Sessions since start.")?,
             sent_bytes: gauge("xiezhi_agent_sent_bytes", "Bytes sent since start.")?,
             registry,
@@ -83,7 +95,9 @@ pub(crate) async fn serve(
         .await
         .with_context(|| format!("listening on {address} for /metrics: is it taken?"))?;
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let page = {
             let report = last.lock().unwrap_or_else(PoisonError::into_inner);
             metrics.render(&report).unwrap_or_default()

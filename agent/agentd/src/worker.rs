@@ -68,6 +68,7 @@ struct Worker {
     report: Report,
     last: Arc<Mutex<Report>>,
     metrics: Arc<Metrics>,
+    facts_reader: facts::Reader,
     facts: String,
     supervised: bool,
     frame: Vec<u8>,
@@ -93,12 +94,16 @@ impl Worker {
         };
         let connector: Arc<dyn xiezhi_uplink::Connector> = Arc::clone(&link) as _;
         let uplink = Uplink::spawn(uplink_config, Arc::clone(&spool), connector, sender);
-        let options = Options { disabled: config.disabled.clone(), ..Options::default() };
+        let options = Options {
+            disabled: config.disabled.clone(),
+            ..Options::default()
+        };
         Ok(Self {
             collectors: Collectors::new(HostRoot::real(), options),
             encoder: Encoder::new(interval_ms),
             chain: uplink.chain(),
             report: Report::new(),
+            facts_reader: facts::Reader::new(HostRoot::real()),
             facts: String::new(),
             frame: Vec::new(),
             config,
@@ -152,14 +157,22 @@ impl Worker {
             self.chain = chain;
             self.encoder.restart();
         }
-        let appended = self.append_report();
+        let mut appended = self.append_report();
+        if matches!(appended, Err(SpoolError::NeedsKey { .. })) {
+            // Making room took the open chain away.
+            self.encoder.restart();
+            appended = self.append_report();
+        }
         if let Err(error) = appended {
             self.encoder.restart();
             self.metrics.spool_errors.inc();
             warn!(error = %error, "a report could not be kept");
         }
         self.uplink.notify_live();
-        std::mem::swap(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), &mut self.report);
+        std::mem::swap(
+            &mut *self.last.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut self.report,
+        );
     }
 
     fn append_report(&mut self) -> Result<(), SpoolError> {
@@ -182,11 +195,18 @@ impl Worker {
         self.metrics.spool_bytes.set(clamp(status.bytes));
         self.metrics.sessions.set(clamp(state.sessions));
         self.metrics.sent_bytes.set(clamp(state.bytes_up));
-        let dropped: u64 = status.dropped.iter().map(|gap| gap.last - gap.first + 1).sum();
+        let dropped: u64 = status
+            .dropped
+            .iter()
+            .map(|gap| gap.last - gap.first + 1)
+            .sum();
         for (name, value) in [
             ("xiezhi_agent_spool_pending", status.pending as f64),
             ("xiezhi_agent_spool_dropped", dropped as f64),
-            ("xiezhi_agent_memory_bytes", self.metrics.memory_bytes.get() as f64),
+            (
+                "xiezhi_agent_memory_bytes",
+                self.metrics.memory_bytes.get() as f64,
+            ),
             ("xiezhi_agent_sessions", state.sessions as f64),
         ] {
             // Refused only if the report is full, and then the report has counted it.
@@ -197,7 +217,9 @@ impl Worker {
     }
 
     fn look_for_security_events(&mut self) {
-        let Some(mut watch) = self.security.take() else { return };
+        let Some(mut watch) = self.security.take() else {
+            return;
+        };
         let events = watch.poll(now_ms());
         if !events.is_empty() {
             self.metrics.events.inc_by(events.len() as u64);
@@ -225,7 +247,11 @@ impl Worker {
                 .and_then(|info| Ok(spool.append(stream, info, true, &self.frame)?));
             if let Err(error) = appended {
                 self.metrics.spool_errors.inc();
-                error!(error = format!("{error:#}"), stream = stream.name(), "events could not be kept");
+                error!(
+                    error = format!("{error:#}"),
+                    stream = stream.name(),
+                    "events could not be kept"
+                );
             }
         }
         self.uplink.notify_live();
@@ -252,8 +278,10 @@ impl Worker {
     }
 
     fn send_changed_facts(&mut self) {
-        let facts = facts::read(&HostRoot::real());
-        let Ok(text) = serde_json::to_string(&facts) else { return };
+        let facts = self.facts_reader.read();
+        let Ok(text) = serde_json::to_string(&facts) else {
+            return;
+        };
         if text == self.facts {
             return;
         }
@@ -291,7 +319,11 @@ impl Worker {
             Directive::Repoll { .. } => ("unsupported", "this agent polls no devices".to_owned()),
             Directive::Resend { .. } | Directive::SetBandwidth { .. } => ("done", String::new()),
         };
-        self.uplink.outcome(DirectiveOutcome { id: message.id, outcome: outcome.to_owned(), detail });
+        self.uplink.outcome(DirectiveOutcome {
+            id: message.id,
+            outcome: outcome.to_owned(),
+            detail,
+        });
         if matches!(message.directive, Directive::RenewCertificate) && outcome == "done" {
             self.uplink.reconnect();
         }
@@ -348,7 +380,9 @@ fn next_report(now_ms: i64, interval: Duration) -> (i64, Duration) {
 
 /// Whether the whole host stops, and not only the agent: systemd says so.
 fn host_is_shutting_down() -> bool {
-    let asked = std::process::Command::new("systemctl").arg("is-system-running").output();
+    let asked = std::process::Command::new("systemctl")
+        .arg("is-system-running")
+        .output();
     asked.is_ok_and(|answer| answer.stdout.starts_with(b"stopping"))
 }
 
@@ -363,8 +397,14 @@ mod tests {
     #[test]
     fn reports_are_aligned_to_the_interval() {
         let interval = Duration::from_secs(15);
-        assert_eq!(next_report(30_000, interval), (45_000, Duration::from_secs(15)));
-        assert_eq!(next_report(44_999, interval), (45_000, Duration::from_millis(1)));
+        assert_eq!(
+            next_report(30_000, interval),
+            (45_000, Duration::from_secs(15))
+        );
+        assert_eq!(
+            next_report(44_999, interval),
+            (45_000, Duration::from_millis(1))
+        );
         assert_eq!(aligned(-1, interval), -15_000);
     }
 }

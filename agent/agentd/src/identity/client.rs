@@ -40,7 +40,10 @@ pub(crate) async fn post<Q: Serialize, A: DeserializeOwned>(
     let sent = client.post(&url).json(body).send().await;
     let response = sent.map_err(|error| explain(address, &error))?;
     let status = response.status();
-    let bytes = response.bytes().await.context("reading the controller's answer")?;
+    let bytes = response
+        .bytes()
+        .await
+        .context("reading the controller's answer")?;
     if status.is_success() {
         return serde_json::from_slice(&bytes).context("the controller's answer is not understood");
     }
@@ -64,7 +67,9 @@ fn explain(address: &str, error: &reqwest::Error) -> anyhow::Error {
         }
         cause = inner.source();
     }
-    anyhow!("cannot reach the controller at {address} ({last}): check the address, the line and the firewall")
+    anyhow!(
+        "cannot reach the controller at {address} ({last}): check the address, the line and the firewall"
+    )
 }
 
 /// `host:port` of a controller's URL.
@@ -72,10 +77,13 @@ fn explain(address: &str, error: &reqwest::Error) -> anyhow::Error {
 /// # Errors
 /// It is no `https://host:port`.
 pub(crate) fn address_of(url: &str) -> Result<String> {
-    let parsed: reqwest::Url =
-        url.parse().with_context(|| format!("`{url}` is no address: write https://host:8443"))?;
+    let parsed: reqwest::Url = url
+        .parse()
+        .with_context(|| format!("`{url}` is no address: write https://host:8443"))?;
     let host = parsed.host_str().filter(|_| parsed.scheme() == "https");
-    let Some(host) = host else { bail!("`{url}` is no address: write https://host:8443") };
+    let Some(host) = host else {
+        bail!("`{url}` is no address: write https://host:8443")
+    };
     Ok(format!("{host}:{}", parsed.port().unwrap_or(8443)))
 }
 
@@ -85,7 +93,10 @@ mod tests {
 
     #[test]
     fn addresses_are_read_from_urls() {
-        assert_eq!(address_of("https://c.example:9000").unwrap(), "c.example:9000");
+        assert_eq!(
+            address_of("https://c.example:9000").unwrap(),
+            "c.example:9000"
+        );
         assert_eq!(address_of("https://10.0.0.1").unwrap(), "10.0.0.1:8443");
         assert_eq!(address_of("https://[::1]:5/").unwrap(), "[::1]:5");
         for bad in ["http://c:1", "c:1", "", "https://"] {

@@ -72,18 +72,24 @@ pub(crate) async fn enrol(request: &Enrolment, state_dir: &Path) -> Result<Issue
         not_before_s: issued.not_before_s,
         not_after_s: issued.not_after_s,
     };
-    files.discard_next();
-    write(&files.path("key.pem"), key.serialize_pem().as_bytes())?;
-    write(&files.path("chain.pem"), issued.chain_pem.as_bytes())?;
-    write(&files.path("root.pem"), issued.root_pem.as_bytes())?;
     time.learn(issued.time_ms)?;
-    // Last: its presence is what makes this host enrolled.
-    files.write_record(&record)?;
+    files.write_next(
+        &key.serialize_pem(),
+        &issued.chain_pem,
+        Some(&issued.root_pem),
+        &record,
+    )?;
+    files.adopt_next()?;
     Ok(issued)
 }
 
 /// Asks until a person has decided, if one must.
-async fn ask(address: &str, token: &Token, time: &Arc<TrustedTime>, body: &EnrolRequest) -> Result<Issued> {
+async fn ask(
+    address: &str,
+    token: &Token,
+    time: &Arc<TrustedTime>,
+    body: &EnrolRequest,
+) -> Result<Issued> {
     loop {
         let anchor = Anchor::Fingerprint(token.root_fingerprint);
         let tls = tls_config(anchor, Arc::clone(time), None)?;
@@ -91,7 +97,8 @@ async fn ask(address: &str, token: &Token, time: &Arc<TrustedTime>, body: &Enrol
             EnrolResponse::Issued(issued) => return Ok(issued),
             EnrolResponse::Pending { retry_after_s } => {
                 info!("waiting for a person to approve this host in the controller's browser page");
-                tokio::time::sleep(Duration::from_secs(u64::from(retry_after_s.clamp(1, 300)))).await;
+                tokio::time::sleep(Duration::from_secs(u64::from(retry_after_s.clamp(1, 300))))
+                    .await;
             }
         }
     }
@@ -109,7 +116,9 @@ fn check(issued: &Issued, token: &Token) -> Result<()> {
 /// A request with the key's proof of possession; names in it are the controller's to choose.
 pub(super) fn certificate_request(key: &rcgen::KeyPair) -> Result<String> {
     let parameters = rcgen::CertificateParams::default();
-    let request = parameters.serialize_request(key).context("making the certificate request")?;
+    let request = parameters
+        .serialize_request(key)
+        .context("making the certificate request")?;
     request.pem().context("writing the certificate request")
 }
 
@@ -124,7 +133,9 @@ fn evidence_key(files: &IdentityFiles) -> Result<String> {
         write(&path, key.as_ref())?;
     }
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let key = Ed25519KeyPair::from_pkcs8(&bytes).ok().context("evidence.key is damaged: remove it and enrol again")?;
+    let key = Ed25519KeyPair::from_pkcs8(&bytes)
+        .ok()
+        .context("evidence.key is damaged: remove it and enrol again")?;
     Ok(HEXLOWER.encode(key.public_key().as_ref()))
 }
 
@@ -133,7 +144,8 @@ fn evidence_key(files: &IdentityFiles) -> Result<String> {
 /// # Errors
 /// The file cannot be read.
 pub(crate) fn fingerprint_of(file: &Path) -> Result<String> {
-    let text = std::fs::read(file).with_context(|| format!("reading the policy root {}", file.display()))?;
+    let text = std::fs::read(file)
+        .with_context(|| format!("reading the policy root {}", file.display()))?;
     let der = CertificateDer::from_pem_slice(&text).map_or(CertificateDer::from(text), |der| der);
     Ok(HEXLOWER.encode(&fingerprint(&der)))
 }

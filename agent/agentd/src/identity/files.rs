@@ -36,6 +36,9 @@ pub(crate) struct Credentials {
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
+/// The files of an identity, in the order in which they are adopted; the record is last.
+const PARTS: [&str; 4] = ["key.pem", "chain.pem", "root.pem", "host.json"];
+
 /// The identity folder.
 #[derive(Debug, Clone)]
 pub(crate) struct IdentityFiles {
@@ -45,7 +48,9 @@ pub(crate) struct IdentityFiles {
 impl IdentityFiles {
     /// The folder below `state_dir`; it need not exist.
     pub(crate) fn below(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("identity") }
+        Self {
+            dir: state_dir.join("identity"),
+        }
     }
 
     /// Makes the folder for its owner only.
@@ -79,15 +84,11 @@ impl IdentityFiles {
         serde_json::from_str(&text).context("host.json is damaged: enrol again with --force")
     }
 
-    /// Writes the host record.
-    pub(crate) fn write_record(&self, record: &HostRecord) -> Result<()> {
-        write(&self.path("host.json"), serde_json::to_string_pretty(record)?.as_bytes())
-    }
-
     /// The pinned root.
     pub(crate) fn root(&self) -> Result<CertificateDer<'static>> {
         let text = self.read("root.pem")?;
-        CertificateDer::from_pem_slice(text.as_bytes()).context("root.pem is damaged: enrol again with --force")
+        CertificateDer::from_pem_slice(text.as_bytes())
+            .context("root.pem is damaged: enrol again with --force")
     }
 
     /// A chain and its key by the prefix of their file names: `` or `next-`.
@@ -101,37 +102,67 @@ impl IdentityFiles {
         Ok(Credentials { chain, key })
     }
 
-    /// Whether renewed credentials wait to be used.
+    /// Whether a new identity waits to be used. Its record is written last, so it is whole.
     pub(crate) fn has_next(&self) -> bool {
-        self.path("next-chain.pem").exists() && self.path("next-key.pem").exists()
+        self.path("next-host.json").exists()
     }
 
-    /// The renewed credentials were used with success: they take the place of the old ones. The
-    /// key moves first; a crash between the two moves is mended by [`IdentityFiles::mend`].
-    pub(crate) fn adopt_next(&self) -> Result<()> {
-        for name in ["key.pem", "chain.pem"] {
-            let from = self.path(&format!("next-{name}"));
-            if from.exists() {
-                std::fs::rename(&from, self.path(name)).with_context(|| format!("adopting {}", from.display()))?;
-            }
+    /// Stores a new identity beside the one in use; `root` only if it is another one.
+    pub(crate) fn write_next(
+        &self,
+        key_pem: &str,
+        chain_pem: &str,
+        root_pem: Option<&str>,
+        record: &HostRecord,
+    ) -> Result<()> {
+        self.discard_next();
+        write(&self.path("next-key.pem"), key_pem.as_bytes())?;
+        write(&self.path("next-chain.pem"), chain_pem.as_bytes())?;
+        if let Some(root_pem) = root_pem {
+            write(&self.path("next-root.pem"), root_pem.as_bytes())?;
         }
-        sync_dir(&self.dir)
+        write(
+            &self.path("next-host.json"),
+            serde_json::to_string_pretty(record)?.as_bytes(),
+        )
     }
 
-    /// Finishes an adoption that a crash interrupted: a renewed chain without its key means that
-    /// the key has moved already.
+    /// The new identity takes the place of the old one, whole or not at all: a crash in between is
+    /// mended by [`IdentityFiles::mend`], which the marker tells what to do.
+    pub(crate) fn adopt_next(&self) -> Result<()> {
+        write(&self.path("adopting"), b"")?;
+        self.finish_adoption()
+    }
+
+    /// Finishes an adoption that a crash interrupted.
     pub(crate) fn mend(&self) -> Result<()> {
-        if self.path("next-chain.pem").exists() && !self.path("next-key.pem").exists() {
-            self.adopt_next()?;
+        if self.path("adopting").exists() {
+            self.finish_adoption()?;
         }
         Ok(())
     }
 
-    /// Forgets renewed credentials that the controller does not take.
+    fn finish_adoption(&self) -> Result<()> {
+        for name in PARTS {
+            let from = self.path(&format!("next-{name}"));
+            if from.exists() {
+                std::fs::rename(&from, self.path(name))
+                    .with_context(|| format!("adopting {}", from.display()))?;
+            }
+        }
+        sync_dir(&self.dir)?;
+        std::fs::remove_file(self.path("adopting")).context("ending the adoption")
+    }
+
+    /// Forgets a new identity that the controller does not take. Its record goes first, so that
+    /// what is left never looks whole.
     pub(crate) fn discard_next(&self) {
-        for name in ["next-chain.pem", "next-key.pem"] {
-            if let Err(error) = std::fs::remove_file(self.path(name)) {
-                tracing::debug!(%error, name, "nothing to discard");
+        for name in PARTS.iter().rev() {
+            let path = self.path(&format!("next-{name}"));
+            if path.exists()
+                && let Err(error) = std::fs::remove_file(&path)
+            {
+                tracing::warn!(%error, path = %path.display(), "cannot discard");
             }
         }
     }
@@ -146,8 +177,12 @@ impl IdentityFiles {
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = path.with_extension("new");
     let attempt = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
@@ -159,4 +194,65 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 fn sync_dir(dir: &Path) -> Result<()> {
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.with_context(|| format!("syncing {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(site: &str) -> HostRecord {
+        HostRecord {
+            host: "1".to_owned(),
+            site: site.to_owned(),
+            controller: "c:1".to_owned(),
+            policy_root: String::new(),
+            not_before_s: 0,
+            not_after_s: 1,
+        }
+    }
+
+    #[test]
+    fn an_adoption_that_was_interrupted_anywhere_is_finished() {
+        for moved in 0..=PARTS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let files = IdentityFiles::below(folder.path());
+            files.create().unwrap();
+            files
+                .write_next("k1", "c1", Some("r1"), &record("old"))
+                .unwrap();
+            files.adopt_next().unwrap();
+            files
+                .write_next("k2", "c2", Some("r2"), &record("new"))
+                .unwrap();
+            std::fs::write(files.path("adopting"), "").unwrap();
+            for name in PARTS.iter().take(moved) {
+                std::fs::rename(files.path(&format!("next-{name}")), files.path(name)).unwrap();
+            }
+            files.mend().unwrap();
+            assert_eq!(files.record().unwrap(), record("new"), "{moved}");
+            assert_eq!(
+                std::fs::read_to_string(files.path("key.pem")).unwrap(),
+                "k2"
+            );
+            assert!(!files.has_next() && !files.path("adopting").exists());
+        }
+    }
+
+    #[test]
+    fn a_new_identity_that_was_only_half_written_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = IdentityFiles::below(folder.path());
+        files.create().unwrap();
+        files
+            .write_next("k1", "c1", Some("r1"), &record("old"))
+            .unwrap();
+        files.adopt_next().unwrap();
+        std::fs::write(files.path("next-key.pem"), "k2").unwrap();
+        files.mend().unwrap();
+        assert!(!files.has_next());
+        assert_eq!(
+            std::fs::read_to_string(files.path("key.pem")).unwrap(),
+            "k1"
+        );
+    }
 }

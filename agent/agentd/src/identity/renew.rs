@@ -9,7 +9,7 @@ use xiezhi_protocol::enrol::{Issued, RenewRequest};
 
 use super::client;
 use super::enrol::certificate_request;
-use super::files::{HostRecord, IdentityFiles, write};
+use super::files::{HostRecord, IdentityFiles};
 use super::time::TrustedTime;
 use super::verifier::{Anchor, tls_config};
 
@@ -18,9 +18,15 @@ use super::verifier::{Anchor, tls_config};
 ///
 /// # Errors
 /// The controller refused or cannot be reached; the present identity is unchanged.
-pub(crate) async fn renew(files: &IdentityFiles, record: &HostRecord, time: &Arc<TrustedTime>) -> Result<Issued> {
+pub(crate) async fn renew(
+    files: &IdentityFiles,
+    record: &HostRecord,
+    time: &Arc<TrustedTime>,
+) -> Result<()> {
     let key = rcgen::KeyPair::generate().context("making a new key")?;
-    let body = RenewRequest { csr_pem: certificate_request(&key)? };
+    let body = RenewRequest {
+        csr_pem: certificate_request(&key)?,
+    };
     let root: CertificateDer<'static> = files.root()?;
     let credentials = files.credentials("")?;
     let tls = tls_config(Anchor::Root(root), Arc::clone(time), Some(credentials))?;
@@ -28,7 +34,10 @@ pub(crate) async fn renew(files: &IdentityFiles, record: &HostRecord, time: &Arc
         .await
         .context("renewing the certificate")?;
     time.learn(issued.time_ms)?;
-    write(&files.path("next-key.pem"), key.serialize_pem().as_bytes())?;
-    write(&files.path("next-chain.pem"), issued.chain_pem.as_bytes())?;
-    Ok(issued)
+    let renewed = HostRecord {
+        not_before_s: issued.not_before_s,
+        not_after_s: issued.not_after_s,
+        ..record.clone()
+    };
+    files.write_next(&key.serialize_pem(), &issued.chain_pem, None, &renewed)
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use xiezhi_protocol::CONTROLLER_NAME;
@@ -21,10 +23,15 @@ impl Authority {
     fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::default();
-        parameters.distinguished_name.push(DnType::CommonName, "test root");
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, "test root");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = parameters.self_signed(&key).unwrap();
-        Self { root: root.der().clone(), issuer: Issuer::new(parameters, key) }
+        Self {
+            root: root.der().clone(),
+            issuer: Issuer::new(parameters, key),
+        }
     }
 
     /// A server that shows a certificate for `name`, valid from and to these Unix seconds.
@@ -56,7 +63,11 @@ fn time_at(last_s: i64) -> Arc<TrustedTime> {
 }
 
 /// A whole handshake in memory; the error is the client's.
-fn handshake(anchor: Anchor, time: Arc<TrustedTime>, server: Arc<ServerConfig>) -> Result<(), rustls::Error> {
+fn handshake(
+    anchor: Anchor,
+    time: Arc<TrustedTime>,
+    server: Arc<ServerConfig>,
+) -> Result<(), rustls::Error> {
     let mut config = tls_config(anchor, time, None).unwrap();
     config.alpn_protocols.clear();
     // The address is not what is verified: any will do.
@@ -95,8 +106,18 @@ fn the_pinned_root_and_the_fixed_name_are_accepted_at_any_address() {
     let authority = Authority::new();
     let now = built_s();
     let server = authority.server(CONTROLLER_NAME, now - DAY, now + DAY);
-    handshake(Anchor::Root(authority.root.clone()), time_at(0), Arc::clone(&server)).unwrap();
-    handshake(Anchor::Fingerprint(fingerprint(&authority.root)), time_at(0), server).unwrap();
+    handshake(
+        Anchor::Root(authority.root.clone()),
+        time_at(0),
+        Arc::clone(&server),
+    )
+    .unwrap();
+    handshake(
+        Anchor::Fingerprint(fingerprint(&authority.root)),
+        time_at(0),
+        server,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -104,8 +125,22 @@ fn another_authority_or_another_name_is_refused() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let now = built_s();
     let foreign = theirs.server(CONTROLLER_NAME, now - DAY, now + DAY);
-    assert!(handshake(Anchor::Root(ours.root.clone()), time_at(0), Arc::clone(&foreign)).is_err());
-    assert!(handshake(Anchor::Fingerprint(fingerprint(&ours.root)), time_at(0), foreign).is_err());
+    assert!(
+        handshake(
+            Anchor::Root(ours.root.clone()),
+            time_at(0),
+            Arc::clone(&foreign)
+        )
+        .is_err()
+    );
+    assert!(
+        handshake(
+            Anchor::Fingerprint(fingerprint(&ours.root)),
+            time_at(0),
+            foreign
+        )
+        .is_err()
+    );
     let misnamed = ours.server("host.xiezhi.internal", now - DAY, now + DAY);
     assert!(handshake(Anchor::Root(ours.root.clone()), time_at(0), misnamed).is_err());
 }

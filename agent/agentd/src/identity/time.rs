@@ -20,7 +20,12 @@ pub(crate) struct TrustedTime {
     /// Trusted time at `started`, Unix milliseconds.
     base_ms: AtomicI64,
     started: Instant,
+    /// What the file holds, Unix milliseconds.
+    kept_ms: AtomicI64,
 }
+
+/// The file is written at most this often: it is a lower bound, and an hour does not weaken it.
+const KEEP_EVERY_MS: i64 = 3_600_000;
 
 impl TrustedTime {
     /// Reads the last controller time from `file`; absent or damaged means that none is known.
@@ -28,7 +33,13 @@ impl TrustedTime {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let last: i64 = text.trim().parse().unwrap_or_default();
         let base = last.max(build_time_s().saturating_mul(1000));
-        Self { file, base_ms: AtomicI64::new(base), started: Instant::now() }
+        let started = Instant::now();
+        Self {
+            file,
+            base_ms: AtomicI64::new(base),
+            started,
+            kept_ms: AtomicI64::new(last),
+        }
     }
 
     /// The earliest that it can be now, Unix seconds.
@@ -39,12 +50,20 @@ impl TrustedTime {
 
     /// A controller whose certificate was verified says that it is `time_ms`. Only moves forward.
     pub(crate) fn learn(&self, time_ms: i64) -> Result<()> {
-        if time_ms / 1000 <= self.now_s() {
+        let passed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or_default();
+        self.base_ms
+            .fetch_max(time_ms.saturating_sub(passed), Ordering::Relaxed);
+        if time_ms
+            < self
+                .kept_ms
+                .load(Ordering::Relaxed)
+                .saturating_add(KEEP_EVERY_MS)
+        {
             return Ok(());
         }
-        let passed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or_default();
-        self.base_ms.fetch_max(time_ms - passed, Ordering::Relaxed);
-        super::files::write(&self.file, time_ms.to_string().as_bytes()).context("keeping the controller's time")
+        self.kept_ms.store(time_ms, Ordering::Relaxed);
+        super::files::write(&self.file, time_ms.to_string().as_bytes())
+            .context("keeping the controller's time")
     }
 }
 

@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use xiezhi_protocol::{ALPN, CONTROLLER_NAME};
 
@@ -31,16 +33,20 @@ pub(crate) fn tls_config(
     credentials: Option<Credentials>,
 ) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(ControllerVerifier { anchor, time, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(ControllerVerifier {
+        anchor,
+        time,
+        provider: Arc::clone(&provider),
+    });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .context("TLS 1.3 is not available")?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match credentials {
-        Some(Credentials { chain, key }) => {
-            builder.with_client_auth_cert(chain, key).context("certificate and key do not belong together")?
-        }
+        Some(Credentials { chain, key }) => builder
+            .with_client_auth_cert(chain, key)
+            .context("certificate and key do not belong together")?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -92,7 +98,9 @@ impl ServerCertVerifier for ControllerVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -120,15 +128,20 @@ fn verify_at(
 ) -> Result<ServerCertVerified, Error> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone())?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| Error::General(error.to_string()))?;
-    let name = ServerName::try_from(CONTROLLER_NAME).map_err(|error| Error::General(error.to_string()))?;
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?;
+    let name =
+        ServerName::try_from(CONTROLLER_NAME).map_err(|error| Error::General(error.to_string()))?;
     let mut time = UnixTime::since_unix_epoch(Duration::from_secs(now_s.unsigned_abs()));
     // Leaf and intermediate may each have begun later: two steps forward at most.
     for _ in 0..3 {
         match verifier.verify_server_cert(leaf, others, &name, &[], time) {
-            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                not_before,
+                ..
+            })) => {
                 time = not_before;
             }
             outcome => return outcome,
