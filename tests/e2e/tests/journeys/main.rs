@@ -4,6 +4,11 @@
 //! chose, and waits for conditions only. As root the agents run split into warden and worker, as
 //! they do in a court; as an ordinary user they run as one process.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failure that says where"
+)]
+
 mod configuration;
 mod directives;
 mod identity;

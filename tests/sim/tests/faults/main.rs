@@ -4,6 +4,15 @@
 //! was stopped in order, every number that its spool handed out is settled, and the controller's
 //! store holds each of them exactly once.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failure that says where"
+)]
+#![expect(
+    clippy::print_stderr,
+    reason = "what was run belongs into the test's output"
+)]
+
 mod disk;
 mod kills;
 mod line;
