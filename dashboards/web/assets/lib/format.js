@@ -1,5 +1,5 @@
 // Numbers and times for people. Times are Asia/Shanghai whatever the browser's zone.
-import { t, isEnglish } from './i18n.js';
+import { t } from './i18n.js';
 
 const ZONE = 'Asia/Shanghai';
 const part = (options) => new Intl.DateTimeFormat('zh-CN', { timeZone: ZONE, hour12: false, ...options });
@@ -72,7 +72,7 @@ export function duration(ms) {
     if (count > 0) words.push(t(key, { n: count }));
     if (words.length === 2 || (words.length === 1 && count === 0)) break;
   }
-  return words.length ? words.slice(0, 2).join(isEnglish() ? ' ' : '') : t('time.second', { n: 0 });
+  return words.length ? words.slice(0, 2).join(' ') : t('time.second', { n: 0 });
 }
 
 export function ago(ms, now) {

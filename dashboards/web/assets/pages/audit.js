@@ -1,6 +1,6 @@
 // 审计: who did what, and whether anybody has tampered with the list.
 import { html, useEffect, useState } from '../lib/html.js';
-import { t } from '../lib/i18n.js';
+import { t, word } from '../lib/i18n.js';
 import { get, url, useResource } from '../lib/api.js';
 import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, Problem } from '../parts/ui.js';
@@ -18,7 +18,7 @@ const Detail = ({ detail }) => html`<span class="details">${Object.entries(detai
 const columns = () => [
   { title: '#', end: true, cell: (row) => html`<span class="muted">${row.position}</span>` },
   { title: t('audit.time'), cell: (row) => html`<span class="nowrap">${dateTime(row.time_ms)}</span>` },
-  { title: t('audit.action'), lead: true, cell: (row) => html`<code>${row.action}</code>` },
+  { title: t('audit.action'), lead: true, cell: (row) => html`<span title=${row.action}>${word('action', row.action)}</span>` },
   { title: t('audit.actor'), cell: (row) => row.actor },
   { title: t('audit.subject'), cell: (row) => row.subject },
   { title: t('audit.detail'), wide: true, cell: (row) => html`<${Detail} detail=${row.detail} />` },

@@ -24,7 +24,7 @@ function Presence({ host }) {
   return html`<section class=${`presence edge-${host.presence}`} aria-label=${t('presence.label')}>
     <div class="presence-state"><${Status} state=${host.presence} large /><p>${word('reason', host.reason)}
       ${host.since_ms ? html`<span class="muted"> ${t('host.since', { d: duration(now() - host.since_ms) })}</span>` : null}</p></div>
-    <dl class="strip">
+    <dl class=${host.presence === 'up' ? 'strip' : 'strip strip-old'}>
       <${Fact} name=${t('host.last')} value=${html`<span title=${dateTime(host.last_report_ms)}>${ago(host.last_report_ms, now())}</span>`} />
       <${Fact} name=${t('host.cpu')} value=${percent(host.cpu_percent)} /><${Fact} name=${t('host.memory')} value=${percent(host.memory_percent)} />
       <${Fact} name=${t('host.disk')} value=${percent(host.disk_percent)} /><${Fact} name=${t('chart.load')} value=${number(host.load1, 2)} />

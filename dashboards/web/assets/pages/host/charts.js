@@ -62,7 +62,7 @@ function memoryLines(data) {
   return { lines, max: Math.max(...total.filter((value) => value !== null), 0) };
 }
 
-const UNINTERESTING = /^(lo|veth.*|docker.*|br-.*|virbr.*|cni.*|flannel.*|cali.*|loop\d+|ram\d+|sr\d+|fd\d+|dm-\d+)$/;
+const UNINTERESTING = /^(lo|veth.*|docker.*|br-.*|virbr.*|cni.*|flannel.*|cali.*|loop\d+|z?ram\d+|ifb\d+|dummy\d+|sit\d+|tunl\d+|sr\d+|fd\d+|dm-\d+)$/;
 
 /** Two lines a device, the busiest devices first; loopback and containers only if nothing else is there. */
 function deviceLines(data, inward, outward, inText, outText) {
@@ -77,7 +77,8 @@ function deviceLines(data, inward, outward, inText, outText) {
   }
   const all = [...devices.values()].sort((a, b) => b.total - a.total);
   const real = all.filter(({ device }) => !UNINTERESTING.test(device));
-  const shown = (real.length ? real : all).slice(0, MOST);
+  const busy = real.filter(({ total }) => total > 0);
+  const shown = (busy.length ? busy : real.length ? real : all).slice(0, MOST);
   const nothing = new Array(data.times.length).fill(null);
   return {
     note: all.length > shown.length ? t('chart.more', { n: shown.length, total: all.length }) : '',
