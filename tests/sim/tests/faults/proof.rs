@@ -1,13 +1,13 @@
 //! What is stored on both sides once all is quiet, and whether it agrees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use xiezhi_protocol::batch::Stream;
 use xiezhi_series::{SeriesOptions, SeriesStore, StoredFrame};
 use xiezhi_spool::{Limits, Spool};
-use xiezhi_test_support::{TestAgent, TestController};
+use xiezhi_test_support::{Api, TestAgent, TestController};
 
 /// A series that every report has.
 const ALWAYS: &str = "node_memory_MemTotal_bytes";
@@ -18,6 +18,8 @@ pub(crate) struct AgentSide {
     pub(crate) epoch: u64,
     /// Highest sequence number of a report.
     pub(crate) last: u64,
+    /// Highest sequence number of an ordinary event; the agent sends each in a batch of its own.
+    pub(crate) last_event: u64,
     /// Batches of all streams that still wait for their acknowledgement.
     pub(crate) pending: u64,
     /// Batches that were given up.
@@ -46,6 +48,7 @@ pub(crate) fn of_agent(agent: &TestAgent) -> Result<AgentSide> {
     Ok(AgentSide {
         epoch: spool.epoch(),
         last: spool.next_seq(Stream::Samples) - 1,
+        last_event: spool.next_seq(Stream::Events) - 1,
         pending: status.pending,
         dropped: status
             .dropped
@@ -76,6 +79,25 @@ pub(crate) fn of_controller(controller: &TestController, host: i64) -> Result<Co
         frames: store.frames(host)?,
         times_ms,
     })
+}
+
+/// How many ordinary events of `host` a running controller shows; fails if one is shown twice.
+pub(crate) async fn shown_events(api: &Api, host: i64) -> Result<u64> {
+    let (mut shown, mut known) = (0, BTreeSet::new());
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/api/v1/events?host={host}&stream=events&limit=1000{cursor}");
+        let page = api.get(&path).await?;
+        for event in page["items"].as_array().context("a page without events")? {
+            shown += 1;
+            let (time_ms, kind) = (event["time_ms"].as_i64(), event["kind"].to_string());
+            ensure!(known.insert((time_ms, kind)), "shown twice: {event}");
+        }
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(shown),
+        }
+    }
 }
 
 /// Stops the agent in order until a stop leaves nothing that waits: the last reports may be on
