@@ -18,8 +18,8 @@ function Row({ site, depth, open, leaf }) {
       aria-label=${t(open ? 'sites.collapse' : 'sites.expand', { name: site.name })}><${Icon} name="chevron" size="14" /></a>`}
       <a href=${`/sites/${site.id}`}>${site.name}</a></span></td>
     <td data-label=${t('sites.worst')}><${Status} state=${worstOf(site.rollup)} /></td>
-    <td data-label=${t('host.name')}><${Counts} counts=${site.rollup} /></td>
-    <td class="end" data-label=${t('sites.hosts')}>${number(totalOf(site.rollup))}</td>
+    <td data-label=${t('sites.states')}><${Counts} counts=${site.rollup} /></td>
+    <td class="end minor" data-label=${t('sites.hosts')}>${number(totalOf(site.rollup))}</td>
     <td class="tree-tier" data-label=${t('sites.tier')}>${word('tier', site.tier)}</td>
     <td class="tree-code" data-label=${t('sites.code')}>${site.code || html`<span class="muted">–</span>`}</td></tr>`;
 }
@@ -57,7 +57,7 @@ export default function Sites() {
     return html`<div class="filters"><${SearchField} value=${search} label=${t('sites.search')} onSearch=${(q) => setQuery({ q })} />
         <a class="button button-small" href=${hrefWith({ open: parents })}>${t('sites.expand.all')}</a>
         <a class="button button-small" href=${hrefWith({ open: [] })}>${t('sites.collapse.all')}</a></div>
-      ${rows.length ? html`<div class="table-scroll"><table class="table tree"><thead><tr><th scope="col">${t('sites.name')}</th><th scope="col">${t('sites.worst')}</th><th scope="col">${t('host.name')}</th>
+      ${rows.length ? html`<div class="table-scroll"><table class="table tree"><thead><tr><th scope="col">${t('sites.name')}</th><th scope="col">${t('sites.worst')}</th><th scope="col">${t('sites.states')}</th>
         <th scope="col" class="end">${t('sites.hosts')}</th><th scope="col">${t('sites.tier')}</th><th scope="col">${t('sites.code')}</th></tr></thead>
         <tbody>${rows.map((row) => html`<${Row} key=${row.site.id} ...${row} />`)}</tbody></table></div>`
     : html`<${Empty} icon="sites">${data.items.length ? t('sites.none') : t('wall.empty')}</${Empty}>`}`;
