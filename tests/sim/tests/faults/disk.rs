@@ -116,6 +116,7 @@ async fn fill_and_free(controller: &mut TestController, disk: &SmallDisk) -> Res
     let host = api.only_host_when("up").await?;
     ensure!(host["identity_conflict_ms"].is_null(), "{host}");
     let ours = proof::stop_with_empty_spool(&mut agent).await?;
+    assert_eq!(proof::shown_events(&api, id).await?, ours.last_event);
     controller.stop()?;
     let theirs = proof::of_controller(controller, id)?;
     proof::check_nothing_lost(&ours, &theirs);

@@ -74,6 +74,7 @@ async fn after_a_cut_the_present_comes_first_and_then_all_of_the_past() -> Resul
     .await?;
 
     let ours = proof::stop_with_empty_spool(&mut agent).await?;
+    assert_eq!(proof::shown_events(&api, id).await?, ours.last_event);
     controller.stop()?;
     let theirs = proof::of_controller(&controller, id)?;
     proof::check_nothing_lost(&ours, &theirs);

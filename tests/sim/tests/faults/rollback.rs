@@ -52,6 +52,12 @@ async fn a_restored_copy_gets_an_epoch_and_nothing_is_dropped() -> Result<()> {
     assert_eq!(page["record"]["epoch"], 2, "{page}");
     let audit = api.get(&format!("/api/v1/audit?subject=host:{id}")).await?;
     assert!(marks(&audit) > 0, "{audit}");
+    let events = first.last_event + second.last_event - copied.last_event;
+    assert_eq!(
+        proof::shown_events(&api, id).await?,
+        events,
+        "events of both lives"
+    );
     controller.stop()?;
 
     assert_eq!(
