@@ -181,15 +181,23 @@ pub(crate) enum Audit {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
     let seconds = match unit {
         "m" => 60,
         "h" => 3_600,
         "d" => 86_400,
         _ => return Err("write a number and m, h or d, such as 12h or 7d".to_owned()),
     };
-    let number: u64 = number.parse().map_err(|_| "write a whole number and m, h or d".to_owned())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a whole number and m, h or d".to_owned())?;
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "too long".to_owned())
 }
 
 #[cfg(test)]
@@ -205,6 +213,10 @@ mod tests {
     #[test]
     fn durations_are_read_with_their_unit() {
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
-        assert!(duration("7").is_err() && duration("d").is_err() && duration("999999999999999999d").is_err());
+        assert!(
+            duration("7").is_err()
+                && duration("d").is_err()
+                && duration("999999999999999999d").is_err()
+        );
     }
 }

@@ -77,8 +77,14 @@ impl Default for Config {
             database: None,
             agents: everywhere(8443),
             handshakes_per_second: 500,
-            web: Web { listen: everywhere(8444), tls: WebTls::Internal(Vec::new()) },
-            series: Series { retention: Duration::from_secs(15 * 86_400), max_bytes: None },
+            web: Web {
+                listen: everywhere(8444),
+                tls: WebTls::Internal(Vec::new()),
+            },
+            series: Series {
+                retention: Duration::from_secs(15 * 86_400),
+                max_bytes: None,
+            },
             passphrase_file: None,
             log: tracing::Level::INFO,
         }
@@ -91,14 +97,19 @@ impl Config {
         let given = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = match std::fs::read_to_string(given) {
             Ok(text) => text,
-            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                String::new()
+            }
             Err(error) => {
-                return Err(error).with_context(|| format!("reading configuration {}", given.display()));
+                return Err(error)
+                    .with_context(|| format!("reading configuration {}", given.display()));
             }
         };
         let document = Document::parse(&given.display().to_string(), &text);
         let (config, problems) = document.read(Self::read);
-        problems.into_result().context("the configuration cannot be used")?;
+        problems
+            .into_result()
+            .context("the configuration cannot be used")?;
         Ok(config)
     }
 
@@ -106,14 +117,18 @@ impl Config {
         let default = Self::default();
         let address = "an address and port such as 0.0.0.0:8443";
         Self {
-            data_dir: section.text("data_dir").map_or(default.data_dir, PathBuf::from),
+            data_dir: section
+                .text("data_dir")
+                .map_or(default.data_dir, PathBuf::from),
             database: section.text("database"),
             agents: section.parsed("agents", address).unwrap_or(default.agents),
             handshakes_per_second: section
                 .parsed("handshakes_per_second", "a whole number")
                 .unwrap_or(default.handshakes_per_second),
             web: section.section("web", Web::read).unwrap_or(default.web),
-            series: section.section("series", Series::read).unwrap_or(default.series),
+            series: section
+                .section("series", Series::read)
+                .unwrap_or(default.series),
             passphrase_file: section.text("passphrase_file").map(PathBuf::from),
             log: section.choice("log", &LEVELS).unwrap_or(default.log),
         }
@@ -122,7 +137,9 @@ impl Config {
     /// The state database's address.
     pub(crate) fn database_url(&self) -> String {
         let file = self.data_dir.join("state.db");
-        self.database.clone().unwrap_or_else(|| format!("sqlite://{}", file.display()))
+        self.database
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}", file.display()))
     }
 
     /// Folder of the samples.
@@ -145,11 +162,16 @@ impl Web {
         let names = section.texts("names").unwrap_or_default();
         let certificate = section.text("certificate").map(PathBuf::from);
         let key = section.text("key").map(PathBuf::from);
-        let kind = section.choice("tls", &[("internal", 0), ("files", 1), ("off", 2)]).unwrap_or(0);
+        let kind = section
+            .choice("tls", &[("internal", 0), ("files", 1), ("off", 2)])
+            .unwrap_or(0);
         let tls = match (kind, certificate, key) {
             (1, Some(certificate), Some(key)) => WebTls::Files { certificate, key },
             (1, ..) => {
-                section.problem("tls", "`tls: files` needs `certificate` and `key`: paths of PEM files");
+                section.problem(
+                    "tls",
+                    "`tls: files` needs `certificate` and `key`: paths of PEM files",
+                );
                 WebTls::Off
             }
             (2, ..) if !listen.ip().is_loopback() => {
@@ -170,7 +192,10 @@ impl Series {
         if retention < Duration::from_secs(86_400) {
             section.problem("retention", "`retention` must be at least 1d");
         }
-        Self { retention, max_bytes: section.size("max_bytes") }
+        Self {
+            retention,
+            max_bytes: section.size("max_bytes"),
+        }
     }
 }
 

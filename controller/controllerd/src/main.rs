@@ -3,7 +3,7 @@
 //! This file and its neighbours wire the parts: configuration, commands, the running service. What
 //! each part does is in its own crate.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands answer on the terminal")]
+#![expect(clippy::print_stderr, reason = "commands answer on the terminal")]
 
 mod cli;
 mod clock;
@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod logging;
 mod service;
+mod terminal;
 
 use std::process::ExitCode;
 

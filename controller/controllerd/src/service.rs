@@ -19,6 +19,7 @@ use crate::cli::Run;
 use crate::clock::{now_ms, now_s};
 use crate::commands::{open_store, passphrase_source};
 use crate::config::{Config, WebTls};
+use crate::terminal::say;
 
 /// How long a one-time login is valid.
 const LOGIN_CODE_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -57,7 +58,9 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         tls: None,
         options,
     };
-    let ingest = Ingest::start(parts, &registry).await.context("opening the agents' port")?;
+    let ingest = Ingest::start(parts, &registry)
+        .await
+        .context("opening the agents' port")?;
     let (tls, slot) = web_tls(&config, &authority)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let state = AppState::new(Parts {
@@ -71,13 +74,19 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         },
         clock: Clock::system(),
         registry,
-        options: ApiOptions { secure: tls.is_some(), ..ApiOptions::default() },
+        options: ApiOptions {
+            secure: tls.is_some(),
+            ..ApiOptions::default()
+        },
     });
-    let login = how.one_time_login.then(|| state.issue_login_code("admin", LOGIN_CODE_LIFE)).transpose()?;
+    let login = how
+        .one_time_login
+        .then(|| state.issue_login_code("admin", LOGIN_CODE_LIFE))
+        .transpose()?;
     let login = login.map(|code| format!("{scheme}://{web_at}/login?code={code}"));
     info!(agents = %agents_at, web = %web_at, "ready");
     if let Some(login) = &login {
-        println!("{login}");
+        say!("{login}");
     }
     if let Some(file) = &how.ready_file {
         let ready = serde_json::json!({
@@ -89,8 +98,20 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     }
     let (stop, stopped) = watch::channel(false);
     let router = xiezhi_api::router(state);
-    let web = tokio::spawn(xiezhi_api::serve(web, tls, router, ServeOptions::default(), wait_for(stopped.clone())));
-    let upkeep = tokio::spawn(upkeep(config.clone(), authority, slot, store.clone(), stopped));
+    let web = tokio::spawn(xiezhi_api::serve(
+        web,
+        tls,
+        router,
+        ServeOptions::default(),
+        wait_for(stopped.clone()),
+    ));
+    let upkeep = tokio::spawn(upkeep(
+        config.clone(),
+        authority,
+        slot,
+        store.clone(),
+        stopped,
+    ));
     wait_for_signal().await?;
     info!("stopping");
     stop.send_replace(true);
@@ -120,7 +141,10 @@ async fn listen(address: std::net::SocketAddr, whom: &str) -> Result<TcpListener
     listening.with_context(|| format!("listening for {whom} on {address}: is the port taken?"))
 }
 
-type WebTlsParts = (Option<Arc<rustls::ServerConfig>>, Option<Arc<CertificateSlot>>);
+type WebTlsParts = (
+    Option<Arc<rustls::ServerConfig>>,
+    Option<Arc<CertificateSlot>>,
+);
 
 fn web_tls(config: &Config, authority: &Authority) -> Result<WebTlsParts> {
     let identity = match &config.web.tls {
@@ -160,17 +184,29 @@ async fn upkeep(
             () = stop => return,
         }
         if authority.server_certificate_due(now_s()) {
-            let renewed = authority.issue_server(now_s()).map_err(anyhow::Error::from).and_then(|()| {
-                if let (WebTls::Internal(names), Some(slot)) = (&config.web.tls, &slot) {
-                    slot.set(authority.issue_web(&web_names(names), now_s())?);
-                }
-                Ok(())
-            });
+            let renewed = authority
+                .issue_server(now_s())
+                .map_err(anyhow::Error::from)
+                .and_then(|()| {
+                    if let (WebTls::Internal(names), Some(slot)) = (&config.web.tls, &slot) {
+                        slot.set(authority.issue_web(&web_names(names), now_s())?);
+                    }
+                    Ok(())
+                });
             if let Err(error) = renewed {
-                warn!(error = format!("{error:#}"), "the controller's certificate was not renewed");
+                warn!(
+                    error = format!("{error:#}"),
+                    "the controller's certificate was not renewed"
+                );
             }
         }
         expire_events(&store).await;
+        if let Err(error) = store.delete_expired_web_sessions(now_ms()).await {
+            warn!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                "old browser sessions were not deleted"
+            );
+        }
     }
 }
 
@@ -182,7 +218,10 @@ async fn expire_events(store: &xiezhi_store::Store) {
             Ok(deleted) if deleted >= u64::from(SLICE) => tokio::task::yield_now().await,
             Ok(_) => return,
             Err(error) => {
-                warn!(error = format!("{:#}", anyhow::Error::from(error)), "old events were not deleted");
+                warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "old events were not deleted"
+                );
                 return;
             }
         }

@@ -279,7 +279,11 @@ impl Chain<'_> {
             IdentityError::Tls(rustls::Error::General("the new key is unusable".to_owned()))
         })?;
         // The root goes along: a host that enrols knows only its fingerprint.
-        let chain = vec![leaf.der, self.intermediate.der.clone(), self.root.der.clone()];
+        let chain = vec![
+            leaf.der,
+            self.intermediate.der.clone(),
+            self.root.der.clone(),
+        ];
         Ok((ServerIdentity::new(chain, &private)?, validity))
     }
 

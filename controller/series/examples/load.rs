@@ -19,7 +19,9 @@ const START: i64 = 1_700_000_000_000;
 
 fn main() {
     let number = |index, default: u64| {
-        std::env::args().nth(index).map_or(default, |text| text.parse().expect("a number"))
+        std::env::args()
+            .nth(index)
+            .map_or(default, |text| text.parse().expect("a number"))
     };
     let hosts = number(1, 20_000) as i64;
     let per_host = number(2, 240);

@@ -1,6 +1,10 @@
 //! `xiezhi-load`: simulated hosts for the demonstration and for figures.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command answers on the terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command answers on the terminal"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,13 +12,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_bench::load::province::{self, Behaviour, Counters};
-use xiezhi_bench::load::{credentials, wire};
+use xiezhi_bench::load::{credentials, fleet, receiver, verify, wire};
 
 const HELP: &str = "\
 xiezhi-load province DATA_DIR PASSPHRASE_FILE COUNT READY_FILE
     adds simulated hosts to a controller and reports for them until it is stopped
 xiezhi-load wire DATA_DIR PASSPHRASE_FILE ADDRESS REPORTS CAPTURE_FILE
     one host, a report each second, captured with tcpdump
+xiezhi-load fleet DATA_DIR PASSPHRASE_FILE ADDRESS_FILE COUNT INTERVAL_MS ACKNOWLEDGED_FILE
+    hosts that report until SIGTERM, with status lines; writes what was acknowledged
+xiezhi-load remote-write PORT PATH HOSTS CONNECTIONS INTERVAL_MS
+    the same reports as remote write until SIGTERM, with status lines
+xiezhi-load verify DATA_DIR ACKNOWLEDGED_FILE
+    whether a stopped controller holds what was acknowledged
+xiezhi-load seal DATA_DIR
+    seals a stopped controller's samples and says what that took
 ";
 
 fn main() -> std::process::ExitCode {
@@ -32,11 +44,15 @@ fn run() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["province", data, passphrase, count, address_file] => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(run_province(data, passphrase, count.parse()?, address_file))
         }
         ["wire", data, passphrase, address, reports, capture] => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             let passphrase = read_passphrase(passphrase)?;
             let said = runtime.block_on(wire::run(
                 data.as_ref(),
@@ -48,8 +64,38 @@ fn run() -> Result<()> {
             print!("{said}");
             Ok(())
         }
+        ["fleet", data, passphrase, address, count, interval, acknowledged] => {
+            let passphrase = read_passphrase(passphrase)?;
+            let plan = fleet::Plan {
+                data: data.as_ref(),
+                passphrase: &passphrase,
+                address_file: address.as_ref(),
+                count: count.parse()?,
+                interval: Duration::from_millis(interval.parse()?),
+                acknowledged_file: acknowledged.as_ref(),
+            };
+            many_threads()?.block_on(fleet::run(plan, |line| println!("{line}")))
+        }
+        ["remote-write", port, path, hosts, connections, interval] => {
+            let interval = Duration::from_millis(interval.parse()?);
+            let (port, hosts, connections) = (port.parse()?, hosts.parse()?, connections.parse()?);
+            let run = receiver::run(port, path, hosts, connections, interval, |line| println!("{line}"));
+            many_threads()?.block_on(run)
+        }
+        ["verify", data, acknowledged] => {
+            print!("{}", verify::acknowledged(data.as_ref(), acknowledged.as_ref())?);
+            Ok(())
+        }
+        ["seal", data] => {
+            print!("{}", verify::seal(data.as_ref())?);
+            Ok(())
+        }
         _ => bail!("{HELP}"),
     }
+}
+
+fn many_threads() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn read_passphrase(file: &str) -> Result<String> {
@@ -58,14 +104,23 @@ fn read_passphrase(file: &str) -> Result<String> {
 }
 
 /// Prepares the hosts, says so, waits for the controller's address to appear and reports for ever.
-async fn run_province(data: &str, passphrase: &str, count: usize, address_file: &str) -> Result<()> {
+async fn run_province(
+    data: &str,
+    passphrase: &str,
+    count: usize,
+    address_file: &str,
+) -> Result<()> {
     let passphrase = read_passphrase(passphrase)?;
     let hosts = credentials::prepare(data.as_ref(), &passphrase, count).await?;
     println!("prepared");
     let address = loop {
         if let Ok(text) = std::fs::read_to_string(address_file) {
             let ready: serde_json::Value = serde_json::from_str(&text)?;
-            break ready["agents"].as_str().unwrap_or_default().to_owned();
+            break ready
+                .get("agents")
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+                .to_owned();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };

@@ -47,7 +47,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             name => names.push(name.to_owned()),
         }
     }
-    if let Some(name) = names.iter().find(|name| !ROWS.iter().any(|(row, _)| row == name)) {
+    if let Some(name) = names
+        .iter()
+        .find(|name| !ROWS.iter().any(|(row, _)| row == name))
+    {
         let known: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
         bail!("there is no row `{name}`; there are {}", known.join(", "));
     }
@@ -64,17 +67,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn build(release: bool, seconds: u64) -> Result<Programs> {
-    let profiles = if release { ["release", "release"] } else { ["dist-agent", "dist"] };
-    let build = |profile: &str, package: &str| {
-        call(&mut cargo(&["build", "--quiet", "--profile", profile, "--package", package]))
+    let (small, fast) = if release {
+        ("release", "release")
+    } else {
+        ("dist-agent", "dist")
     };
-    build(profiles[0], "xiezhi-agentd")?;
-    build(profiles[1], "xiezhi-controllerd")?;
+    let build = |profile: &str, package: &str| {
+        call(&mut cargo(&[
+            "build",
+            "--quiet",
+            "--profile",
+            profile,
+            "--package",
+            package,
+        ]))
+    };
+    build(small, "xiezhi-agentd")?;
+    build(fast, "xiezhi-controllerd")?;
     build("release", "xiezhi-bench")?;
     let target = crate::process::target();
     Ok(Programs {
-        agent: target.join(profiles[0]).join("xiezhi-agent"),
-        controller: target.join(profiles[1]).join("xiezhi-controller"),
+        agent: target.join(small).join("xiezhi-agent"),
+        controller: target.join(fast).join("xiezhi-controller"),
         seconds,
     })
 }

@@ -18,15 +18,28 @@ const SIMULATED_HOSTS: u32 = 339;
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
     println!("building (the first time takes some minutes) …");
-    let mut packages = vec!["--package", "xiezhi-agentd", "--package", "xiezhi-controllerd"];
+    let mut packages = vec![
+        "--package",
+        "xiezhi-agentd",
+        "--package",
+        "xiezhi-controllerd",
+    ];
     if options.province {
         packages.extend(["--package", "xiezhi-bench"]);
     }
     call(cargo(&["build", "--release", "--quiet"]).args(&packages))?;
     let stop = stop_on_signal()?;
     let programs = target().join("release");
-    let (controller, agent) = (programs.join("xiezhi-controller"), programs.join("xiezhi-agent"));
-    let stage = Stage::prepare(controller, agent, options.web_address(), "reconnect_within: 2s\n")?;
+    let (controller, agent) = (
+        programs.join("xiezhi-controller"),
+        programs.join("xiezhi-agent"),
+    );
+    let stage = Stage::prepare(
+        controller,
+        agent,
+        options.web_address(),
+        "reconnect_within: 2s\n",
+    )?;
     let mut children = Children::default();
     let ready = stage.start_controller(&mut children)?;
     stage.start_agent(&mut children, &ready)?;
@@ -46,7 +59,11 @@ struct Options {
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options = Self { province: false, port: 8080, stop_after: None };
+        let mut options = Self {
+            province: false,
+            port: 8080,
+            stop_after: None,
+        };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
@@ -59,7 +76,9 @@ impl Options {
                     let seconds = rest.next().context("--stop-after needs seconds")?;
                     options.stop_after = Some(Duration::from_secs(seconds.parse()?));
                 }
-                other => bail!("unknown argument `{other}`; there are --province, --port N, --stop-after SECONDS"),
+                other => bail!(
+                    "unknown argument `{other}`; there are --province, --port N, --stop-after SECONDS"
+                ),
             }
         }
         Ok(options)
@@ -78,14 +97,21 @@ impl Options {
 fn start_province(stage: &Stage, children: &mut Children) -> Result<()> {
     println!("adding {SIMULATED_HOSTS} simulated hosts …");
     let mut command = Command::new(target().join("release/xiezhi-load"));
-    command.arg("province").arg(stage.folder().join("controller"));
-    command.arg(stage.folder().join("passphrase")).arg(SIMULATED_HOSTS.to_string());
+    command
+        .arg("province")
+        .arg(stage.folder().join("controller"));
+    command
+        .arg(stage.folder().join("passphrase"))
+        .arg(SIMULATED_HOSTS.to_string());
     command.arg(stage.folder().join("ready.json"));
     children.start("simulated hosts", command.stdout(Stdio::null()))
 }
 
 fn greet(stage: &Stage, ready: &Ready, province: bool) {
-    println!("\n  獬豸 is running. Open this address; it signs you in once:\n\n    {}\n", ready.login);
+    println!(
+        "\n  獬豸 is running. Open this address; it signs you in once:\n\n    {}\n",
+        ready.login
+    );
     println!("  This machine is a host of 甘肃省高级人民法院 and reports every 15 s.");
     if province {
         println!("  Hosts marked 模拟 are simulated.");

@@ -10,7 +10,12 @@ use serde_json::Value;
 use crate::process::{cargo, output, root};
 
 /// Crates that hold rules and nouns only: data and `now` in, findings out.
-const PURE: &[&str] = &["xiezhi-model", "xiezhi-protocol", "xiezhi-evidence", "xiezhi-document"];
+const PURE: &[&str] = &[
+    "xiezhi-model",
+    "xiezhi-protocol",
+    "xiezhi-evidence",
+    "xiezhi-document",
+];
 
 /// What a pure crate never needs: runtimes, sockets, databases.
 const IMPURE: &[&str] = &["tokio", "sqlx", "reqwest", "h2", "axum", "rustls", "nix"];
@@ -46,10 +51,18 @@ pub(crate) fn run() -> Result<()> {
 fn members(metadata: &Value) -> Result<Vec<Member>> {
     let packages = list(metadata, "packages");
     let mut members = Vec::new();
-    for package in packages.iter().filter(|package| package["source"].is_null()) {
+    for package in packages
+        .iter()
+        .filter(|package| package["source"].is_null())
+    {
         let manifest = text(package, "manifest_path");
-        let path = std::path::Path::new(&manifest).strip_prefix(root()).context("member outside")?;
-        let house = path.components().next().map(|part| part.as_os_str().to_string_lossy());
+        let path = std::path::Path::new(&manifest)
+            .strip_prefix(root())
+            .context("member outside")?;
+        let house = path
+            .components()
+            .next()
+            .map(|part| part.as_os_str().to_string_lossy());
         let is_program = list(package, "targets")
             .iter()
             .any(|target| list(target, "kind").iter().any(|kind| kind == "bin"));
@@ -58,8 +71,16 @@ fn members(metadata: &Value) -> Result<Vec<Member>> {
             .filter(|dependency| dependency["kind"].is_null())
             .map(|dependency| text(dependency, "name"))
             .collect();
-        let (name, house) = (text(package, "name"), house.unwrap_or_default().into_owned());
-        members.push(Member { name, house, is_program, dependencies });
+        let (name, house) = (
+            text(package, "name"),
+            house.unwrap_or_default().into_owned(),
+        );
+        members.push(Member {
+            name,
+            house,
+            is_program,
+            dependencies,
+        });
     }
     Ok(members)
 }
@@ -67,11 +88,15 @@ fn members(metadata: &Value) -> Result<Vec<Member>> {
 /// Rules 1, 2 and 6: protocol imports nothing of ours; agent and controller never import each
 /// other; nothing shipped imports tests.
 fn check_layers(members: &[Member], problems: &mut Vec<String>) {
-    let houses: BTreeMap<&str, &str> =
-        members.iter().map(|member| (member.name.as_str(), member.house.as_str())).collect();
+    let houses: BTreeMap<&str, &str> = members
+        .iter()
+        .map(|member| (member.name.as_str(), member.house.as_str()))
+        .collect();
     for member in members.iter().filter(|member| member.house != "tests") {
         for dependency in &member.dependencies {
-            let Some(&house) = houses.get(dependency.as_str()) else { continue };
+            let Some(&house) = houses.get(dependency.as_str()) else {
+                continue;
+            };
             let name = &member.name;
             if name == "xiezhi-protocol" {
                 problems.push(format!("rule 1: {name} imports {dependency}"));
@@ -84,7 +109,9 @@ fn check_layers(members: &[Member], problems: &mut Vec<String>) {
                 problems.push(format!("rule 2: {name} imports {dependency}"));
             }
             if house == "tests" {
-                problems.push(format!("rule 6: {name} is shipped and imports {dependency}"));
+                problems.push(format!(
+                    "rule 6: {name} is shipped and imports {dependency}"
+                ));
             }
         }
     }
@@ -99,7 +126,9 @@ fn check_kinds(members: &[Member], problems: &mut Vec<String>) {
                 problems.push(format!("rule 3: {name} is pure and imports {dependency}"));
             }
             if !member.is_program && FOR_PROGRAMS.contains(&dependency) {
-                problems.push(format!("rule 4: {name} is a library and imports {dependency}"));
+                problems.push(format!(
+                    "rule 4: {name} is a library and imports {dependency}"
+                ));
             }
         }
     }
@@ -107,11 +136,17 @@ fn check_kinds(members: &[Member], problems: &mut Vec<String>) {
 
 /// ADR 001: ring in every program, and nothing else.
 fn check_providers(metadata: &Value, members: &[Member], problems: &mut Vec<String>) -> Result<()> {
-    for member in members.iter().filter(|member| member.is_program && member.house != "tests") {
+    for member in members
+        .iter()
+        .filter(|member| member.is_program && member.house != "tests")
+    {
         let shipped = shipped(metadata, &member.name)?;
         for other in ["aws-lc-rs", "openssl-sys", "native-tls"] {
             if shipped.iter().any(|package| text(package, "name") == other) {
-                problems.push(format!("ADR 001: {} contains {other} next to ring", member.name));
+                problems.push(format!(
+                    "ADR 001: {} contains {other} next to ring",
+                    member.name
+                ));
             }
         }
     }
@@ -122,15 +157,29 @@ fn check_providers(metadata: &Value, members: &[Member], problems: &mut Vec<Stri
 fn check_licences(metadata: &Value, members: &[Member], problems: &mut Vec<String>) -> Result<()> {
     let deny = std::fs::read_to_string(root().join("deny.toml")).context("reading deny.toml")?;
     let deny: toml::Table = deny.parse().context("reading deny.toml")?;
-    let licences = deny.get("licenses").and_then(toml::Value::as_table).context("no [licenses]")?;
+    let licences = deny
+        .get("licenses")
+        .and_then(toml::Value::as_table)
+        .context("no [licenses]")?;
     let words = |value: Option<&toml::Value>| -> Vec<String> {
-        let list = value.and_then(toml::Value::as_array).cloned().unwrap_or_default();
-        list.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+        let list = value
+            .and_then(toml::Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        list.iter()
+            .filter_map(|word| word.as_str().map(str::to_owned))
+            .collect()
     };
     let allowed = words(licences.get("allow"));
-    let exceptions = licences.get("exceptions").and_then(toml::Value::as_array).cloned();
+    let exceptions = licences
+        .get("exceptions")
+        .and_then(toml::Value::as_array)
+        .cloned();
     let mut seen = BTreeSet::new();
-    for member in members.iter().filter(|member| member.is_program && member.house != "tests") {
+    for member in members
+        .iter()
+        .filter(|member| member.is_program && member.house != "tests")
+    {
         for package in shipped(metadata, &member.name)? {
             let (name, licence) = (text(package, "name"), text(package, "license"));
             let mut here = allowed.clone();
@@ -156,20 +205,30 @@ fn permits(expression: &str, allowed: &[String]) -> bool {
             return false;
         };
         // "MIT" is always allowed and "none" never is, so either stands for the inside's answer.
-        let answer = if permits(inside, allowed) { "MIT" } else { "none" };
+        let answer = if permits(inside, allowed) {
+            "MIT"
+        } else {
+            "none"
+        };
         return permits(&format!("{before}{answer}{after}"), allowed);
     }
     expression.replace('/', " OR ").split(" OR ").any(|option| {
-        option.split(" AND ").all(|licence| allowed.iter().any(|word| word == licence.trim()))
+        option
+            .split(" AND ")
+            .all(|licence| allowed.iter().any(|word| word == licence.trim()))
     })
 }
 
 /// The packages that end up in a program: ordinary dependencies, followed from it.
 fn shipped<'a>(metadata: &'a Value, program: &str) -> Result<Vec<&'a Value>> {
-    let packages: BTreeMap<String, &Value> =
-        list(metadata, "packages").iter().map(|package| (text(package, "id"), package)).collect();
-    let nodes: BTreeMap<String, &Value> =
-        list(&metadata["resolve"], "nodes").iter().map(|node| (text(node, "id"), node)).collect();
+    let packages: BTreeMap<String, &Value> = list(metadata, "packages")
+        .iter()
+        .map(|package| (text(package, "id"), package))
+        .collect();
+    let nodes: BTreeMap<String, &Value> = list(&metadata["resolve"], "nodes")
+        .iter()
+        .map(|node| (text(node, "id"), node))
+        .collect();
     let start = packages
         .iter()
         .find(|(_, package)| text(package, "name") == program)
@@ -182,21 +241,38 @@ fn shipped<'a>(metadata: &'a Value, program: &str) -> Result<Vec<&'a Value>> {
             continue;
         }
         for dependency in nodes.get(&id).map_or(&[][..], |node| list(node, "deps")) {
-            if list(dependency, "dep_kinds").iter().any(|kind| kind["kind"].is_null() && for_linux(kind)) {
+            if list(dependency, "dep_kinds")
+                .iter()
+                .any(|kind| kind["kind"].is_null() && for_linux(kind))
+            {
                 open.push(text(dependency, "pkg"));
             }
         }
     }
     let shipped = found.iter().filter_map(|id| packages.get(id).copied());
-    Ok(shipped.filter(|package| !package["source"].is_null()).collect())
+    Ok(shipped
+        .filter(|package| !package["source"].is_null())
+        .collect())
 }
 
 /// Whether a dependency is used on Linux; a `cfg` that names only other systems is not ours.
 fn for_linux(kind: &Value) -> bool {
-    let Some(target) = kind["target"].as_str() else { return true };
-    !["windows", "macos", "apple", "wasm", "android", "hermit", "redox", "wasi", "target_os = \"ios\""]
-        .iter()
-        .any(|system| target.contains(system) && !target.contains("not(") && !target.contains("unix"))
+    let Some(target) = kind["target"].as_str() else {
+        return true;
+    };
+    ![
+        "windows",
+        "macos",
+        "apple",
+        "wasm",
+        "android",
+        "hermit",
+        "redox",
+        "wasi",
+        "target_os = \"ios\"",
+    ]
+    .iter()
+    .any(|system| target.contains(system) && !target.contains("not(") && !target.contains("unix"))
 }
 
 fn text(value: &Value, key: &str) -> String {

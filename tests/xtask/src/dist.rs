@@ -43,10 +43,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     fs::create_dir_all(&out).context("making the folder dist")?;
     for product in product::PRODUCTS {
         let profile = if quick { "release" } else { product.profile };
-        let binary = phase(&format!("build {}", product.name), || build::build(product, profile))?;
+        let binary = phase(&format!("build {}", product.name), || {
+            build::build(product, profile)
+        })?;
         let needs = floor::check(&binary)?;
         println!("{} runs with {needs}", product.name);
-        phase(&format!("package {}", product.name), || package(product, &binary, &out))?;
+        phase(&format!("package {}", product.name), || {
+            package(product, &binary, &out)
+        })?;
     }
     let sums = check::write_sums(&out)?;
     print!("{sums}");

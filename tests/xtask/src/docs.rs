@@ -6,7 +6,15 @@ use crate::process::{call, cargo};
 
 /// Builds the documentation and runs the examples in it.
 pub(crate) fn run() -> Result<()> {
-    call(cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
-        .env("RUSTDOCFLAGS", "-D warnings"))?;
+    call(
+        cargo(&[
+            "doc",
+            "--quiet",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ])
+        .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
     call(&mut cargo(&["test", "--quiet", "--workspace", "--doc"]))
 }

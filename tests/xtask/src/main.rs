@@ -3,7 +3,11 @@
 //! One file per command. What a command needs it sets up itself, so that a fresh machine with Rust
 //! and a C compiler can run it.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its terminal"
+)]
 
 mod bench;
 mod demo;

@@ -13,27 +13,64 @@ pub(crate) struct Package {
     purpose: &'static str,
 }
 
-pub(crate) const fn package(name: &'static str, program: &'static str, purpose: &'static str) -> Package {
-    Package { name, program, purpose }
+pub(crate) const fn package(
+    name: &'static str,
+    program: &'static str,
+    purpose: &'static str,
+) -> Package {
+    Package {
+        name,
+        program,
+        purpose,
+    }
 }
 
 /// What `cargo xtask test` needs.
 pub(crate) const TEST: &[Package] = &[
-    package("prometheus-node-exporter", "prometheus-node-exporter", "values to compare ours with"),
-    package("openssh-server", "sshd", "real logins for the security events"),
-    package("openssh-client", "ssh", "real logins for the security events"),
+    package(
+        "prometheus-node-exporter",
+        "prometheus-node-exporter",
+        "values to compare ours with",
+    ),
+    package(
+        "openssh-server",
+        "sshd",
+        "real logins for the security events",
+    ),
+    package(
+        "openssh-client",
+        "ssh",
+        "real logins for the security events",
+    ),
+    package(
+        "dbus-daemon",
+        "dbus-daemon",
+        "a system bus for the unit states",
+    ),
     package("sudo", "sudo", "real sudo for the security events"),
     package("iproute2", "ip", "network namespaces"),
     package("procps", "ps", "looking at processes"),
     package("chromium", "chromium", "looking at the screens"),
-    package("fonts-noto-cjk", "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "Chinese text in screenshots"),
+    package(
+        "fonts-noto-cjk",
+        "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
+        "Chinese text in screenshots",
+    ),
 ];
 
 /// What `cargo xtask bench` needs besides.
 pub(crate) const BENCH: &[Package] = &[
     package("prometheus", "prometheus", "peer of the ingest figures"),
-    package("victoria-metrics", "victoria-metrics", "peer of the ingest figures"),
-    package("zabbix-agent2", "zabbix_agent2", "peer of the agent figures"),
+    package(
+        "victoria-metrics",
+        "victoria-metrics",
+        "peer of the ingest figures",
+    ),
+    package(
+        "zabbix-agent2",
+        "zabbix_agent2",
+        "peer of the agent figures",
+    ),
     package("collectd-core", "collectd", "peer of the agent figures"),
     package("tcpdump", "tcpdump", "bytes at IP level"),
 ];
@@ -41,7 +78,10 @@ pub(crate) const BENCH: &[Package] = &[
 /// Makes sure that the packages are there: installs them when this is root, otherwise names what is
 /// missing and stops.
 pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
-    let missing: Vec<&Package> = packages.iter().filter(|package| !present(package)).collect();
+    let missing: Vec<&Package> = packages
+        .iter()
+        .filter(|package| !present(package))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -51,20 +91,32 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
         for package in &missing {
             list.push_str(&format!("\n  {} ({})", package.name, package.purpose));
         }
-        bail!("these Debian packages are missing:{list}\ninstall them with: apt-get install {}", names.join(" "));
+        bail!(
+            "these Debian packages are missing:{list}\ninstall them with: apt-get install {}",
+            names.join(" ")
+        );
     }
     if !process::have("apt-get") {
-        bail!("there is no apt-get here; install the equivalent of: {}", names.join(" "));
+        bail!(
+            "there is no apt-get here; install the equivalent of: {}",
+            names.join(" ")
+        );
     }
     println!("installing {}", names.join(" "));
     let apt = || {
         let mut command = Command::new("apt-get");
         // Services that the packages bring must not start: tests start their own.
-        command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("RUNLEVEL", "1");
         command
     };
     process::call(apt().args(["-qq", "update"]))?;
-    process::call(apt().args(["-qq", "install", "--yes", "--no-install-recommends"]).args(&names))?;
+    process::call(
+        apt()
+            .args(["-qq", "install", "--yes", "--no-install-recommends"])
+            .args(&names),
+    )?;
     Ok(())
 }
 
@@ -78,5 +130,6 @@ fn present(package: &Package) -> bool {
 
 /// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+    std::fs::metadata("/proc/self")
+        .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
 }

@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result, bail};
 /// The project's top folder.
 pub(crate) fn root() -> &'static Path {
     // This crate lies in tests/xtask.
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap_or(Path::new("."))
 }
 
 /// Where cargo puts what it builds.
@@ -26,7 +29,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 
 /// Runs a command to its end with the terminal's streams.
 pub(crate) fn call(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", describe(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", describe(command)))?;
     if !status.success() {
         bail!("{} failed: {status}", describe(command));
     }
@@ -35,7 +40,9 @@ pub(crate) fn call(command: &mut Command) -> Result<()> {
 
 /// Runs a command to its end and yields what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {}", describe(command)))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", describe(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{} failed: {}\n{said}", describe(command), output.status);

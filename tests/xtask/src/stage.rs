@@ -37,7 +37,11 @@ impl Stage {
         web: SocketAddr,
         agent_lines: &str,
     ) -> Result<Self> {
-        let stage = Self { folder: Folder::new()?, controller, agent };
+        let stage = Self {
+            folder: Folder::new()?,
+            controller,
+            agent,
+        };
         let folder = stage.folder().display().to_string();
         let configuration = format!(
             "data_dir: {folder}/controller\nagents: 127.0.0.1:0\nweb: {{listen: '{web}', tls: off}}\n\
@@ -66,13 +70,19 @@ impl Stage {
     /// A command of the controller's program.
     pub(crate) fn controller(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.controller);
-        command.arg("--config").arg(self.folder().join("controller.yaml")).args(arguments);
+        command
+            .arg("--config")
+            .arg(self.folder().join("controller.yaml"))
+            .args(arguments);
         command
     }
 
     fn agent(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.agent);
-        command.args(arguments).arg("--config").arg(self.folder().join("agent.yaml"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder().join("agent.yaml"));
         command
     }
 
@@ -85,8 +95,17 @@ impl Stage {
         loop {
             if let Ok(text) = std::fs::read_to_string(&ready_file) {
                 let ready: serde_json::Value = serde_json::from_str(&text)?;
-                let field = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
-                return Ok(Ready { agents: field("agents"), login: field("login") });
+                let field = |name: &str| {
+                    ready
+                        .get(name)
+                        .and_then(|value| value.as_str())
+                        .unwrap_or_default()
+                        .to_owned()
+                };
+                return Ok(Ready {
+                    agents: field("agents"),
+                    login: field("login"),
+                });
             }
             children.check()?;
             if Instant::now() > deadline {
@@ -136,14 +155,19 @@ impl Children {
     pub(crate) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         // A group of its own: Ctrl-C is ours to pass on, in order.
         command.process_group(0).stdin(Stdio::null());
-        let child = command.spawn().with_context(|| format!("starting the {name}"))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("starting the {name}"))?;
         self.0.push((name, child));
         Ok(())
     }
 
     /// Process id of one.
     pub(crate) fn id(&self, name: &str) -> Option<u32> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, child)| child.id())
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, child)| child.id())
     }
 
     /// Fails if one of them has ended.
@@ -170,7 +194,10 @@ impl Children {
 impl Drop for Children {
     fn drop(&mut self) {
         for (name, child) in self.0.iter_mut().rev() {
-            let asked = Command::new("kill").arg(child.id().to_string()).stderr(Stdio::null()).status();
+            let asked = Command::new("kill")
+                .arg(child.id().to_string())
+                .stderr(Stdio::null())
+                .status();
             let deadline = Instant::now() + Duration::from_secs(10);
             while asked.is_ok() && Instant::now() < deadline {
                 if !matches!(child.try_wait(), Ok(None)) {
@@ -191,14 +218,19 @@ impl Drop for Children {
 pub(crate) fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
-    ctrlc::set_handler(move || told.store(true, Ordering::Relaxed)).context("listening for Ctrl-C")?;
+    ctrlc::set_handler(move || told.store(true, Ordering::Relaxed))
+        .context("listening for Ctrl-C")?;
     Ok(stop)
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(())
 }

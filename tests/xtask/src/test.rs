@@ -18,7 +18,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     phase("dependencies", deps::run)?;
     if !quick {
         phase("lints", || {
-            call(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+            call(&mut cargo(&[
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]))
         })?;
     }
     phase("build", || {
@@ -47,6 +55,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 fn have_in_cargo_home(program: &str) -> bool {
     let home = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
-    let home = home.or_else(|| std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".cargo")));
+    let home = home.or_else(|| {
+        std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".cargo"))
+    });
     home.is_some_and(|home| home.join("bin").join(program).is_file())
 }

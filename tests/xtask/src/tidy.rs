@@ -58,9 +58,12 @@ fn check(name: &str, kind: Kind, text: &str, problems: &mut Vec<String>) {
         problems.push(format!("{name}: {lines} lines; look for the seam"));
     }
     if kind == Kind::Rust && !text.starts_with("//!") {
-        problems.push(format!("{name}: does not begin with `//!`: what this is and why"));
+        problems.push(format!(
+            "{name}: does not begin with `//!`: what this is and why"
+        ));
     }
-    let member = kind == Kind::Manifest && text.contains("[package]") && !name.starts_with("tests/fuzz");
+    let member =
+        kind == Kind::Manifest && text.contains("[package]") && !name.starts_with("tests/fuzz");
     if member && !text.contains("[lints]\nworkspace = true") {
         problems.push(format!("{name}: the workspace's lints are missing"));
     }
@@ -69,7 +72,10 @@ fn check(name: &str, kind: Kind, text: &str, problems: &mut Vec<String>) {
             problems.push(format!("{name}:{}: {why}", number + 1));
         }
         if line.ends_with([' ', '\t']) && kind != Kind::Text {
-            problems.push(format!("{name}:{}: blanks at the end of the line", number + 1));
+            problems.push(format!(
+                "{name}:{}: blanks at the end of the line",
+                number + 1
+            ));
         }
     }
 }

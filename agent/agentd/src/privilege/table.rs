@@ -51,7 +51,7 @@ const ROWS: &[Row] = &[
     Row {
         process: "xiezhi-worker",
         purpose: "collects, spools, talks to the controller",
-        user: "xiezhi (groups adm, systemd-journal)",
+        user: "xiezhi-agent (groups adm, systemd-journal)",
         effective: &[],
         permitted: &[],
         bounding: &[],
@@ -62,7 +62,7 @@ const ROWS: &[Row] = &[
     Row {
         process: "xiezhi-helper",
         purpose: "log-tail: new bytes of audit.log, secure or auth.log",
-        user: "xiezhi (no groups)",
+        user: "xiezhi-agent (no groups)",
         effective: READER,
         permitted: READER,
         bounding: READER,
@@ -73,7 +73,7 @@ const ROWS: &[Row] = &[
     Row {
         process: "xiezhi-helper",
         purpose: "authorized-keys: fingerprints of keys that may log in",
-        user: "xiezhi (no groups)",
+        user: "xiezhi-agent (no groups)",
         effective: READER,
         permitted: READER,
         bounding: READER,
@@ -84,7 +84,7 @@ const ROWS: &[Row] = &[
     Row {
         process: "xiezhi-helper",
         purpose: "setuid-scan: metadata of setuid and setgid files, once a day",
-        user: "xiezhi (no groups)",
+        user: "xiezhi-agent (no groups)",
         effective: READER,
         permitted: READER,
         bounding: READER,
@@ -95,7 +95,7 @@ const ROWS: &[Row] = &[
     Row {
         process: "xiezhi-helper",
         purpose: "dmi: the machine's serial numbers",
-        user: "xiezhi (no groups)",
+        user: "xiezhi-agent (no groups)",
         effective: READER,
         permitted: READER,
         bounding: READER,

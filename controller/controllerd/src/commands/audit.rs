@@ -6,6 +6,7 @@ use xiezhi_store::{AuditQuery, AuditVerdict};
 use super::{local_time, open_store};
 use crate::cli::Audit;
 use crate::config::Config;
+use crate::terminal::say;
 
 /// Does what `audit …` asks.
 pub(super) async fn run(config: &Config, what: Audit) -> Result<()> {
@@ -13,17 +14,26 @@ pub(super) async fn run(config: &Config, what: Audit) -> Result<()> {
     match what {
         Audit::Verify => match store.verify_audit().await? {
             AuditVerdict::Intact { position, hash } => {
-                println!("{position} entries, unbroken; head {hash}");
+                say!("{position} entries, unbroken; head {hash}");
             }
             AuditVerdict::Broken { position, reason } => {
                 bail!("the chain is broken at entry {position}: {reason}");
             }
         },
         Audit::List { limit } => {
-            let query = AuditQuery { limit, ..AuditQuery::default() };
+            let query = AuditQuery {
+                limit,
+                ..AuditQuery::default()
+            };
             for entry in store.audit(&query).await? {
                 let time = local_time(entry.time_ms);
-                println!("{:>6}  {time}  {:<16} {:<24} {}", entry.position, entry.actor, entry.action, entry.subject);
+                say!(
+                    "{:>6}  {time}  {:<16} {:<24} {}",
+                    entry.position,
+                    entry.actor,
+                    entry.action,
+                    entry.subject
+                );
             }
         }
     }

@@ -6,6 +6,7 @@ use xiezhi_model::HostId;
 use super::{by_console, local_time, open_store};
 use crate::cli::Host;
 use crate::config::Config;
+use crate::terminal::say;
 
 /// Does what `host …` asks.
 pub(super) async fn run(config: &Config, what: Host) -> Result<()> {
@@ -15,18 +16,26 @@ pub(super) async fn run(config: &Config, what: Host) -> Result<()> {
             let sites = store.site_tree().await?;
             for host in store.hosts().await? {
                 let site = sites.get(host.site).map_or("?", |site| site.name.as_str());
-                let state = if host.revoked_ms.is_some() { "revoked" } else { "" };
+                let state = if host.revoked_ms.is_some() {
+                    "revoked"
+                } else {
+                    ""
+                };
                 let seen = match host.last_seen_ms {
                     0 => "never".to_owned(),
                     time_ms => local_time(time_ms),
                 };
-                println!("{:>6}  {:<24} last seen {seen:<19}  {state:<8} {site}", host.id, host.hostname);
+                say!(
+                    "{:>6}  {:<24} last seen {seen:<19}  {state:<8} {site}",
+                    host.id,
+                    host.hostname
+                );
             }
         }
         Host::Revoke { id, reason } => {
             let audit = by_console("host.revoke", id.to_string()).with("reason", reason.clone());
             store.revoke_host(HostId(id), &reason, audit).await?;
-            println!("host {id} is revoked; a running controller closes its session within seconds");
+            say!("host {id} is revoked; a running controller closes its session within seconds");
         }
     }
     store.close().await;

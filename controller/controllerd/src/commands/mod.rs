@@ -17,6 +17,7 @@ use xiezhi_store::Store;
 use crate::cli::{Cli, Command};
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::terminal::say;
 use crate::{logging, service};
 
 /// Does what the command line asks.
@@ -28,7 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             service::run(config, &how)
         }
         Command::CheckConfig => {
-            println!("the configuration has no problems");
+            say!("the configuration has no problems");
             Ok(())
         }
         Command::Ca(what) => authority::run(&config, what),
@@ -46,14 +47,18 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
 
 /// Runs one command's work to its end.
 fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.context("starting the runtime")?.block_on(work)
 }
 
 /// Opens the state database; commands work beside a running controller.
 pub(crate) async fn open_store(config: &Config) -> Result<Store> {
     let url = config.database_url();
-    Store::open(&url).await.with_context(|| format!("opening the state database {url}"))
+    Store::open(&url)
+        .await
+        .with_context(|| format!("opening the state database {url}"))
 }
 
 /// An audit entry by whoever sits at this machine's console.
@@ -82,10 +87,14 @@ fn verify_series(config: &Config) -> Result<()> {
     let store = SeriesStore::open(&dir, SeriesOptions::default())
         .with_context(|| format!("opening the samples in {}", dir.display()))?;
     let report = store.verify().context("reading the samples")?;
-    println!("{} files, {} intact records", report.files, report.records);
+    say!("{} files, {} intact records", report.files, report.records);
     for damage in &report.damaged {
-        println!("damaged: {damage:?}");
+        say!("damaged: {damage:?}");
     }
-    anyhow::ensure!(report.damaged.is_empty(), "{} damaged places", report.damaged.len());
+    anyhow::ensure!(
+        report.damaged.is_empty(),
+        "{} damaged places",
+        report.damaged.len()
+    );
     Ok(())
 }

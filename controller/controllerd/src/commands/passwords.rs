@@ -7,6 +7,7 @@ use xiezhi_identity::password;
 
 use super::{by_console, open_store};
 use crate::config::Config;
+use crate::terminal::say;
 
 /// Name of the account that `init` makes.
 pub(super) const ADMINISTRATOR: &str = "admin";
@@ -19,9 +20,15 @@ pub(super) async fn set(config: &Config, file: Option<&Path>) -> Result<()> {
     };
     let secret = ask(file)?;
     let hash = password::hash(&secret).context("hashing the password")?;
-    store.set_password(user.id, &hash, by_console("user.set_password", ADMINISTRATOR)).await?;
+    store
+        .set_password(
+            user.id,
+            &hash,
+            by_console("user.set_password", ADMINISTRATOR),
+        )
+        .await?;
     store.close().await;
-    println!("password of {ADMINISTRATOR} set; its browser sessions have ended");
+    say!("password of {ADMINISTRATOR} set; its browser sessions have ended");
     Ok(())
 }
 
@@ -34,7 +41,8 @@ pub(super) fn ask(file: Option<&Path>) -> Result<String> {
     } else {
         let question = format!("New password of {ADMINISTRATOR}: ");
         let first = xiezhi_identity::read_secret(&question).context("asking for the password")?;
-        let again = xiezhi_identity::read_secret("Once more: ").context("asking for the password")?;
+        let again =
+            xiezhi_identity::read_secret("Once more: ").context("asking for the password")?;
         if *first != *again {
             bail!("the two entries differ: try again");
         }

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, anyhow};
 use super::{by_console, open_store};
 use crate::cli::Sites;
 use crate::config::Config;
+use crate::terminal::say;
 
 /// Does what `sites …` asks.
 pub(super) async fn run(config: &Config, what: Sites) -> Result<()> {
@@ -17,18 +18,34 @@ pub(super) async fn run(config: &Config, what: Sites) -> Result<()> {
                     let bytes = std::fs::read(path).with_context(|| format!("reading {name}"))?;
                     (name, xiezhi_inventory::parse_courts(&bytes))
                 }
-                None => ("the demonstration's courts".to_owned(), xiezhi_inventory::demo_courts()),
+                None => (
+                    "the demonstration's courts".to_owned(),
+                    xiezhi_inventory::demo_courts(),
+                ),
             };
             let sites = parsed.map_err(|problems| {
-                let lines: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
-                anyhow!("nothing was imported; mend these lines first:\n{}", lines.join("\n"))
+                let lines: Vec<String> = problems
+                    .iter()
+                    .map(|problem| format!("{name}: {problem}"))
+                    .collect();
+                anyhow!(
+                    "nothing was imported; mend these lines first:\n{}",
+                    lines.join("\n")
+                )
             })?;
-            let done = store.import_sites(&sites, by_console("sites.import", name)).await?;
-            println!("{} added, {} changed, {} unchanged", done.added, done.changed, done.unchanged);
+            let done = store
+                .import_sites(&sites, by_console("sites.import", name))
+                .await?;
+            say!(
+                "{} added, {} changed, {} unchanged",
+                done.added,
+                done.changed,
+                done.unchanged
+            );
         }
         Sites::List => {
             for site in store.sites().await? {
-                println!("{:<12} {:<20} {}", site.key, site.tier.word(), site.name);
+                say!("{:<12} {:<20} {}", site.key, site.tier.word(), site.name);
             }
         }
     }

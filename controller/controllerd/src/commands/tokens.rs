@@ -11,19 +11,34 @@ use super::{by_console, local_time, open_store};
 use crate::cli::Token;
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::terminal::say;
 
 /// Does what `token …` asks.
 pub(super) async fn run(config: &Config, what: Token) -> Result<()> {
     let store = open_store(config).await?;
     match what {
-        Token::Create { site, uses, expires, approval, simulated } => {
-            let wanted = Wanted { site, uses, expires, approval, simulated };
+        Token::Create {
+            site,
+            uses,
+            expires,
+            approval,
+            simulated,
+        } => {
+            let wanted = Wanted {
+                site,
+                uses,
+                expires,
+                approval,
+                simulated,
+            };
             create(config, &store, wanted).await?;
         }
         Token::List => list(&store).await?,
         Token::Revoke { id } => {
-            store.revoke_token(&id, by_console("token.revoke", id.clone())).await?;
-            println!("token {id} is revoked");
+            store
+                .revoke_token(&id, by_console("token.revoke", id.clone()))
+                .await?;
+            say!("token {id} is revoked");
         }
     }
     store.close().await;
@@ -40,7 +55,10 @@ struct Wanted {
 
 async fn create(config: &Config, store: &Store, wanted: Wanted) -> Result<()> {
     let site = store.site_by_key(&wanted.site).await?.with_context(|| {
-        format!("there is no site `{}`: see `xiezhi-controller sites list`", wanted.site)
+        format!(
+            "there is no site `{}`: see `xiezhi-controller sites list`",
+            wanted.site
+        )
     })?;
     let fingerprint = Authority::root_fingerprint_of(&config.authority_dir())
         .context("reading the root certificate: run `xiezhi-controller init` first")?;
@@ -72,7 +90,7 @@ async fn create(config: &Config, store: &Store, wanted: Wanted) -> Result<()> {
         wanted.uses,
         local_time(record.expires_ms)
     );
-    println!("{}", token.to_text());
+    say!("{}", token.to_text());
     Ok(())
 }
 
@@ -86,7 +104,7 @@ async fn list(store: &Store) -> Result<()> {
             None if token.uses_left == 0 => "used up",
             None => "valid",
         };
-        println!(
+        say!(
             "{}  {:<8} {}/{} uses left, until {}  {site}",
             token.id,
             state,

@@ -60,7 +60,9 @@ pub async fn prepare(data_dir: &Path, passphrase: &str, count: usize) -> Result<
     let sites = store.sites().await?;
     // One key for all: a certificate is what tells hosts apart, and only the controller is measured.
     let key = rcgen::KeyPair::generate()?;
-    let csr = rcgen::CertificateParams::default().serialize_request(&key)?.pem()?;
+    let csr = rcgen::CertificateParams::default()
+        .serialize_request(&key)?
+        .pem()?;
     let private = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?;
     let private = Arc::new(private);
     let root = CertificateDer::from_pem_slice(authority.root_pem().as_bytes())?;
@@ -82,11 +84,15 @@ pub async fn prepare(data_dir: &Path, passphrase: &str, count: usize) -> Result<
             created_by: "load".to_owned(),
             revoked_ms: None,
         };
-        store.create_token(&record, audit("token.create", &record.id)).await?;
+        store
+            .create_token(&record, audit("token.create", &record.id))
+            .await?;
         site_tokens.push((site, record.id));
     }
     for index in 0..count {
-        let (site, token) = site_tokens.get(index % site_tokens.len().max(1)).context("there are no sites")?;
+        let (site, token) = site_tokens
+            .get(index % site_tokens.len().max(1))
+            .context("there are no sites")?;
         let id = store.reserve_host_id().await?;
         let issued = authority.issue_host(&csr, id, now / 1000)?;
         let hostname = format!("{}-host-{:02}", site.key, index / site_tokens.len() + 1);
@@ -108,11 +114,19 @@ pub async fn prepare(data_dir: &Path, passphrase: &str, count: usize) -> Result<
                 chain_pem: issued.chain_pem.clone(),
             },
         };
-        store.enrol(&host, now, audit("host.enrol", &id.to_string())).await?;
-        let chain: Vec<_> =
-            CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes()).collect::<Result<_, _>>()?;
+        store
+            .enrol(&host, now, audit("host.enrol", &id.to_string()))
+            .await?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes())
+            .collect::<Result<_, _>>()?;
         let (key, root) = (Arc::clone(&private), root.clone());
-        all.push(Credentials { host: id.0, hostname, chain, key, root });
+        all.push(Credentials {
+            host: id.0,
+            hostname,
+            chain,
+            key,
+            root,
+        });
     }
     store.close().await;
     Ok(all)

@@ -20,7 +20,9 @@ pub struct Machine {
 }
 
 const CPUS: usize = 4;
-const MODES: [&str; 8] = ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"];
+const MODES: [&str; 8] = [
+    "idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user",
+];
 const CPU_NAMES: [&str; CPUS] = ["0", "1", "2", "3"];
 const DISKS: [&str; 2] = ["sda", "sdb"];
 const DISK_METRICS: [&str; 11] = [
@@ -97,8 +99,11 @@ const MEMORY: [(&str, f64); 30] = [
     ("Unevictable", 0.0),
     ("Writeback", 0.0),
 ];
-const MOUNTS: [(&str, &str, f64); 3] =
-    [("/dev/sda1", "/", 100e9), ("/dev/sda2", "/var", 400e9), ("/dev/sdb1", "/data", 2e12)];
+const MOUNTS: [(&str, &str, f64); 3] = [
+    ("/dev/sda1", "/", 100e9),
+    ("/dev/sda2", "/var", 400e9),
+    ("/dev/sdb1", "/data", 2e12),
+];
 const MEMORY_TOTAL: f64 = 16.0 * 1024.0 * 1024.0 * 1024.0;
 const PAGE: f64 = 4096.0;
 
@@ -124,7 +129,8 @@ impl Machine {
             random,
         };
         for cpu in &mut machine.cpu {
-            *cpu = [0.86, 0.01, 0.0, 0.0, 0.003, 0.0, 0.037, 0.09].map(|share: f64| hundredths(share * up_s));
+            *cpu = [0.86, 0.01, 0.0, 0.0, 0.003, 0.0, 0.037, 0.09]
+                .map(|share: f64| hundredths(share * up_s));
         }
         machine
     }
@@ -139,7 +145,11 @@ impl Machine {
         let mut whole = true;
         for (cpu, name) in self.cpu.iter().zip(CPU_NAMES) {
             for (value, mode) in cpu.iter().zip(MODES) {
-                whole &= push("node_cpu_seconds_total", &[("cpu", name), ("mode", mode)], *value);
+                whole &= push(
+                    "node_cpu_seconds_total",
+                    &[("cpu", name), ("mode", mode)],
+                    *value,
+                );
             }
         }
         for (disk, device) in self.disk.iter().zip(DISKS) {
@@ -159,16 +169,28 @@ impl Machine {
             whole &= push(&metric, &[], value);
         }
         for ((device, mount, size), used) in MOUNTS.iter().zip(self.filesystem_used) {
-            let labels = [("device", *device), ("fstype", "ext4"), ("mountpoint", *mount)];
+            let labels = [
+                ("device", *device),
+                ("fstype", "ext4"),
+                ("mountpoint", *mount),
+            ];
             let free = pages(size - used);
             whole &= push("node_filesystem_avail_bytes", &labels, pages(free * 0.95));
             whole &= push("node_filesystem_files", &labels, 6_553_600.0);
-            whole &= push("node_filesystem_files_free", &labels, 6_100_000.0 - (used / 1e5).round());
+            whole &= push(
+                "node_filesystem_files_free",
+                &labels,
+                6_100_000.0 - (used / 1e5).round(),
+            );
             whole &= push("node_filesystem_free_bytes", &labels, free);
             whole &= push("node_filesystem_size_bytes", &labels, pages(*size));
         }
         let load = self.load * CPUS as f64;
-        for (metric, value) in [("node_load1", load), ("node_load15", load * 0.8), ("node_load5", load * 0.9)] {
+        for (metric, value) in [
+            ("node_load1", load),
+            ("node_load15", load * 0.8),
+            ("node_load5", load * 0.9),
+        ] {
             whole &= push(metric, &[], hundredths(value));
         }
         for (metric, value) in [
@@ -176,16 +198,28 @@ impl Machine {
             ("node_entropy_available_bits", 256.0),
             ("node_filefd_maximum", 1_048_576.0),
             ("node_nf_conntrack_entries_limit", 262_144.0),
-            ("node_filefd_allocated", (2_000.0 + 100.0 * self.load).round()),
-            ("node_nf_conntrack_entries", (60.0 + 400.0 * self.load).round()),
+            (
+                "node_filefd_allocated",
+                (2_000.0 + 100.0 * self.load).round(),
+            ),
+            (
+                "node_nf_conntrack_entries",
+                (60.0 + 400.0 * self.load).round(),
+            ),
             ("node_procs_blocked", 0.0),
             ("node_procs_running", (1.0 + 4.0 * self.load).round()),
-            ("node_sockstat_TCP_alloc", (120.0 + 60.0 * self.load).round()),
+            (
+                "node_sockstat_TCP_alloc",
+                (120.0 + 60.0 * self.load).round(),
+            ),
             ("node_sockstat_TCP_inuse", (60.0 + 40.0 * self.load).round()),
             ("node_sockstat_TCP_tw", (30.0 * self.load).round()),
             ("node_sockstat_UDP_inuse", 12.0),
             ("node_time_seconds", time_ms as f64 / 1000.0),
-            ("node_timex_offset_seconds", (self.random.unit() * 1e3).round() / 1e6),
+            (
+                "node_timex_offset_seconds",
+                (self.random.unit() * 1e3).round() / 1e6,
+            ),
             ("node_timex_sync_status", 1.0),
         ] {
             whole &= push(metric, &[], value);
@@ -199,17 +233,32 @@ impl Machine {
         self.load = (self.load + 0.08 * (random.unit() - 0.5)).clamp(0.01, 0.95);
         for cpu in &mut self.cpu {
             let busy = (self.load * (0.6 + 0.8 * random.unit())).min(1.0);
-            let shares = [1.0 - busy, 0.02 * busy, 0.0, 0.0, 0.03 * busy, 0.0, 0.25 * busy, 0.7 * busy];
+            let shares = [
+                1.0 - busy,
+                0.02 * busy,
+                0.0,
+                0.0,
+                0.03 * busy,
+                0.0,
+                0.25 * busy,
+                0.7 * busy,
+            ];
             for (value, share) in cpu.iter_mut().zip(shares) {
                 *value = hundredths(*value + share * interval_s);
             }
         }
         let rate = self.load * interval_s;
         let [first, _] = &mut self.disk;
-        let steps = [0.0, 0.02, 0.03, 90e3, 0.004, 6.0, 1.0, 0.02, 25.0, 12.0, 700e3];
+        let steps = [
+            0.0, 0.02, 0.03, 90e3, 0.004, 6.0, 1.0, 0.02, 25.0, 12.0, 700e3,
+        ];
         for (value, step) in first.iter_mut().zip(steps) {
             let grown = *value + step * rate * random.unit() * 2.0;
-            *value = if step < 1.0 { (grown * 1000.0).round() / 1000.0 } else { grown.round() };
+            *value = if step < 1.0 {
+                (grown * 1000.0).round() / 1000.0
+            } else {
+                grown.round()
+            };
         }
         for network in &mut self.network {
             let steps = [40e3, 0.0, 0.0, 60.0, 25e3, 0.0, 0.0, 50.0];
@@ -221,7 +270,8 @@ impl Machine {
             *value = (*value + usual * (0.5 + random.unit())).round();
         }
         let drift = (random.unit() - 0.5) * 0.01 * MEMORY_TOTAL;
-        self.memory_used = (self.memory_used + drift).clamp(0.1 * MEMORY_TOTAL, 0.95 * MEMORY_TOTAL);
+        self.memory_used =
+            (self.memory_used + drift).clamp(0.1 * MEMORY_TOTAL, 0.95 * MEMORY_TOTAL);
         for (used, (_, _, size)) in self.filesystem_used.iter_mut().zip(MOUNTS).take(2) {
             *used = (*used + 2e5 * random.unit()).min(size * 0.98);
         }
@@ -230,10 +280,18 @@ impl Machine {
     fn memory(&self) -> impl Iterator<Item = (String, f64)> {
         let free = pages(MEMORY_TOTAL - self.memory_used);
         let parts = MEMORY.iter().map(move |(name, share)| {
-            let value = if *share == 0.0 { 0.0 } else { pages(self.memory_used * share) };
+            let value = if *share == 0.0 {
+                0.0
+            } else {
+                pages(self.memory_used * share)
+            };
             (format!("node_memory_{name}_bytes"), value)
         });
-        let whole = [("MemAvailable", pages(free * 1.1)), ("MemFree", free), ("MemTotal", MEMORY_TOTAL)];
+        let whole = [
+            ("MemAvailable", pages(free * 1.1)),
+            ("MemFree", free),
+            ("MemTotal", MEMORY_TOTAL),
+        ];
         parts.chain(whole.map(|(name, value)| (format!("node_memory_{name}_bytes"), value)))
     }
 }
@@ -258,7 +316,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -267,7 +325,7 @@ impl Random {
 
     /// A number from 0 (inclusive) to 1 (exclusive).
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 

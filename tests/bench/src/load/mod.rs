@@ -7,11 +7,17 @@
 //! | [`session`] | one host's session, as an agent holds it |
 //! | [`province`] | many of them at a cadence, with counters |
 //! | [`remote_write`] | the same reports as Prometheus would send them |
+//! | [`fleet`] | hosts at a cadence under a watcher, and what was acknowledged to them |
+//! | [`receiver`] | the same hosts as senders of remote write |
+//! | [`verify`] | what a stopped controller holds |
 //! | [`wire`] | one host under a packet capture |
 
 pub mod credentials;
+pub mod fleet;
 pub mod machine;
 pub mod province;
+pub mod receiver;
 pub mod remote_write;
 pub mod session;
+pub mod verify;
 pub mod wire;

@@ -144,8 +144,11 @@ impl SimulatedHost {
         self.encoder.restart();
         counters.connected.fetch_add(1, Ordering::Relaxed);
         counters.sessions.fetch_add(1, Ordering::Relaxed);
-        self.send_backlog(&mut session, counters).map_err(|_| Lost::AfterWelcome)?;
-        self.report_on(&mut session, behaviour, counters).await.map_err(|_| Lost::AfterWelcome)
+        self.send_backlog(&mut session, counters)
+            .map_err(|_| Lost::AfterWelcome)?;
+        self.report_on(&mut session, behaviour, counters)
+            .await
+            .map_err(|_| Lost::AfterWelcome)
     }
 
     async fn report_on(
@@ -171,24 +174,33 @@ impl SimulatedHost {
     }
 
     fn next_frame(&mut self, behaviour: &Behaviour) -> Vec<u8> {
-        let interval_ms = i64::try_from(behaviour.interval.as_millis()).unwrap_or(15_000).max(1);
+        let interval_ms = i64::try_from(behaviour.interval.as_millis())
+            .unwrap_or(15_000)
+            .max(1);
         let now = now_ms();
         let mut time_ms = now - now.rem_euclid(interval_ms);
         if let Some(last) = self.waiting.back() {
             time_ms = time_ms.max(last.time_ms + 1);
         }
-        self.machine.report(time_ms, behaviour.interval.as_secs_f64(), &mut self.report);
+        self.machine
+            .report(time_ms, behaviour.interval.as_secs_f64(), &mut self.report);
         self.seq += 1;
         let mut frame = Vec::with_capacity(256);
         self.encoder.encode(self.seq, &self.report, &mut frame);
         let values = self.report.iter().map(|(_, value)| value).collect();
-        self.waiting.push_back(Waiting { seq: self.seq, time_ms, values });
+        self.waiting.push_back(Waiting {
+            seq: self.seq,
+            time_ms,
+            values,
+        });
         frame
     }
 
     /// What was not acknowledged goes up again as a chain of its own.
     fn send_backlog(&mut self, session: &mut Session, counters: &Counters) -> Result<()> {
-        let Some(first) = self.waiting.front() else { return Ok(()) };
+        let Some(first) = self.waiting.front() else {
+            return Ok(());
+        };
         // A report of the same machine gives the names; the values are those that were sent.
         let mut names = Report::new();
         self.machine.clone().report(first.time_ms, 15.0, &mut names);
@@ -218,7 +230,11 @@ impl SimulatedHost {
             }
             Down::Directive(message) => {
                 let outcome = "done".to_owned();
-                session.answer(&DirectiveOutcome { id: message.id, outcome, detail: String::new() })?;
+                session.answer(&DirectiveOutcome {
+                    id: message.id,
+                    outcome,
+                    detail: String::new(),
+                })?;
                 counters.directives.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -236,7 +252,9 @@ impl SimulatedHost {
             if settled {
                 acknowledged.insert(waiting.seq);
                 counters.acknowledged.fetch_add(1, Ordering::Relaxed);
-                counters.samples.fetch_add(waiting.values.len() as u64, Ordering::Relaxed);
+                counters
+                    .samples
+                    .fetch_add(waiting.values.len() as u64, Ordering::Relaxed);
             }
             !settled
         });
@@ -261,7 +279,9 @@ pub fn start(
     for (seed, credentials) in hosts.into_iter().enumerate() {
         let (behaviour, counters) = (behaviour.clone(), Arc::clone(counters));
         tasks.spawn(async move {
-            SimulatedHost::new(credentials, seed as u64 + 1).run(&behaviour, &counters).await;
+            SimulatedHost::new(credentials, seed as u64 + 1)
+                .run(&behaviour, &counters)
+                .await;
         });
     }
     tasks

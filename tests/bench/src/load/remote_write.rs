@@ -13,7 +13,10 @@ pub fn body(report: &Report, instance: &str) -> Result<Vec<u8>> {
     let mut request = Vec::with_capacity(report.len() * 100);
     for (series, value) in report.iter() {
         let (name, labels) = parse_series(series).context("a malformed series")?;
-        let mut all = vec![("__name__", name.to_owned()), ("instance", instance.to_owned())];
+        let mut all = vec![
+            ("__name__", name.to_owned()),
+            ("instance", instance.to_owned()),
+        ];
         all.extend(labels);
         all.sort_unstable();
         let mut time_series = Vec::with_capacity(100);
@@ -31,7 +34,9 @@ pub fn body(report: &Report, instance: &str) -> Result<Vec<u8>> {
         field(&mut time_series, 2, &sample);
         field(&mut request, 1, &time_series);
     }
-    snap::raw::Encoder::new().compress_vec(&request).context("compressing")
+    snap::raw::Encoder::new()
+        .compress_vec(&request)
+        .context("compressing")
 }
 
 /// A length-delimited field of a protobuf message.

@@ -47,7 +47,10 @@ impl Session {
         let stream = TcpStream::connect(address).await.context("connecting")?;
         stream.set_nodelay(true)?;
         let name = rustls_pki_types::ServerName::try_from(CONTROLLER_NAME)?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await.context("TLS handshake")?;
+        let stream = TlsConnector::from(tls)
+            .connect(name, stream)
+            .await
+            .context("TLS handshake")?;
         let (mut client, connection) = h2::client::Builder::new()
             .initial_window_size(64 << 10)
             .initial_connection_window_size(128 << 10)
@@ -57,14 +60,25 @@ impl Session {
         let (response, mut upload) = client.send_request(request(UPLINK_PATH)?, false)?;
         send(&mut upload, Kind::Hello, &serde_json::to_vec(hello)?)?;
         let mut answers = answer(response.await?).await?;
-        let Some((kind, payload)) = answers.next().await? else { bail!("no welcome") };
+        let Some((kind, payload)) = answers.next().await? else {
+            bail!("no welcome")
+        };
         if kind != Kind::Welcome as u8 {
             bail!("refused: {}", String::from_utf8_lossy(&payload));
         }
         let welcome = serde_json::from_slice(&payload)?;
         let (response, outcomes) = client.send_request(request(DIRECTIVES_PATH)?, false)?;
         let directives = answer(response.await?).await?;
-        Ok((Self { upload, answers, outcomes, directives, connection }, welcome))
+        Ok((
+            Self {
+                upload,
+                answers,
+                outcomes,
+                directives,
+                connection,
+            },
+            welcome,
+        ))
     }
 
     /// Sends one record up.
@@ -80,7 +94,11 @@ impl Session {
     /// # Errors
     /// The connection is gone.
     pub fn answer(&mut self, outcome: &DirectiveOutcome) -> Result<()> {
-        send(&mut self.outcomes, Kind::Outcome, &serde_json::to_vec(outcome)?)
+        send(
+            &mut self.outcomes,
+            Kind::Outcome,
+            &serde_json::to_vec(outcome)?,
+        )
     }
 
     /// The next record down, of either stream.
@@ -96,10 +114,14 @@ impl Session {
             .context("the session was closed")?;
             match Kind::from_number(kind) {
                 Some(Kind::Ack) => {
-                    return Ok(Down::Ack(record::read_ack(&payload).context("malformed ack")?));
+                    return Ok(Down::Ack(
+                        record::read_ack(&payload).context("malformed ack")?,
+                    ));
                 }
                 Some(Kind::Refused) => return Ok(Down::Refused(serde_json::from_slice(&payload)?)),
-                Some(Kind::Directive) => return Ok(Down::Directive(serde_json::from_slice(&payload)?)),
+                Some(Kind::Directive) => {
+                    return Ok(Down::Directive(serde_json::from_slice(&payload)?));
+                }
                 _ => {}
             }
         }
@@ -119,7 +141,10 @@ fn request(path: &str) -> Result<http::Request<()>> {
 
 async fn answer(response: http::Response<RecvStream>) -> Result<Records> {
     let status = response.status();
-    let mut records = Records { stream: response.into_body(), buffer: BytesMut::new() };
+    let mut records = Records {
+        stream: response.into_body(),
+        buffer: BytesMut::new(),
+    };
     if status.is_success() {
         return Ok(records);
     }
@@ -155,7 +180,9 @@ impl Records {
     }
 
     async fn more(&mut self) -> Result<bool> {
-        let Some(data) = self.stream.data().await else { return Ok(false) };
+        let Some(data) = self.stream.data().await else {
+            return Ok(false);
+        };
         let data = data?;
         self.stream.flow_control().release_capacity(data.len())?;
         self.buffer.extend_from_slice(&data);

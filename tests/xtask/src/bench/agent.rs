@@ -27,34 +27,59 @@ struct Used {
 /// PSS of all resident processes, default configuration.
 pub(super) fn memory(programs: &Programs) -> Result<()> {
     let used = side_by_side(programs)?;
-    let shown: Vec<String> = used.iter().map(|used| format!("{:.2}", used.most_mib)).collect();
+    let shown: Vec<String> = used
+        .iter()
+        .map(|used| format!("{:.2}", used.most_mib))
+        .collect();
     print_all(&used);
     let ours = used.first().map_or(f64::NAN, |used| used.most_mib);
-    verdict("agent-memory", &format!("{ours:.2} MiB"), &peer_text(&shown, "MiB"), "6 MiB", ours <= 6.0);
+    verdict(
+        "agent-memory",
+        &format!("{ours:.2} MiB"),
+        &peer_text(&shown, "MiB"),
+        "6 MiB",
+        ours <= 6.0,
+    );
     Ok(())
 }
 
 /// CPU time of all processes, default configuration.
 pub(super) fn cpu(programs: &Programs) -> Result<()> {
     let used = side_by_side(programs)?;
-    let shown: Vec<String> = used.iter().map(|used| format!("{:.2}", used.cpu_s_per_hour)).collect();
+    let shown: Vec<String> = used
+        .iter()
+        .map(|used| format!("{:.2}", used.cpu_s_per_hour))
+        .collect();
     print_all(&used);
     let ours = used.first().map_or(f64::NAN, |used| used.cpu_s_per_hour);
-    verdict("agent-cpu", &format!("{ours:.2} s/h"), &peer_text(&shown, "s/h"), "1.5 s/h", ours <= 1.5);
+    verdict(
+        "agent-cpu",
+        &format!("{ours:.2} s/h"),
+        &peer_text(&shown, "s/h"),
+        "1.5 s/h",
+        ours <= 1.5,
+    );
     Ok(())
 }
 
 /// Size of the stripped program.
 pub(super) fn binary(programs: &Programs) -> Result<()> {
     let size = |path: &Path| -> Result<f64> {
-        let meta = std::fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+        let meta =
+            std::fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
         Ok(meta.len() as f64 / 1e6)
     };
     let ours = size(&programs.agent)?;
     let node = size(Path::new("/usr/bin/prometheus-node-exporter"))?;
     let zabbix = size(Path::new("/usr/sbin/zabbix_agent2"))?;
     let peers = format!("{node:.1} MB (node_exporter), {zabbix:.1} MB (zabbix_agent2)");
-    verdict("agent-binary", &format!("{ours:.2} MB"), &peers, "5 MB", ours <= 5.0);
+    verdict(
+        "agent-binary",
+        &format!("{ours:.2} MB"),
+        &peers,
+        "5 MB",
+        ours <= 5.0,
+    );
     Ok(())
 }
 
@@ -87,16 +112,22 @@ fn side_by_side(programs: &Programs) -> Result<Vec<Used>> {
         std::thread::sleep(Duration::from_secs(5));
     }
     let hours = start.elapsed().as_secs_f64() / 3600.0;
-    println!("{} s, {PROCESSES} idle processes; node_exporter's page {scraped} B", programs.seconds);
+    println!(
+        "{} s, {PROCESSES} idle processes; node_exporter's page {scraped} B",
+        programs.seconds
+    );
     let after = ids.map(cpu_s);
-    let used = seen.into_iter().zip(before.into_iter().zip(after)).map(|(mut seen, (before, after))| {
-        seen.sort_by(f64::total_cmp);
-        Used {
-            median_mib: seen.get(seen.len() / 2).copied().unwrap_or(f64::NAN),
-            most_mib: seen.last().copied().unwrap_or(f64::NAN),
-            cpu_s_per_hour: (after - before) / hours,
-        }
-    });
+    let used =
+        seen.into_iter()
+            .zip(before.into_iter().zip(after))
+            .map(|(mut seen, (before, after))| {
+                seen.sort_by(f64::total_cmp);
+                Used {
+                    median_mib: seen.get(seen.len() / 2).copied().unwrap_or(f64::NAN),
+                    most_mib: seen.last().copied().unwrap_or(f64::NAN),
+                    cpu_s_per_hour: (after - before) / hours,
+                }
+            });
     Ok(used.collect())
 }
 
@@ -111,5 +142,8 @@ fn print_all(used: &[Used]) {
 
 fn peer_text(shown: &[String], unit: &str) -> String {
     let peers = NAMES.iter().zip(shown).skip(1);
-    peers.map(|(name, value)| format!("{value} {unit} ({name})")).collect::<Vec<_>>().join(", ")
+    peers
+        .map(|(name, value)| format!("{value} {unit} ({name})"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

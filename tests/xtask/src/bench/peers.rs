@@ -19,7 +19,9 @@ pub(super) struct NodeExporter {
 pub(super) fn start(children: &mut Children, folder: &Path) -> Result<NodeExporter> {
     let port = free_port()?;
     let mut exporter = Command::new("prometheus-node-exporter");
-    exporter.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--log.level=error");
+    exporter
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--log.level=error");
     children.start("node_exporter", exporter.stderr(Stdio::null()))?;
     start_zabbix(children, folder)?;
     start_collectd(children, folder)?;
@@ -40,15 +42,32 @@ fn start_zabbix(children: &mut Children, folder: &Path) -> Result<()> {
     );
     std::fs::write(&configuration, text)?;
     let mut command = Command::new("zabbix_agent2");
-    command.arg("--foreground").arg("--config").arg(&configuration);
-    children.start("zabbix_agent2", command.stdout(Stdio::null()).stderr(Stdio::null()))
+    command
+        .arg("--foreground")
+        .arg("--config")
+        .arg(&configuration);
+    children.start(
+        "zabbix_agent2",
+        command.stdout(Stdio::null()).stderr(Stdio::null()),
+    )
 }
 
 fn start_collectd(children: &mut Children, folder: &Path) -> Result<()> {
     let configuration = folder.join("collectd.conf");
     let plugins = [
-        "cpu", "df", "disk", "entropy", "interface", "load", "memory", "processes", "swap", "tcpconns",
-        "uptime", "users", "vmem",
+        "cpu",
+        "df",
+        "disk",
+        "entropy",
+        "interface",
+        "load",
+        "memory",
+        "processes",
+        "swap",
+        "tcpconns",
+        "uptime",
+        "users",
+        "vmem",
     ];
     let mut text = format!(
         "BaseDir \"{0}\"\nPIDFile \"{0}/collectd.pid\"\nPluginDir \"/usr/lib/collectd\"\n\
@@ -58,17 +77,24 @@ fn start_collectd(children: &mut Children, folder: &Path) -> Result<()> {
     for plugin in plugins.iter().chain(&["csv"]) {
         text.push_str(&format!("LoadPlugin {plugin}\n"));
     }
-    text.push_str(&format!("<Plugin csv>\nDataDir \"{}/csv\"\n</Plugin>\n", folder.display()));
+    text.push_str(&format!(
+        "<Plugin csv>\nDataDir \"{}/csv\"\n</Plugin>\n",
+        folder.display()
+    ));
     std::fs::write(&configuration, text)?;
     let mut command = Command::new("collectd");
     command.arg("-f").arg("-C").arg(&configuration);
-    children.start("collectd", command.stdout(Stdio::null()).stderr(Stdio::null()))
+    children.start(
+        "collectd",
+        command.stdout(Stdio::null()).stderr(Stdio::null()),
+    )
 }
 
 impl NodeExporter {
     /// Asks for all metrics once; yields the number of bytes.
     pub(super) fn scrape(&self) -> Result<usize> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).context("asking node_exporter")?;
+        let mut stream =
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).context("asking node_exporter")?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")?;
         let mut page = Vec::new();
@@ -77,5 +103,7 @@ impl NodeExporter {
 }
 
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }

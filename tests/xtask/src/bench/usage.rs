@@ -10,7 +10,13 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) fn tree(root: u32) -> Vec<u32> {
     let mut parents: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         if let Some(parent) = columns(id).and_then(|columns| columns.get(1)?.parse().ok()) {
             parents.entry(parent).or_default().push(id);
         }
@@ -37,7 +43,12 @@ pub(super) fn pss_mib(root: u32) -> f64 {
 /// CPU time of all of them and of those that they have waited for, seconds.
 pub(super) fn cpu_s(root: u32) -> f64 {
     let ticks = |id: u32| -> Option<f64> {
-        columns(id)?.iter().skip(11).take(4).map(|column| column.parse::<f64>().ok()).sum()
+        columns(id)?
+            .iter()
+            .skip(11)
+            .take(4)
+            .map(|column| column.parse::<f64>().ok())
+            .sum()
     };
     tree(root).into_iter().filter_map(ticks).sum::<f64>() / TICKS_PER_SECOND
 }
