@@ -3,6 +3,7 @@
 //! `hosts/kernel-6.18` was recorded on a virtual machine, its processes and mounts made up;
 //! `hosts/kernel-4.19` is made up after that kernel's documents: fewer memory fields, disk lines of
 //! 14 columns, processor lines without guest time, no pressure, a RAID, sensors, IPv6 switched off.
+//! `hosts/systemd-namespace` has only the mounts that a service with `ProtectSystem=strict` sees.
 
 #![allow(
     clippy::unwrap_used,
@@ -65,6 +66,26 @@ fn facts_of_a_recorded_6_18_host_are_golden() {
 fn facts_of_a_4_19_host_are_golden() {
     let facts = facts::read(&recorded("kernel-4.19"));
     insta::assert_snapshot!(serde_json::to_string_pretty(&facts).unwrap());
+}
+
+#[test]
+fn a_services_own_mount_namespace_does_not_show() {
+    let disabled = host::names()
+        .into_iter()
+        .filter(|name| *name != "filesystem");
+    let options = Options {
+        disabled: disabled.map(str::to_owned).collect(),
+        ..Options::default()
+    };
+    let mut collectors = Collectors::new(recorded("systemd-namespace"), options);
+    let mut report = Report::new();
+    collectors.collect(NOW_MS, &mut report);
+    assert_eq!(collectors.problems().count(), 0);
+    let lines: Vec<String> = report
+        .iter()
+        .map(|(series, value)| format!("{series} {value}"))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]

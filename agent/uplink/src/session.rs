@@ -160,7 +160,8 @@ impl<'a> Session<'a> {
             lanes,
             budget,
             reported,
-            last_status: now,
+            // The first one goes with the next report: a person at the screen waits for it.
+            last_status: now.checked_sub(runner.config.status_every).unwrap_or(now),
             trouble_sent: String::new(),
             received: now,
             pinged: None,

@@ -4,7 +4,13 @@
 //! [`ROWS`]; its last line reads `NAME: ours …, peer … (which), bar …: holds` or `short`.
 
 mod agent;
+mod http;
+mod ingest;
+mod load;
+mod orders;
 mod peers;
+mod sessions;
+mod span;
 mod usage;
 mod wire;
 
@@ -22,6 +28,10 @@ const ROWS: &[Row] = &[
     ("agent-cpu", agent::cpu),
     ("agent-binary", agent::binary),
     ("wire-bytes", wire::bytes),
+    ("ingest-cpu", ingest::cpu),
+    ("sessions-20k", sessions::many),
+    ("revocation", orders::revocation),
+    ("reconnect-storm", sessions::storm),
 ];
 
 /// What is measured, and for how long.

@@ -45,7 +45,8 @@ fn kind(name: &str) -> Option<Kind> {
     }
     match Path::new(name).extension()?.to_str()? {
         "rs" => Some(Kind::Rust),
-        "js" | "css" => Some(Kind::Script),
+        "js" => Some(Kind::Script),
+        "css" => Some(Kind::Text),
         "toml" if name.ends_with("Cargo.toml") => Some(Kind::Manifest),
         "md" | "sql" | "yaml" | "yml" => Some(Kind::Text),
         _ => None,

@@ -7,7 +7,9 @@
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use ring::digest::{Context, SHA256};
 use xiezhi_protocol::facts::Packages;
@@ -18,6 +20,10 @@ use super::Looking;
 const MAX_PACKAGES: usize = 100_000;
 /// Longest line of the lists.
 const MAX_LINE_BYTES: u64 = 64 << 10;
+/// Most bytes of `rpm -qa`.
+const MAX_OUTPUT_BYTES: u64 = MAX_PACKAGES as u64 * 128;
+/// `rpm -qa` takes a few seconds on a slow disk.
+const RPM_LIMIT: Duration = Duration::from_secs(30);
 
 const DPKG: &str = "/var/lib/dpkg/status";
 /// The databases of RPM's versions: SQLite, Berkeley DB, NDB, and where newer systems moved them.
@@ -143,30 +149,61 @@ fn rpm_list(looking: &Looking<'_>) -> io::Result<Vec<String>> {
         ));
     }
     let format = "%{NAME}:%{ARCH} %{EPOCHNUM}:%{VERSION}-%{RELEASE}\n";
-    let mut rpm = Command::new("rpm")
-        .args([
-            "-qa",
-            "--nosignature",
-            "--nodigest",
-            "--queryformat",
-            format,
-        ])
+    let mut rpm = Command::new("rpm");
+    rpm.args([
+        "-qa",
+        "--nosignature",
+        "--nodigest",
+        "--queryformat",
+        format,
+    ]);
+    let text = output(&mut rpm, RPM_LIMIT)?;
+    Ok(text.lines().take(MAX_PACKAGES).map(str::to_owned).collect())
+}
+
+/// What a program prints. One that has not ended within `limit` is killed: rpm waits without end
+/// for a lock that an interrupted installation left behind.
+fn output(program: &mut Command, limit: Duration) -> io::Result<String> {
+    let deadline = Instant::now() + limit;
+    let mut child = program
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
-    let mut text = String::new();
-    let bound = MAX_PACKAGES as u64 * 128;
-    let read = rpm
-        .stdout
-        .take()
-        .map(|stdout| stdout.take(bound).read_to_string(&mut text));
-    let status = rpm.wait()?;
-    read.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))?;
+    let (sender, receiver) = mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        // Read aside, so that a program that prints nothing can be given up. The thread ends with
+        // the program. Without a thread the pipe closes, and that is the error below.
+        drop(std::thread::Builder::new().spawn(move || {
+            let mut text = String::new();
+            let read = stdout.take(MAX_OUTPUT_BYTES).read_to_string(&mut text);
+            drop(sender.send(read.map(|_| text)));
+        }));
+    }
+    let text = receiver.recv_timeout(limit);
+    let status = wait(&mut child, deadline)?;
     if !status.success() {
         return Err(io::Error::other(format!("rpm ended with {status}")));
     }
-    Ok(text.lines().take(MAX_PACKAGES).map(str::to_owned).collect())
+    text.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+}
+
+/// Waits until `deadline`, then kills.
+fn wait(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "rpm -qa did not end in time and was killed",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[cfg(test)]
@@ -184,5 +221,20 @@ Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2\n
         let mut reversed = list.clone();
         reversed.reverse();
         assert_eq!(digest("dpkg", list), digest("dpkg", reversed));
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed() {
+        let mut silent = Command::new("sleep");
+        let error = output(silent.arg("600"), Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn output_beyond_a_pipe_is_read_whole() {
+        let mut long = Command::new("seq");
+        let text = output(long.arg("50000"), RPM_LIMIT).unwrap();
+        assert_eq!(text.lines().last(), Some("50000"));
+        assert!(output(&mut Command::new("false"), RPM_LIMIT).is_err());
     }
 }

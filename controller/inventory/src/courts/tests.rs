@@ -1,3 +1,5 @@
+//! Good and bad files, and what is said of each line.
+
 use super::*;
 use crate::{DEMO_COURTS_CSV, demo_courts};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What is known of a host, and how it is judged.
+
 use super::*;
 
 const NOW: i64 = 10_000_000;

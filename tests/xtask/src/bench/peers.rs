@@ -102,7 +102,8 @@ impl NodeExporter {
     }
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on now.
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())

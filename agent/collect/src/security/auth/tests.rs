@@ -1,3 +1,5 @@
+//! Lines of real and constructed logs, and what they become.
+
 use proptest::prelude::*;
 
 use super::*;
