@@ -115,7 +115,7 @@ async fn fill_and_free(controller: &mut TestController, disk: &SmallDisk) -> Res
     std::fs::remove_file(ballast)?;
     let host = api.only_host_when("up").await?;
     ensure!(host["identity_conflict_ms"].is_null(), "{host}");
-    let ours = proof::stop_with_empty_spool(&mut agent).await?;
+    let ours = proof::stop_with_empty_spool(&mut agent, &api).await?;
     assert_eq!(proof::shown_events(&api, id).await?, ours.last_event);
     controller.stop()?;
     let theirs = proof::of_controller(controller, id)?;

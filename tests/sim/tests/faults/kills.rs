@@ -60,7 +60,7 @@ async fn crashes_lose_nothing_and_repeat_nothing() -> Result<()> {
         host["identity_conflict_ms"].is_null(),
         "a crash is no clone: {host}"
     );
-    let ours = proof::stop_with_empty_spool(&mut agent).await?;
+    let ours = proof::stop_with_empty_spool(&mut agent, &api).await?;
     let page = api.get(&format!("/api/v1/hosts/{id}")).await?;
     assert_eq!(page["record"]["epoch"], 1, "crashes open no epoch: {page}");
     assert_eq!(

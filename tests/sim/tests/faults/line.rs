@@ -73,7 +73,7 @@ async fn after_a_cut_the_present_comes_first_and_then_all_of_the_past() -> Resul
     })
     .await?;
 
-    let ours = proof::stop_with_empty_spool(&mut agent).await?;
+    let ours = proof::stop_with_empty_spool(&mut agent, &api).await?;
     assert_eq!(proof::shown_events(&api, id).await?, ours.last_event);
     controller.stop()?;
     let theirs = proof::of_controller(&controller, id)?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xiezhi_protocol::batch::Stream;
 use xiezhi_series::{SeriesOptions, SeriesStore, StoredFrame};
 use xiezhi_spool::{Limits, Spool};
-use xiezhi_test_support::{Api, TestAgent, TestController};
+use xiezhi_test_support::{Api, TestAgent, TestController, eventually};
 
 /// A series that every report has.
 const ALWAYS: &str = "node_memory_MemTotal_bytes";
@@ -102,7 +102,7 @@ pub(crate) async fn shown_events(api: &Api, host: i64) -> Result<u64> {
 
 /// Stops the agent in order until a stop leaves nothing that waits: the last reports may be on
 /// their way when it is asked to stop, and then the next start sends them.
-pub(crate) async fn stop_with_empty_spool(agent: &mut TestAgent) -> Result<AgentSide> {
+pub(crate) async fn stop_with_empty_spool(agent: &mut TestAgent, api: &Api) -> Result<AgentSide> {
     const ATTEMPTS: u32 = 10;
     let mut left = None;
     for _ in 0..ATTEMPTS {
@@ -113,9 +113,22 @@ pub(crate) async fn stop_with_empty_spool(agent: &mut TestAgent) -> Result<Agent
         }
         eprintln!("{} batches still wait after the stop", side.pending);
         left = Some(side);
+        wait_for_session(api, false).await?;
         agent.run()?;
+        wait_for_session(api, true).await?;
     }
     bail!("the spool is never empty: {left:?}")
+}
+
+async fn wait_for_session(api: &Api, open: bool) -> Result<()> {
+    eventually("the session opens or closes", async || {
+        let host = api
+            .only_host()
+            .await?
+            .context("the host is gone from the list")?;
+        Ok((host["connected_since_ms"].is_null() != open).then_some(()))
+    })
+    .await
 }
 
 impl ControllerSide {

@@ -18,7 +18,7 @@ async fn a_restored_copy_gets_an_epoch_and_nothing_is_dropped() -> Result<()> {
     let host = api.only_host_when("up").await?;
     let id = host["id"].as_i64().context("the row has no id")?;
     further_reports(&api, 3).await?;
-    let copied = proof::stop_with_empty_spool(&mut agent).await?;
+    let copied = proof::stop_with_empty_spool(&mut agent, &api).await?;
     let copy = agent.folder().join("state.copy");
     proof::copy_folder(&agent.state(), &copy)?;
 
@@ -26,7 +26,7 @@ async fn a_restored_copy_gets_an_epoch_and_nothing_is_dropped() -> Result<()> {
     agent.run()?;
     api.only_host_when("up").await?;
     further_reports(&api, 4).await?;
-    let first = proof::stop_with_empty_spool(&mut agent).await?;
+    let first = proof::stop_with_empty_spool(&mut agent, &api).await?;
     assert_eq!((copied.epoch, first.epoch), (1, 1));
     assert!(first.last > copied.last);
     assert!(
@@ -47,7 +47,7 @@ async fn a_restored_copy_gets_an_epoch_and_nothing_is_dropped() -> Result<()> {
     })
     .await?;
     further_reports(&api, 4).await?;
-    let second = proof::stop_with_empty_spool(&mut agent).await?;
+    let second = proof::stop_with_empty_spool(&mut agent, &api).await?;
     let page = api.get(&format!("/api/v1/hosts/{id}")).await?;
     assert_eq!(page["record"]["epoch"], 2, "{page}");
     let audit = api.get(&format!("/api/v1/audit?subject=host:{id}")).await?;
