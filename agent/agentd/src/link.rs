@@ -214,7 +214,14 @@ impl Connector for Link {
         let mut state = self.state();
         warn!(code, detail, "the controller refuses this host");
         match code {
-            "certificate_expired" => state.renew_now = true,
+            "certificate_expired" => {
+                // A renewed one that ended before it was ever used would hold up the renewal.
+                if state.trying_next {
+                    self.files.discard_next();
+                    state.trying_next = false;
+                }
+                state.renew_now = true;
+            }
             // A renewed certificate that the controller does not know: its database is older.
             _ if state.trying_next => self.files.discard_next(),
             _ => {}

@@ -5,7 +5,7 @@
 //! waits for the network.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +31,10 @@ use crate::{privilege, self_use};
 const SECURITY_EVERY: Duration = Duration::from_secs(2);
 /// How often slow state is looked at: facts, certificate, spool age.
 const SLOW_EVERY: Duration = Duration::from_secs(60);
+/// Wait before security sources are opened again after the spool refused their events.
+const SECURITY_RETRY: Duration = Duration::from_secs(30);
+/// Most bytes of text in one batch of events, far below what a batch may hold.
+const TEXT_PER_BATCH: usize = 256 << 10;
 /// Most events in one batch; more are split.
 const EVENTS_PER_BATCH: usize = 200;
 /// How long a goodbye may hold up a stop.
@@ -63,6 +67,7 @@ struct Worker {
     directives: mpsc::Receiver<DirectiveMessage>,
     collectors: Collectors,
     security: Option<SecurityWatch>,
+    reopen_security_after: Option<Instant>,
     encoder: Encoder,
     chain: u64,
     report: Report,
@@ -112,6 +117,7 @@ impl Worker {
             uplink,
             directives,
             security,
+            reopen_security_after: None,
             last,
             metrics,
             supervised,
@@ -131,7 +137,10 @@ impl Worker {
             let (at_ms, wait) = next_report(now_ms(), self.config.interval);
             tokio::select! {
                 () = tokio::time::sleep(wait) => self.report(at_ms),
-                _ = security.tick() => self.look_for_security_events(),
+                _ = security.tick() => {
+                    self.reopen_security();
+                    self.look_for_security_events();
+                }
                 _ = slow.tick() => self.look_after().await,
                 Some(message) = self.directives.recv() => self.obey(&message).await,
                 _ = terminate.recv() => break,
@@ -221,40 +230,77 @@ impl Worker {
             return;
         };
         let events = watch.poll(now_ms());
-        if !events.is_empty() {
-            self.metrics.events.inc_by(events.len() as u64);
-            let seq = self.spool().next_seq(Stream::Security);
-            // With more than one batch the positions hold once the last one exists.
-            let batches = events.len().div_ceil(EVENTS_PER_BATCH) as u64;
-            if let Err(error) = watch.stage(seq + batches - 1) {
+        self.metrics.events.inc_by(events.len() as u64);
+        if self.append_security(&mut watch, &events) {
+            if let Err(error) = watch.commit() {
                 warn!(error = %error, "positions of the security sources are not durable");
             }
-            self.append_events(Stream::Security, &events);
+            self.security = Some(watch);
+        } else {
+            // The sources are read again from their last durable positions once there is room.
+            drop(watch);
+            self.reopen_security_after = Some(Instant::now() + SECURITY_RETRY);
         }
-        if let Err(error) = watch.commit() {
-            warn!(error = %error, "positions of the security sources are not durable");
-        }
-        self.security = Some(watch);
     }
 
-    fn append_events(&mut self, stream: Stream, events: &[Event]) {
-        for some in events.chunks(EVENTS_PER_BATCH) {
-            self.frame.clear();
-            let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
-            let seq = spool.next_seq(stream);
-            let appended = encode_events(seq, now_ms(), some, &mut self.frame)
-                .map_err(anyhow::Error::from)
-                .and_then(|info| Ok(spool.append(stream, info, true, &self.frame)?));
-            if let Err(error) = appended {
-                self.metrics.spool_errors.inc();
-                error!(
+    /// Hands all events of one poll to the spool; tells whether it took them. The positions are
+    /// staged for the last batch: after a crash before it the sources are read again, and what had
+    /// been spooled of that poll comes twice rather than not at all.
+    fn append_security(&mut self, watch: &mut SecurityWatch, events: &[Event]) -> bool {
+        if events.is_empty() {
+            return true;
+        }
+        let batches = split(events);
+        let seq = self.spool().next_seq(Stream::Security);
+        if let Err(error) = watch.stage(seq + batches.len() as u64 - 1) {
+            warn!(error = %error, "positions of the security sources are not durable");
+        }
+        let taken = batches
+            .iter()
+            .all(|some| self.append_events(Stream::Security, some));
+        self.uplink.notify_live();
+        taken
+    }
+
+    /// After a spool that took no security events: opens the sources anew when it is time.
+    fn reopen_security(&mut self) {
+        if self
+            .reopen_security_after
+            .is_none_or(|after| Instant::now() < after)
+        {
+            return;
+        }
+        self.reopen_security_after = None;
+        let opened = open_security(&self.config, &self.link, &self.spool());
+        match opened {
+            Ok(watch) => self.security = watch,
+            Err(error) => {
+                warn!(
                     error = format!("{error:#}"),
-                    stream = stream.name(),
-                    "events could not be kept"
+                    "the sources of security events cannot be opened"
                 );
+                self.reopen_security_after = Some(Instant::now() + SECURITY_RETRY);
             }
         }
-        self.uplink.notify_live();
+    }
+
+    /// Hands one batch of events to the spool; tells whether it was taken, or given up and counted.
+    fn append_events(&mut self, stream: Stream, events: &[Event]) -> bool {
+        self.frame.clear();
+        let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        let seq = spool.next_seq(stream);
+        let appended = encode_events(seq, now_ms(), events, &mut self.frame)
+            .map_err(anyhow::Error::from)
+            .and_then(|info| Ok(spool.append(stream, info, true, &self.frame)?));
+        let Err(error) = appended else { return true };
+        self.metrics.spool_errors.inc();
+        error!(
+            error = format!("{error:#}"),
+            stream = stream.name(),
+            "events could not be kept"
+        );
+        // A full spool has counted the batch as lost; anything else left no trace of it.
+        matches!(error.downcast_ref(), Some(SpoolError::Full { .. }))
     }
 
     /// Says that the agent started; facts follow with the first slow turn.
@@ -263,6 +309,7 @@ impl Worker {
         let message = format!("agent {version} started");
         let event = Event::new(now_ms(), kinds::AGENT_STARTED, Severity::Info, message);
         self.append_events(Stream::Events, &[event.with("version", version)]);
+        self.uplink.notify_live();
     }
 
     async fn look_after(&mut self) {
@@ -289,8 +336,10 @@ impl Worker {
         let mut event = event;
         // Not `with`: facts may be longer than a message, and are our own text.
         event.fields.insert("facts".to_owned(), text.clone());
-        self.append_events(Stream::Events, &[event]);
-        self.facts = text;
+        if self.append_events(Stream::Events, &[event]) {
+            self.facts = text;
+        }
+        self.uplink.notify_live();
     }
 
     /// A renewed key is our own doing, not tampering.
@@ -365,6 +414,27 @@ fn open_security(config: &Config, link: &Link, spool: &Spool) -> Result<Option<S
     Ok(Some(watch))
 }
 
+/// Cuts events into batches by number and by size: one event is bounded, so each fits.
+fn split(events: &[Event]) -> Vec<&[Event]> {
+    let mut batches = Vec::new();
+    let (mut first, mut bytes) = (0, 0);
+    for (index, event) in events.iter().enumerate() {
+        let size = event.message.len()
+            + event
+                .fields
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>();
+        if index - first >= EVENTS_PER_BATCH || (index > first && bytes + size > TEXT_PER_BATCH) {
+            batches.extend(events.get(first..index));
+            (first, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    batches.extend(events.get(first..).filter(|rest| !rest.is_empty()));
+    batches
+}
+
 /// The latest multiple of the interval that is not in the future.
 fn aligned(now_ms: i64, interval: Duration) -> i64 {
     let interval = i64::try_from(interval.as_millis()).unwrap_or(15_000).max(1);
@@ -393,6 +463,25 @@ fn clamp(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_cut_by_number_and_by_size() {
+        use xiezhi_protocol::event::{Event, Severity};
+        let small: Vec<Event> = (0..450)
+            .map(|n| Event::new(n, "login", Severity::Info, "x"))
+            .collect();
+        let lengths: Vec<usize> = split(&small).iter().map(|some| some.len()).collect();
+        assert_eq!(lengths, [200, 200, 50]);
+        let long: Vec<Event> = (0..200)
+            .map(|n| Event::new(n, "sudo", Severity::Info, "x".repeat(4096)))
+            .collect();
+        assert!(split(&long).iter().all(|some| some.len() <= 64));
+        assert_eq!(
+            split(&long).iter().map(|some| some.len()).sum::<usize>(),
+            200
+        );
+        assert!(split(&[]).is_empty());
+    }
 
     #[test]
     fn reports_are_aligned_to_the_interval() {

@@ -48,7 +48,9 @@ impl Spool {
         }
         let known = state.is_some();
         let state = state.unwrap_or_default();
-        let exact = known && !doubtful && (state.closed || state.boot_id == boot_id);
+        let exact = known
+            && !doubtful
+            && (state.closed || (!boot_id.is_empty() && state.boot_id == boot_id));
         let mut spool = Self {
             folder: dir.to_owned(),
             disk,

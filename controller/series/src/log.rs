@@ -132,6 +132,10 @@ impl Log {
     ) -> io::Result<Option<(Self, u64)>> {
         let name = name(id);
         let file = disk.open(&name)?;
+        // A process that was killed between write and sync leaves records that only the page cache
+        // holds. They count as stored from here on, so they must be: a replay of one of them is
+        // acknowledged without another write.
+        file.sync()?;
         let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
         let Some(salt) = record::read_header(&header, FileKind::Log, id) else {
             return Ok(None);

@@ -162,3 +162,19 @@ fn a_certificate_that_ended_before_the_controller_was_last_seen_is_refused() {
     handshake(anchor.clone(), time_at(now + 29 * DAY), Arc::clone(&server)).unwrap();
     assert!(handshake(anchor, time_at(now + 31 * DAY), server).is_err());
 }
+
+#[test]
+fn a_controller_whose_clock_is_far_ahead_does_not_shut_itself_out() {
+    let authority = Authority::new();
+    let now = built_s();
+    let server = authority.server(CONTROLLER_NAME, now - DAY, now + 60 * DAY);
+    let folder = tempfile::tempdir().unwrap();
+    let time = Arc::new(TrustedTime::open(folder.path().join("time")));
+    let anchor = Anchor::Root(authority.root.clone());
+    handshake(anchor.clone(), Arc::clone(&time), Arc::clone(&server)).unwrap();
+    time.learn((now + 365 * DAY) * 1000).unwrap();
+    assert!(time.now_s() < now + DAY);
+    handshake(anchor, Arc::clone(&time), server).unwrap();
+    time.learn((now + 30 * DAY) * 1000).unwrap();
+    assert!(time.now_s() >= now + 30 * DAY);
+}

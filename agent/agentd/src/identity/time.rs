@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -14,7 +15,6 @@ fn build_time_s() -> i64 {
 /// The later of build time and the last time that a controller told, carried on by the monotonic
 /// clock. A lower bound of the real time whatever the local clock says: 1970 and two years ahead
 /// are both harmless.
-#[derive(Debug)]
 pub(crate) struct TrustedTime {
     file: PathBuf,
     /// Trusted time at `started`, Unix milliseconds.
@@ -22,7 +22,12 @@ pub(crate) struct TrustedTime {
     started: Instant,
     /// What the file holds, Unix milliseconds.
     kept_ms: AtomicI64,
+    /// Whether the chain that was verified last would hold at a time, Unix seconds.
+    plausible: Mutex<Option<Plausible>>,
 }
+
+/// Judges a time that a controller tells by the certificates with which it told it.
+pub(crate) type Plausible = Box<dyn Fn(i64) -> bool + Send + Sync>;
 
 /// The file is written at most this often: it is a lower bound, and an hour does not weaken it.
 const KEEP_EVERY_MS: i64 = 3_600_000;
@@ -39,6 +44,7 @@ impl TrustedTime {
             base_ms: AtomicI64::new(base),
             started,
             kept_ms: AtomicI64::new(last),
+            plausible: Mutex::new(None),
         }
     }
 
@@ -48,8 +54,32 @@ impl TrustedTime {
         self.base_ms.load(Ordering::Relaxed).saturating_add(passed) / 1000
     }
 
+    /// A chain was verified; `plausible` tells whether it would also hold at a later time.
+    pub(crate) fn verified(&self, plausible: Plausible) {
+        *self
+            .plausible
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(plausible);
+    }
+
     /// A controller whose certificate was verified says that it is `time_ms`. Only moves forward.
     pub(crate) fn learn(&self, time_ms: i64) -> Result<()> {
+        let plausible = self
+            .plausible
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if plausible
+            .as_ref()
+            .is_some_and(|plausible| !plausible(time_ms / 1000))
+        {
+            // Learnt, it would make that very certificate, and all like it, look ended for ever.
+            tracing::warn!(
+                time_ms,
+                "the controller's clock is beyond the end of its own certificate; not learnt"
+            );
+            return Ok(());
+        }
+        drop(plausible);
         let passed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or_default();
         self.base_ms
             .fetch_max(time_ms.saturating_sub(passed), Ordering::Relaxed);
@@ -64,6 +94,15 @@ impl TrustedTime {
         self.kept_ms.store(time_ms, Ordering::Relaxed);
         super::files::write(&self.file, time_ms.to_string().as_bytes())
             .context("keeping the controller's time")
+    }
+}
+
+impl std::fmt::Debug for TrustedTime {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("TrustedTime")
+            .field("now_s", &self.now_s())
+            .finish_non_exhaustive()
     }
 }
 

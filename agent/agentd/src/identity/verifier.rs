@@ -75,7 +75,17 @@ impl ServerCertVerifier for ControllerVerifier {
             Anchor::Root(root) => root.clone(),
             Anchor::Fingerprint(wanted) => with_fingerprint(others, wanted)?,
         };
-        verify_at(&root, leaf, others, self.time.now_s(), &self.provider)
+        let verified = verify_at(&root, leaf, others, self.time.now_s(), &self.provider)?;
+        let leaf = leaf.clone().into_owned();
+        let others: Vec<_> = others
+            .iter()
+            .map(|other| other.clone().into_owned())
+            .collect();
+        let provider = Arc::clone(&self.provider);
+        self.time.verified(Box::new(move |time_s| {
+            verify_at(&root, &leaf, &others, time_s, &provider).is_ok()
+        }));
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
