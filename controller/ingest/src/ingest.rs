@@ -146,7 +146,8 @@ impl Ingest {
                 tls,
                 stopped.clone(),
             )),
-            tokio::spawn(upkeep::run(Arc::clone(&context), stopped)),
+            tokio::spawn(upkeep::watch(Arc::clone(&context), stopped.clone())),
+            tokio::spawn(upkeep::write(Arc::clone(&context), stopped)),
         ];
         let (tasks, committer) = (Mutex::new(tasks), Mutex::new(Some(thread)));
         Ok(Self {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 use xiezhi_model::Revocation;
 use xiezhi_store::{LastSeen, StoreError};
@@ -19,21 +19,32 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Seconds between writes of last-seen times and reads of what other processes changed.
 const MINUTE: u32 = 60;
 
-/// Runs until `stop` changes; then writes what is left.
-pub(crate) async fn run(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
-    let mut timer = interval(SECOND);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Judges presence and acts on revocations until `stop` changes. It writes nothing, so that no
+/// write that waits for its turn can hold a revocation up.
+pub(crate) async fn watch(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
+    let mut timer = each_second();
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            _ = stop.changed() => return,
+        }
+        context.fleet.tick(context.now_ms());
+        gauges(&context);
+        note("revocations cannot be read", revocations(&context).await);
+    }
+}
+
+/// Writes what sessions left to be written until `stop` changes; then writes the rest.
+pub(crate) async fn write(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
+    let mut timer = each_second();
     let mut second = 0u32;
     loop {
         tokio::select! {
             _ = timer.tick() => {}
             _ = stop.changed() => break,
         }
-        context.fleet.tick(context.now_ms());
-        note("revocations cannot be read", revocations(&context).await);
         note("sessions cannot be confirmed", confirm(&context).await);
         note("gaps cannot be written", gaps(&context).await);
-        gauges(&context);
         second = (second + 1) % MINUTE;
         if second == 0 {
             minute(&context).await;
@@ -45,6 +56,12 @@ pub(crate) async fn run(context: Arc<Context>, mut stop: watch::Receiver<bool>) 
         "last-seen times cannot be written",
         last_seen(&context).await,
     );
+}
+
+fn each_second() -> Interval {
+    let mut timer = interval(SECOND);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
 }
 
 async fn minute(context: &Context) {

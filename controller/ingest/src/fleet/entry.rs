@@ -115,7 +115,8 @@ impl HostEntry {
         live.view.site = host.site;
         live.view.simulated = host.simulated;
         live.view.identity_conflict_ms = host.identity_conflict_ms;
-        live.view.revoked_ms = host.revoked_ms;
+        // Never taken back: what was read may be older than the revocation that was acted on.
+        live.view.revoked_ms = host.revoked_ms.or(live.view.revoked_ms);
         live.view.certificate_expires_s = live
             .view
             .certificate_expires_s

@@ -231,6 +231,45 @@ async fn revocation_ends_the_open_session_and_closes_every_way_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn revocation_ends_a_session_while_every_write_is_held_up() {
+    let port = Port::start().await;
+    let identity = port.enrol("one").await;
+    let mut agent = port.session(&identity).await;
+    let other = port.other_process().await;
+    // The writing connection goes to the second as soon as the first lets go, and is kept by it
+    // without a lock on the file, because nothing drives it any further.
+    let mut first = Box::pin(port.store.append_audit(entry("first")));
+    begin(&mut first).await;
+    let mut second = Box::pin(port.store.append_audit(entry("second")));
+    begin(&mut second).await;
+    drop(first);
+    let store = port.store.clone();
+    let third = tokio::spawn(async move { store.append_audit(entry("third")).await });
+    // Presence was judged once more after a report, which leaves something to be written down.
+    let mut changes = port.fleet().changes();
+    agent.live(1, port.now_ms(), 1.0);
+    changes.recv().await.unwrap();
+    other
+        .revoke_host(identity.host, "stolen", entry("host.revoked"))
+        .await
+        .unwrap();
+    let refused = agent.down.next().await.refused();
+    assert!(refused.reason.starts_with("revoked"), "{refused:?}");
+    assert!(!third.is_finished(), "the writes were not held up");
+    drop(second);
+    third.await.unwrap().unwrap();
+}
+
+/// Drives `write` up to its first wait.
+async fn begin<T>(write: &mut std::pin::Pin<Box<impl Future<Output = T>>>) {
+    std::future::poll_fn(|task| {
+        assert!(write.as_mut().poll(task).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cloned_identity_is_marked_and_the_newer_session_takes_over() {
     let port = Port::start().await;
     let identity = port.enrol("one").await;

@@ -177,6 +177,14 @@ impl Port {
         token
     }
 
+    /// The same database, opened as another process would.
+    pub(crate) async fn other_process(&self) -> Store {
+        let file = self._folder.path().join("state.db");
+        Store::open(&format!("sqlite://{}", file.display()))
+            .await
+            .unwrap()
+    }
+
     /// The value of one of the port's counters; the sum over its labels.
     pub(crate) fn counter(&self, name: &str) -> f64 {
         let families = self.registry.gather();
