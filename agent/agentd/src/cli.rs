@@ -24,7 +24,7 @@ xiezhi-agent: reports this host's health and security events to the controller
   xiezhi-agent run                        run (as root: with an unprivileged worker)
   xiezhi-agent enrol --controller URL --token TOKEN [--policy-root FILE] [--force]
                                           make this host known to the controller
-  xiezhi-agent status                     identity, certificate, spool
+  xiezhi-agent status                     identity and certificate
   xiezhi-agent check-config               show every problem of the configuration
   xiezhi-agent version
 

@@ -53,9 +53,9 @@ pub(crate) enum Command {
 /// First steps.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// Folder for the root key, which then belongs into a safe [default: offline-root in the data folder]
+    /// Folder for the root key: on removable media that then go into a safe, never on this machine
     #[arg(long)]
-    pub(crate) offline_dir: Option<PathBuf>,
+    pub(crate) offline_dir: PathBuf,
     /// File to read the root key's new passphrase from instead of the terminal
     #[arg(long)]
     pub(crate) root_passphrase_file: Option<PathBuf>,

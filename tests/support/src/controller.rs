@@ -73,6 +73,8 @@ impl TestController {
             &root,
             "--password-file",
             &password,
+            "--offline-dir",
+            &controller.path("offline-root"),
         ])?;
         controller.command(&["sites", "import"])?;
         Ok(controller)

@@ -57,7 +57,8 @@ impl Stage {
         let root = stage.folder().join("root-passphrase");
         let password = stage.folder().join("password");
         let mut init = stage.controller(&["init", "--root-passphrase-file"]);
-        output(init.arg(root).arg("--password-file").arg(password))?;
+        init.arg(root).arg("--offline-dir").arg(stage.folder().join("offline-root"));
+        output(init.arg("--password-file").arg(password))?;
         output(&mut stage.controller(&["sites", "import"]))?;
         Ok(stage)
     }

@@ -13,11 +13,7 @@ use crate::terminal::say;
 /// Makes the authority and the administrator account.
 pub(super) async fn run(config: &Config, what: &Init) -> Result<()> {
     make_private(&config.data_dir)?;
-    let offline = what
-        .offline_dir
-        .clone()
-        .unwrap_or_else(|| config.data_dir.join("offline-root"));
-    authority::init(config, &offline, what.root_passphrase_file.clone())?;
+    authority::init(config, &what.offline_dir, what.root_passphrase_file.clone())?;
     let store = open_store(config).await?;
     if store
         .user_by_name(passwords::ADMINISTRATOR)
