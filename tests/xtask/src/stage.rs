@@ -57,7 +57,9 @@ impl Stage {
         let root = stage.folder().join("root-passphrase");
         let password = stage.folder().join("password");
         let mut init = stage.controller(&["init", "--root-passphrase-file"]);
-        init.arg(root).arg("--offline-dir").arg(stage.folder().join("offline-root"));
+        init.arg(root)
+            .arg("--offline-dir")
+            .arg(stage.folder().join("offline-root"));
         output(init.arg("--password-file").arg(password))?;
         output(&mut stage.controller(&["sites", "import"]))?;
         Ok(stage)

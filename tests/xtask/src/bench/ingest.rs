@@ -34,16 +34,28 @@ const BAR: f64 = 0.35;
 pub(super) fn cpu(programs: &Programs) -> Result<()> {
     let ours = ours(programs)?;
     let victoria = peer("victoria-metrics", "/health", |command, port, folder| {
-        command.arg(format!("-httpListenAddr=127.0.0.1:{port}")).arg("-loggerLevel=ERROR");
-        command.arg(format!("-storageDataPath={}", folder.join("victoria").display()));
+        command
+            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            .arg("-loggerLevel=ERROR");
+        command.arg(format!(
+            "-storageDataPath={}",
+            folder.join("victoria").display()
+        ));
         Ok(())
     })?;
     let prometheus = peer("prometheus", "/-/ready", |command, port, folder| {
         let configuration = folder.join("prometheus.yml");
         std::fs::write(&configuration, "global: {}\n")?;
-        command.arg(format!("--config.file={}", configuration.display())).arg("--web.enable-remote-write-receiver");
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--log.level=error");
-        command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
+        command
+            .arg(format!("--config.file={}", configuration.display()))
+            .arg("--web.enable-remote-write-receiver");
+        command
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--log.level=error");
+        command.arg(format!(
+            "--storage.tsdb.path={}",
+            folder.join("prometheus").display()
+        ));
         Ok(())
     })?;
     verdict(
@@ -64,7 +76,9 @@ fn ours(programs: &Programs) -> Result<f64> {
     let mut children = Children::default();
     let ready = stage.start_controller(&mut children)?;
     load::announce(&stage, &ready)?;
-    hosts.wait_until("connected", Duration::from_secs(120), |connected| connected >= HOSTS as f64)?;
+    hosts.wait_until("connected", Duration::from_secs(120), |connected| {
+        connected >= HOSTS as f64
+    })?;
     // The first frame of each chain carries all names; it belongs to the start.
     pause(5);
     let id = children.id("controller").context("no controller")?;
@@ -73,13 +87,18 @@ fn ours(programs: &Programs) -> Result<f64> {
     let (spent, samples) = (span.end(), hosts.get("samples") - before);
     let live = say("controller", &spent, samples);
     let all_samples = hosts.get("samples");
-    println!("{} reports refused, {} sessions opened", hosts.get("refused"), hosts.get("sessions"));
+    println!(
+        "{} reports refused, {} sessions opened",
+        hosts.get("refused"),
+        hosts.get("sessions")
+    );
     children.check()?;
     hosts.stop()?;
     drop(children);
     // A segment is sealed once an hour; this is what it costs, in a process of its own.
     let said = output(load::command(&["seal"]).arg(stage.folder().join("controller")))?;
-    let seal = load::field(&said, "seal_cpu_s").context("sealing said nothing")? / all_samples * 1e6;
+    let seal =
+        load::field(&said, "seal_cpu_s").context("sealing said nothing")? / all_samples * 1e6;
     println!(
         "sealing {seal:.3} s/M; {:.2} B per sample as a log, {:.2} sealed",
         load::field(&said, "bytes_before").unwrap_or(f64::NAN) / all_samples,
@@ -100,7 +119,11 @@ fn peer(
     let mut children = Children::default();
     children.start(name, command.stdout(Stdio::null()).stderr(Stdio::null()))?;
     wait_healthy(port, health, &mut children)?;
-    let (port, hosts, connections) = (port.to_string(), HOSTS.to_string(), PEER_CONNECTIONS.to_string());
+    let (port, hosts, connections) = (
+        port.to_string(),
+        HOSTS.to_string(),
+        PEER_CONNECTIONS.to_string(),
+    );
     let interval = INTERVAL.as_millis().to_string();
     let mut sender = Load::start(&mut load::command(&[
         "remote-write",
@@ -110,7 +133,9 @@ fn peer(
         &connections,
         &interval,
     ]))?;
-    sender.wait_until("connected", Duration::from_secs(60), |open| open >= PEER_CONNECTIONS as f64)?;
+    sender.wait_until("connected", Duration::from_secs(60), |open| {
+        open >= PEER_CONNECTIONS as f64
+    })?;
     pause(WARM_SECONDS);
     let id = children.id(name).context("no peer")?;
     let (span, before) = (Span::begin(id), sender.get("samples"));

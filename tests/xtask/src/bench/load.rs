@@ -50,11 +50,23 @@ fn acknowledged_file(stage: &Stage) -> PathBuf {
 pub(super) fn prepare_fleet(stage: &Stage, count: usize, interval: Duration) -> Result<Load> {
     let start = Instant::now();
     let mut command = command(&["fleet"]);
-    command.arg(stage.folder().join("controller")).arg(stage.folder().join("passphrase"));
-    command.arg(address_file(stage)).arg(count.to_string()).arg(interval.as_millis().to_string());
+    command
+        .arg(stage.folder().join("controller"))
+        .arg(stage.folder().join("passphrase"));
+    command
+        .arg(address_file(stage))
+        .arg(count.to_string())
+        .arg(interval.as_millis().to_string());
     let mut load = Load::start(command.arg(acknowledged_file(stage)))?;
-    load.reach("the hosts to be prepared", Duration::from_secs(600), |said| said.prepared.is_some())?;
-    println!("{count} hosts prepared in {:.0} s", start.elapsed().as_secs_f64());
+    load.reach(
+        "the hosts to be prepared",
+        Duration::from_secs(600),
+        |said| said.prepared.is_some(),
+    )?;
+    println!(
+        "{count} hosts prepared in {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
     Ok(load)
 }
 
@@ -75,20 +87,29 @@ pub(super) fn verify(stage: &Stage) -> Result<String> {
 
 /// The number after a word at a line's beginning.
 pub(super) fn field(said: &str, name: &str) -> Option<f64> {
-    let line = said.lines().find(|line| line.split(' ').next() == Some(name))?;
+    let line = said
+        .lines()
+        .find(|line| line.split(' ').next() == Some(name))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 impl Load {
     /// Starts a generator and reads what it prints.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting the load")?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the load")?;
         let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let said = Arc::new(Mutex::new(Said::default()));
         let heard = Arc::clone(&said);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                heard.lock().unwrap_or_else(PoisonError::into_inner).take(&line);
+                heard
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(&line);
             }
         });
         Ok(Self { child, said })
@@ -102,7 +123,10 @@ impl Load {
 
     /// Numbers of the first and the last host.
     pub(super) fn hosts(&self) -> Option<(i64, i64)> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).prepared
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .prepared
     }
 
     /// Waits until a number of the status is what is wanted; yields how long that took.
@@ -112,10 +136,17 @@ impl Load {
         limit: Duration,
         wanted: impl Fn(f64) -> bool,
     ) -> Result<Duration> {
-        self.reach(name, limit, |said| said.status.get(name).copied().is_some_and(&wanted))
+        self.reach(name, limit, |said| {
+            said.status.get(name).copied().is_some_and(&wanted)
+        })
     }
 
-    fn reach(&mut self, what: &str, limit: Duration, there: impl Fn(&Said) -> bool) -> Result<Duration> {
+    fn reach(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        there: impl Fn(&Said) -> bool,
+    ) -> Result<Duration> {
         let start = Instant::now();
         loop {
             {
@@ -124,7 +155,11 @@ impl Load {
                     return Ok(start.elapsed());
                 }
                 if start.elapsed() > limit {
-                    bail!("waited {} s for {what}; last status: {:?}", limit.as_secs(), said.status);
+                    bail!(
+                        "waited {} s for {what}; last status: {:?}",
+                        limit.as_secs(),
+                        said.status
+                    );
                 }
             }
             if let Some(status) = self.child.try_wait()? {
@@ -143,13 +178,18 @@ impl Load {
         if self.child.try_wait()?.is_some() {
             return Ok(());
         }
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
         let deadline = Instant::now() + STOP_WITHIN;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
                 self.child.kill()?;
                 self.child.wait()?;
-                bail!("the load generator did not stop within {} s", STOP_WITHIN.as_secs());
+                bail!(
+                    "the load generator did not stop within {} s",
+                    STOP_WITHIN.as_secs()
+                );
             }
             std::thread::sleep(LOOK);
         }
@@ -175,7 +215,8 @@ impl Said {
             }
             Some("status") => {
                 let pairs = words.filter_map(|word| word.split_once('='));
-                let read = |(name, value): (&str, &str)| Some((name.to_owned(), value.parse().ok()?));
+                let read =
+                    |(name, value): (&str, &str)| Some((name.to_owned(), value.parse().ok()?));
                 self.status = pairs.filter_map(read).collect();
             }
             _ => {}

@@ -28,11 +28,17 @@ pub(super) fn revocation(programs: &Programs) -> Result<()> {
     let mut children = Children::default();
     let ready = stage.start_controller(&mut children)?;
     load::announce(&stage, &ready)?;
-    hosts.wait_until("connected", Duration::from_secs(60), |connected| connected >= HOSTS as f64)?;
+    hosts.wait_until("connected", Duration::from_secs(60), |connected| {
+        connected >= HOSTS as f64
+    })?;
     let mut latencies = directives(&ready, &hosts)?;
     latencies.sort_by(f64::total_cmp);
     let at = |share: f64| {
-        latencies.get((latencies.len() as f64 * share) as usize).or(latencies.last()).copied().unwrap_or(f64::NAN)
+        latencies
+            .get((latencies.len() as f64 * share) as usize)
+            .or(latencies.last())
+            .copied()
+            .unwrap_or(f64::NAN)
     };
     let (median, p99) = (at(0.5), at(0.99));
     println!(
@@ -56,13 +62,24 @@ pub(super) fn revocation(programs: &Programs) -> Result<()> {
 
 /// Latency of every directive, seconds: through the API, to the agent, and back.
 fn directives(ready: &Ready, hosts: &Load) -> Result<Vec<f64>> {
-    let (base, code) = ready.login.split_once("/login?code=").context("no one-time login")?;
+    let (base, code) = ready
+        .login
+        .split_once("/login?code=")
+        .context("no one-time login")?;
     let port = base.rsplit(':').next().context("no port")?.parse()?;
-    let mut headers = vec![("X-Xiezhi-Request", "1"), ("Content-Type", "application/json")];
+    let mut headers = vec![
+        ("X-Xiezhi-Request", "1"),
+        ("Content-Type", "application/json"),
+    ];
     let body = serde_json::json!({ "code": code }).to_string();
     let entered = request(port, "POST", "/api/v1/login/once", &headers, &body)?;
-    let cookie = entered.header("set-cookie").and_then(|value| value.split(';').next());
-    headers.push(("Cookie", cookie.with_context(|| format!("not signed in: {}", entered.body))?));
+    let cookie = entered
+        .header("set-cookie")
+        .and_then(|value| value.split(';').next());
+    headers.push((
+        "Cookie",
+        cookie.with_context(|| format!("not signed in: {}", entered.body))?,
+    ));
     let (first, last) = hosts.hosts().context("no hosts")?;
     let mut latencies = Vec::new();
     for _ in 0..ROUNDS {
@@ -87,12 +104,16 @@ fn revoke(stage: &Stage, hosts: &mut Load) -> Result<f64> {
         let open = hosts.get("connected");
         let start = Instant::now();
         output(&mut stage.controller(&["host", "revoke", &id.to_string(), "--reason", "figure"]))?;
-        hosts.wait_until("connected", Duration::from_secs(30), |connected| connected < open)?;
+        hosts.wait_until("connected", Duration::from_secs(30), |connected| {
+            connected < open
+        })?;
         times.push(start.elapsed().as_secs_f64());
     }
     // They try again within 30 s and must not come back.
     let failures = hosts.get("failures");
-    hosts.wait_until("failures", Duration::from_secs(60), |now| now >= failures + 3.0)?;
+    hosts.wait_until("failures", Duration::from_secs(60), |now| {
+        now >= failures + 3.0
+    })?;
     let open = hosts.get("connected");
     println!("{open} of {HOSTS} sessions open; times of revocation: {times:.2?} s");
     if open > (HOSTS as i64 - REVOKED) as f64 {

@@ -102,9 +102,8 @@ impl NodeExporter {
     }
 }
 
-/// A port that nobody listens on now.
-pub(super) /// A free port that every peer accepts: zabbix_agent2 refuses those above 32,767.
-fn free_port() -> Result<u16> {
+/// A free port that every peer accepts: zabbix_agent2 refuses those above 32,767.
+pub(super) fn free_port() -> Result<u16> {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(21_000);
     loop {

@@ -59,7 +59,10 @@ pub(super) fn many(programs: &Programs) -> Result<()> {
         machine_load()
     );
     let thousands = fleet.count as f64 / 1000.0;
-    let slope = ((cores - fleet.idle.0) / thousands, (resident - fleet.idle.1) / thousands);
+    let slope = (
+        (cores - fleet.idle.0) / thousands,
+        (resident - fleet.idle.1) / thousands,
+    );
     println!(
         "without sessions {:.3} core, {:.0} MiB; per 1,000 sessions {:.4} core, {:.1} MiB",
         fleet.idle.0, fleet.idle.1, slope.0, slope.1
@@ -82,8 +85,14 @@ pub(super) fn storm(programs: &Programs) -> Result<()> {
     pause(20);
     let before = fleet.hosts.get("acknowledged");
     let start = Instant::now();
-    Command::new("kill").args(["-9", &fleet.controller()?.to_string()]).status()?;
-    fleet.hosts.wait_until("connected", Duration::from_secs(60), |connected| connected == 0.0)?;
+    Command::new("kill")
+        .args(["-9", &fleet.controller()?.to_string()])
+        .status()?;
+    fleet
+        .hosts
+        .wait_until("connected", Duration::from_secs(60), |connected| {
+            connected == 0.0
+        })?;
     fleet.pin_port()?;
     let mut children = Children::default();
     // The old ready file would be believed.
@@ -93,8 +102,14 @@ pub(super) fn storm(programs: &Programs) -> Result<()> {
     let open_after = start.elapsed().as_secs_f64();
     let span = Span::begin(id);
     let wanted = fleet.count as f64;
-    let half = fleet.hosts.wait_until("connected", CONNECT_WITHIN, |connected| connected >= wanted / 2.0)?;
-    fleet.hosts.wait_until("connected", CONNECT_WITHIN, |connected| connected >= wanted)?;
+    let half = fleet
+        .hosts
+        .wait_until("connected", CONNECT_WITHIN, |connected| {
+            connected >= wanted / 2.0
+        })?;
+    fleet
+        .hosts
+        .wait_until("connected", CONNECT_WITHIN, |connected| connected >= wanted)?;
     let (back, spent) = (start.elapsed().as_secs_f64(), span.end());
     println!(
         "ports open again after {open_after:.1} s, half of {wanted} back after {:.1} s, all after {back:.1} s; \
@@ -109,8 +124,17 @@ pub(super) fn storm(programs: &Programs) -> Result<()> {
     );
     // What waited goes up as backlog, is acknowledged and must be there too.
     pause(30);
-    println!("{} reports acknowledged before, {} in all", before, fleet.hosts.get("acknowledged"));
-    let Fleet { hosts, children: old, stage, .. } = fleet;
+    println!(
+        "{} reports acknowledged before, {} in all",
+        before,
+        fleet.hosts.get("acknowledged")
+    );
+    let Fleet {
+        hosts,
+        children: old,
+        stage,
+        ..
+    } = fleet;
     hosts.stop()?;
     drop((children, old));
     let said = load::verify(&stage)?;
@@ -118,7 +142,10 @@ pub(super) fn storm(programs: &Programs) -> Result<()> {
     let missing = load::field(&said, "missing").context("the check said nothing")?;
     verdict(
         "reconnect-storm",
-        &format!("{wanted} back in {back:.1} s, {:.2} core, {missing} acknowledged lost", spent.cores()),
+        &format!(
+            "{wanted} back in {back:.1} s, {:.2} core, {missing} acknowledged lost",
+            spent.cores()
+        ),
         "none",
         "60 s, 1 core, 0 lost",
         back <= 60.0 && spent.cores() <= 1.0 && missing == 0.0,
@@ -141,7 +168,9 @@ impl Fleet {
         let idle = (span.end().cores(), resident_mib(id).0);
         let span = Span::begin(id);
         load::announce(&stage, &ready)?;
-        let took = hosts.wait_until("connected", CONNECT_WITHIN, |connected| connected >= count as f64)?;
+        let took = hosts.wait_until("connected", CONNECT_WITHIN, |connected| {
+            connected >= count as f64
+        })?;
         let spent = span.end();
         println!(
             "{count} sessions after {:.0} s: {:.2} ms of CPU each, first report included; {} attempts failed",
@@ -149,7 +178,14 @@ impl Fleet {
             spent.cpu_s() * 1000.0 / count as f64,
             hosts.get("failures")
         );
-        Ok(Self { hosts, children, ready, stage, count, idle })
+        Ok(Self {
+            hosts,
+            children,
+            ready,
+            stage,
+            count,
+            idle,
+        })
     }
 
     fn controller(&self) -> Result<u32> {
@@ -160,7 +196,10 @@ impl Fleet {
     fn pin_port(&self) -> Result<()> {
         let file = self.stage.folder().join("controller.yaml");
         let text = std::fs::read_to_string(&file)?;
-        let pinned = text.replace("agents: 127.0.0.1:0", &format!("agents: {}", self.ready.agents));
+        let pinned = text.replace(
+            "agents: 127.0.0.1:0",
+            &format!("agents: {}", self.ready.agents),
+        );
         Ok(std::fs::write(file, pinned)?)
     }
 }

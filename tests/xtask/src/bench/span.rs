@@ -24,7 +24,12 @@ impl Span {
     /// Begins now.
     pub(super) fn begin(id: u32) -> Self {
         let (user_s, system_s) = cpu(id);
-        Self { id, start: Instant::now(), user_s, system_s }
+        Self {
+            id,
+            start: Instant::now(),
+            user_s,
+            system_s,
+        }
     }
 
     /// What was used until now.
@@ -53,7 +58,10 @@ impl Spent {
 fn cpu(id: u32) -> (f64, f64) {
     let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let mut ticks = rest.split_ascii_whitespace().skip(11).map(|column| column.parse().unwrap_or(f64::NAN));
+    let mut ticks = rest
+        .split_ascii_whitespace()
+        .skip(11)
+        .map(|column| column.parse().unwrap_or(f64::NAN));
     let mut next = || ticks.next().unwrap_or(f64::NAN) / TICKS_PER_SECOND;
     (next(), next())
 }
@@ -64,7 +72,9 @@ pub(super) fn resident_mib(id: u32) -> (f64, f64) {
     let read = |name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
         let word = line.and_then(|line| line.split_ascii_whitespace().nth(1));
-        word.and_then(|word| word.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
+        word.and_then(|word| word.parse::<f64>().ok())
+            .unwrap_or(f64::NAN)
+            / 1024.0
     };
     (read("VmRSS:"), read("VmHWM:"))
 }
@@ -72,14 +82,18 @@ pub(super) fn resident_mib(id: u32) -> (f64, f64) {
 /// The machine's load, because others' work slows what is measured here.
 pub(super) fn machine_load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_ascii_whitespace().take(3).collect::<Vec<_>>().join(" ")
+    text.split_ascii_whitespace()
+        .take(3)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Descriptors that this process, and what it starts, may open.
 pub(super) fn descriptors() -> usize {
     let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("Max open files"));
-    line.and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok()).unwrap_or(1024)
+    line.and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok())
+        .unwrap_or(1024)
 }
 
 /// Lets time pass.
