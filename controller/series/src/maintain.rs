@@ -47,24 +47,24 @@ pub(crate) fn maintain(engine: &Engine) -> Result<(), SeriesError> {
         .maintenance
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let mut sealed = Vec::new();
-    let result = waiting(&engine.files()).into_iter().try_for_each(|log| {
+    let mut sealed = None;
+    // Each handle must go with its log: an open file keeps its space.
+    let waiting = waiting(&engine.files());
+    let result = waiting.into_iter().try_for_each(|log| {
         if log.state().frames > 0 {
             seal::seal(engine, &log)?;
         } else {
             engine.change_files(|files| files.logs.remove(&log.id));
         }
-        sealed.push(log);
-        Ok(())
-    });
-    for log in &sealed {
+        sealed = Some(log.id);
+        // At once, so that many waiting logs need the space of one.
         engine
             .disk
             .remove(&log.name)
-            .map_err(engine.error("remove", &log.name))?;
-    }
-    if let Some(last) = sealed.last() {
-        write_checkpoint(engine, last.id)?;
+            .map_err(engine.error("remove", &log.name))
+    });
+    if let Some(last) = sealed {
+        write_checkpoint(engine, last)?;
     }
     result?;
     expire(engine)

@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::power::Random;
 use common::{Owned, frames};
-use xiezhi_series::{Appended, SeriesOptions, SeriesStore};
+use xiezhi_series::{Appended, Sealing, SeriesOptions, SeriesStore};
 
 const FOLDER: &str = "XIEZHI_SERIES_TEST_FOLDER";
 const HOSTS: i64 = 5;
@@ -147,8 +147,11 @@ fn a_full_file_system_refuses_and_recovers_by_itself() {
     };
     let ballast = small.0.path().join("ballast");
     std::fs::write(&ballast, vec![1; 1 << 20]).unwrap();
+    // By hand: a thread that seals gives and takes space at moments of its own.
     let options = SeriesOptions {
         segment_bytes: 100_000,
+        sealing: Sealing::Manual,
+        seal_bytes_per_s: u64::MAX,
         ..SeriesOptions::default()
     };
     let store = SeriesStore::open(&small.0.path().join("series"), options.clone()).unwrap();
@@ -164,6 +167,8 @@ fn a_full_file_system_refuses_and_recovers_by_itself() {
     assert!(error.is_full(), "{error:?}");
     assert!(store.stats().full);
     assert!(store.append(&frames(&group(seq))).is_err());
+    let error = store.maintain().unwrap_err();
+    assert!(error.is_full(), "there is no room to seal: {error:?}");
     let verdicts = store.append(&frames(&group(seq - 1))).unwrap();
     assert_eq!(
         verdicts,
