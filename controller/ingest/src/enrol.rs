@@ -123,7 +123,7 @@ async fn ask_for_approval(
         .store
         .request_approval(&wish, audit)
         .await
-        .map_err(|error| unavailable(&error))?;
+        .map_err(|error| explain(&error))?;
     match approval.state {
         ApprovalState::Refused => Err(explain(&EnrolError::Refused(EnrolRefusal::ApprovalRefused))),
         // Approved between the two questions: the next one succeeds.
@@ -348,6 +348,7 @@ fn explain(error: &EnrolError) -> Refusal {
         EnrolRefusal::NotApproved => (StatusCode::FORBIDDEN, "not_approved"),
         EnrolRefusal::ApprovalRefused => (StatusCode::FORBIDDEN, "approval_refused"),
         EnrolRefusal::HostExists(_) => (StatusCode::CONFLICT, "host_exists"),
+        EnrolRefusal::TooManyPending => (StatusCode::TOO_MANY_REQUESTS, "too_many_pending"),
     };
     Refusal::new(status, code, refusal.to_string())
 }

@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use xiezhi_model::{Approval, ApprovalState, AuditEntry, HostId, SiteId};
 
 use crate::row::{self, Write};
-use crate::{Store, StoreError, audit};
+use crate::{EnrolError, EnrolRefusal, Store, StoreError, audit, tokens};
 
 macro_rules! select {
     ($tail:literal) => {
@@ -37,21 +37,22 @@ impl Store {
     /// the audit entry is written only for a new one.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if there is no such token.
+    /// [`EnrolRefusal::UnknownToken`] if there is no such token; [`EnrolRefusal::TooManyPending`] if
+    /// as many requests as it has uses left wait already, so that whoever holds a token cannot fill
+    /// the list.
     pub async fn request_approval(
         &self,
         request: &ApprovalRequest,
         audit: AuditEntry,
-    ) -> Result<Approval, StoreError> {
+    ) -> Result<Approval, EnrolError> {
         let mut write = self.database.write().await?;
         if let Some(there) = find(&mut write, &request.token, &request.evidence_key).await? {
             return Ok(there);
         }
-        if crate::tokens::find(&mut write, &request.token)
-            .await?
-            .is_none()
-        {
-            return Err(StoreError::NotFound(format!("token {}", request.token)));
+        let token = tokens::find(&mut write, &request.token).await?;
+        let token = token.ok_or(EnrolRefusal::UnknownToken)?;
+        if count_pending(&mut write, &token.id).await? >= u64::from(token.uses_left) {
+            return Err(EnrolRefusal::TooManyPending.into());
         }
         let id = row::count_up(&mut write, "approvals", 1).await?;
         let sql = "INSERT INTO approvals (id, token_id, evidence_key, hostname, machine, version, \
@@ -140,6 +141,15 @@ pub(crate) async fn find(
         .as_ref()
         .map(approval_from)
         .transpose()
+}
+
+async fn count_pending(write: &mut Write, token: &str) -> Result<u64, StoreError> {
+    // The unique key begins with the token: no other token's requests are read.
+    let sql = "SELECT COUNT(*) AS count FROM approvals WHERE token_id = $1 AND state = $2";
+    let query = sqlx::query(sql)
+        .bind(token)
+        .bind(ApprovalState::Pending.word());
+    row::unsigned(&query.fetch_one(&mut **write).await?, "count")
 }
 
 async fn find_by_id(write: &mut Write, id: i64) -> Result<Approval, StoreError> {

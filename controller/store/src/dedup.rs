@@ -2,16 +2,17 @@
 //! new, a replay, or the same number with other content. Pure; [`crate::Store::insert_batches`]
 //! keeps it as text.
 //!
-//! A number that was received is never forgotten: it stays in a set of ranges. Its checksum is
-//! remembered for the last [`REMEMBERED`] batches, in order of arrival, because the backlog of an
-//! outage arrives behind the live lane.
+//! A number that was received is never forgotten: it stays in a set of ranges. The checksums of the
+//! last [`REMEMBERED`] batches, in order of arrival, are here only to answer the usual replay
+//! without another query; the table `event_batches` has them for as long as the events are kept.
 
 use std::collections::VecDeque;
 
 use xiezhi_protocol::range_set::RangeSet;
 
-/// How many checksums are remembered. An agent has far fewer batches in flight.
-pub(crate) const REMEMBERED: usize = 256;
+/// How many checksums are remembered here. An agent has far fewer batches in flight, and this text
+/// is written with every batch.
+const REMEMBERED: usize = 32;
 
 /// Most ranges that are kept apart. An honest agent needs two or three; beyond this the holes
 /// between the lowest numbers count as received, so that a batch which fills one is a conflict and
@@ -28,8 +29,8 @@ pub(crate) enum Known {
     New,
     /// It was received with this content.
     Same,
-    /// Its number was received with other content, or too long ago to tell.
-    Different,
+    /// Its number was received, with other content or too long ago to tell here.
+    NumberOnly,
 }
 
 /// What was received of a stream.
@@ -48,12 +49,12 @@ impl Received {
         if self.remembers(seq, checksum) {
             Known::Same
         } else {
-            Known::Different
+            Known::NumberOnly
         }
     }
 
     /// Whether exactly this batch is among the remembered ones.
-    pub(crate) fn remembers(&self, seq: u64, checksum: u32) -> bool {
+    fn remembers(&self, seq: u64, checksum: u32) -> bool {
         self.recent
             .iter()
             .rev()
@@ -68,10 +69,10 @@ impl Received {
         {
             self.numbers.insert_range(first, last);
         }
-        if self.recent.len() == REMEMBERED {
-            self.recent.pop_front();
-        }
         self.recent.push_back((seq, checksum));
+        // A text from before the table holds more, and the table lacks them: they go slowly.
+        let surplus = self.recent.len().saturating_sub(REMEMBERED).min(2);
+        self.recent.drain(..surplus);
     }
 
     /// `1;FIRST-LAST,…;SEQ:CHECKSUM,…`, the oldest arrival first.
@@ -134,7 +135,7 @@ mod tests {
                 {
                     Known::Same
                 }
-                Some(_) => Known::Different,
+                Some(_) => Known::NumberOnly,
             }
         }
     }
@@ -173,7 +174,7 @@ mod tests {
         }
         assert!(received.numbers.ranges().len() <= MAX_RANGES);
         // A hole that was closed is a conflict, never a silent replay.
-        assert_eq!(received.judge(1, 1), Known::Different);
+        assert_eq!(received.judge(1, 1), Known::NumberOnly);
         assert_eq!(received.judge(99_999, 1), Known::New);
     }
 

@@ -46,6 +46,12 @@ pub enum EnrolRefusal {
     /// A person must approve first.
     #[error("this host waits for approval")]
     NotApproved,
+    /// As many hosts wait for approval with this token as it has uses left.
+    #[error(
+        "too many hosts wait for approval with this enrolment token: approve or refuse some of \
+         them, or use another token, then try again"
+    )]
+    TooManyPending,
     /// A person refused.
     #[error("this host's enrolment was refused")]
     ApprovalRefused,

@@ -16,6 +16,13 @@ const ROWS_PER_STATEMENT: usize = 32;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
+const EXPIRED_EVENTS: &str = "DELETE FROM events WHERE id IN (SELECT id FROM events \
+    WHERE stream = $1 AND received_ms < $2 ORDER BY received_ms LIMIT $3)";
+
+const EXPIRED_BATCHES: &str = "DELETE FROM event_batches \
+    WHERE (host_id, stream, seq, checksum) IN (SELECT host_id, stream, seq, checksum \
+    FROM event_batches WHERE stream = $1 AND received_ms < $2 ORDER BY received_ms LIMIT $3)";
+
 /// One event of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
@@ -57,8 +64,7 @@ pub enum BatchOutcome {
     Stored,
     /// It was known with the same content; nothing changed. Acknowledge it.
     Replay,
-    /// Its number is known with other content, or its content is no longer remembered. Nothing was
-    /// stored: call [`Store::open_epoch`] and insert it again there.
+    /// Its number is known with other content, or its events expired. Nothing was stored: call [`Store::open_epoch`] and insert it again there.
     Conflict,
 }
 
@@ -79,7 +85,7 @@ impl Store {
         let mut outcomes = Vec::with_capacity(batches.len());
         let mut fresh = Vec::new();
         for batch in batches {
-            let outcome = ledger.take(&mut write, batch).await?;
+            let outcome = ledger.take(&mut write, batch, now_ms).await?;
             if outcome == BatchOutcome::Stored {
                 fresh.extend(batch.events.iter().map(|event| (batch, event)));
                 if let Some(json) = &batch.facts {
@@ -115,9 +121,10 @@ impl Store {
         rows.iter().map(count).collect()
     }
 
-    /// Deletes at most `most` events that were received longer ago than the setting of their stream
-    /// (`security_retention_days`, `event_retention_days`) allows at `now_ms`; returns how many.
-    /// Call it again while it returns `most`: slices keep the write lock short.
+    /// Deletes at most `most` rows, events and then what is remembered of their batches, that were
+    /// received longer ago than the setting of their stream (`security_retention_days`,
+    /// `event_retention_days`) allows at `now_ms`; returns how many. Call it again while it returns
+    /// `most`: slices keep the write lock short.
     ///
     /// Age is counted from receipt, because a host's clock may say 1970.
     ///
@@ -135,17 +142,18 @@ impl Store {
                 continue;
             };
             let before_ms = now_ms.saturating_sub(days.saturating_mul(DAY_MS));
-            let sql = "DELETE FROM events WHERE id IN (SELECT id FROM events \
-                       WHERE stream = $1 AND received_ms < $2 ORDER BY received_ms LIMIT $3)";
             let mut write = self.database.write().await?;
-            let query = sqlx::query(sql)
-                .bind(stream.number())
-                .bind(before_ms)
-                .bind(left);
-            let done = query.execute(&mut *write).await?.rows_affected();
+            // A batch is forgotten only when no event of its age is left.
+            for sql in [EXPIRED_EVENTS, EXPIRED_BATCHES] {
+                let query = sqlx::query(sql)
+                    .bind(stream.number())
+                    .bind(before_ms)
+                    .bind(left);
+                let done = query.execute(&mut *write).await?.rows_affected();
+                deleted += done;
+                left = left.saturating_sub(row::signed(done));
+            }
             write.commit().await?;
-            deleted += done;
-            left = left.saturating_sub(row::signed(done));
         }
         Ok(deleted)
     }
@@ -190,37 +198,27 @@ impl Ledger {
         &mut self,
         write: &mut Write,
         batch: &EventBatch,
+        now_ms: i64,
     ) -> Result<BatchOutcome, StoreError> {
         let key = (batch.host, batch.stream, batch.epoch);
-        let known = self
-            .load(write, key)
-            .await?
-            .judge(batch.seq, batch.checksum);
-        if known == Known::Same || self.was_in_epoch_before(write, batch).await? {
-            return Ok(BatchOutcome::Replay);
+        let received = self.load(write, key).await?;
+        match received.judge(batch.seq, batch.checksum) {
+            Known::Same => return Ok(BatchOutcome::Replay),
+            Known::NumberOnly if is_remembered(write, batch).await? => {
+                return Ok(BatchOutcome::Replay);
+            }
+            Known::NumberOnly => return Ok(BatchOutcome::Conflict),
+            // Counted in another epoch: it was stored just before the epoch changed, or comes from
+            // an old copy of the spool.
+            Known::New if !remember(write, batch, now_ms).await? => {
+                return Ok(BatchOutcome::Replay);
+            }
+            Known::New => received.note(batch.seq, batch.checksum),
         }
-        if known == Known::Different {
-            return Ok(BatchOutcome::Conflict);
-        }
-        self.load(write, key).await?.note(batch.seq, batch.checksum);
         if !self.changed.contains(&key) {
             self.changed.push(key);
         }
         Ok(BatchOutcome::Stored)
-    }
-
-    /// A batch that was stored just before the epoch changed, and whose acknowledgement was lost,
-    /// comes again under the new epoch.
-    async fn was_in_epoch_before(
-        &mut self,
-        write: &mut Write,
-        batch: &EventBatch,
-    ) -> Result<bool, StoreError> {
-        let Some(before) = batch.epoch.checked_sub(1).filter(|before| *before > 0) else {
-            return Ok(false);
-        };
-        let earlier = self.load(write, (batch.host, batch.stream, before)).await?;
-        Ok(earlier.remembers(batch.seq, batch.checksum))
     }
 
     async fn load(
@@ -252,6 +250,36 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Whether the batch was stored in any epoch, and its events are kept.
+async fn is_remembered(write: &mut Write, batch: &EventBatch) -> Result<bool, StoreError> {
+    let sql = "SELECT epoch FROM event_batches \
+               WHERE host_id = $1 AND stream = $2 AND seq = $3 AND checksum = $4";
+    let query = sqlx::query(sql)
+        .bind(batch.host.0)
+        .bind(batch.stream.number())
+        .bind(batch.seq.cast_signed())
+        .bind(i64::from(batch.checksum));
+    Ok(query.fetch_optional(&mut **write).await?.is_some())
+}
+
+/// Remembers a batch; false if it was stored before, in whatever epoch. One statement does both, so
+/// that a new batch costs no look-up.
+async fn remember(write: &mut Write, batch: &EventBatch, now_ms: i64) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO event_batches (host_id, stream, seq, checksum, epoch, received_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6) \
+               ON CONFLICT (host_id, stream, seq, checksum) DO NOTHING";
+    let query = sqlx::query(sql)
+        .bind(batch.host.0)
+        .bind(batch.stream.number())
+        // Not the nearest number: absurd ones must stay apart, or one would pass for another.
+        .bind(batch.seq.cast_signed())
+        .bind(i64::from(batch.checksum))
+        .bind(row::signed(batch.epoch))
+        .bind(now_ms);
+    let done = query.execute(&mut **write).await.map_err(unknown_host)?;
+    Ok(done.rows_affected() > 0)
 }
 
 async fn read_received(

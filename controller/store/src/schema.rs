@@ -10,7 +10,10 @@ use crate::StoreError;
 use crate::database::{Database, Dialect};
 
 /// All migrations, oldest first; the number is the position, from 1.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_event_batches.sql"),
+];
 
 /// Brings the schema up to date.
 pub(crate) async fn migrate(database: &Database) -> Result<(), StoreError> {

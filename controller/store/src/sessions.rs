@@ -42,7 +42,8 @@ pub struct SessionRequest {
 /// Why a host was marked "rolled back or cloned".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentityConflict {
-    /// The agent remembers a session that is neither the last confirmed nor the last issued.
+    /// The agent remembers a session that is neither the last confirmed nor the last issued,
+    /// although this host has confirmed one.
     Session,
     /// Batches came again with other content.
     Content,
@@ -210,7 +211,11 @@ fn decide(host: &Host, previous_session: &str, spool_epoch: u64) -> Decision {
         host.session_confirmed.as_str(),
         host.session_issued.as_str(),
     ];
-    let conflict = (!remembered.contains(&previous_session)).then_some(IdentityConflict::Session);
+    // Until the host has proved to have stored a session of its own, what its agent remembers may be
+    // from an earlier enrolment of the same machine.
+    let is_bound = !host.session_confirmed.is_empty();
+    let conflict =
+        (is_bound && !remembered.contains(&previous_session)).then_some(IdentityConflict::Session);
     let had_sessions = !host.session_issued.is_empty();
     let next = host.epoch.saturating_add(1);
     let epoch = match spool_epoch {
@@ -279,6 +284,22 @@ mod tests {
                 "",
                 0,
                 2,
+                None,
+            ),
+            (
+                "enrolled again, with the spool of its earlier enrolment",
+                host(1, "", ""),
+                "z",
+                1,
+                1,
+                None,
+            ),
+            (
+                "enrolled again, and its first welcome was lost",
+                host(4, "", "a"),
+                "z",
+                3,
+                4,
                 None,
             ),
             ("ordinary", host(1, "a", "b"), "b", 1, 1, None),

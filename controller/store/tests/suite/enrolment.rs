@@ -255,6 +255,49 @@ async fn a_host_that_needs_approval_enrols_after_it_and_once() {
 }
 
 #[tokio::test]
+async fn no_more_hosts_wait_for_approval_than_the_token_has_uses() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    for (id, uses) in [("two", 2), ("other", 1)] {
+        let asks = xiezhi_model::EnrolmentToken {
+            needs_approval: true,
+            ..token(id, root, uses)
+        };
+        fresh.create_token(&asks, entry("t")).await.unwrap();
+    }
+    let ask = async |token: &str, number: u32| {
+        let request = ApprovalRequest {
+            token: token.to_owned(),
+            evidence_key: format!("key-{number}"),
+            hostname: "h".to_owned(),
+            machine: "m".to_owned(),
+            version: "1".to_owned(),
+        };
+        let asked = fresh.request_approval(&request, entry("approval.requested"));
+        asked.await.map_err(refusal)
+    };
+    let first = ask("two", 1).await.unwrap();
+    ask("two", 2).await.unwrap();
+    for _ in 0..2 {
+        let refused = ask("two", 3).await.unwrap_err();
+        assert_eq!(refused, EnrolRefusal::TooManyPending);
+        assert!(refused.to_string().contains("approve or refuse"));
+    }
+    assert_eq!(fresh.approvals(None).await.unwrap().len(), 2);
+    // Who waits already is answered, and other tokens have room of their own.
+    assert_eq!(ask("two", 1).await.unwrap(), first);
+    ask("other", 3).await.unwrap();
+    // A decision makes room.
+    fresh
+        .decide_approval(first.id, false, entry("approval.decided"))
+        .await
+        .unwrap();
+    ask("two", 3).await.unwrap();
+    let refused = ask("none", 1).await.unwrap_err();
+    assert_eq!(refused, EnrolRefusal::UnknownToken);
+}
+
+#[tokio::test]
 async fn revocations_are_numbered_and_found_by_whoever_asks_later() {
     let fresh = fresh().await;
     let [root, ..] = province(&fresh).await;

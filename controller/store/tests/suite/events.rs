@@ -90,6 +90,98 @@ async fn a_batch_stored_just_before_a_new_epoch_is_not_stored_again_under_it() {
     assert_eq!(fresh.count_events().await.unwrap(), 1);
 }
 
+/// A spool restored from an old copy, or a power cut after a long backlog was sent.
+#[tokio::test]
+async fn a_long_backlog_that_comes_again_is_not_stored_again_in_any_epoch() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let id = enrolled(&fresh, root).await;
+    let backlog = |epoch, text: &str| -> Vec<_> {
+        let events = |seq: u64| vec![event(NOW, "login", &format!("{text} {seq}"))];
+        let numbered = |seq: u64| batch(id, seq, seq as u32 + 1000, events(seq));
+        let batches = (1..=600).map(numbered);
+        batches.map(|batch| EventBatch { epoch, ..batch }).collect()
+    };
+    let only = |outcome| vec![outcome; 600];
+    let first = backlog(1, "pending");
+    for (outcome, turn) in [(BatchOutcome::Stored, 1), (BatchOutcome::Replay, 2)] {
+        let outcomes = fresh.insert_batches(&first, NOW).await.unwrap();
+        assert_eq!(outcomes, only(outcome), "delivery {turn}");
+    }
+    // The same again after more epochs than there are range sets of; also by a session that has not
+    // heard of them.
+    let mut epoch = 1;
+    for _ in 0..12 {
+        let audit = entry("host.identity_conflict");
+        epoch = fresh.open_epoch(id, epoch, audit).await.unwrap();
+        if [2, 3, 13].contains(&epoch) {
+            for epoch in [epoch, 1] {
+                let outcomes = fresh.insert_batches(&backlog(epoch, "pending"), NOW).await;
+                assert_eq!(outcomes.unwrap(), only(BatchOutcome::Replay), "{epoch}");
+            }
+        }
+    }
+    assert_eq!(fresh.count_events().await.unwrap(), 600);
+    // Other content under an old number is still told apart.
+    let other = |epoch| EventBatch {
+        epoch,
+        ..batch(id, 1, 7, vec![event(NOW, "login", "other")])
+    };
+    let after = |epoch| EventBatch {
+        epoch,
+        ..batch(id, 1, 8, vec![event(NOW, "login", "after")])
+    };
+    let outcomes = fresh
+        .insert_batches(&[other(epoch), after(epoch)], NOW)
+        .await;
+    assert_eq!(
+        outcomes.unwrap(),
+        [BatchOutcome::Stored, BatchOutcome::Conflict]
+    );
+}
+
+#[tokio::test]
+async fn a_batch_is_remembered_as_long_as_its_events_and_no_longer() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let id = enrolled(&fresh, root).await;
+    let backlog: Vec<_> = (1..=100)
+        .map(|seq| batch(id, seq, 1, vec![event(NOW, "login", "x")]))
+        .collect();
+    fresh.insert_batches(&backlog, NOW).await.unwrap();
+    let outcome = async |number: usize, now_ms| {
+        let outcomes = fresh
+            .insert_batches(&backlog[number..=number], now_ms)
+            .await;
+        outcomes.unwrap()[0]
+    };
+    let last = NOW + 180 * DAY;
+    assert_eq!(fresh.delete_expired_events(last, 90).await.unwrap(), 0);
+    assert_eq!(outcome(0, last).await, BatchOutcome::Replay);
+    // Slices end with the events, then with the batches.
+    let mut slices = Vec::new();
+    while slices.last() != Some(&0) {
+        slices.push(fresh.delete_expired_events(last + 1, 90).await.unwrap());
+    }
+    assert_eq!(slices, [90, 90, 20, 0]);
+    assert_eq!(fresh.count_events().await.unwrap(), 0);
+    assert_eq!(outcome(0, last + 1).await, BatchOutcome::Conflict);
+}
+
+#[tokio::test]
+async fn absurd_numbers_are_not_taken_for_each_other() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let id = enrolled(&fresh, root).await;
+    let batches = [u64::MAX, u64::MAX - 1, i64::MAX as u64, 0]
+        .map(|seq| batch(id, seq, 1, vec![event(NOW, "login", "x")]));
+    for outcome in [BatchOutcome::Stored, BatchOutcome::Replay] {
+        let outcomes = fresh.insert_batches(&batches, NOW).await.unwrap();
+        assert_eq!(outcomes, [outcome; 4]);
+    }
+    assert_eq!(fresh.count_events().await.unwrap(), 4);
+}
+
 #[tokio::test]
 async fn one_unknown_host_stores_nothing_of_the_call() {
     let fresh = fresh().await;
@@ -364,7 +456,8 @@ async fn events_are_deleted_when_their_dated_setting_says_so_and_not_before() {
         .source;
     assert!(source.contains("GB/T 22239-2019"), "{source}");
     assert_eq!(fresh.delete_expired_events(NOW, 4).await.unwrap(), 4);
-    assert_eq!(fresh.delete_expired_events(NOW, 100).await.unwrap(), 6);
+    // Six events, and then what was remembered of their batch.
+    assert_eq!(fresh.delete_expired_events(NOW, 100).await.unwrap(), 7);
     assert_eq!(fresh.delete_expired_events(NOW, 100).await.unwrap(), 0);
     assert_eq!(fresh.count_events().await.unwrap(), 20);
     // A longer retention, decided for later, applies from its date.

@@ -110,6 +110,34 @@ async fn sessions_of_an_honest_agent_never_mark_it() {
 }
 
 #[tokio::test]
+async fn a_host_that_enrolled_again_with_its_old_spool_is_not_marked() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let id = enrolled(&fresh, root).await;
+    // Its first welcome is lost: it still remembers only what it was before.
+    let requests = [
+        request(id, "s1", "of its earlier enrolment", 3),
+        request(id, "s2", "of its earlier enrolment", 3),
+        request(id, "s3", "s2", 4),
+    ];
+    for outcome in fresh.start_sessions(&requests).await.unwrap() {
+        let conflict = None;
+        assert_eq!(outcome, SessionOutcome::Started { epoch: 4, conflict });
+    }
+    assert_eq!(
+        fresh.host(id).await.unwrap().unwrap().identity_conflict_ms,
+        None
+    );
+    // From here it is bound to sessions of its own.
+    let late = [request(id, "s4", "of its earlier enrolment", 3)];
+    let conflict = Some(IdentityConflict::Session);
+    assert_eq!(
+        fresh.start_sessions(&late).await.unwrap(),
+        [SessionOutcome::Started { epoch: 4, conflict }]
+    );
+}
+
+#[tokio::test]
 async fn two_machines_with_one_identity_are_marked_until_a_person_settles_it() {
     let fresh = fresh().await;
     let [root, ..] = province(&fresh).await;

@@ -1,6 +1,6 @@
 //! Opening: addresses, folders, schemas, and what a person reads when it fails.
 
-use xiezhi_store::{Store, StoreError};
+use xiezhi_store::{BatchOutcome, Store, StoreError};
 
 use crate::support::*;
 
@@ -101,11 +101,29 @@ async fn a_schema_of_a_newer_release_is_refused() {
             error,
             StoreError::NewerSchema {
                 found: 99,
-                known: 1
+                known: 2
             }
         ),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_knew() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let id = enrolled(&fresh, root).await;
+    let known = [batch(id, 1, 1, vec![event(NOW, "login", "x")])];
+    fresh.insert_batches(&known, NOW).await.unwrap();
+    fresh
+        .tamper("DROP TABLE event_batches; DELETE FROM schema_version WHERE version = 2")
+        .await;
+    let again = Store::open(&fresh.url).await.unwrap();
+    let more = [batch(id, 2, 1, vec![event(NOW, "login", "y")])];
+    let outcomes = again.insert_batches(&more, NOW).await.unwrap();
+    assert_eq!(outcomes, [BatchOutcome::Stored]);
+    let outcomes = again.insert_batches(&known, NOW).await.unwrap();
+    assert_eq!(outcomes, [BatchOutcome::Replay]);
 }
 
 #[tokio::test]
