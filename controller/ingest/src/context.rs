@@ -14,7 +14,7 @@ use crate::desk::Desk;
 use crate::events::EventSink;
 use crate::fleet::Fleet;
 use crate::interner::Interner;
-use crate::limits::{KeyedLimit, TokenBucket};
+use crate::limits::{KeyedLimit, Source, TokenBucket};
 use crate::metrics::Metrics;
 use crate::options::IngestOptions;
 use crate::samples::SampleSink;
@@ -74,7 +74,7 @@ pub(crate) struct Limits {
 
 #[derive(Debug)]
 struct LimitState {
-    addresses: KeyedLimit<IpAddr>,
+    addresses: KeyedLimit<Source>,
     tokens: KeyedLimit<String>,
     hosts: KeyedLimit<HostId>,
     audits: TokenBucket,
@@ -100,9 +100,13 @@ impl Limits {
 
     /// Whether this address may ask now, or how long it must wait.
     pub(crate) fn address(&self, address: IpAddr) -> Result<(), Duration> {
-        self.state().addresses.take(address, self.started.elapsed())
+        self.state()
+            .addresses
+            .take(Source::from(address), self.started.elapsed())
     }
 
+    /// The same for a token. Asked only once its secret was shown: whoever knows just its number
+    /// must not use up its rate.
     pub(crate) fn token(&self, token: &str) -> Result<(), Duration> {
         self.state()
             .tokens

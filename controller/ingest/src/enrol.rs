@@ -35,11 +35,14 @@ pub(crate) async fn enrol(
     let request: EnrolRequest = serde_json::from_slice(body)
         .map_err(|error| Refusal::malformed(format!("the request is not readable: {error}")))?;
     check_lengths(&request)?;
-    context
-        .limits
-        .token(&request.token_id)
-        .map_err(Refusal::rate_limited)?;
-    let outcome = enrol_checked(context, address, &request).await;
+    let outcome = match check_secret(context, &request).await {
+        Ok(()) => {
+            let may = context.limits.token(&request.token_id);
+            may.map_err(Refusal::rate_limited)?;
+            enrol_checked(context, address, &request).await
+        }
+        Err(refusal) => Err(refusal),
+    };
     if let Err(refusal) = &outcome
         && refusal.status.is_client_error()
     {
@@ -48,12 +51,12 @@ pub(crate) async fn enrol(
     outcome
 }
 
+/// Enrols whoever showed the token's secret, if the token and the host allow it.
 async fn enrol_checked(
     context: &Context,
     address: IpAddr,
     request: &EnrolRequest,
 ) -> Result<EnrolResponse, Refusal> {
-    check_secret(context, request).await?;
     let store = &context.store;
     let earlier = store
         .earlier_enrolment(&request.token_id, &request.evidence_key)
@@ -123,7 +126,7 @@ async fn ask_for_approval(
         .store
         .request_approval(&wish, audit)
         .await
-        .map_err(|error| explain(&error))?;
+        .map_err(|error| explain(&EnrolError::from(error)))?;
     match approval.state {
         ApprovalState::Refused => Err(explain(&EnrolError::Refused(EnrolRefusal::ApprovalRefused))),
         // Approved between the two questions: the next one succeeds.

@@ -5,7 +5,26 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
+
+/// Bits of an IPv6 address that name the network; whoever has one address has all of its /64.
+const NETWORK: u128 = !0 << 64;
+
+/// Whom a limit by source address is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source(IpAddr);
+
+impl From<IpAddr> for Source {
+    /// An IPv4 address itself, also one that is written as an IPv6 address; of any other IPv6
+    /// address the network.
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+            address => address,
+        })
+    }
+}
 
 /// A bucket that refills at a steady rate up to a burst.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +108,16 @@ mod tests {
 
     const fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff:1:2:3"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
+        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+        assert_ne!(source("::ffff:10.0.0.1"), source("::ffff:10.0.0.2"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! paces `accept`, the kernel's queue holds the rest, and open sessions keep their share.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use xiezhi_identity::{Peer, peer_of};
 
 use crate::connection;
 use crate::context::Context;
-use crate::limits::TokenBucket;
+use crate::limits::{Source, TokenBucket};
 
 /// Connections without a certificate at one time. Enrolment takes milliseconds; more are idlers.
 const ANONYMOUS: usize = 1024;
@@ -51,8 +51,8 @@ struct Door {
     acceptor: TlsAcceptor,
     in_flight: Arc<Semaphore>,
     anonymous: Arc<Semaphore>,
-    /// Handshakes under way by source address.
-    shaking: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    /// Handshakes under way by source.
+    shaking: Arc<Mutex<HashMap<Source, usize>>>,
 }
 
 impl Door {
@@ -83,7 +83,7 @@ impl Door {
         let acceptor = self.acceptor.clone();
         let anonymous = Arc::clone(&self.anonymous);
         let most = (context.options.handshakes_in_flight / 2).max(1);
-        let Some(share) = Share::take(&self.shaking, address.ip(), most) else {
+        let Some(share) = Share::take(&self.shaking, address.ip().into(), most) else {
             context
                 .metrics
                 .handshakes_failed
@@ -109,27 +109,27 @@ impl Door {
     }
 }
 
-/// One address's share of the handshakes under way; given back on drop.
+/// One source's share of the handshakes under way; given back on drop.
 struct Share {
-    shaking: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
+    shaking: Arc<Mutex<HashMap<Source, usize>>>,
+    source: Source,
 }
 
 impl Share {
     fn take(
-        shaking: &Arc<Mutex<HashMap<IpAddr, usize>>>,
-        address: IpAddr,
+        shaking: &Arc<Mutex<HashMap<Source, usize>>>,
+        source: Source,
         most: usize,
     ) -> Option<Self> {
         let mut counts = shaking.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
+        let count = counts.entry(source).or_default();
         if *count >= most {
             return None;
         }
         *count += 1;
         Some(Self {
             shaking: Arc::clone(shaking),
-            address,
+            source,
         })
     }
 }
@@ -137,10 +137,10 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut counts = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.source);
             }
         }
     }
@@ -190,16 +190,20 @@ async fn shake(
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
-    fn one_address_never_takes_more_than_its_share() {
+    fn one_source_never_takes_more_than_its_share() {
         let shaking = Arc::default();
-        let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        let (one, two) = (source("2001:db8::1"), source("10.0.0.2"));
         let held: Vec<_> = (0..2)
             .map(|_| Share::take(&shaking, one, 2).unwrap())
             .collect();
         assert!(Share::take(&shaking, one, 2).is_none());
+        assert!(Share::take(&shaking, source("2001:db8::2"), 2).is_none());
         assert!(Share::take(&shaking, two, 2).is_some());
         drop(held);
         assert!(shaking.lock().unwrap().is_empty());

@@ -30,7 +30,8 @@ pub struct IngestOptions {
     pub series_per_host: usize,
     /// Batches dated further than this in the future of the controller are refused.
     pub future_limit: Duration,
-    /// Enrolment requests per second and source address, after a burst of ten times as many.
+    /// Enrolment requests per second and source address, after a burst of ten times as many. An
+    /// IPv6 network of 64 bits counts as one address; a token may be used four times as fast.
     pub enrolments_per_second: f64,
     /// The clock.
     pub clock: Clock,

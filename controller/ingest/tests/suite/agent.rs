@@ -1,5 +1,6 @@
 //! A small agent: keys, TLS, HTTP/2 and records, without a spool.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::Serialize;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use xiezhi_model::HostId;
@@ -78,7 +79,15 @@ impl Port {
     }
 
     pub(crate) async fn try_enrol(&self, request: &EnrolRequest) -> Result<EnrolResponse, Problem> {
-        let mut http = self.connect(None).await.unwrap();
+        self.try_enrol_from(Ipv4Addr::LOCALHOST, request).await
+    }
+
+    pub(crate) async fn try_enrol_from(
+        &self,
+        source: Ipv4Addr,
+        request: &EnrolRequest,
+    ) -> Result<EnrolResponse, Problem> {
+        let mut http = self.connect_from(source, None).await.unwrap();
         let (status, body) = post(&mut http, ENROL_PATH, request).await;
         if status.is_success() {
             return Ok(serde_json::from_slice(&body).unwrap());
@@ -106,6 +115,14 @@ impl Port {
         &self,
         identity: Option<&Identity>,
     ) -> std::io::Result<SendRequest<Bytes>> {
+        self.connect_from(Ipv4Addr::LOCALHOST, identity).await
+    }
+
+    async fn connect_from(
+        &self,
+        source: Ipv4Addr,
+        identity: Option<&Identity>,
+    ) -> std::io::Result<SendRequest<Bytes>> {
         let root = CertificateDer::from_pem_slice(self.authority.root_pem().as_bytes()).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(root).unwrap();
@@ -125,7 +142,9 @@ impl Port {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = TcpStream::connect(self.address).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let tcp = socket.connect(self.address).await?;
         let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
         let tls = TlsConnector::from(Arc::new(config))
             .connect(name, tcp)

@@ -1,5 +1,6 @@
 //! Who gets in: enrolment, renewal, revocation, clones.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rcgen::KeyPair;
@@ -148,6 +149,54 @@ async fn enrolment_is_limited_per_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_cannot_use_up_the_rate_of_a_token() {
+    let options = xiezhi_ingest::IngestOptions {
+        enrolments_per_second: 0.1,
+        ..crate::port::options()
+    };
+    let port = Port::start_with(options, None).await;
+    let token = port.token().await;
+    let key = KeyPair::generate().unwrap();
+    let mut guess = token.clone();
+    guess.secret[0] ^= 1;
+    for last in 2..20 {
+        let problem = port
+            .try_enrol_from(
+                Ipv4Addr::new(127, 0, 0, last),
+                &enrol_request(&guess, &key, "stranger"),
+            )
+            .await
+            .unwrap_err();
+        assert_eq!(problem.code, "token_unknown");
+    }
+    let answer = port.try_enrol(&enrol_request(&token, &key, "one")).await;
+    assert!(matches!(answer, Ok(EnrolResponse::Issued(_))), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_of_a_token_is_limited_whoever_shows_it() {
+    let options = xiezhi_ingest::IngestOptions {
+        enrolments_per_second: 0.1,
+        ..crate::port::options()
+    };
+    let port = Port::start_with(options, None).await;
+    let token = port.token().await;
+    let key = KeyPair::generate().unwrap();
+    let mut limited = false;
+    for last in 2..30 {
+        let name = format!("host-{last}");
+        let answer = port
+            .try_enrol_from(
+                Ipv4Addr::new(127, 0, 0, last),
+                &enrol_request(&token, &key, &name),
+            )
+            .await;
+        limited |= answer.is_err_and(|problem| problem.code == "rate_limited");
+    }
+    assert!(limited);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_certificate_only_enrolment_is_open() {
     let port = Port::start().await;
     let mut http = port.connect(None).await.unwrap();
@@ -277,6 +326,14 @@ async fn a_cloned_identity_is_marked_and_the_newer_session_takes_over() {
     first.live(1, 15_000, 1.0);
     first.flush();
     first.acked().await;
+    until(
+        "the first session is written down as confirmed",
+        async || {
+            let host = port.store.host(identity.host).await.unwrap().unwrap();
+            !host.session_confirmed.is_empty()
+        },
+    )
+    .await;
     // The copy knows nothing of the session that the original was given since.
     let hello = Hello {
         epoch: 1,
