@@ -33,6 +33,8 @@ const SECURITY_EVERY: Duration = Duration::from_secs(2);
 const SLOW_EVERY: Duration = Duration::from_secs(60);
 /// Wait before security sources are opened again after the spool refused their events.
 const SECURITY_RETRY: Duration = Duration::from_secs(30);
+/// How long the first report waits for a session.
+const FIRST_REPORT_WITHIN: Duration = Duration::from_secs(3);
 /// Most bytes of text in one batch of events, far below what a batch may hold.
 const TEXT_PER_BATCH: usize = 256 << 10;
 /// Most events in one batch; more are split.
@@ -132,6 +134,7 @@ impl Worker {
         security.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         slow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.announce();
+        self.wait_for_session().await;
         self.report(aligned(now_ms(), self.config.interval));
         loop {
             let (at_ms, wait) = next_report(now_ms(), self.config.interval);
@@ -149,6 +152,15 @@ impl Worker {
         }
         self.stop().await;
         Ok(())
+    }
+
+    /// A first report that waits for the session is a live one, and the host is seen at once. Without
+    /// a session it is not held up for long.
+    async fn wait_for_session(&self) {
+        let deadline = Instant::now() + FIRST_REPORT_WITHIN;
+        while self.uplink.state().connected_since_ms.is_none() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     fn spool(&self) -> MutexGuard<'_, Spool> {
