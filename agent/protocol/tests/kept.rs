@@ -1,0 +1,122 @@
+//! Formats that were released are read for ever: samples made by version 0.1 are decoded here.
+//!
+//! The files in `tests/kept` are never made again. A new format gets new files beside them; to make
+//! those, run once with `XIEZHI_KEEP=1`, which writes only what is missing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use xiezhi_protocol::batch::{Stream, decode_events, encode_events};
+use xiezhi_protocol::codec::{Decoder, Encoder};
+use xiezhi_protocol::event::{Event, Severity, kinds};
+use xiezhi_protocol::message::{Ack, Hello, Welcome};
+use xiezhi_protocol::range_set::RangeSet;
+use xiezhi_protocol::record;
+use xiezhi_protocol::report::Report;
+
+fn kept(name: &str, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/kept")
+        .join(name);
+    if !path.exists() && std::env::var_os("XIEZHI_KEEP").is_some() {
+        std::fs::write(&path, make()).unwrap();
+    }
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn report(step: u8) -> Report {
+    let mut report = Report::new();
+    report.start(1_790_000_000_000 + 15_000 * i64::from(step));
+    let value = f64::from(step);
+    report.push("node_load1", &[], 0.25 + value).unwrap();
+    report
+        .push("node_memory_MemFree_bytes", &[], 4096.0 * (1000.0 - value))
+        .unwrap();
+    report
+        .push("xiezhi_ratio", &[("site", "甘01")], 1.0 / 3.0 + value)
+        .unwrap();
+    if step == 2 {
+        report
+            .push("node_network_up", &[("device", "eth\"0\"")], 1.0)
+            .unwrap();
+    }
+    report
+}
+
+#[test]
+fn sample_frames_of_version_1_are_read() {
+    let mut encoder = Encoder::new(15_000);
+    let mut decoder = Decoder::new();
+    for step in 0..3u8 {
+        let mut made = Vec::new();
+        encoder.encode(u64::from(step) + 7, &report(step), &mut made);
+        let bytes = kept(&format!("frame-v1-{step}.bin"), || made);
+        let info = decoder.decode(&bytes, &mut |name| Arc::from(name)).unwrap();
+        assert_eq!(info.batch.seq, u64::from(step) + 7);
+        let wanted = report(step);
+        assert_eq!(info.batch.time_ms, wanted.time_ms());
+        let read: Vec<(String, u64)> = decoder
+            .values()
+            .map(|(name, value)| (name.to_string(), value.to_bits()))
+            .collect();
+        let wanted: Vec<(String, u64)> = wanted
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_bits()))
+            .collect();
+        assert_eq!(read, wanted);
+    }
+}
+
+#[test]
+fn event_batches_of_version_1_are_read() {
+    let events = vec![
+        Event::new(
+            1_790_000_000_123,
+            kinds::LOGIN,
+            Severity::Info,
+            "张三 logged in",
+        )
+        .with("user", "zhangsan"),
+        Event::new(
+            1_790_000_000_456,
+            kinds::SUDO_FAILED,
+            Severity::Warning,
+            "refused",
+        ),
+    ];
+    let bytes = kept("events-v1.bin", || {
+        let mut bytes = Vec::new();
+        encode_events(42, 1_790_000_001_000, &events, &mut bytes).unwrap();
+        bytes
+    });
+    let (info, read) = decode_events(&bytes).unwrap();
+    assert_eq!((info.seq, info.time_ms), (42, 1_790_000_001_000));
+    assert_eq!(read, events);
+}
+
+#[test]
+fn acknowledgements_of_version_1_are_read() {
+    let mut ranges = RangeSet::new();
+    ranges.insert_range(5, 900);
+    ranges.insert_range(1000, 1003);
+    let ack = Ack {
+        stream: Stream::Events,
+        epoch: 3,
+        ranges,
+    };
+    let bytes = kept("ack-v1.bin", || {
+        let mut bytes = Vec::new();
+        record::write_ack(&mut bytes, &ack);
+        bytes
+    });
+    assert_eq!(record::read_ack(&bytes), Some(ack));
+}
+
+#[test]
+fn control_messages_of_older_and_newer_peers_are_read() {
+    let newer = r#"{"protocol":9,"version":"9.0","hostname":"h","something_new":{"a":[1]}}"#;
+    let hello: Hello = serde_json::from_str(newer).unwrap();
+    assert_eq!((hello.protocol, hello.hostname.as_str()), (9, "h"));
+    let older: Welcome = serde_json::from_str(r#"{"protocol":1,"session":"s"}"#).unwrap();
+    assert_eq!((older.session.as_str(), older.bandwidth), ("s", None));
+}
