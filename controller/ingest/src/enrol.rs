@@ -126,7 +126,7 @@ async fn ask_for_approval(
         .store
         .request_approval(&wish, audit)
         .await
-        .map_err(|error| explain(&EnrolError::from(error)))?;
+        .map_err(|error| explain(&error))?;
     match approval.state {
         ApprovalState::Refused => Err(explain(&EnrolError::Refused(EnrolRefusal::ApprovalRefused))),
         // Approved between the two questions: the next one succeeds.
