@@ -1,15 +1,18 @@
 //! Authorised keys of all local accounts: which key may come in as whom.
 //!
 //! The files are the users' own, so a helper reads them and answers with fingerprints only. The
-//! folders are those of sshd's default and of `AuthorizedKeysFile` in its configuration.
+//! folders are those of sshd's default and of `AuthorizedKeysFile` in its configuration. A file
+//! that cannot be read is told as such, and its known keys stand until it can be: nobody hides a
+//! key by making its file too long.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::io::{self, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64_NOPAD};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xiezhi_protocol::event::{Severity, kinds};
@@ -33,9 +36,20 @@ pub(crate) struct AuthorizedKey {
     options: String,
 }
 
+/// A file that may hold keys but could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Unread {
+    user: String,
+    path: String,
+    /// Why, in words.
+    unread: String,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
     keys: Option<BTreeSet<AuthorizedKey>>,
+    #[serde(default)]
+    unread: BTreeSet<Unread>,
     loss: Loss,
 }
 
@@ -102,15 +116,42 @@ impl AuthorizedKeys {
             Err(reason) => return self.state.loss.lost(context, &reason),
         };
         self.state.loss.regained(context);
-        let now: BTreeSet<AuthorizedKey> = super::json_lines(&bytes).collect();
-        let Some(before) = self.state.keys.replace(now.clone()) else {
+        let mut now: BTreeSet<AuthorizedKey> = super::json_lines(&bytes).collect();
+        let unread: BTreeSet<Unread> = super::json_lines(&bytes).collect();
+        self.tell_unread(context, unread);
+        let Some(before) = self.state.keys.take() else {
+            self.state.keys = Some(now);
             return context.mark_urgent();
         };
+        let is_unread = |key: &&AuthorizedKey| {
+            let mut unread = self.state.unread.iter();
+            unread.any(|file| (&file.user, &file.path) == (&key.user, &key.path))
+        };
+        // Not seen is not gone.
+        now.extend(before.iter().filter(is_unread).cloned());
         now.difference(&before)
             .for_each(|key| emit(context, key, "added"));
         before
             .difference(&now)
             .for_each(|key| emit(context, key, "removed"));
+        self.state.keys = Some(now);
+    }
+
+    fn tell_unread(&mut self, context: &mut Context<'_>, unread: BTreeSet<Unread>) {
+        for file in unread.difference(&self.state.unread) {
+            let message = format!(
+                "authorised keys of {} cannot be read: {}: {}",
+                file.user, file.path, file.unread
+            );
+            let event = context
+                .event(kinds::KEY_CHANGED, Severity::Warning, message)
+                .with("user", file.user.as_str())
+                .with("path", file.path.as_str())
+                .with("change", file.unread.as_str());
+            context.emit(event);
+            context.mark_urgent();
+        }
+        self.state.unread = unread;
     }
 }
 
@@ -151,59 +192,159 @@ pub(crate) fn serve(root: &Path, pause: &mut dyn FnMut(), out: &mut dyn Write) -
             let text = seen
                 .entry(path.clone())
                 .or_insert_with(|| read_keys(root, &path));
-            for key in text.iter().take(left) {
-                let key = AuthorizedKey {
-                    user: user.to_owned(),
-                    path: path.clone(),
-                    ..key.clone()
-                };
-                serde_json::to_writer(&mut *out, &key)?;
-                out.write_all(b"\n")?;
-            }
-            left = left.saturating_sub(text.len());
+            let reason = match text {
+                Ok(keys) if keys.len() <= left => {
+                    left -= keys.len();
+                    for key in keys {
+                        let key = AuthorizedKey {
+                            user: user.to_owned(),
+                            path: path.clone(),
+                            ..key.clone()
+                        };
+                        write_line(out, &key)?;
+                    }
+                    continue;
+                }
+                Ok(_) => "too many keys to read",
+                Err(reason) => reason.as_str(),
+            };
+            let file = Unread {
+                user: user.to_owned(),
+                path,
+                unread: reason.to_owned(),
+            };
+            write_line(out, &file)?;
         }
         pause();
     }
     Ok(())
 }
 
-fn read_keys(root: &Path, path: &str) -> Vec<AuthorizedKey> {
-    let path = root.join(path.trim_start_matches('/'));
-    let is_file = std::fs::metadata(&path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.size() <= MAX_BYTES);
-    if !is_file {
-        return Vec::new();
-    }
-    let text = super::read_bounded(&path, MAX_BYTES).unwrap_or_default();
-    text.lines().filter_map(parse_key).collect()
+fn write_line(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
 }
 
-/// `[options ]TYPE BASE64[ comment]`; a line that is no key says nothing.
+/// The keys of a file; none if there is no such file or sshd would not read it.
+///
+/// # Errors
+/// Why a file that sshd might read could not be read, in words.
+fn read_keys(root: &Path, path: &str) -> Result<Vec<AuthorizedKey>, String> {
+    let path = root.join(path.trim_start_matches('/'));
+    match read_text(&path) {
+        Ok(Some(bytes)) if bytes.len() as u64 > MAX_BYTES => Err("file too large to read".into()),
+        Ok(Some(bytes)) => {
+            let text = String::from_utf8_lossy(&bytes);
+            Ok(text.split('\n').filter_map(parse_key).collect())
+        }
+        Ok(None) => Ok(Vec::new()),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Vec::new()),
+            _ => Err(format!("file cannot be read: {}", error.kind())),
+        },
+    }
+}
+
+/// The bytes of a regular file, at most one more than the bound; `None` for anything else.
+///
+/// sshd follows links, so they are followed, but before anything is opened: to open a device may
+/// have an effect. What is put in place meanwhile is caught by the flags and the second look.
+fn read_text(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let path: PathBuf = std::fs::canonicalize(path)?;
+    if !std::fs::symlink_metadata(&path)?.is_file() {
+        return Ok(None);
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(&path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// `[options ]TYPE BASE64[ comment]` as sshd reads it; a line that is no key says nothing.
 fn parse_key(line: &str) -> Option<AuthorizedKey> {
-    let line = line.trim();
+    // sshd sees the line as a string of C.
+    let line = line.split('\0').next()?.trim_start_matches(BLANK);
     if line.starts_with('#') {
         return None;
     }
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let at = words.iter().position(|word| is_key_type(word))?;
-    let blob = BASE64.decode(words.get(at + 1)?.as_bytes()).ok()?;
+    parse_bare(line, "").or_else(|| {
+        let (options, rest) = split_options(line)?;
+        parse_bare(rest, options)
+    })
+}
+
+/// What separates the parts of a line for sshd.
+const BLANK: [char; 2] = [' ', '\t'];
+
+/// The options and what follows them; `None` if a quote is left open.
+///
+/// A blank within quotes belongs to the options; `\"` neither opens nor closes.
+fn split_options(line: &str) -> Option<(&str, &str)> {
+    let mut is_quoted = false;
+    let mut letters = line.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '\\' => drop(letters.next_if(|(_, next)| *next == '"')),
+            '"' => is_quoted = !is_quoted,
+            ' ' | '\t' if !is_quoted => {
+                let (options, rest) = line.split_at_checked(at)?;
+                return Some((options, rest.trim_start_matches(BLANK)));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `TYPE BASE64[ comment]`.
+fn parse_bare(line: &str, options: &str) -> Option<AuthorizedKey> {
+    let (kind, rest) = line.split_once(BLANK)?;
+    let rest = rest.trim_start_matches(BLANK);
+    let (blob, comment) = rest.split_once(BLANK).unwrap_or((rest, ""));
+    let blob = decode(blob)?;
+    // A type of tomorrow is a key too if its blob is built like one.
+    if !is_key_type(kind) && !names_its_type(&blob) {
+        return None;
+    }
     let digest = ring::digest::digest(&ring::digest::SHA256, &blob);
-    let cut = |words: Option<&[&str]>| -> String {
-        words
-            .unwrap_or_default()
-            .join(" ")
-            .chars()
-            .take(256)
-            .collect()
-    };
+    let cut = |text: &str| -> String { text.trim().chars().take(256).collect() };
     Some(AuthorizedKey {
         user: String::new(),
         path: String::new(),
         fingerprint: format!("SHA256:{}", BASE64_NOPAD.encode(digest.as_ref())),
-        kind: (*words.get(at)?).to_owned(),
-        comment: cut(words.get(at + 2..)),
-        options: cut(words.get(..at)),
+        kind: cut(kind),
+        comment: cut(comment),
+        options: cut(options),
     })
+}
+
+/// Like sshd's decoder: white space within the text does not count.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let bytes: Vec<u8> = text.bytes().filter(|byte| !is_space(byte)).collect();
+    let decoded = BASE64
+        .decode(&bytes)
+        .or_else(|_| BASE64_NOPAD.decode(&bytes))
+        .ok()?;
+    (!decoded.is_empty()).then_some(decoded)
+}
+
+/// Whether a blob begins with the name of its type, as every key of SSH does.
+fn names_its_type(blob: &[u8]) -> bool {
+    let Some((length, rest)) = blob.split_first_chunk::<4>() else {
+        return false;
+    };
+    let name = usize::try_from(u32::from_be_bytes(*length))
+        .ok()
+        .and_then(|length| rest.get(..length));
+    name.is_some_and(|name| (1..=64).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic))
 }
 
 fn is_key_type(word: &str) -> bool {
@@ -256,6 +397,8 @@ fn expand(pattern: &str, user: &str, home: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIGJpVkVvoR6xI6Kn8vCmPg1uYFqLrTSTS5rMTLNzH0Lg";
@@ -273,6 +416,99 @@ mod tests {
         );
         assert_eq!(parse_key("# ssh-ed25519 AAAA"), None);
         assert_eq!(parse_key("root:$6$secret:19000::::::"), None);
+    }
+
+    #[test]
+    fn no_option_hides_a_key() {
+        for (options, shown) in [
+            (r#"command="a ssh-x b""#, None),
+            (r#"command="say \"ssh-rsa AAAA\" twice",no-pty"#, None),
+            ("\t cert-authority", Some("cert-authority")),
+            (r#"environment="A=\\b",no-pty"#, None),
+        ] {
+            let key = parse_key(&format!("{options} \t ssh-ed25519  {KEY}  li\r")).unwrap();
+            assert_eq!(key.options, shown.unwrap_or(options));
+            assert_eq!(
+                (key.kind.as_str(), key.comment.as_str()),
+                ("ssh-ed25519", "li")
+            );
+        }
+        let (head, tail) = KEY.split_at(20);
+        let odd = format!("ssh-ed25519 {head}\x0b\x0c{tail}\0");
+        let bare = parse_key(&format!("ssh-ed25519 {KEY}"));
+        assert!(bare.is_some());
+        assert_eq!(parse_key(&odd), bare, "sshd reads both alike");
+        // To sshd a backslash before a quote always belongs to it, whatever is before both.
+        for open in [r#"command="a"#, r#"environment="A=\\""#] {
+            let line = format!("{open} ssh-ed25519 {KEY}");
+            assert_eq!(parse_key(&line), None, "sshd refuses an open quote");
+        }
+    }
+
+    #[test]
+    fn a_key_of_an_unknown_type_is_told_with_what_can_be_read() {
+        let key = parse_key(&format!("no-pty tomorrow@x {KEY} li")).unwrap();
+        assert_eq!(
+            (key.kind.as_str(), key.options.as_str()),
+            ("tomorrow@x", "no-pty")
+        );
+        assert!(key.fingerprint.starts_with("SHA256:"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_never_panics_and_options_never_hide_its_key(
+            line in any::<String>(),
+            quoted in "[^\"\\\\\0\n]{0,40}",
+        ) {
+            parse_key(&line);
+            parse_key(&format!("{line} ssh-ed25519 {KEY}"));
+            let key = parse_key(&format!("command=\"{quoted}\" ssh-ed25519 {KEY} li"));
+            prop_assert_eq!(key.map(|key| key.comment), Some("li".to_owned()));
+        }
+    }
+
+    fn served(root: &Path) -> (Vec<AuthorizedKey>, Vec<Unread>) {
+        let mut out = Vec::new();
+        serve(root, &mut || {}, &mut out).unwrap();
+        (
+            super::super::json_lines(&out).collect(),
+            super::super::json_lines(&out).collect(),
+        )
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_told_and_links_are_followed_but_pipes_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let folder = root.join("home/li/.ssh");
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
+        let passwd = "li:x:1000:1000::/home/li:/bin/bash\n";
+        std::fs::write(root.join("etc/passwd"), passwd).unwrap();
+        let path = folder.join("authorized_keys");
+        std::fs::write(&path, "#".repeat(1 + (1 << 20))).unwrap();
+        let (keys, unread) = served(root);
+        assert_eq!(keys, []);
+        assert_eq!(unread.len(), 1);
+        assert_eq!(unread[0].unread, "file too large to read");
+        assert_eq!(unread[0].path, "/home/li/.ssh/authorized_keys");
+
+        std::fs::write(folder.join("kept"), format!("ssh-ed25519 {KEY}\n")).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("kept", &path).unwrap();
+        assert_eq!(served(root).0.len(), 1);
+
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(served(root), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -178,6 +178,25 @@ impl Host {
 }
 
 #[test]
+fn a_key_file_grown_beyond_the_bound_is_told_once_and_its_keys_stand() {
+    let mut host = Host::new();
+    host.write("home/li/.ssh/authorized_keys", KEY);
+    let mut watch = host.open();
+    host.poll(&mut watch);
+    host.append("home/li/.ssh/authorized_keys", &"#\n".repeat(1 << 20));
+    let events = host.poll(&mut watch);
+    assert_eq!(kinds_of(&events), [kinds::KEY_CHANGED]);
+    assert_eq!(events[0].fields["change"], "file too large to read");
+    assert_eq!(events[0].fields["path"], "/home/li/.ssh/authorized_keys");
+    assert_eq!(host.poll(&mut watch), []);
+    host.write("home/li/.ssh/authorized_keys", KEY);
+    assert_eq!(host.poll(&mut watch), [], "the key was there all the time");
+    host.write("home/li/.ssh/authorized_keys", "");
+    let events = host.poll(&mut watch);
+    assert_eq!(events[0].fields["change"], "removed");
+}
+
+#[test]
 fn brute_force_is_sixty_events_one_count_and_the_success() {
     let mut host = Host::new();
     let mut watch = host.open();
