@@ -15,6 +15,17 @@ use crate::state::AppState;
 /// Sent by our pages with every write; neither a form nor a link of another site can send it.
 const REQUEST_HEADER: &str = "x-xiezhi-request";
 
+/// Each says that a proxy passed the request on for somebody else.
+const PROXY_HEADERS: [&str; 7] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+];
+
 /// Lets signed-in people pass.
 pub(crate) async fn signed_in(
     State(state): State<AppState>,
@@ -32,17 +43,28 @@ pub(crate) async fn signed_in(
 }
 
 /// Lets callers on this machine pass, and signed-in people.
+///
+/// Behind a reverse proxy on this machine everybody comes from a loopback address. A request that
+/// says that it was passed on is therefore nobody's of this machine, whatever it claims. A proxy
+/// that adds none of [`PROXY_HEADERS`] cannot be told from a local program: it must be set up to
+/// send `X-Forwarded-For` (nginx does not by itself) or to refuse the path.
 pub(crate) async fn local_or_signed_in(
     state: State<AppState>,
     request: Request,
     next: Next,
 ) -> Response {
-    // A browser on this machine that another site drives says so; a scraper does not.
-    let by_browser = request.headers().contains_key("sec-fetch-site");
-    if address_of(request.extensions()).is_loopback() && !by_browser {
+    let is_loopback = address_of(request.extensions()).is_loopback();
+    if is_loopback && speaks_for_itself(request.headers()) {
         return next.run(request).await;
     }
     signed_in(state, request, next).await
+}
+
+/// Whether neither a proxy nor a page in a browser stands behind the request.
+fn speaks_for_itself(headers: &HeaderMap) -> bool {
+    // A browser on this machine that another site drives says so; a scraper does not.
+    let by_browser = headers.contains_key("sec-fetch-site");
+    !by_browser && !PROXY_HEADERS.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Refuses writes that do not come from our own pages or from a program that knows what it does.

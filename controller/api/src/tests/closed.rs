@@ -70,6 +70,23 @@ async fn metrics_are_open_on_this_machine_only_and_not_to_its_browsers() {
 }
 
 #[tokio::test]
+async fn metrics_are_closed_to_what_a_proxy_on_this_machine_passes_on() {
+    let mut bench = Bench::new().await;
+    bench.peer = [127, 0, 0, 1].into();
+    for (name, value) in [
+        ("forwarded", "for=203.0.113.9"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-real-ip", ""),
+        ("via", "1.1 proxy"),
+    ] {
+        let mut asked = request(Method::GET, "/metrics", "", None);
+        asked.headers_mut().insert(name, value.parse().unwrap());
+        let got = bench.ask(asked).await;
+        assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn every_refusal_is_problem_json() {
     let bench = Bench::new().await;
     let cookie = bench.sign_in().await;
