@@ -10,6 +10,7 @@ use xiezhi_identity::Authority;
 use xiezhi_model::{Gap, HostId};
 use xiezhi_store::Store;
 
+use crate::bandwidth::SiteBandwidth;
 use crate::desk::Desk;
 use crate::events::EventSink;
 use crate::fleet::Fleet;
@@ -47,6 +48,8 @@ pub(crate) struct Context {
     pub(crate) gaps: Queue<Gap>,
     /// Number of the last revocation that was acted upon.
     pub(crate) revocation: AtomicI64,
+    /// Budgets that sites give their hosts.
+    pub(crate) bandwidth: SiteBandwidth,
     /// Open sessions, for an orderly stop.
     pub(crate) sessions: AtomicUsize,
 }

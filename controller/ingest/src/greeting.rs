@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use xiezhi_identity::tokens;
 use xiezhi_model::HostId;
-use xiezhi_protocol::message::{Hello, Welcome};
+use xiezhi_protocol::message::{Bandwidth, Hello, Welcome};
 use xiezhi_protocol::record::{self, Kind};
 use xiezhi_protocol::{OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 use xiezhi_store::{SessionOutcome, SessionRequest};
@@ -81,6 +81,7 @@ async fn open(
     let entry = entry_of(&context, caller.host).await?;
     let id = tokens::identifier().map_err(|error| unavailable(&error))?;
     let epoch = begin(&context, caller.host, &id, &hello, &entry).await?;
+    let bandwidth = bandwidth(&context, &entry).await;
     let (Ok(mut down), Some(body)) = (reply::stream(respond), uplink.take()) else {
         return Ok(None);
     };
@@ -99,7 +100,15 @@ async fn open(
         // Whoever was revoked meanwhile had no session that could be closed.
         check_again(&context, caller, &shared).await;
     }
-    if welcome(&context, &mut down, id, epoch, &hello).is_err() {
+    let welcome = Welcome {
+        protocol: hello.protocol.min(PROTOCOL_VERSION),
+        session: id,
+        epoch,
+        time_ms: context.now_ms(),
+        version: context.options.version.clone(),
+        bandwidth,
+    };
+    if send(&mut down, &welcome).is_err() {
         shared.entry.close(&shared.id);
         return Ok(None);
     }
@@ -251,23 +260,21 @@ async fn check_again(context: &Context, caller: &Caller, shared: &SessionShared)
     }
 }
 
-fn welcome(
-    context: &Context,
-    down: &mut SendStream<Bytes>,
-    session: String,
-    epoch: u64,
-    hello: &Hello,
-) -> Result<(), h2::Error> {
-    let welcome = Welcome {
-        protocol: hello.protocol.min(PROTOCOL_VERSION),
-        session,
-        epoch,
-        time_ms: context.now_ms(),
-        version: context.options.version.clone(),
-        bandwidth: None,
-    };
+/// A session without its budget is better than none: the agent keeps the one that it has.
+async fn bandwidth(context: &Context, entry: &HostEntry) -> Option<Bandwidth> {
+    let whose = (entry.id(), entry.site());
+    let (store, now_ms) = (&context.store, context.now_ms());
+    let budget = context.bandwidth.of(store, whose, now_ms).await;
+    budget.unwrap_or_else(|failure| {
+        let error: &dyn std::error::Error = &failure;
+        warn!(error, host = %entry.id(), "a bandwidth budget cannot be read");
+        None
+    })
+}
+
+fn send(down: &mut SendStream<Bytes>, welcome: &Welcome) -> Result<(), h2::Error> {
     let mut bytes = Vec::new();
-    let payload = serde_json::to_vec(&welcome).unwrap_or_default();
+    let payload = serde_json::to_vec(welcome).unwrap_or_default();
     record::write(&mut bytes, Kind::Welcome, &payload);
     down.send_data(Bytes::from(bytes), false)
 }

@@ -16,6 +16,7 @@ use xiezhi_identity::{Authority, IdentityError};
 use xiezhi_series::SeriesStore;
 use xiezhi_store::{Store, StoreError};
 
+use crate::bandwidth::SiteBandwidth;
 use crate::context::{Context, Limits, Queue};
 use crate::desk::Desk;
 use crate::events::EventCommitter;
@@ -101,6 +102,8 @@ impl Ingest {
         // Before the hosts: a revocation between the two is then acted upon once more.
         let revocation = store.latest_revocation().await?;
         let fleet = Fleet::new(store.hosts().await?, options.clock.now_ms());
+        let bandwidth = SiteBandwidth::default();
+        bandwidth.refresh(&store, options.clock.now_ms()).await?;
         let metrics = Metrics::register(registry)?;
         let health = SharedHealth::default();
         let committer = SampleCommitter {
@@ -129,6 +132,7 @@ impl Ingest {
             confirmed: Queue::new(),
             gaps: Queue::new(),
             revocation: AtomicI64::new(revocation),
+            bandwidth,
             sessions: AtomicUsize::new(0),
             events: events.start(),
             store,

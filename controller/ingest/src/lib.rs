@@ -25,9 +25,11 @@
 //! | `samples`, `events` | group commits into the two stores |
 //! | `enrol` | enrolment and renewal |
 //! | `fleet` | presence and live numbers |
+//! | `bandwidth` | the budget that a new session is told |
 //! | `upkeep` | what happens each second and each minute |
 
 mod acks;
+mod bandwidth;
 mod connection;
 mod context;
 mod desk;
@@ -53,6 +55,7 @@ mod session;
 mod shared;
 mod upkeep;
 
+pub use bandwidth::bandwidth_setting;
 pub use fleet::{ChangedHosts, DIRECTIVE_TIMEOUT, DirectiveError, Fleet, Footprint, HostView};
 pub use headline::Headline;
 pub use health::{IngestHealth, Trouble};

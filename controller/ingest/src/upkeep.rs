@@ -70,6 +70,8 @@ async fn minute(context: &Context) {
         last_seen(context).await,
     );
     note("hosts cannot be read", refresh(context).await);
+    let budgets = context.bandwidth.refresh(&context.store, context.now_ms());
+    note("bandwidth budgets cannot be read", budgets.await);
 }
 
 /// Ends the sessions of whoever was revoked, by this process or another.

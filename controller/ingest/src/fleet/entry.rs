@@ -104,6 +104,10 @@ impl HostEntry {
         self.id
     }
 
+    pub(crate) fn site(&self) -> SiteId {
+        self.live().view.site
+    }
+
     pub(super) fn view(&self) -> HostView {
         self.live().view.clone()
     }

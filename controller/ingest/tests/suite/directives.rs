@@ -1,13 +1,15 @@
 //! Downward: directives, kicks, an orderly stop.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use xiezhi_ingest::DirectiveError;
-use xiezhi_model::HostId;
-use xiezhi_protocol::message::{Directive, DirectiveOutcome};
+use xiezhi_ingest::{DirectiveError, bandwidth_setting};
+use xiezhi_model::{HostId, Setting};
+use xiezhi_protocol::message::{Bandwidth, Directive, DirectiveOutcome};
 use xiezhi_protocol::record::{self, Kind};
 
 use crate::agent::Down;
-use crate::port::{Port, until};
+use crate::port::{Port, entry, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directive_goes_down_and_its_outcome_comes_back() {
@@ -35,6 +37,34 @@ async fn a_directive_goes_down_and_its_outcome_comes_back() {
     );
     up.send_data(Bytes::from(bytes), false).unwrap();
     assert_eq!(asked.await.unwrap(), Ok(outcome));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_session_is_told_the_budget_that_was_set_last() {
+    let port = Port::start().await;
+    let identity = port.enrol("one").await;
+    assert_eq!(port.session(&identity).await.welcome.bandwidth, None);
+    for bytes_per_second in [4096, 8192] {
+        port.advance(Duration::from_secs(1));
+        let budget = Bandwidth {
+            bytes_per_second,
+            windows: Vec::new(),
+        };
+        let setting = Setting {
+            key: bandwidth_setting(identity.host),
+            value: serde_json::to_string(&budget).unwrap(),
+            valid_from_ms: port.now_ms(),
+            source: "test".to_owned(),
+        };
+        port.store
+            .add_setting(&setting, entry("bandwidth.set"))
+            .await
+            .unwrap();
+        assert_eq!(
+            port.session(&identity).await.welcome.bandwidth,
+            Some(budget)
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
