@@ -13,6 +13,7 @@ use xiezhi_store::Store;
 use crate::attempts::Attempts;
 use crate::live::Hub;
 use crate::login_codes::LoginCodes;
+use crate::refusals::Refusals;
 use crate::resources::audit::ChainCheck;
 use crate::resources::overview::EventCounts;
 
@@ -96,8 +97,9 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) options: ApiOptions,
     pub(crate) attempts: Attempts,
+    pub(crate) refusals: Refusals,
     pub(crate) login_codes: LoginCodes,
-    pub(crate) password_checks: Semaphore,
+    pub(crate) password_checks: Arc<Semaphore>,
     pub(crate) series_queries: Arc<Semaphore>,
     pub(crate) hub: Hub,
     pub(crate) event_counts: Mutex<EventCounts>,
@@ -120,8 +122,9 @@ impl AppState {
                 registry: parts.registry,
                 options: parts.options,
                 attempts: Attempts::default(),
+                refusals: Refusals::default(),
                 login_codes: LoginCodes::default(),
-                password_checks: Semaphore::new(PASSWORD_CHECKS),
+                password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 series_queries: Arc::new(Semaphore::new(SERIES_QUERIES)),
                 hub,
                 event_counts: Mutex::default(),

@@ -1,6 +1,7 @@
 //! Signing in and out, and who is signed in.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Weak};
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,15 +11,19 @@ use xiezhi_identity::password;
 use xiezhi_model::{Actor, AuditEntry, User};
 
 use crate::answer::Answer;
+use crate::attempts::Attempt;
 use crate::cookie;
 use crate::extract::Json;
 use crate::peer::address_of;
 use crate::problem::Problem;
+use crate::refusals;
 use crate::session::{self, SignedIn};
-use crate::state::AppState;
+use crate::state::{AppState, Inner};
 
 /// Longest account name that is looked up.
 const MAX_NAME_BYTES: usize = 128;
+
+const REFUSED: &str = "session.refuse";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,11 +95,12 @@ pub(crate) async fn with_password(
     if name.len() > MAX_NAME_BYTES {
         return Err(wrong());
     }
-    must_wait(&state, &name, address)?;
+    let attempt = begin(&state, Some(&name), address)?;
     let user = state.inner.store.user_by_name(&name).await?;
     let stored = user.as_ref().map(|user| user.password_hash.clone());
-    if let (Some(user), true) = (user, matches(&state, password, stored).await?) {
-        state.inner.attempts.succeeded(&name, address);
+    let matches = matches(&state, &attempt, password, stored).await?;
+    if let (Some(user), true) = (user, matches) {
+        state.inner.attempts.succeeded(attempt);
         return enter(&state, &user, address, "password").await;
     }
     refused(&state, &name, address, "password").await
@@ -106,10 +112,11 @@ pub(crate) async fn with_code(
     Json(Once { code }): Json<Once>,
 ) -> Result<Response, Problem> {
     const NOBODY: &str = "(one-time code)";
-    must_wait(&state, NOBODY, address)?;
+    let attempt = begin(&state, None, address)?;
     if let Some(name) = state.inner.login_codes.take(&code, state.now_ms())
         && let Some(user) = state.inner.store.user_by_name(&name).await?
     {
+        state.inner.attempts.succeeded(attempt);
         return enter(&state, &user, address, "one_time_code").await;
     }
     refused(&state, NOBODY, address, "one_time_code").await
@@ -132,34 +139,41 @@ pub(crate) async fn leave(
     Ok(response)
 }
 
-fn must_wait(state: &AppState, name: &str, address: IpAddr) -> Result<(), Problem> {
-    let wait_ms = state.inner.attempts.wait_ms(name, address, state.now_ms());
-    let Ok(wait_s @ 1..) = u64::try_from(wait_ms.div_euclid(1000) + i64::from(wait_ms % 1000 > 0))
-    else {
-        return Ok(());
-    };
+/// Lets an attempt in; from here on it counts as failed until it has succeeded.
+fn begin(state: &AppState, name: Option<&str>, address: IpAddr) -> Result<Attempt, Problem> {
+    let now_ms = state.now_ms();
+    let begun = state.inner.attempts.begin(name, address, now_ms);
+    begun.map_err(must_wait)
+}
+
+fn must_wait(wait_ms: i64) -> Problem {
+    let wait_s = u64::try_from(wait_ms).unwrap_or(0).div_ceil(1000);
     let detail = format!("too many failed attempts: try again in {wait_s} s");
-    Err(
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail)
-            .retry_after(wait_s),
-    )
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail).retry_after(wait_s)
 }
 
 /// Takes the same time whether the account exists or not.
-async fn matches(state: &AppState, given: String, stored: Option<String>) -> Result<bool, Problem> {
-    let permit = state
-        .inner
-        .password_checks
-        .acquire()
+async fn matches(
+    state: &AppState,
+    attempt: &Attempt,
+    given: String,
+    stored: Option<String>,
+) -> Result<bool, Problem> {
+    let permit = Arc::clone(&state.inner.password_checks)
+        .acquire_owned()
         .await
         .map_err(|_| Problem::busy())?;
-    let checked = tokio::task::spawn_blocking(move || match stored {
-        Some(stored) => password::verify(&given, &stored),
-        None => Ok(password::verify_unknown(&given)),
+    let attempts = &state.inner.attempts;
+    attempts.again(attempt, state.now_ms()).map_err(must_wait)?;
+    let checked = tokio::task::spawn_blocking(move || {
+        // Held to the end of the work, even if the caller hangs up.
+        let _permit = permit;
+        match stored {
+            Some(stored) => password::verify(&given, &stored),
+            None => Ok(password::verify_unknown(&given)),
+        }
     });
-    let checked = checked.await;
-    drop(permit);
-    match checked {
+    match checked.await {
         Ok(Ok(matches)) => Ok(matches),
         Ok(Err(error)) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -185,16 +199,43 @@ async fn refused(
     method: &str,
 ) -> Result<Response, Problem> {
     let now_ms = state.now_ms();
-    state.inner.attempts.failed(name, address, now_ms);
-    let actor = Actor::Address(address.to_string());
-    let audit = AuditEntry::new(now_ms, actor, "session.refuse", name).with("method", method);
-    state.inner.store.append_audit(audit).await?;
+    let verdict = state.inner.refusals.note(now_ms);
+    if verdict.opened {
+        tokio::spawn(sum_up_later(Arc::downgrade(&state.inner)));
+    }
+    if verdict.write {
+        let actor = Actor::Address(address.to_string());
+        let audit = AuditEntry::new(now_ms, actor, REFUSED, name).with("method", method);
+        state.inner.store.append_audit(audit).await?;
+    }
     Err(if method == "password" {
         wrong()
     } else {
         let detail = "this login code is not valid, or was used before: sign in with the password";
         Problem::new(StatusCode::UNAUTHORIZED, "wrong_code", detail)
     })
+}
+
+async fn sum_up_later(inner: Weak<Inner>) {
+    tokio::time::sleep(refusals::PERIOD).await;
+    if let Some(inner) = inner.upgrade() {
+        sum_up(&inner).await;
+    }
+}
+
+/// Writes down how many refusals have no entry of their own.
+pub(crate) async fn sum_up(inner: &Inner) {
+    let Some((since_ms, number)) = inner.refusals.close() else {
+        return;
+    };
+    let now_ms = inner.clock.now_ms();
+    let entry = AuditEntry::new(now_ms, Actor::System, REFUSED, "(several)")
+        .with("number", number.to_string())
+        .with("since_ms", since_ms.to_string());
+    if let Err(error) = inner.store.append_audit(entry).await {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, number, "refused sign-ins could not be audited");
+    }
 }
 
 async fn enter(

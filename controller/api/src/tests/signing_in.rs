@@ -82,6 +82,52 @@ async fn wrong_passwords_are_audited_and_cost_ever_more_time() {
 }
 
 #[tokio::test]
+async fn guesses_sent_side_by_side_get_no_more_tries_than_one_after_another() {
+    let bench = Bench::new().await;
+    let guesses = (0..50).map(|_| bench.try_password("wrong"));
+    let got = futures_util::future::join_all(guesses).await;
+    let verified = got
+        .iter()
+        .filter(|got| got.status == StatusCode::UNAUTHORIZED)
+        .count();
+    assert!((1..=5).contains(&verified), "{verified}");
+    let told_to_wait = got
+        .iter()
+        .filter(|got| got.status == StatusCode::TOO_MANY_REQUESTS)
+        .count();
+    assert_eq!(verified + told_to_wait, 50);
+    let refused = actions(&bench).await;
+    let refused = refused.iter().filter(|action| *action == "session.refuse");
+    assert_eq!(refused.count(), verified);
+    bench.advance_ms(1000);
+    bench.sign_in().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_a_few_entries_and_one_count() {
+    let mut bench = Bench::new().await;
+    for network in 0..30 {
+        bench.peer = [10, 2, network, 1].into();
+        let got = bench.try_password("wrong").await;
+        assert_eq!(got.code(), "wrong_credentials");
+    }
+    crate::resources::login::sum_up(&bench.state.inner).await;
+    let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+    let refused: Vec<_> = audit
+        .iter()
+        .filter(|record| record.action == "session.refuse")
+        .collect();
+    assert_eq!(refused.len(), 21);
+    let count = &refused[0];
+    assert_eq!(
+        (count.subject.as_str(), count.detail["number"].as_str()),
+        ("(several)", "10")
+    );
+    bench.peer = [10, 3, 0, 1].into();
+    bench.sign_in().await;
+}
+
+#[tokio::test]
 async fn an_account_that_does_not_exist_looks_like_a_wrong_password() {
     let bench = Bench::new().await;
     let body = json!({"user": "nobody", "password": PASSWORD});
