@@ -3,7 +3,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use xiezhi_model::HostId;
+use xiezhi_ingest::bandwidth_setting;
+use xiezhi_model::{HostId, Setting};
 use xiezhi_protocol::message::{Bandwidth, BandwidthWindow, Directive};
 
 use crate::answer::Answer;
@@ -169,11 +170,36 @@ pub(crate) async fn direct(
         .audit(state.now_ms(), "host.direct", format!("host:{id}"))
         .with("directive", word);
     state.inner.store.append_audit(audit).await?;
+    let budget = match &directive {
+        Directive::SetBandwidth { bandwidth } => serde_json::to_string(bandwidth).ok(),
+        _ => None,
+    };
     let outcome = state.inner.fleet.send(id, directive).await?;
+    if let Some(value) = budget.filter(|_| outcome.outcome == "done") {
+        keep_budget(&state, &who, id, value).await?;
+    }
     Ok(Answer(Outcome {
         outcome: outcome.outcome,
         detail: outcome.detail,
     }))
+}
+
+/// Writes a budget down, so that the host is told it again whenever a session of it opens.
+async fn keep_budget(
+    state: &AppState,
+    who: &SignedIn,
+    id: HostId,
+    value: String,
+) -> Result<(), Problem> {
+    let now_ms = state.now_ms();
+    let audit = who.audit(now_ms, "host.bandwidth_set", format!("host:{id}"));
+    let setting = Setting {
+        key: bandwidth_setting(id),
+        value,
+        valid_from_ms: now_ms,
+        source: "host.direct".to_owned(),
+    };
+    Ok(state.inner.store.add_setting(&setting, audit).await?)
 }
 
 fn directive_of(body: DirectiveBody) -> Result<(&'static str, Directive), Problem> {
