@@ -64,7 +64,15 @@ fn run() -> Result<()> {
             print!("{said}");
             Ok(())
         }
-        ["fleet", data, passphrase, address, count, interval, acknowledged] => {
+        [
+            "fleet",
+            data,
+            passphrase,
+            address,
+            count,
+            interval,
+            acknowledged,
+        ] => {
             let passphrase = read_passphrase(passphrase)?;
             let plan = fleet::Plan {
                 data: data.as_ref(),
@@ -79,11 +87,16 @@ fn run() -> Result<()> {
         ["remote-write", port, path, hosts, connections, interval] => {
             let interval = Duration::from_millis(interval.parse()?);
             let (port, hosts, connections) = (port.parse()?, hosts.parse()?, connections.parse()?);
-            let run = receiver::run(port, path, hosts, connections, interval, |line| println!("{line}"));
+            let run = receiver::run(port, path, hosts, connections, interval, |line| {
+                println!("{line}")
+            });
             many_threads()?.block_on(run)
         }
         ["verify", data, acknowledged] => {
-            print!("{}", verify::acknowledged(data.as_ref(), acknowledged.as_ref())?);
+            print!(
+                "{}",
+                verify::acknowledged(data.as_ref(), acknowledged.as_ref())?
+            );
             Ok(())
         }
         ["seal", data] => {
@@ -95,7 +108,9 @@ fn run() -> Result<()> {
 }
 
 fn many_threads() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 fn read_passphrase(file: &str) -> Result<String> {

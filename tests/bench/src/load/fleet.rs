@@ -52,7 +52,10 @@ pub struct Plan<'a> {
 /// They cannot be prepared, or the file cannot be written.
 pub async fn run(plan: Plan<'_>, print: impl Fn(&str)) -> Result<()> {
     let hosts = credentials::prepare(plan.data, plan.passphrase, plan.count).await?;
-    let ends = (hosts.first().map_or(0, |host| host.host), hosts.last().map_or(0, |host| host.host));
+    let ends = (
+        hosts.first().map_or(0, |host| host.host),
+        hosts.last().map_or(0, |host| host.host),
+    );
     print(&format!("prepared {} {}", ends.0, ends.1));
     let behaviour = Behaviour {
         address: address(plan.address_file).await?,
@@ -64,7 +67,8 @@ pub async fn run(plan: Plan<'_>, print: impl Fn(&str)) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
     for (seed, credentials) in hosts.into_iter().enumerate() {
-        let (behaviour, counters, mut stopped) = (behaviour.clone(), Arc::clone(&counters), stopped.clone());
+        let (behaviour, counters, mut stopped) =
+            (behaviour.clone(), Arc::clone(&counters), stopped.clone());
         tasks.spawn(async move {
             let id = credentials.host;
             let mut host = SimulatedHost::new(credentials, seed as u64 + 1);
@@ -96,7 +100,11 @@ async fn address(file: &Path) -> Result<String> {
     loop {
         if let Ok(text) = std::fs::read_to_string(file) {
             let ready: serde_json::Value = serde_json::from_str(&text)?;
-            return Ok(ready.get("agents").and_then(|value| value.as_str()).unwrap_or_default().to_owned());
+            return Ok(ready
+                .get("agents")
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+                .to_owned());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -48,9 +48,19 @@ pub async fn run(
     for connection in 0..connections {
         let machines: Vec<_> = (connection..hosts)
             .step_by(connections.max(1))
-            .map(|host| (format!("host-{host:05}"), Machine::new(host as u64 + 1, now_ms())))
+            .map(|host| {
+                (
+                    format!("host-{host:05}"),
+                    Machine::new(host as u64 + 1, now_ms()),
+                )
+            })
             .collect();
-        let mut sender = Sender { port, path: path.to_owned(), machines, counters: Arc::clone(&counters) };
+        let mut sender = Sender {
+            port,
+            path: path.to_owned(),
+            machines,
+            counters: Arc::clone(&counters),
+        };
         // Every connection has its own place in the interval.
         let wait = interval.mul_f64(connection as f64 / connections as f64);
         tasks.spawn(async move {
@@ -93,7 +103,9 @@ struct Sender {
 
 impl Sender {
     async fn send_on(&mut self, interval: Duration) -> Result<()> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.context("connecting")?;
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
+            .await
+            .context("connecting")?;
         stream.set_nodelay(true)?;
         self.counters.connected.fetch_add(1, Ordering::Relaxed);
         let result = self.send_over(&mut stream, interval).await;
@@ -123,7 +135,9 @@ impl Sender {
                 stream.write_all(&request).await.context("sending")?;
                 answer(stream).await?;
                 self.counters.acknowledged.fetch_add(1, Ordering::Relaxed);
-                self.counters.samples.fetch_add(report.len() as u64, Ordering::Relaxed);
+                self.counters
+                    .samples
+                    .fetch_add(report.len() as u64, Ordering::Relaxed);
             }
         }
     }
@@ -133,8 +147,17 @@ impl Sender {
 async fn answer(stream: &mut TcpStream) -> Result<()> {
     let mut head = Vec::with_capacity(512);
     while !head.ends_with(b"\r\n\r\n") {
-        if stream.read_buf(&mut head).await.context("waiting for the answer")? == 0 || head.len() > MAX_HEAD {
-            bail!("the answer is cut or too long: {}", String::from_utf8_lossy(&head));
+        if stream
+            .read_buf(&mut head)
+            .await
+            .context("waiting for the answer")?
+            == 0
+            || head.len() > MAX_HEAD
+        {
+            bail!(
+                "the answer is cut or too long: {}",
+                String::from_utf8_lossy(&head)
+            );
         }
         // An answer with a body is a complaint: it does not end with the empty line.
         if !head.starts_with(b"HTTP/1.1 20") && head.len() >= 12 {

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use xiezhi_protocol::batch::BatchInfo;
 use xiezhi_protocol::range_set::RangeSet;
-use xiezhi_series::{Sealing, SeriesOptions, SeriesStore};
+use xiezhi_series::{Frame, Sealing, SeriesOptions, SeriesStore};
 
 use super::fleet::Acknowledged;
 
@@ -20,7 +21,10 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub fn acknowledged(data: &Path, file: &Path) -> Result<String> {
     let text = std::fs::read(file).context("reading what was acknowledged")?;
     let acknowledged: Acknowledged = serde_json::from_slice(&text)?;
-    let options = SeriesOptions { sealing: Sealing::Manual, ..SeriesOptions::default() };
+    let options = SeriesOptions {
+        sealing: Sealing::Manual,
+        ..SeriesOptions::default()
+    };
     let store = SeriesStore::open(&data.join("series"), options)?;
     let (mut checked, mut missing, mut stored, mut repeated, mut epochs) = (0, 0, 0, 0, 0);
     for (host, ranges) in &acknowledged {
@@ -32,7 +36,11 @@ pub fn acknowledged(data: &Path, file: &Path) -> Result<String> {
             epochs += u64::from(last_epoch.is_some_and(|epoch| epoch != frame.epoch));
             last_epoch = Some(frame.epoch);
         }
-        for seq in ranges.ranges().iter().flat_map(|(first, last)| *first..=*last) {
+        for seq in ranges
+            .ranges()
+            .iter()
+            .flat_map(|(first, last)| *first..=*last)
+        {
             checked += 1;
             missing += u64::from(!there.contains(seq));
         }
@@ -58,9 +66,20 @@ pub fn seal(data: &Path) -> Result<String> {
     };
     let store = SeriesStore::open(&data.join("series"), options)?;
     let before = store.stats();
+    // The log that was written last is closed by the next frame after its time.
+    let batch = BatchInfo {
+        seq: 1,
+        time_ms: 0,
+        checksum: 0,
+    };
+    store.append(&[Frame {
+        host: i64::MAX,
+        epoch: 1,
+        batch,
+        key: true,
+        bytes: &[0],
+    }])?;
     let cpu = own_cpu_s()?;
-    store.maintain()?;
-    // The first call may only close the log that was written; then this one seals it.
     store.maintain()?;
     let cpu = own_cpu_s()? - cpu;
     let after = store.stats();
@@ -74,7 +93,13 @@ pub fn seal(data: &Path) -> Result<String> {
 
 fn own_cpu_s() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, rest) = text.rsplit_once(')').context("an unexpected /proc/self/stat")?;
-    let ticks = rest.split_ascii_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    let (_, rest) = text
+        .rsplit_once(')')
+        .context("an unexpected /proc/self/stat")?;
+    let ticks = rest
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::load::{self, Load};
 use super::peers::free_port;
@@ -172,7 +172,7 @@ fn wait_healthy(port: u16, path: &str, children: &mut Children) -> Result<()> {
         children.check()?;
         std::thread::sleep(Duration::from_millis(50));
     }
-    anyhow::bail!("{path} at port {port} never answered well")
+    bail!("{path} at port {port} never answered well")
 }
 
 /// A peer's temporary folder, removed at the end.
