@@ -97,6 +97,9 @@ fn ours(programs: &Programs) -> Result<f64> {
     drop(children);
     // A segment is sealed once an hour; this is what it costs, in a process of its own.
     let said = output(load::command(&["seal"]).arg(stage.folder().join("controller")))?;
+    if load::field(&said, "sealed") < Some(1.0) {
+        anyhow::bail!("nothing was sealed: {said}");
+    }
     let seal =
         load::field(&said, "seal_cpu_s").context("sealing said nothing")? / all_samples * 1e6;
     println!(
