@@ -28,7 +28,7 @@ use crate::metrics::{self, Metrics};
 use crate::{privilege, self_use};
 
 /// How often sources of security events are looked at.
-const SECURITY_EVERY: Duration = Duration::from_secs(2);
+const SECURITY_EVERY: Duration = Duration::from_secs(5);
 /// How often slow state is looked at: facts, certificate, spool age.
 const SLOW_EVERY: Duration = Duration::from_secs(60);
 /// Wait before security sources are opened again after the spool refused their events.
