@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prometheus::Registry;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -43,8 +43,8 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     let store = open_store(&config).await?;
     let series = open_series(&config).await?;
     let registry = Registry::new();
-    let agents = listen(config.agents, "agents").await?;
-    let web = listen(config.web.listen, "browsers").await?;
+    let agents = listen(config.agents, "agents")?;
+    let web = listen(config.web.listen, "browsers")?;
     let (agents_at, web_at) = (agents.local_addr()?, web.local_addr()?);
     let options = IngestOptions {
         handshakes_per_second: f64::from(config.handshakes_per_second),
@@ -136,8 +136,21 @@ async fn open_series(config: &Config) -> Result<SeriesStore> {
         .with_context(|| format!("opening the samples in {shown}"))
 }
 
-async fn listen(address: std::net::SocketAddr, whom: &str) -> Result<TcpListener> {
-    let listening = TcpListener::bind(address).await;
+/// Connections that the kernel keeps until they are accepted: a whole province that comes back at
+/// once must wait here, not in the retries of its first packet. Capped by `somaxconn`.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: std::net::SocketAddr, whom: &str) -> Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let listening = socket.and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
     listening.with_context(|| format!("listening for {whom} on {address}: is the port taken?"))
 }
 
