@@ -2,9 +2,9 @@
 //! rewrite unnoticed.
 //!
 //! Each [`Record`] holds the hash of the one before it, so a changed, removed, inserted or reordered
-//! record breaks the chain at a place that [`verify`] names. What a chain alone cannot show is that
+//! record breaks the chain at a place that [`fn@verify`] names. What a chain alone cannot show is that
 //! its *newest* records were cut off: for that, keep the [`Head`] somewhere else (in another log, on
-//! paper, in the next bulletin) and compare it with what [`verify`] returns.
+//! paper, in the next bulletin) and compare it with what [`fn@verify`] returns.
 //!
 //! This crate is pure: it holds no clock, no storage and no locks. The store keeps one row per record
 //! and appends inside the transaction of the deed that it records: read the newest row's
@@ -13,7 +13,7 @@
 //! | stored column | type | from |
 //! |---|---|---|
 //! | seq | integer, primary key | [`Record::seq`], from 1 without gaps |
-//! | previous, hash, detail_hash | text, 64 hex digits | [`Hash`]'s `Display` and `FromStr` |
+//! | previous, hash, detail_hash | text, 64 hex digits | [`struct@Hash`]'s `Display` and `FromStr` |
 //! | time_ms | integer | [`Record::time_ms`] |
 //! | actor, action, subject | text | byte for byte as given |
 //! | detail | text, may later be erased | the bytes that were hashed; see [`Record::detail_matches`] |

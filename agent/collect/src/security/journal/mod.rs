@@ -1,6 +1,6 @@
 //! Follows the systemd journal: the files in `/var/log/journal` and `/run/log/journal`.
 //!
-//! No resident `journalctl`, no library: [`file`] walks the objects. Each writer's file is a *lane*
+//! No resident `journalctl`, no library: [`mod@file`] walks the objects. Each writer's file is a *lane*
 //! with its own place: `system.journal`, and `user-1000.journal` where journald puts what the
 //! processes of a person log (sudo among it). A lane follows its file through rotation
 //! (`system@….journal`) by the file's own id. Reading needs the group `systemd-journal`.
