@@ -14,7 +14,10 @@ pub(crate) fn run() -> Result<()> {
             "--no-deps",
             "--document-private-items",
         ])
-        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"),
+        .env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private_intra_doc_links",
+        ),
     )?;
     call(&mut cargo(&["test", "--quiet", "--workspace", "--doc"]))
 }
