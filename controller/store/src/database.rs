@@ -15,6 +15,12 @@ use sqlx::{
 use crate::StoreError;
 use crate::schema;
 
+/// How long opening goes on while another program holds the file.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Wait between two attempts to open.
+const OPEN_RETRY: Duration = Duration::from_millis(20);
+
 /// Connections that only read. Each is a thread and about 2 MB of page cache.
 const READERS: u32 = 4;
 
@@ -46,9 +52,23 @@ impl Database {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
         let (dialect, url) = parse(address)?;
-        try_once(dialect, &url).await?;
-        let writer = options(dialect, 1, false).connect_lazy(&url)?;
-        let readers = options(dialect, READERS, true).connect_lazy(&url)?;
+        // Two programs that open a new file at once: while one switches it to the write-ahead log the
+        // other is told "locked" at once, whatever its timeout. A moment later it is not.
+        let deadline = tokio::time::Instant::now() + OPEN_WITHIN;
+        loop {
+            match Self::open_once(dialect, &url).await {
+                Err(StoreError::Locked(_)) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(OPEN_RETRY).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn open_once(dialect: Dialect, url: &str) -> Result<Self, StoreError> {
+        try_once(dialect, url).await?;
+        let writer = options(dialect, 1, false).connect_lazy(url)?;
+        let readers = options(dialect, READERS, true).connect_lazy(url)?;
         let database = Self {
             dialect,
             writer,
