@@ -161,6 +161,11 @@ fn slack(name: &str, value: f64) -> f64 {
     if name == "node_time_seconds" || name.starts_with("node_schedstat_") {
         return rounding + 0.001;
     }
+    // Whoever counts is itself running: node_exporter finds its own process so, while ours is a
+    // thread of a test whose process waits.
+    if name.starts_with("node_processes_") && name.ends_with("_state") {
+        return 1.0;
+    }
     rounding
 }
 
