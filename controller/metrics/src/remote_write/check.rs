@@ -1,0 +1,272 @@
+//! The rules that each series and each sample must keep, and what is told of those that don't.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::body::{BodyError, RawSeries, Request};
+
+/// Most labels of one series, its name included. VictoriaMetrics cuts at 40, Mimir refuses at 30.
+pub const MAX_LABELS: usize = 64;
+
+/// Longest canonical text of a series: name and labels together, in bytes.
+pub const MAX_SERIES_TEXT_BYTES: usize = 4096;
+
+/// Bounds on the time of samples, which the caller derives from its clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Oldest time that is taken, Unix milliseconds: where retention begins.
+    pub oldest_ms: i64,
+    /// Newest time that is taken, Unix milliseconds: now, and a little for clocks that are ahead.
+    pub newest_ms: i64,
+    /// Labels that the controller assigns; a sender's are left out, so that nobody speaks for
+    /// another's host.
+    pub assigned: &'a [&'a str],
+}
+
+/// Why a series, or samples of it, were not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// No label `__name__`, or an empty one.
+    NoName,
+    /// A name that breaks Prometheus's grammar.
+    BadName,
+    /// A label without a name, or one that breaks the grammar.
+    BadLabel,
+    /// Text that is not UTF-8, or a position outside the symbols.
+    BadText,
+    /// The same label twice.
+    RepeatedLabel,
+    /// More than [`MAX_LABELS`].
+    TooManyLabels,
+    /// Above [`MAX_SERIES_TEXT_BYTES`].
+    TooLong,
+    /// Older than what is kept.
+    TooOld,
+    /// In the future: the sender's clock is ahead.
+    TooNew,
+    /// A native histogram; not stored yet.
+    Histogram,
+    /// An exemplar; not stored.
+    Exemplar,
+}
+
+impl Refusal {
+    /// A short word for a metric's label.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoName => "no_name",
+            Self::BadName => "bad_name",
+            Self::BadLabel => "bad_label",
+            Self::BadText => "bad_text",
+            Self::RepeatedLabel => "repeated_label",
+            Self::TooManyLabels => "too_many_labels",
+            Self::TooLong => "too_long",
+            Self::TooOld => "too_old",
+            Self::TooNew => "too_new",
+            Self::Histogram => "histogram",
+            Self::Exemplar => "exemplar",
+        }
+    }
+
+    /// What the sender's operator should know.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::NoName => "a series needs a label `__name__`",
+            Self::BadName => "a metric name is made of letters, digits, `_` and `:`",
+            Self::BadLabel => "a label name is made of letters, digits and `_`",
+            Self::BadText => "labels must be UTF-8 and inside the request's symbols",
+            Self::RepeatedLabel => "a series has each label once",
+            Self::TooManyLabels => "a series has 64 labels at most",
+            Self::TooLong => "name and labels together have 4,096 bytes at most",
+            Self::TooOld => "the sample is older than what is kept",
+            Self::TooNew => "the sample is in the future: check the sender's clock",
+            Self::Histogram => "native histograms are not stored; send classic histograms",
+            Self::Exemplar => "exemplars are not stored",
+        }
+    }
+}
+
+/// A series that may be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The metric's name.
+    pub name: String,
+    /// Labels without the name, sorted, empty values left out (they mean "not there").
+    pub labels: Vec<(String, String)>,
+    /// Unix milliseconds and value, ascending, one per time (the first wins). NaN, infinities and
+    /// the stale marker are values like any other.
+    pub samples: Vec<(i64, f64)>,
+}
+
+/// What of a request may be stored, and what not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checked {
+    /// In the order of the request.
+    pub series: Vec<Written>,
+    /// Everything else.
+    pub refusals: Refusals,
+}
+
+/// Counts of what was refused, with one example for each reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// By reason: how many samples (or histograms, exemplars), and the first series it happened to.
+    pub by_reason: BTreeMap<Refusal, (u64, String)>,
+}
+
+impl Refusals {
+    fn add(&mut self, refusal: Refusal, count: usize, series: impl FnOnce() -> String) {
+        if count > 0 {
+            let entry = self.by_reason.entry(refusal);
+            entry.or_insert_with(|| (0, series())).0 += count as u64;
+        }
+    }
+
+    /// Whether nothing was refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_reason.is_empty()
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (refusal, (count, series))) in self.by_reason.iter().enumerate() {
+            let separator = if position == 0 { "" } else { "; " };
+            let advice = refusal.advice();
+            write!(
+                formatter,
+                "{separator}{count} refused: {advice}, for example {series}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Judges each series by itself.
+///
+/// # Errors
+/// [`BodyError`] if a series' own message cannot be read; nothing of the request is used then.
+pub fn check(request: &Request, rules: &Rules<'_>) -> Result<Checked, BodyError> {
+    let mut checked = Checked::default();
+    for raw in request.series() {
+        let raw = raw?;
+        let example = || example(&raw);
+        let refusals = &mut checked.refusals;
+        refusals.add(Refusal::Histogram, raw.histograms, example);
+        refusals.add(Refusal::Exemplar, raw.exemplars, example);
+        if raw.samples.is_empty() {
+            continue;
+        }
+        match labels(&raw, rules) {
+            Err(refusal) => refusals.add(refusal, raw.samples.len(), example),
+            Ok((name, labels)) => {
+                let samples = samples(&raw, rules, refusals);
+                if !samples.is_empty() {
+                    checked.series.push(Written {
+                        name,
+                        labels,
+                        samples,
+                    });
+                }
+            }
+        }
+    }
+    Ok(checked)
+}
+
+type Named = (String, Vec<(String, String)>);
+
+fn labels(raw: &RawSeries, rules: &Rules<'_>) -> Result<Named, Refusal> {
+    let raw = raw.labels.as_ref().ok_or(Refusal::BadText)?;
+    if raw.len() > MAX_LABELS {
+        return Err(Refusal::TooManyLabels);
+    }
+    let length: usize = raw
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
+    if length > MAX_SERIES_TEXT_BYTES {
+        return Err(Refusal::TooLong);
+    }
+    let mut name = None;
+    let mut labels = Vec::with_capacity(raw.len());
+    for (label, value) in raw {
+        let (label, value) = (text(label)?, text(value)?);
+        if label == "__name__" {
+            if name.replace(value).is_some() {
+                return Err(Refusal::RepeatedLabel);
+            }
+        } else if !is_name(label, false) {
+            return Err(Refusal::BadLabel);
+        } else if !rules.assigned.contains(&label) && !value.is_empty() {
+            labels.push((label.to_owned(), value.to_owned()));
+        }
+    }
+    labels.sort_unstable();
+    if labels
+        .windows(2)
+        .any(|pair| matches!(pair, [(a, _), (b, _)] if a == b))
+    {
+        return Err(Refusal::RepeatedLabel);
+    }
+    match name.unwrap_or_default() {
+        "" => Err(Refusal::NoName),
+        name if is_name(name, true) => Ok((name.to_owned(), labels)),
+        _ => Err(Refusal::BadName),
+    }
+}
+
+fn text(bytes: &Bytes) -> Result<&str, Refusal> {
+    std::str::from_utf8(bytes).map_err(|_| Refusal::BadText)
+}
+
+fn is_name(text: &str, colons: bool) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || (colons && byte == b':');
+    let mut bytes = text.bytes();
+    bytes
+        .next()
+        .is_some_and(|byte| inner(byte) && !byte.is_ascii_digit())
+        && bytes.all(inner)
+}
+
+fn samples(raw: &RawSeries, rules: &Rules<'_>, refusals: &mut Refusals) -> Vec<(i64, f64)> {
+    let mut kept: Vec<(i64, f64)> = Vec::with_capacity(raw.samples.len());
+    let (mut old, mut new) = (0, 0);
+    for sample in &raw.samples {
+        if sample.time_ms < rules.oldest_ms {
+            old += 1;
+        } else if sample.time_ms > rules.newest_ms {
+            new += 1;
+        } else {
+            kept.push((sample.time_ms, sample.value));
+        }
+    }
+    refusals.add(Refusal::TooOld, old, || example(raw));
+    refusals.add(Refusal::TooNew, new, || example(raw));
+    kept.sort_by_key(|(time_ms, _)| *time_ms);
+    kept.dedup_by_key(|(time_ms, _)| *time_ms);
+    kept
+}
+
+/// A short form of a series for a message: whatever can be read of it.
+fn example(raw: &RawSeries) -> String {
+    let labels = raw.labels.as_deref().unwrap_or_default();
+    let pairs = labels.iter().map(|(name, value)| {
+        format!(
+            "{}={:?}",
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(value)
+        )
+    });
+    let text = pairs.collect::<Vec<_>>().join(",");
+    let short: String = text.chars().take(200).collect();
+    format!("{{{short}}}")
+}
+
+#[cfg(test)]
+mod tests;

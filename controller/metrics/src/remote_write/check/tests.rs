@@ -1,0 +1,239 @@
+//! Bodies made with the same messages, through snappy and back.
+
+use proptest::prelude::*;
+use prost::Message;
+
+use super::super::message::{Ignored, Label, Sample, SeriesV1, SeriesV2};
+use super::super::{Protocol, decode};
+use super::*;
+
+const RULES: Rules<'_> = Rules {
+    oldest_ms: 1_000,
+    newest_ms: 9_000,
+    assigned: &["host_id", "site_id"],
+};
+
+/// `prometheus.WriteRequest`, as a sender writes it.
+#[derive(Clone, PartialEq, Message)]
+struct RequestV1 {
+    #[prost(message, repeated, tag = "1")]
+    series: Vec<SeriesV1>,
+    #[prost(message, repeated, tag = "3")]
+    metadata: Vec<Ignored>,
+}
+
+/// `io.prometheus.write.v2.Request`.
+#[derive(Clone, PartialEq, Message)]
+struct RequestV2 {
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    symbols: Vec<Bytes>,
+    #[prost(message, repeated, tag = "5")]
+    series: Vec<SeriesV2>,
+}
+
+fn compressed(message: &impl prost::Message) -> Vec<u8> {
+    let plain = message.encode_to_vec();
+    snap::raw::Encoder::new().compress_vec(&plain).unwrap()
+}
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> SeriesV1 {
+    let labels = labels.iter().map(|(name, value)| Label {
+        name: Bytes::copy_from_slice(name.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    });
+    let samples = samples
+        .iter()
+        .map(|&(time_ms, value)| Sample { value, time_ms });
+    SeriesV1 {
+        labels: labels.collect(),
+        samples: samples.collect(),
+        ..SeriesV1::default()
+    }
+}
+
+fn checked(series: Vec<SeriesV1>) -> Checked {
+    let metadata = vec![Ignored {}];
+    let body = compressed(&RequestV1 { series, metadata });
+    check(&decode(Protocol::V1, &body).unwrap(), &RULES).unwrap()
+}
+
+fn reasons(checked: &Checked) -> Vec<(Refusal, u64)> {
+    let by_reason = checked.refusals.by_reason.iter();
+    by_reason
+        .map(|(refusal, (count, _))| (*refusal, *count))
+        .collect()
+}
+
+#[test]
+fn one_bad_series_costs_only_itself() {
+    let good = [("__name__", "up"), ("job", "node"), ("empty", "")];
+    let answer = checked(vec![
+        series(&good, &[(2_000, 1.0), (3_000, f64::NAN)]),
+        series(&[("job", "node")], &[(2_000, 1.0)]),
+        series(&[("__name__", "1up")], &[(2_000, 1.0)]),
+        series(&[("__name__", "up"), ("a-b", "x")], &[(2_000, 1.0)]),
+        series(
+            &[("__name__", "up"), ("a", "x"), ("a", "y")],
+            &[(2_000, 1.0)],
+        ),
+        series(
+            &[("__name__", "up"), ("a", &"x".repeat(5_000))],
+            &[(2_000, 1.0)],
+        ),
+        series(
+            &[("__name__", "up")],
+            &[(500, 1.0), (5_000, 2.0), (9_500, 3.0)],
+        ),
+    ]);
+    assert_eq!(answer.series.len(), 2);
+    assert_eq!(answer.series[0].name, "up");
+    assert_eq!(
+        answer.series[0].labels,
+        [("job".to_owned(), "node".to_owned())]
+    );
+    assert_eq!(answer.series[1].samples, [(5_000, 2.0)]);
+    assert_eq!(
+        reasons(&answer),
+        [
+            (Refusal::NoName, 1),
+            (Refusal::BadName, 1),
+            (Refusal::BadLabel, 1),
+            (Refusal::RepeatedLabel, 1),
+            (Refusal::TooLong, 1),
+            (Refusal::TooOld, 1),
+            (Refusal::TooNew, 1),
+        ]
+    );
+    let told = answer.refusals.to_string();
+    assert!(told.contains("check the sender's clock"), "{told}");
+}
+
+#[test]
+fn a_sender_cannot_claim_another_host() {
+    let claims = [("__name__", "up"), ("host_id", "7"), ("site_id", "1")];
+    let answer = checked(vec![series(&claims, &[(2_000, 1.0)])]);
+    assert_eq!(answer.series[0].labels, []);
+}
+
+#[test]
+fn samples_are_sorted_and_the_first_of_a_time_wins() {
+    let labels = [("__name__", "up")];
+    let answer = checked(vec![series(
+        &labels,
+        &[(3_000, 3.0), (2_000, 1.0), (2_000, 2.0)],
+    )]);
+    assert_eq!(answer.series[0].samples, [(2_000, 1.0), (3_000, 3.0)]);
+}
+
+#[test]
+fn labels_that_are_not_utf8_cost_only_their_series() {
+    let mut bad = series(&[("__name__", "up")], &[(2_000, 1.0)]);
+    bad.labels[0].value = Bytes::from_static(&[0xff, 0xfe]);
+    let answer = checked(vec![bad, series(&[("__name__", "up")], &[(2_000, 1.0)])]);
+    assert_eq!(answer.series.len(), 1);
+    assert_eq!(reasons(&answer), [(Refusal::BadText, 1)]);
+}
+
+#[test]
+fn version_two_is_read_through_its_symbols() {
+    let symbols =
+        ["", "__name__", "up", "job", "node"].map(|text| Bytes::from_static(text.as_bytes()));
+    let sample = Sample {
+        value: 1.0,
+        time_ms: 2_000,
+    };
+    let of = |label_positions: &[u32]| SeriesV2 {
+        label_positions: label_positions.to_vec(),
+        samples: vec![sample],
+        histograms: vec![Ignored {}],
+        exemplars: Vec::new(),
+    };
+    let body = compressed(&RequestV2 {
+        symbols: symbols.to_vec(),
+        series: vec![of(&[1, 2, 3, 4]), of(&[1, 99]), of(&[1])],
+    });
+    let answer = check(&decode(Protocol::V2, &body).unwrap(), &RULES).unwrap();
+    assert_eq!(answer.series.len(), 1);
+    assert_eq!(
+        answer.series[0].labels,
+        [("job".to_owned(), "node".to_owned())]
+    );
+    assert_eq!(
+        reasons(&answer),
+        [(Refusal::BadText, 2), (Refusal::Histogram, 3)]
+    );
+}
+
+#[test]
+fn bodies_that_cannot_be_read_say_why() {
+    let not_snappy = decode(Protocol::V1, b"\x0a\x00garbage").unwrap_err();
+    assert!(matches!(not_snappy, BodyError::Snappy(_)), "{not_snappy}");
+    let garbage = snap::raw::Encoder::new().compress_vec(&[0xff; 40]).unwrap();
+    let not_protobuf = decode(Protocol::V1, &garbage).unwrap_err();
+    assert!(
+        matches!(not_protobuf, BodyError::Protobuf(_)),
+        "{not_protobuf}"
+    );
+    // A header that claims 4 GB allocates nothing.
+    let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00];
+    let too_large = decode(Protocol::V1, &bomb).unwrap_err();
+    assert!(
+        matches!(too_large, BodyError::TooLarge { .. }),
+        "{too_large}"
+    );
+    let huge = vec![0; super::super::MAX_BODY_BYTES + 1];
+    assert!(matches!(
+        decode(Protocol::V1, &huge),
+        Err(BodyError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn millions_of_empty_parts_are_refused_before_they_take_memory() {
+    let empty_series = [0x0a, 0x00].repeat(200_001);
+    let body = snap::raw::Encoder::new()
+        .compress_vec(&empty_series)
+        .unwrap();
+    let refused = decode(Protocol::V1, &body).unwrap_err();
+    assert!(matches!(refused, BodyError::TooLarge { .. }), "{refused}");
+    let one = series(&[("__name__", &"x".repeat(1 << 20))], &[(2_000, 1.0)]);
+    let body = compressed(&RequestV1 {
+        series: vec![one],
+        metadata: Vec::new(),
+    });
+    let refused = check(&decode(Protocol::V1, &body).unwrap(), &RULES).unwrap_err();
+    assert!(matches!(refused, BodyError::TooLarge { .. }), "{refused}");
+}
+
+#[test]
+fn content_types_choose_the_version() {
+    let of = |text| Protocol::of_content_type(text).ok();
+    assert_eq!(of("application/x-protobuf"), Some(Protocol::V1));
+    assert_eq!(
+        of("application/x-protobuf;proto=prometheus.WriteRequest"),
+        Some(Protocol::V1)
+    );
+    assert_eq!(
+        of("application/x-protobuf; proto=io.prometheus.write.v2.Request"),
+        Some(Protocol::V2)
+    );
+    assert_eq!(of("application/json"), None);
+    assert_eq!(of("application/x-protobuf;proto=other"), None);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..300), two in any::<bool>()) {
+        let protocol = if two { Protocol::V2 } else { Protocol::V1 };
+        for body in [bytes.clone(), snap::raw::Encoder::new().compress_vec(&bytes).unwrap()] {
+            if let Ok(request) = decode(protocol, &body) {
+                let Ok(checked) = check(&request, &RULES) else { continue };
+                for written in checked.series {
+                    prop_assert!(!written.samples.is_empty());
+                    prop_assert!(written.samples.is_sorted_by(|a, b| a.0 < b.0));
+                    prop_assert!(written.labels.is_sorted_by(|a, b| a.0 < b.0));
+                }
+            }
+        }
+    }
+}
