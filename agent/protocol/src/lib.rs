@@ -15,6 +15,7 @@
 //! | [`facts`] | what a host is made of |
 //! | [`enrol`] | enrolment and renewal bodies, and the enrolment token's text |
 //! | [`range_set`] | sets of sequence numbers, kept as ranges |
+//! | [`signature`] | what an agent signs of a batch |
 
 pub mod batch;
 pub mod codec;
@@ -25,10 +26,19 @@ pub mod message;
 pub mod range_set;
 pub mod record;
 pub mod report;
+pub mod signature;
 
 /// The newest session protocol that this build speaks. A peer that speaks an older one is served
 /// in that older one; see [`message::Hello::protocol`].
-pub const PROTOCOL_VERSION: u32 = 1;
+///
+/// | version | what it adds |
+/// |---|---|
+/// | 1 | the first |
+/// | 2 | event batches may be signed (version 2 of [`batch`]) |
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The first protocol whose controllers read signed event batches.
+pub const SIGNED_EVENTS_PROTOCOL: u32 = 2;
 
 /// The oldest session protocol that this build still serves: an agent of the release before works
 /// with this controller, and the reverse.

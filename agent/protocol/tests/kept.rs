@@ -8,13 +8,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use xiezhi_protocol::batch::{Stream, decode_events, encode_events};
+use xiezhi_protocol::batch::{
+    Stream, decode_events, encode_events, encode_signed_events, read_events,
+};
 use xiezhi_protocol::codec::{Decoder, Encoder};
 use xiezhi_protocol::event::{Event, Severity, kinds};
 use xiezhi_protocol::message::{Ack, Hello, Welcome};
 use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record;
 use xiezhi_protocol::report::Report;
+use xiezhi_protocol::signature::{BatchSignature, Statement};
 
 fn kept(name: &str, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -69,9 +72,8 @@ fn sample_frames_of_version_1_are_read() {
     }
 }
 
-#[test]
-fn event_batches_of_version_1_are_read() {
-    let events = vec![
+fn events() -> Vec<Event> {
+    vec![
         Event::new(
             1_790_000_000_123,
             kinds::LOGIN,
@@ -85,7 +87,12 @@ fn event_batches_of_version_1_are_read() {
             Severity::Warning,
             "refused",
         ),
-    ];
+    ]
+}
+
+#[test]
+fn event_batches_of_version_1_are_read() {
+    let events = events();
     let bytes = kept("events-v1.bin", || {
         let mut bytes = Vec::new();
         encode_events(42, 1_790_000_001_000, &events, &mut bytes).unwrap();
@@ -94,6 +101,47 @@ fn event_batches_of_version_1_are_read() {
     let (info, read) = decode_events(&bytes).unwrap();
     assert_eq!((info.seq, info.time_ms), (42, 1_790_000_001_000));
     assert_eq!(read, events);
+}
+
+/// What is signed of the kept batch.
+fn statement(content: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, content);
+    let statement = Statement {
+        host: "17",
+        epoch: 3,
+        stream: Stream::Security,
+        seq: 42,
+        time_ms: 1_790_000_001_000,
+        content_sha256: digest.as_ref().try_into().unwrap(),
+    };
+    statement.to_text()
+}
+
+#[test]
+fn signed_event_batches_of_version_2_are_read_and_verify() {
+    use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let bytes = kept("events-v2.bin", || {
+        let sign = |content: &[u8]| {
+            let signature = key.sign(statement(content).as_bytes());
+            Some(BatchSignature {
+                host: "17".to_owned(),
+                epoch: 3,
+                bytes: signature.as_ref().try_into().unwrap(),
+            })
+        };
+        let mut bytes = Vec::new();
+        encode_signed_events(42, 1_790_000_001_000, &events(), &mut bytes, sign).unwrap();
+        bytes
+    });
+    let read = read_events(&bytes).unwrap();
+    assert_eq!((read.info.seq, read.info.time_ms), (42, 1_790_000_001_000));
+    assert_eq!(read.events, events());
+    let signature = read.signature.unwrap();
+    assert_eq!((signature.host.as_str(), signature.epoch), ("17", 3));
+    let public = UnparsedPublicKey::new(&ED25519, key.public_key());
+    let text = statement(&read.content);
+    public.verify(text.as_bytes(), &signature.bytes).unwrap();
 }
 
 #[test]
