@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "xiezhi-model",
     "xiezhi-protocol",
     "xiezhi-evidence",
+    "xiezhi-promql",
     "xiezhi-document",
 ];
 

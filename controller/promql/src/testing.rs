@@ -1,0 +1,1 @@
+//! A storage in memory and the interpreter of the test language.
