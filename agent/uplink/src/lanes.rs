@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use xiezhi_protocol::batch::Stream;
+use xiezhi_protocol::batch::{Stream, without_signature};
 use xiezhi_protocol::codec::Decoder;
 use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record::{self, Kind};
@@ -46,6 +46,8 @@ struct Chain {
 pub(crate) struct Lanes {
     lanes: [Lane; 3],
     scratch: Vec<u8>,
+    /// Whether the controller reads signed batches; if not, they go without their signatures.
+    signed: bool,
 }
 
 /// What a live turn found.
@@ -57,8 +59,9 @@ pub(crate) struct Live {
 }
 
 impl Lanes {
-    /// At the begin of a session: what the spool holds now is backlog.
-    pub(crate) fn new(spool: &Spool) -> Self {
+    /// At the begin of a session: what the spool holds now is backlog. `signed` tells whether the
+    /// controller reads signed batches.
+    pub(crate) fn new(spool: &Spool, signed: bool) -> Self {
         let lanes = Stream::ALL.map(|stream| {
             let live_from = spool.next_seq(stream);
             Lane {
@@ -74,12 +77,14 @@ impl Lanes {
         Self {
             lanes,
             scratch: Vec::new(),
+            signed,
         }
     }
 
     /// Appends the records of all live batches that were not sent yet.
     pub(crate) fn take_live(&mut self, spool: &mut Spool, out: &mut Vec<u8>) -> Live {
         let mut found = Live::default();
+        let signed = self.signed;
         for stream in LIVE_ORDER {
             let mut bytes = std::mem::take(&mut self.scratch);
             let lane = self.lane(stream);
@@ -98,7 +103,7 @@ impl Lanes {
                     continue;
                 }
                 lane.in_chain = true;
-                record::write(out, live_kind(stream), &bytes);
+                write_live(out, stream, &bytes, signed);
                 found.batches += 1;
             }
             bytes.shrink_to(CHUNK_BYTES);
@@ -110,6 +115,7 @@ impl Lanes {
     /// Appends records of the backlog, about [`CHUNK_BYTES`] of them; how many.
     pub(crate) fn take_backlog(&mut self, spool: &mut Spool, out: &mut Vec<u8>) -> u64 {
         let mut batches = 0;
+        let signed = self.signed;
         for stream in BACKLOG_ORDER {
             while out.len() < CHUNK_BYTES {
                 let mut bytes = std::mem::take(&mut self.scratch);
@@ -117,7 +123,7 @@ impl Lanes {
                 let lane = self.lane(stream);
                 let sent = match stream {
                     Stream::Samples => lane.next_frame(spool, &mut bytes, out),
-                    _ => lane.next_events(spool, &mut bytes, out),
+                    _ => lane.next_events(spool, &mut bytes, out, signed),
                 };
                 bytes.shrink_to(CHUNK_BYTES);
                 self.scratch = bytes;
@@ -190,7 +196,13 @@ impl Lanes {
 }
 
 impl Lane {
-    fn next_events(&mut self, spool: &mut Spool, bytes: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+    fn next_events(
+        &mut self,
+        spool: &mut Spool,
+        bytes: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        signed: bool,
+    ) -> bool {
         let Some(seq) = self.first_backlog(spool) else {
             return false;
         };
@@ -210,7 +222,7 @@ impl Lane {
         }
         self.next = batch.info.seq + 1;
         self.chain = Some(chain);
-        record::write(out, live_kind(self.stream), bytes);
+        write_live(out, self.stream, bytes, signed);
         true
     }
 
@@ -270,6 +282,15 @@ impl Lane {
             .first_unsettled(self.stream, self.next)
             .filter(|&seq| seq < self.live_from)
     }
+}
+
+/// Writes a record of the live lane; events have no other.
+fn write_live(out: &mut Vec<u8>, stream: Stream, bytes: &[u8], signed: bool) {
+    let plain = match stream {
+        Stream::Events | Stream::Security if !signed => without_signature(bytes),
+        _ => None,
+    };
+    record::write(out, live_kind(stream), plain.as_deref().unwrap_or(bytes));
 }
 
 const fn live_kind(stream: Stream) -> Kind {

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use xiezhi_protocol::batch::{Stream, encode_events};
+use xiezhi_protocol::batch::{Stream, encode_signed_events};
 use xiezhi_protocol::codec::{Encoder, peek};
 use xiezhi_protocol::event::{Event, Severity, kinds};
 use xiezhi_protocol::message::{DirectiveMessage, Hello, Status};
 use xiezhi_protocol::report::Report;
+use xiezhi_protocol::signature::BatchSignature;
 use xiezhi_spool::{Limits, Spool};
 use xiezhi_uplink::{Config, Connector, Target, Uplink};
 
@@ -212,7 +213,14 @@ impl Filler<'_> {
             format!("event {seq}"),
         );
         let mut bytes = Vec::new();
-        let info = encode_events(seq, 5, &[event], &mut bytes).unwrap();
+        let sign = |_: &[u8]| {
+            (stream == Stream::Security).then(|| BatchSignature {
+                host: "1".to_owned(),
+                epoch: 1,
+                bytes: [1; 64],
+            })
+        };
+        let info = encode_signed_events(seq, 5, &[event], &mut bytes, sign).unwrap();
         self.spool.append(stream, info, true, &bytes).unwrap();
         seq
     }

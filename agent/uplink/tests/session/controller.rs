@@ -21,7 +21,7 @@ use xiezhi_protocol::message::{
 };
 use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record::{self, Kind};
-use xiezhi_protocol::{ALPN, CONTROLLER_NAME, DIRECTIVES_PATH, UPLINK_PATH};
+use xiezhi_protocol::{ALPN, CONTROLLER_NAME, DIRECTIVES_PATH, PROTOCOL_VERSION, UPLINK_PATH};
 
 /// What the controller does wrong, or says of its own accord.
 #[derive(Default)]
@@ -39,6 +39,8 @@ pub struct Faults {
     pub bandwidth: Option<Bandwidth>,
     /// Epoch of acknowledgements, if another than the session's.
     pub epoch: u64,
+    /// Speak this protocol instead of the newest.
+    pub protocol: Option<u32>,
     /// Forget the decoder's state once at this live frame.
     pub forgets: Option<u64>,
 }
@@ -56,6 +58,8 @@ pub struct Seen {
     pub outcomes: Vec<DirectiveOutcome>,
     pub flushes: usize,
     pub keys: HashSet<u64>,
+    /// Version bytes of event batches, in order of arrival.
+    pub versions: Vec<u8>,
     pub sessions: u64,
 }
 
@@ -262,7 +266,7 @@ impl Session {
     }
 
     fn welcome(&mut self, hello: Hello) {
-        let (number, bandwidth, nonsense) = {
+        let (number, protocol, bandwidth, nonsense) = {
             let mut seen = self.controller.seen.lock().unwrap();
             seen.sessions += 1;
             self.epoch = hello.epoch.max(1);
@@ -270,12 +274,13 @@ impl Session {
             let mut faults = self.controller.faults.lock().unwrap();
             (
                 seen.sessions,
+                faults.protocol.unwrap_or(PROTOCOL_VERSION),
                 faults.bandwidth.clone(),
                 std::mem::take(&mut faults.nonsense),
             )
         };
         let welcome = Welcome {
-            protocol: 1,
+            protocol,
             session: format!("session-{number}"),
             epoch: self.epoch,
             time_ms: 1_700_000_000_000,
@@ -318,6 +323,8 @@ impl Session {
 
     fn store(&mut self, stream: Stream, kind: Kind, payload: &[u8]) {
         let info = peek_events(payload).unwrap();
+        let version = payload[0];
+        self.controller.seen.lock().unwrap().versions.push(version);
         if !self.is_refused(stream, info.seq) {
             self.keep(stream, kind, info.seq, info.checksum);
         }

@@ -65,6 +65,25 @@ async fn live_batches_arrive_as_they_come_and_are_acknowledged() {
 }
 
 #[tokio::test]
+async fn signed_batches_go_whole_and_to_an_older_controller_without_their_signatures() {
+    for (protocol, version) in [(None, 2), (Some(1), 1)] {
+        let controller = Controller::start().await;
+        controller.faults.lock().unwrap().protocol = protocol;
+        // Backlog and live.
+        let mut agent = Agent::start_with(&controller, quick(), |spool| {
+            for _ in 0..3 {
+                spool.event(Stream::Security);
+            }
+        });
+        agent.connected().await;
+        agent.event(Stream::Security);
+        agent.delivered().await;
+        assert_eq!(stored(&controller, Stream::Security), through(4));
+        assert_eq!(controller.seen.lock().unwrap().versions, [version; 4]);
+    }
+}
+
+#[tokio::test]
 async fn a_live_report_is_one_frame_in_one_tls_record_and_nothing_else_goes_up() {
     let controller = Controller::start().await;
     let mut agent = Agent::start(&controller, quick());
