@@ -7,12 +7,15 @@ use anyhow::{Result, bail};
 use tempfile::TempDir;
 
 use crate::controller::TestController;
+use crate::namespace::Namespace;
 use crate::process::{Running, output, program};
 
 /// An agent process, enrolled at a [`TestController`].
 pub struct TestAgent {
     folder: TempDir,
     program: PathBuf,
+    environment: Vec<(String, String)>,
+    namespace: Option<Namespace>,
     running: Option<Running>,
 }
 
@@ -79,8 +82,29 @@ impl TestAgent {
         Ok(Self {
             folder,
             program,
+            environment: Vec::new(),
+            namespace: None,
             running: None,
         })
+    }
+
+    /// Uses another version's program from its next start on.
+    pub fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
+    /// Moves it to a network of its own: all that it starts from now on lives there.
+    ///
+    /// # Errors
+    /// Too many files are open.
+    pub fn set_namespace(&mut self, namespace: &Namespace) -> Result<()> {
+        self.namespace = Some(namespace.try_clone()?);
+        Ok(())
+    }
+
+    /// Sets what its processes find in their environment, from the next start on.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
     }
 
     /// Starts the process (again).
@@ -90,7 +114,7 @@ impl TestAgent {
     pub fn run(&mut self) -> Result<()> {
         let mut command = self.prepared(&["run"]);
         let log = self.folder.path().join("agent.log");
-        self.running = Some(Running::start("agent", &mut command, &log)?);
+        self.running = Some(self.there(|| Running::start("agent", &mut command, &log))?);
         Ok(())
     }
 
@@ -99,7 +123,16 @@ impl TestAgent {
     /// # Errors
     /// The command failed.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        output(&mut self.prepared(arguments))
+        let mut command = self.prepared(arguments);
+        self.there(|| output(&mut command))
+    }
+
+    /// Starts a process where the agent lives.
+    fn there<T: Send>(&self, start: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        match &self.namespace {
+            Some(namespace) => namespace.inside(start)?,
+            None => start(),
+        }
     }
 
     fn prepared(&self, arguments: &[&str]) -> Command {
@@ -107,7 +140,8 @@ impl TestAgent {
         command
             .args(arguments)
             .arg("--config")
-            .arg(self.folder.path().join("agent.yaml"));
+            .arg(self.folder.path().join("agent.yaml"))
+            .envs(self.environment.iter().cloned());
         command
     }
 

@@ -17,6 +17,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub struct TestController {
     folder: TempDir,
     program: PathBuf,
+    environment: Vec<(String, String)>,
     running: Option<Running>,
     agents: String,
     web: String,
@@ -46,12 +47,21 @@ impl TestController {
     /// # Errors
     /// As [`TestController::start`].
     pub fn prepare(configuration: &str) -> Result<Self> {
+        Self::prepare_as(&program("xiezhi-controller")?, "127.0.0.1", configuration)
+    }
+
+    /// As [`TestController::prepare`], with another version's program, or listening for agents at
+    /// another address of this machine.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare_as(program: &Path, listen: &str, configuration: &str) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("xiezhi-controller-")
             .tempdir()?;
         let path = folder.path().display();
         let text = format!(
-            "data_dir: {path}/data\nagents: 127.0.0.1:0\nweb: {{listen: '127.0.0.1:0', tls: off}}\n\
+            "data_dir: {path}/data\nagents: {listen}:0\nweb: {{listen: '127.0.0.1:0', tls: off}}\n\
              passphrase_file: {path}/passphrase\n{configuration}"
         );
         std::fs::write(folder.path().join("controller.yaml"), text)?;
@@ -59,7 +69,8 @@ impl TestController {
             write_secret(&folder.path().join(name))?;
         }
         let controller = Self {
-            program: program("xiezhi-controller")?,
+            program: program.to_owned(),
+            environment: Vec::new(),
             running: None,
             agents: String::new(),
             web: String::new(),
@@ -94,7 +105,8 @@ impl TestController {
             .arg(self.folder.path().join("controller.yaml"));
         command
             .args(["run", "--one-time-login", "--ready-file"])
-            .arg(&ready);
+            .arg(&ready)
+            .envs(self.environment.iter().cloned());
         let log = self.folder.path().join("controller.log");
         let mut running = Running::start("controller", &mut command, &log)?;
         let text = eventually("the controller opens its ports", async || {
@@ -118,11 +130,25 @@ impl TestController {
         self.keep_ports()
     }
 
+    /// Uses another version's program from its next start on.
+    pub fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
+    /// Sets what it finds in its environment, from the next start on.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
     /// Writes the ports that the system chose into the configuration.
     fn keep_ports(&self) -> Result<()> {
         let path = self.folder.path().join("controller.yaml");
         let text = std::fs::read_to_string(&path)?;
-        let text = text.replace("agents: 127.0.0.1:0", &format!("agents: {}", self.agents));
+        let agents = self.agents.rsplit_once(':').map_or("", |(host, _)| host);
+        let text = text.replace(
+            &format!("agents: {agents}:0\n"),
+            &format!("agents: {}\n", self.agents),
+        );
         let text = text.replace("listen: '127.0.0.1:0'", &format!("listen: '{}'", self.web));
         Ok(std::fs::write(path, text)?)
     }

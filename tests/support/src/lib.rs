@@ -10,12 +10,20 @@
 
 mod agent;
 mod api;
+mod cable;
 mod controller;
+mod lossy;
+mod namespace;
 mod process;
+mod random;
 mod wait;
 
 pub use agent::TestAgent;
 pub use api::Api;
+pub use cable::{Cable, FAR, NEAR};
 pub use controller::TestController;
+pub use lossy::{Carried, Conditions, LossyLine, Way};
+pub use namespace::{Inside, Namespace};
 pub use process::{Running, program};
+pub use random::Random;
 pub use wait::{eventually, eventually_within};

@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use xiezhi_test_support::{TestAgent, TestController};
+use xiezhi_test_support::{Random, TestAgent, TestController};
 
 use crate::proof;
-use crate::random::{Random, from_environment};
+use crate::settings::from_environment;
 
 /// Longest life between two crashes. Shorter than the interval of reports on the average, so that
 /// crashes fall into every phase: connecting, sending, committing, acknowledging.

@@ -1,13 +1,10 @@
 //! The line between a court and the centre is cut for a while.
 
-use std::net::TcpListener;
-
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use xiezhi_test_support::{Api, TestAgent, TestController, eventually};
 
+use crate::gauge::{free_port, pending};
 use crate::proof;
 use crate::relay::{Line, Relay};
 
@@ -34,12 +31,10 @@ async fn after_a_cut_the_present_comes_first_and_then_all_of_the_past() -> Resul
     let mut seen = Vec::new();
     for line in [Line::Cut, Line::Silent] {
         relay.set(line);
-        let before = pending(metrics).await?.unwrap_or_default();
+        let before = pending(metrics)?.unwrap_or_default();
         eventually("reports gather in the spool", async || {
             seen.push(presence(&api).await?);
-            Ok(pending(metrics)
-                .await?
-                .filter(|&pending| pending >= before + BACKLOG))
+            Ok(pending(metrics)?.filter(|&pending| pending >= before + BACKLOG))
         })
         .await?;
         relay.set(Line::Open);
@@ -59,7 +54,7 @@ async fn after_a_cut_the_present_comes_first_and_then_all_of_the_past() -> Resul
 
     // It is up again, by reports that are younger than the ones that still wait.
     let waiting = eventually("what is live is acknowledged", async || {
-        Ok(pending(metrics).await?.filter(|&pending| pending > 0.0))
+        Ok(pending(metrics)?.filter(|&pending| pending > 0.0))
     })
     .await?;
     assert!(
@@ -69,7 +64,7 @@ async fn after_a_cut_the_present_comes_first_and_then_all_of_the_past() -> Resul
     set_bandwidth(&api, id, &json!([])).await?;
     eventually("the backlog is acknowledged", async || {
         // A handful of live reports always waits: they are acknowledged four at a time.
-        Ok(pending(metrics).await?.filter(|&pending| pending < BACKLOG))
+        Ok(pending(metrics)?.filter(|&pending| pending < BACKLOG))
     })
     .await?;
 
@@ -103,27 +98,4 @@ async fn set_bandwidth(api: &Api, host: i64, windows: &Value) -> Result<()> {
         .await?;
     assert_eq!(outcome["outcome"], "done", "{outcome}");
     Ok(())
-}
-
-/// A port that nobody listens on at the moment.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// Batches that wait for their acknowledgement, from the agent's own page; `None` before it is up.
-async fn pending(port: u16) -> Result<Option<f64>> {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else {
-        return Ok(None);
-    };
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await?;
-    let mut page = Vec::new();
-    stream.read_to_end(&mut page).await?;
-    let page = String::from_utf8_lossy(&page);
-    // The report's own series has the same name; the gauge is written behind it.
-    let line = page
-        .lines()
-        .rfind(|line| line.starts_with("xiezhi_agent_spool_pending "));
-    Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()))
 }

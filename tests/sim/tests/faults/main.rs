@@ -13,10 +13,13 @@
     reason = "what was run belongs into the test's output"
 )]
 
+mod apart;
+mod cut;
 mod disk;
+mod gauge;
 mod kills;
 mod line;
 mod proof;
-mod random;
 mod relay;
 mod rollback;
+mod settings;

@@ -1,0 +1,102 @@
+//! The line between two networks is cut, wholly or one way: nothing is reset, only silence comes.
+//!
+//! `XIEZHI_LONG=1` waits through a long silence by the clock of the wall.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use xiezhi_test_support::{Cable, Conditions, LossyLine, Way, eventually_within};
+
+use crate::apart::{Apart, networks};
+use crate::settings::from_environment;
+
+#[tokio::test]
+async fn an_unplugged_line_loses_nothing_and_is_no_dead_host() -> Result<()> {
+    let Some((near, far)) = networks() else {
+        return Ok(());
+    };
+    let cable = Cable::lay(&near, &far)?;
+    let mut apart = Apart::start(&near, far).await?;
+    cable.unplug()?;
+    apart.wait_for_backlog().await?;
+    cable.plug()?;
+    check_seen(&mut apart, true)?;
+    apart.wait_for_recovery().await?;
+    apart.prove().await
+}
+
+#[tokio::test]
+async fn a_line_that_only_carries_downwards_loses_nothing() -> Result<()> {
+    half_open(Way::ToNear).await
+}
+
+#[tokio::test]
+async fn a_line_that_only_carries_upwards_loses_nothing() -> Result<()> {
+    half_open(Way::ToFar).await
+}
+
+/// Closes one way, and the other stays open.
+async fn half_open(closed: Way) -> Result<()> {
+    let Some((near, far)) = networks() else {
+        return Ok(());
+    };
+    let line = match LossyLine::lay(&near, &far, Conditions::default()) {
+        Ok(line) => line,
+        Err(error) => {
+            eprintln!("skipped: {error:#}");
+            return Ok(());
+        }
+    };
+    let mut apart = Apart::start(&near, far).await?;
+    line.set_open(closed, false);
+    apart.wait_for_backlog().await?;
+    line.set_open(closed, true);
+    let swallowed = line.carried(closed).swallowed;
+    assert!(swallowed > 0, "the line was never cut");
+    // Upwards some reports still arrive although nothing comes back.
+    check_seen(&mut apart, closed == Way::ToNear)?;
+    apart.wait_for_recovery().await?;
+    eprintln!("{swallowed} packets were swallowed");
+    apart.prove().await
+}
+
+/// The silence was noticed and taken for what it is.
+fn check_seen(apart: &mut Apart, noticed: bool) -> Result<()> {
+    eprintln!("presence while the line was cut: {:?}", apart.seen);
+    if apart.seen.contains("down") || (noticed && !apart.seen.contains("stale")) {
+        bail!(
+            "a cut line is no dead host, and no living one: {:?}",
+            apart.seen
+        );
+    }
+    apart.seen.clear();
+    Ok(())
+}
+
+#[tokio::test]
+async fn behind_a_line_that_stays_cut_a_host_is_unknown() -> Result<()> {
+    if from_environment("XIEZHI_LONG", 0) == 0 {
+        eprintln!("skipped: takes four minutes; XIEZHI_LONG=1 runs it");
+        return Ok(());
+    }
+    let Some((near, far)) = networks() else {
+        return Ok(());
+    };
+    let cable = Cable::lay(&near, &far)?;
+    let mut apart = Apart::start(&near, far).await?;
+    cable.unplug()?;
+    let limit = Duration::from_secs(180);
+    eventually_within(limit, "the host is unknown", async || {
+        Ok((apart.look().await? == "unknown").then_some(()))
+    })
+    .await?;
+    let host = apart.api.only_host().await?;
+    assert_eq!(
+        host.map(|host| host["reason"].clone()),
+        Some("silent_without_evidence".into())
+    );
+    cable.plug()?;
+    check_seen(&mut apart, true)?;
+    apart.wait_for_recovery().await?;
+    apart.prove().await
+}
