@@ -20,6 +20,7 @@ use crate::error::CollectError;
 use crate::files::{Base, Files};
 use crate::kernel;
 use crate::root::HostRoot;
+use crate::sockets::ListeningSockets;
 
 /// Reads the facts once. An agent that reads them again and again keeps a [`Reader`].
 #[must_use]
@@ -31,6 +32,7 @@ pub fn read(host: &HostRoot) -> Facts {
 pub struct Reader {
     host: HostRoot,
     inventory: Inventory,
+    sockets: ListeningSockets,
 }
 
 /// What every part is given.
@@ -47,6 +49,7 @@ impl Reader {
         Self {
             host,
             inventory: Inventory::default(),
+            sockets: ListeningSockets::default(),
         }
     }
 
@@ -65,7 +68,7 @@ impl Reader {
             disks: disks::disks(&mut looking),
             interfaces: interfaces::interfaces(&mut looking),
             packages: self.inventory.read(&mut looking),
-            listening: listening::listening(&mut looking),
+            listening: listening::listening(&mut self.sockets, &mut looking),
             boot_time_s: boot_time(&mut looking),
             timezone: timezone(&mut looking),
             memory_bytes: memory(&mut looking),

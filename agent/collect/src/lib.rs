@@ -27,6 +27,7 @@ mod kernel;
 pub mod readings;
 pub mod root;
 pub mod security;
+mod sockets;
 
 pub use collectors::{Collectors, Options, Outcomes};
 pub use error::CollectError;

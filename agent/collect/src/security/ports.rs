@@ -1,10 +1,11 @@
-//! Listening ports: what opened and what closed, from `/proc/net/{tcp,tcp6,udp,udp6}`.
+//! Listening ports: what opened and what closed.
 //!
 //! A UDP socket in the ephemeral range is usually the answer side of a query and gone in a moment;
 //! such a one is reported only if two readings in a row show it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,11 +13,10 @@ use serde_json::Value;
 use xiezhi_protocol::event::{Severity, kinds};
 
 use super::watcher::{Context, Watcher};
+use crate::sockets::{ListeningSockets, Protocol};
 
 /// Ports at most.
 const MAX_PORTS: usize = 4096;
-/// Largest file that is read: about 400,000 connections.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// `tcp 0.0.0.0:22` → uid.
 type Ports = BTreeMap<String, u32>;
@@ -31,6 +31,7 @@ struct State {
 pub(crate) struct ListeningPorts {
     state: State,
     passing: Ports,
+    sockets: ListeningSockets,
     loss: Option<String>,
 }
 
@@ -39,13 +40,12 @@ impl Watcher for ListeningPorts {
         "listening_ports"
     }
 
-    /// Reading costs a microsecond per connection of the host.
     fn every(&self) -> Duration {
         Duration::from_secs(30)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) {
-        let read = match read_ports(context) {
+        let read = match self.read_ports(context) {
             Ok(read) => read,
             Err(error) => return self.loss = Some(error.to_string()),
         };
@@ -78,6 +78,34 @@ impl Watcher for ListeningPorts {
 }
 
 impl ListeningPorts {
+    fn read_ports(&mut self, context: &Context<'_>) -> std::io::Result<Ports> {
+        let is_live = context.root == Path::new("/");
+        let proc = context.path("proc");
+        let mut ports = Ports::new();
+        for protocol in Protocol::ALL {
+            let name = protocol.name().trim_end_matches('6');
+            let read = self.sockets.read(&proc, is_live, protocol, &mut |socket| {
+                if ports.len() < MAX_PORTS {
+                    let port = socket.port;
+                    let shown = match socket.address {
+                        IpAddr::V4(v4) => format!("{name} {v4}:{port}"),
+                        IpAddr::V6(v6) => format!("{name} [{v6}]:{port}"),
+                    };
+                    ports.insert(shown, socket.uid);
+                }
+            });
+            match read {
+                // Without IPv6 its files do not exist.
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotFound
+                        && protocol != Protocol::Tcp => {}
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+        }
+        Ok(ports)
+    }
+
     /// Without the ephemeral UDP ports that are seen for the first time.
     fn settled(&mut self, context: &Context<'_>, read: Ports) -> Ports {
         let first = ephemeral_from(context);
@@ -106,65 +134,6 @@ fn ephemeral_from(context: &Context<'_>) -> u16 {
         .unwrap_or(32_768)
 }
 
-fn read_ports(context: &Context<'_>) -> std::io::Result<Ports> {
-    let mut ports = Ports::new();
-    for (protocol, state) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
-        let path = context.path("proc/net").join(protocol);
-        // Without IPv6 its files do not exist.
-        let text = match super::read_bounded(&path, MAX_BYTES) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && protocol != "tcp" => {
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        parse(&text, protocol.trim_end_matches('6'), state, &mut ports);
-    }
-    Ok(ports)
-}
-
-/// `  0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 …`
-fn parse(text: &str, protocol: &str, wanted_state: &str, ports: &mut Ports) {
-    for line in text.lines().skip(1) {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let (Some(local), _, Some(state)) = (words.next(), words.next(), words.next()) else {
-            continue;
-        };
-        if state != wanted_state || ports.len() >= MAX_PORTS {
-            continue;
-        }
-        let uid = words.nth(3).and_then(|uid| uid.parse().ok()).unwrap_or(0);
-        if let Some((address, port)) = parse_local(local) {
-            let shown = match address {
-                IpAddr::V4(v4) => format!("{protocol} {v4}:{port}"),
-                IpAddr::V6(v6) => format!("{protocol} [{v6}]:{port}"),
-            };
-            ports.insert(shown, uid);
-        }
-    }
-}
-
-/// The kernel prints each 32-bit word of an address in its own byte order.
-fn parse_local(local: &str) -> Option<(IpAddr, u16)> {
-    let (address, port) = local.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |index: usize| {
-        let digits = address.get(index * 8..index * 8 + 8)?;
-        u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
-    };
-    match address.len() {
-        8 => Some((IpAddr::V4(Ipv4Addr::from(word(0)?)), port)),
-        32 => {
-            let mut bytes = [0; 16];
-            for (chunk, index) in bytes.chunks_exact_mut(4).zip(0..) {
-                chunk.copy_from_slice(&word(index)?);
-            }
-            Some((IpAddr::V6(Ipv6Addr::from(bytes)), port))
-        }
-        _ => None,
-    }
-}
-
 fn emit(context: &mut Context<'_>, kind: &str, socket: &str, uid: u32) {
     let (protocol, address_and_port) = socket.split_once(' ').unwrap_or(("", socket));
     let (address, port) = address_and_port
@@ -191,37 +160,4 @@ fn emit(context: &mut Context<'_>, kind: &str, socket: &str, uid: u32) {
         .with("port", port)
         .with("uid", uid.to_string());
     context.emit(event);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 30412 1 0000 100 0 0 10 0
-   1: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1000        0 30413 1 0000 20 4 30 10 -1
-";
-    const TCP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
-";
-
-    #[test]
-    fn only_listening_sockets_count() {
-        let mut ports = Ports::new();
-        parse(TCP, "tcp", "0A", &mut ports);
-        parse(TCP6, "tcp", "0A", &mut ports);
-        let expected = [
-            ("tcp 127.0.0.1:8080".to_owned(), 1000),
-            ("tcp [::1]:22".to_owned(), 0),
-        ];
-        assert_eq!(ports.into_iter().collect::<Vec<_>>(), expected);
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_text_never_panics(text in "(\\PC|\n){0,300}") {
-            parse(&text, "udp", "07", &mut Ports::new());
-        }
-    }
 }
