@@ -6,9 +6,21 @@
 //!
 //! | module | what crosses there |
 //! |---|---|
+//! | [`Queries`] | PromQL text in, answers out: bounded in time, memory and number |
+//! | [`Directory`], [`Scope`] | which labels the controller gives a host, and whose hosts a caller sees |
+//! | [`wire`] | Prometheus's JSON: parameters and answers |
 //! | [`remote_write`] | what other programs send: bodies of `POST /api/v1/write` into checked series |
 //!
 //! It opens no listening socket (the interface does) and decides no right: whoever calls it says
 //! whose samples they are.
 
+mod directory;
+mod embedded;
+mod pool;
+mod queries;
 pub mod remote_write;
+pub mod wire;
+
+pub use directory::{ASSIGNED, Directory, Origin, Scope};
+pub use pool::{Busy, Pool};
+pub use queries::{Failure, Queries, Settings};

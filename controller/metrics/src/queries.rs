@@ -1,0 +1,249 @@
+//! PromQL text in, answers out, whatever keeps the samples.
+//!
+//! The engine is exchanged here, at the text of a query, and never at iterators over series: a
+//! cluster evaluates by itself, and what comes back is already an answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use xiezhi_promql::{
+    Answer, Budget, Engine, Labels, Limits, QueryError, Select, Storage, StorageError,
+};
+use xiezhi_series::SeriesStore;
+
+use crate::directory::{Directory, Scope};
+use crate::embedded::Embedded;
+use crate::pool::{Busy, Pool};
+
+/// What an operator may set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Queries that run at one time.
+    pub threads: usize,
+    /// Queries that wait for one of these.
+    pub waiting: usize,
+    /// Longest time of one query, its wait included; a caller may ask for less.
+    pub timeout: Duration,
+    /// Samples and memory of one query.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            waiting: 20,
+            timeout: Duration::from_secs(30),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The query's own fault, or its budget's end.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// Too many at once.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The thread that evaluated it failed.
+    #[error("the query failed; the controller's log says why")]
+    Lost,
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::Query(error.into())
+    }
+}
+
+/// Where PromQL is answered. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Queries {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    series: SeriesStore,
+    directory: Arc<dyn Directory>,
+    pool: Pool,
+    settings: Settings,
+}
+
+/// Cancels the query when its caller has gone.
+struct Leaving(Arc<AtomicBool>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Queries {
+    /// Queries over the embedded engine.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    pub fn embedded(
+        series: SeriesStore,
+        directory: Arc<dyn Directory>,
+        settings: Settings,
+    ) -> std::io::Result<Self> {
+        let pool = Pool::start(settings.threads, settings.waiting)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine: Engine::default(),
+                series,
+                directory,
+                pool,
+                settings,
+            }),
+        })
+    }
+
+    /// The value of `query` at one time, Unix milliseconds.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn instant(
+        &self,
+        scope: Scope,
+        query: String,
+        time_ms: i64,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        self.run(scope, timeout, move |engine, storage, budget| {
+            Ok(engine.instant(storage, &query, time_ms, budget)?)
+        })
+        .await
+    }
+
+    /// The values of `query` at `start_ms`, `start_ms + step_ms`, … up to `end_ms`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn range(
+        &self,
+        scope: Scope,
+        query: String,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        self.run(scope, timeout, move |engine, storage, budget| {
+            Ok(engine.range(storage, &query, start_ms, end_ms, step_ms, budget)?)
+        })
+        .await
+    }
+
+    /// Label sets that satisfy any of the selections, each once, sorted.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn series(
+        &self,
+        scope: Scope,
+        selections: Vec<Select>,
+    ) -> Result<Vec<Labels>, Failure> {
+        self.run(scope, None, move |_, storage, budget| {
+            let mut all = Vec::new();
+            for selection in &selections {
+                all.extend(storage.series(selection, budget)?);
+            }
+            all.sort_unstable();
+            all.dedup();
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Names of labels among the selected series, each once, sorted.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn label_names(
+        &self,
+        scope: Scope,
+        selections: Vec<Select>,
+    ) -> Result<Vec<String>, Failure> {
+        self.texts(scope, selections, |storage, selection, budget| {
+            storage.label_names(selection, budget)
+        })
+        .await
+    }
+
+    /// Values of one label among the selected series, each once, sorted.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn label_values(
+        &self,
+        scope: Scope,
+        name: String,
+        selections: Vec<Select>,
+    ) -> Result<Vec<String>, Failure> {
+        self.texts(scope, selections, move |storage, selection, budget| {
+            storage.label_values(&name, selection, budget)
+        })
+        .await
+    }
+
+    async fn texts(
+        &self,
+        scope: Scope,
+        selections: Vec<Select>,
+        ask: impl Fn(&dyn Storage, &Select, &Budget) -> Result<Vec<String>, StorageError>
+        + Send
+        + 'static,
+    ) -> Result<Vec<String>, Failure> {
+        self.run(scope, None, move |_, storage, budget| {
+            let mut all = Vec::new();
+            for selection in &selections {
+                all.extend(ask(storage, selection, budget)?);
+            }
+            all.sort_unstable();
+            all.dedup();
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Does `work` on a query thread, within the budget; cancelled when the future is dropped.
+    async fn run<T: Send + 'static>(
+        &self,
+        scope: Scope,
+        timeout: Option<Duration>,
+        work: impl FnOnce(&Engine, &dyn Storage, &Budget) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let inner = Arc::clone(&self.inner);
+        let most = inner.settings.timeout;
+        let limits = Limits {
+            deadline: Instant::now().checked_add(timeout.map_or(most, |asked| asked.min(most))),
+            ..inner.settings.limits.clone()
+        };
+        let budget = Budget::new(limits);
+        let _leaving = Leaving(budget.flag());
+        let (answer, answered) = oneshot::channel();
+        self.inner.pool.submit(move || {
+            let storage = Embedded {
+                series: &inner.series,
+                directory: &*inner.directory,
+                scope: &scope,
+            };
+            let waited = budget.check().map_err(QueryError::from);
+            let result = match waited {
+                Ok(()) => work(&inner.engine, &storage, &budget),
+                Err(stopped) => Err(stopped.into()),
+            };
+            if answer.send(result).is_err() {
+                tracing::debug!("a query's caller has gone");
+            }
+        })?;
+        answered.await.map_err(|_| Failure::Lost)?
+    }
+}
