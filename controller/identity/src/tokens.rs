@@ -103,6 +103,26 @@ pub fn login_code() -> Result<(String, SecretHash), IdentityError> {
     Ok((text, hash))
 }
 
+/// What every API token begins with, so that a leaked one is recognised in a file or a log.
+pub const API_TOKEN_PREFIX: &str = "xza_";
+
+/// A new token of a program, and what the store keeps of it: 256 random bits.
+///
+/// # Errors
+/// If the operating system gives no random numbers.
+pub fn api_token() -> Result<(String, SecretHash), IdentityError> {
+    let text = format!("{API_TOKEN_PREFIX}{}", HEXLOWER.encode(&random::<32>()?));
+    let hash = hash_secret(text.as_bytes());
+    Ok((text, hash))
+}
+
+/// What the store keeps of a token as a program presents it. `None` if it has not the form of one.
+#[must_use]
+pub fn hash_api_token(text: &str) -> Option<SecretHash> {
+    let digits = text.strip_prefix(API_TOKEN_PREFIX)?;
+    (digits.len() == 64).then(|| hash_secret(text.as_bytes()))
+}
+
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], IdentityError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| IdentityError::Random)?;

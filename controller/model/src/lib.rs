@@ -6,6 +6,7 @@
 //! Wire types (`xiezhi-protocol`), stored rows (`xiezhi-store`) and public API types are other
 //! types and are converted explicitly.
 
+pub mod api_token;
 pub mod audit;
 pub mod byte_size;
 pub mod certificate;
@@ -17,6 +18,7 @@ pub mod site;
 pub mod token;
 pub mod user;
 
+pub use api_token::{ApiRight, ApiToken};
 pub use audit::{Actor, AuditEntry, AuditRecord};
 pub use byte_size::ByteSize;
 pub use certificate::{CertificateRecord, Revocation};

@@ -15,6 +15,7 @@
 //!
 //! [`AuditEntry`]: xiezhi_model::AuditEntry
 
+mod api_tokens;
 mod approvals;
 mod audit;
 mod certificates;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use database::Database;
 
+pub use api_tokens::NewApiToken;
 pub use approvals::ApprovalRequest;
 pub use audit::{AuditQuery, AuditVerdict};
 pub use enrolment::{EnrolError, EnrolRefusal, NewHost};

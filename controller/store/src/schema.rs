@@ -13,6 +13,7 @@ use crate::database::{Database, Dialect};
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_event_batches.sql"),
+    include_str!("../migrations/0003_api_tokens.sql"),
 ];
 
 /// Brings the schema up to date.

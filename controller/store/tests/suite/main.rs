@@ -9,6 +9,7 @@
     reason = "helpers of tests may fail like tests"
 )]
 
+mod api_tokens;
 mod audit;
 mod enrolment;
 mod events;

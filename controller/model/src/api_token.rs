@@ -1,0 +1,62 @@
+//! Tokens of programs: what a Grafana or a Prometheus of somebody else presents instead of a
+//! person's session.
+
+use crate::SiteId;
+
+/// What a program may do with its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApiRight {
+    /// Ask PromQL: a Grafana data source, promtool.
+    ReadMetrics,
+    /// Send samples by remote write: another Prometheus, vmagent, categraf.
+    WriteMetrics,
+}
+
+impl ApiRight {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::ReadMetrics, Self::WriteMetrics];
+
+    /// Stable word: stored, shown by commands and taken by them.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ReadMetrics => "read-metrics",
+            Self::WriteMetrics => "write-metrics",
+        }
+    }
+
+    /// The right that [`Self::word`] names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| right.word() == word)
+    }
+}
+
+/// A program's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiToken {
+    /// Number; for a token that writes also the number of the source that its samples belong to.
+    pub id: i64,
+    /// What a person called it.
+    pub name: String,
+    /// What it may do.
+    pub right: ApiRight,
+    /// The site whose subtree it sees, or that its samples belong to; `None` is the whole province.
+    pub site: Option<SiteId>,
+    /// When it was made, Unix milliseconds.
+    pub created_ms: i64,
+    /// Who made it, as [`crate::Actor`] displays.
+    pub created_by: String,
+    /// When it ends, Unix milliseconds.
+    pub expires_ms: i64,
+    /// When it was withdrawn, Unix milliseconds.
+    pub revoked_ms: Option<i64>,
+}
+
+impl ApiToken {
+    /// Whether it is accepted at `now_ms`.
+    #[must_use]
+    pub fn is_valid(&self, now_ms: i64) -> bool {
+        self.revoked_ms.is_none() && now_ms < self.expires_ms
+    }
+}
