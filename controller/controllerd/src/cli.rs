@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use xiezhi_model::ApiRight;
 
 /// The controller of Xiezhi: takes in what agents report, keeps it and shows it.
 #[derive(Debug, Parser)]
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     /// Enrolment tokens
     #[command(subcommand)]
     Token(Token),
+    /// Tokens of programs: Grafana, another Prometheus
+    #[command(subcommand)]
+    ApiToken(ApiToken),
     /// Hosts
     #[command(subcommand)]
     Host(Host),
@@ -152,6 +156,33 @@ pub(crate) enum Token {
     },
 }
 
+/// Tokens of programs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiToken {
+    /// Make a token and print it; it is shown only once
+    Create {
+        /// What it is for, such as "Grafana of the high court"
+        #[arg(long)]
+        name: String,
+        /// read-metrics: ask PromQL; write-metrics: send samples by remote write
+        #[arg(long, value_parser = right)]
+        right: ApiRight,
+        /// Key of the site whose subtree it sees, or that its samples belong to [default: all]
+        #[arg(long)]
+        site: Option<String>,
+        /// How long it is valid: 12h, 90d
+        #[arg(long, default_value = "365d", value_parser = duration)]
+        expires: Duration,
+    },
+    /// List all API tokens
+    List,
+    /// Make a token unusable; samples that came with it stay
+    Revoke {
+        /// Its number, as in `api-token list`
+        id: i64,
+    },
+}
+
 /// Hosts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Host {
@@ -178,6 +209,11 @@ pub(crate) enum Audit {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
+}
+
+fn right(text: &str) -> Result<ApiRight, String> {
+    let words = ApiRight::ALL.map(ApiRight::word);
+    ApiRight::from_word(text).ok_or_else(|| format!("write {}", words.join(" or ")))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,6 @@
 //! What each command does, one file per noun.
 
+mod api_tokens;
 mod audit;
 mod authority;
 mod hosts;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Init(what) => wait(init::run(&config, &what)),
         Command::Sites(what) => wait(sites::run(&config, what)),
         Command::Token(what) => wait(tokens::run(&config, what)),
+        Command::ApiToken(what) => wait(api_tokens::run(&config, what)),
         Command::Host(what) => wait(hosts::run(&config, what)),
         Command::Audit(what) => wait(audit::run(&config, what)),
         Command::SetPassword { password_file } => {
