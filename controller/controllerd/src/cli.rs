@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use xiezhi_identity::Pkcs11Address;
 use xiezhi_model::ApiRight;
 
 /// The controller of Xiezhi: takes in what agents report, keeps it and shows it.
@@ -63,6 +64,10 @@ pub(crate) struct Init {
     /// File to read the root key's new passphrase from instead of the terminal
     #[arg(long)]
     pub(crate) root_passphrase_file: Option<PathBuf>,
+    /// Keep the online key in this PKCS#11 token instead of a sealed file; the PIN comes from where
+    /// the passphrase would: pkcs11:token=LABEL?module-path=/usr/lib/….so
+    #[arg(long, value_name = "URI")]
+    pub(crate) online_key: Option<Pkcs11Address>,
     /// File to read the administrator's password from instead of the terminal
     #[arg(long)]
     pub(crate) password_file: Option<PathBuf>,
@@ -90,6 +95,9 @@ pub(crate) enum Ca {
         /// File to read the root key's new passphrase from instead of the terminal
         #[arg(long)]
         root_passphrase_file: Option<PathBuf>,
+        /// Keep the new online key in this PKCS#11 token instead of a sealed file
+        #[arg(long, value_name = "URI")]
+        online_key: Option<Pkcs11Address>,
     },
     /// Make a new intermediate with the root key; restart the controller afterwards
     Rotate {
@@ -99,9 +107,16 @@ pub(crate) enum Ca {
         /// File to read the root key's passphrase from instead of the terminal
         #[arg(long)]
         root_passphrase_file: Option<PathBuf>,
+        /// Keep the new online key in this PKCS#11 token instead of a sealed file
+        #[arg(long, value_name = "URI")]
+        online_key: Option<Pkcs11Address>,
     },
     /// Print a certificate request for a root that is held elsewhere
-    Request,
+    Request {
+        /// Keep the new online key in this PKCS#11 token instead of a sealed file
+        #[arg(long, value_name = "URI")]
+        online_key: Option<Pkcs11Address>,
+    },
     /// Take the certificate that was signed for `request`
     Import {
         /// The signed intermediate, PEM

@@ -17,11 +17,19 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// EX_NOPERM of sysexits.h. The unit file names it: a start that a token refused must not be repeated
+/// every few seconds, because the token locks itself after a few wrong PINs.
+const PIN_REFUSED: u8 = 77;
+
 fn main() -> ExitCode {
     match commands::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xiezhi-controller: {error:#}");
+            let cause = error.downcast_ref::<xiezhi_identity::IdentityError>();
+            if cause.is_some_and(xiezhi_identity::IdentityError::is_pin_refused) {
+                return ExitCode::from(PIN_REFUSED);
+            }
             ExitCode::FAILURE
         }
     }

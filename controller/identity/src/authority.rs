@@ -16,6 +16,7 @@ use crate::certificate::{self, Certificate, HOUR_S, Validity, date};
 use crate::client::HostVerifier;
 use crate::error::IdentityError;
 use crate::folder::{self, OnlineFolder};
+use crate::key::AuthorityKey;
 use crate::passphrase::Passphrase;
 use crate::request;
 use crate::server::{CertificateSlot, ServerIdentity, agent_server_config};
@@ -27,7 +28,7 @@ use crate::server::{CertificateSlot, ServerIdentity, agent_server_config};
 pub struct Authority {
     root: Certificate,
     intermediate: Certificate,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, AuthorityKey>,
     verifier: Arc<HostVerifier>,
     slot: Arc<CertificateSlot>,
     server: Mutex<Validity>,
@@ -49,10 +50,11 @@ pub struct IssuedCertificate {
 impl Authority {
     /// Opens the online folder and makes the controller's first certificate of this run.
     ///
-    /// Takes about a tenth of a second on purpose: the passphrase is stretched.
+    /// Takes about a tenth of a second on purpose: the passphrase is stretched. If the key is in a
+    /// PKCS#11 token, the passphrase is its PIN, and the token must be there.
     ///
     /// # Errors
-    /// Says what is wrong with which file, or that the intermediate's time is over.
+    /// Says what is wrong with which file or with the token, or that the intermediate's time is over.
     pub fn open(online: &Path, passphrase: &Passphrase, now_s: i64) -> Result<Self, IdentityError> {
         let folder = OnlineFolder::new(online);
         let intermediates = folder.intermediates()?;
@@ -63,7 +65,9 @@ impl Authority {
             });
         };
         let root = folder::read_certificate(&folder.root())?;
-        let key = folder::open_key_of(intermediate, &folder.key_of(intermediate), passphrase)?;
+        let key = folder
+            .key_of(intermediate)
+            .open_for(intermediate, passphrase)?;
         let verifier = HostVerifier::new(&intermediates)?;
         Self::assemble(root, intermediate.clone(), key, verifier, now_s)
     }
@@ -73,7 +77,7 @@ impl Authority {
     pub(crate) fn assemble(
         root: Certificate,
         intermediate: Certificate,
-        key: KeyPair,
+        key: AuthorityKey,
         verifier: Arc<HostVerifier>,
         now_s: i64,
     ) -> Result<Self, IdentityError> {
@@ -229,7 +233,7 @@ impl Authority {
 struct Chain<'a> {
     root: &'a Certificate,
     intermediate: &'a Certificate,
-    issuer: &'a Issuer<'static, KeyPair>,
+    issuer: &'a Issuer<'static, AuthorityKey>,
 }
 
 impl Chain<'_> {
@@ -251,7 +255,7 @@ impl Chain<'_> {
         certificate::keep_within(&mut params, self.intermediate)?;
         let signed = params
             .signed_by(public_key, self.issuer)
-            .map_err(IdentityError::Issue)?;
+            .map_err(|error| self.issuer.key().explain(error))?;
         Certificate::from_der(signed.der().clone()).map_err(|detail| IdentityError::Certificate {
             what: "a new certificate".to_owned(),
             detail,

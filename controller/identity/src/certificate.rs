@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use data_encoding::HEXLOWER;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use ring::digest;
 use rustls_pki_types::CertificateDer;
@@ -112,7 +112,7 @@ impl Certificate {
         HEXLOWER.encode(&self.fingerprint())
     }
 
-    pub(crate) fn has_key(&self, key: &KeyPair) -> bool {
+    pub(crate) fn has_key(&self, key: &impl PublicKeyData) -> bool {
         self.public_key == key.subject_public_key_info()
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::pkcs11::Pkcs11Error;
+
 /// Why the authority could not be made, opened or used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -74,7 +76,7 @@ pub enum IdentityError {
     /// The key is whole but belongs to another certificate.
     #[error("the key in {} does not belong to its certificate", path.display())]
     KeyMismatch {
-        /// The key file.
+        /// The key file, or the file with the key's address.
         path: PathBuf,
     },
     /// A certificate file cannot be parsed.
@@ -123,6 +125,9 @@ pub enum IdentityError {
     /// A name for the web certificate is neither a DNS name nor an address.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     Name(String),
+    /// The online key is in a PKCS#11 token that does not do its part.
+    #[error("the online key's token")]
+    Token(#[from] Pkcs11Error),
     /// Signing failed.
     #[error("cannot make a certificate")]
     Issue(#[source] rcgen::Error),
@@ -138,6 +143,16 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
+    /// Whether a token refused its PIN: a service manager must not start again by itself, because
+    /// every start is one more attempt, and the token locks itself after a few.
+    #[must_use]
+    pub fn is_pin_refused(&self) -> bool {
+        matches!(
+            self,
+            Self::Token(Pkcs11Error::WrongPin | Pkcs11Error::Locked)
+        )
+    }
+
     /// Whether the caller sent something unusable, rather than the controller being at fault.
     #[must_use]
     pub fn is_callers_fault(&self) -> bool {

@@ -5,7 +5,8 @@
 //! | `root.pem` | the root's certificate; hosts trust its fingerprint |
 //! | `intermediates/SERIAL.pem` | each intermediate certificate there ever was |
 //! | `intermediates/SERIAL.key` | sealed key of the present one; earlier ones are deleted |
-//! | `pending.key`, `pending.csr.pem` | a request that waits for a signature from elsewhere |
+//! | `intermediates/SERIAL.pkcs11` | instead of it: the address of a key in a token |
+//! | `pending.key` or `.pkcs11`, `pending.csr.pem` | a request that waits for a signature from elsewhere |
 //!
 //! The offline folder holds `root.pem` and `root.key`, sealed. It belongs on a medium in a safe.
 
@@ -19,7 +20,9 @@ use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::error::IdentityError;
+use crate::key::{AuthorityKey, KeyPlace};
 use crate::passphrase::Passphrase;
+use crate::pkcs11::{Pkcs11Address, Pkcs11Error, TokenKey};
 use crate::sealed::{self, SealError};
 
 /// Most bytes that are read of any file here.
@@ -28,6 +31,29 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// The folder that the running controller reads.
 #[derive(Debug, Clone)]
 pub(crate) struct OnlineFolder(PathBuf);
+
+/// What lies on disk for a private key.
+#[derive(Debug)]
+pub(crate) enum StoredKey {
+    /// The key itself, sealed.
+    Sealed(Vec<u8>),
+    /// Where in a token it is.
+    InToken(Pkcs11Address),
+}
+
+impl StoredKey {
+    /// Its address, if it is in a token.
+    pub(crate) fn address(&self) -> Option<&Pkcs11Address> {
+        match self {
+            Self::Sealed(_) => None,
+            Self::InToken(address) => Some(address),
+        }
+    }
+}
+
+/// A path without its ending: what is stored for a key is at `.key` or at `.pkcs11`.
+#[derive(Debug)]
+pub(crate) struct KeySlot(PathBuf);
 
 /// The folder that only `ca init` and `ca rotate` see.
 #[derive(Debug, Clone)]
@@ -46,17 +72,16 @@ impl OnlineFolder {
         self.0.join("root.pem")
     }
 
-    pub(crate) fn pending_key(&self) -> PathBuf {
-        self.0.join("pending.key")
+    pub(crate) fn pending_key(&self) -> KeySlot {
+        KeySlot(self.0.join("pending"))
     }
 
     pub(crate) fn pending_request(&self) -> PathBuf {
         self.0.join("pending.csr.pem")
     }
 
-    pub(crate) fn key_of(&self, intermediate: &Certificate) -> PathBuf {
-        self.intermediates_folder()
-            .join(format!("{}.key", intermediate.serial))
+    pub(crate) fn key_of(&self, intermediate: &Certificate) -> KeySlot {
+        KeySlot(self.intermediates_folder().join(&intermediate.serial))
     }
 
     pub(crate) fn create(&self) -> Result<(), IdentityError> {
@@ -89,25 +114,32 @@ impl OnlineFolder {
     }
 
     /// Puts a new intermediate in place; the last file written is the one that makes it count.
+    /// Returns the addresses of earlier keys that stay in a token, which only a person can remove.
     pub(crate) fn install(
         &self,
         intermediate: &Certificate,
-        sealed_key: &[u8],
-    ) -> Result<(), IdentityError> {
+        key: &StoredKey,
+    ) -> Result<Vec<String>, IdentityError> {
         let earlier = self.intermediates()?;
-        write_private(&self.key_of(intermediate), sealed_key)?;
+        self.key_of(intermediate).write(key)?;
         let path = self
             .intermediates_folder()
             .join(format!("{}.pem", intermediate.serial));
         write_public(&path, intermediate.to_pem().as_bytes())?;
+        let mut left = Vec::new();
         for certificate in earlier
             .iter()
             .filter(|earlier| earlier.serial != intermediate.serial)
         {
             // Its certificates stay trusted; its key is of no more use to anyone but a thief.
-            remove(&self.key_of(certificate))?;
+            let slot = self.key_of(certificate);
+            let address = slot
+                .address()?
+                .filter(|address| key.address() != Some(address));
+            left.extend(address.map(|address| address.to_string()));
+            slot.remove()?;
         }
-        Ok(())
+        Ok(left)
     }
 
     fn intermediates_folder(&self) -> PathBuf {
@@ -134,6 +166,113 @@ impl OfflineFolder {
 
     pub(crate) fn create(&self) -> Result<(), IdentityError> {
         create_folder(&self.0)
+    }
+}
+
+impl KeySlot {
+    fn sealed(&self) -> PathBuf {
+        self.0.with_extension("key")
+    }
+
+    fn in_token(&self) -> PathBuf {
+        self.0.with_extension("pkcs11")
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.sealed().exists() || self.in_token().exists()
+    }
+
+    /// Makes a new key in this place, and stores it or its address here.
+    pub(crate) fn create(
+        &self,
+        place: &KeyPlace,
+        secret: &Passphrase,
+    ) -> Result<AuthorityKey, IdentityError> {
+        let (key, stored) = new_key(place, secret)?;
+        self.write(&stored)?;
+        Ok(key)
+    }
+
+    /// Opens the key with its passphrase, or the PIN of its token.
+    pub(crate) fn open(&self, secret: &Passphrase) -> Result<AuthorityKey, IdentityError> {
+        match self.read()? {
+            StoredKey::InToken(address) => {
+                Ok(AuthorityKey::Token(TokenKey::open(&address, secret)?))
+            }
+            StoredKey::Sealed(_) => Ok(AuthorityKey::File(open_key(&self.sealed(), secret)?)),
+        }
+    }
+
+    /// [`KeySlot::open`], and makes sure that it belongs to this certificate.
+    pub(crate) fn open_for(
+        &self,
+        certificate: &Certificate,
+        secret: &Passphrase,
+    ) -> Result<AuthorityKey, IdentityError> {
+        let key = self.open(secret)?;
+        if !certificate.has_key(&key) {
+            let path = match &key {
+                AuthorityKey::File(_) => self.sealed(),
+                AuthorityKey::Token(_) => self.in_token(),
+            };
+            return Err(IdentityError::KeyMismatch { path });
+        }
+        Ok(key)
+    }
+
+    /// What is stored here.
+    pub(crate) fn read(&self) -> Result<StoredKey, IdentityError> {
+        match self.address()? {
+            Some(address) => Ok(StoredKey::InToken(address)),
+            None => Ok(StoredKey::Sealed(read(&self.sealed())?)),
+        }
+    }
+
+    /// The address of a key in a token; one that cannot be read is named with its file.
+    fn address(&self) -> Result<Option<Pkcs11Address>, IdentityError> {
+        let path = self.in_token();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = read(&path)?;
+        let address = String::from_utf8_lossy(&text).trim().parse();
+        let address = address.map_err(|error: Pkcs11Error| {
+            Pkcs11Error::Address(format!("{}: {error}", path.display()))
+        })?;
+        Ok(Some(address))
+    }
+
+    fn write(&self, key: &StoredKey) -> Result<(), IdentityError> {
+        match key {
+            StoredKey::Sealed(sealed) => write_private(&self.sealed(), sealed),
+            StoredKey::InToken(address) => {
+                write_public(&self.in_token(), format!("{address}\n").as_bytes())
+            }
+        }
+    }
+
+    /// Removes what is stored here; a key in a token stays there.
+    pub(crate) fn remove(&self) -> Result<(), IdentityError> {
+        remove(&self.sealed())?;
+        remove(&self.in_token())
+    }
+}
+
+/// Makes a key in this place; what is returned with it is still to be stored.
+pub(crate) fn new_key(
+    place: &KeyPlace,
+    secret: &Passphrase,
+) -> Result<(AuthorityKey, StoredKey), IdentityError> {
+    match place {
+        KeyPlace::SealedFile => {
+            let key = KeyPair::generate().map_err(IdentityError::Issue)?;
+            let sealed = seal_key(&key, secret)?;
+            Ok((AuthorityKey::File(key), StoredKey::Sealed(sealed)))
+        }
+        KeyPlace::Token(address) => {
+            let (address, key) = TokenKey::create(address, secret)?;
+            Ok((AuthorityKey::Token(key), StoredKey::InToken(address)))
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::authority::Authority;
 use crate::certificate::{self, Certificate, date};
 use crate::client::HostVerifier;
 use crate::error::IdentityError;
-use crate::folder::{self, OfflineFolder, OnlineFolder};
+use crate::folder::{self, OfflineFolder, OnlineFolder, StoredKey};
+use crate::key::{AuthorityKey, KeyPlace};
 use crate::passphrase::Passphrase;
 
 /// What a person should write down after the authority changed.
@@ -25,12 +26,16 @@ pub struct Summary {
     pub root_not_after_s: i64,
     /// When the new intermediate ends, Unix seconds: rotate before.
     pub intermediate_not_after_s: i64,
+    /// Address of the online key, if it is in a PKCS#11 token.
+    pub token: Option<String>,
+    /// Addresses of earlier online keys that are still in a token: a person removes them there.
+    pub left_in_tokens: Vec<String>,
 }
 
 /// The passphrases of the two folders; they should differ, and so should those who know them.
 #[derive(Debug, Clone)]
 pub struct Passphrases {
-    /// Seals the intermediate's key, needed at every start.
+    /// Seals the intermediate's key, or is the PIN of the token that holds it; needed at every start.
     pub online: Passphrase,
     /// Seals the root's key, needed once in two years.
     pub offline: Passphrase,
@@ -46,6 +51,20 @@ impl Authority {
         online: &Path,
         offline: &Path,
         passphrases: &Passphrases,
+        now_s: i64,
+    ) -> Result<Summary, IdentityError> {
+        Self::init_in(online, offline, passphrases, &KeyPlace::SealedFile, now_s)
+    }
+
+    /// [`Authority::init`] with the intermediate's key in a place of one's choice.
+    ///
+    /// # Errors
+    /// As there, or if the token cannot make the key.
+    pub fn init_in(
+        online: &Path,
+        offline: &Path,
+        passphrases: &Passphrases,
+        place: &KeyPlace,
         now_s: i64,
     ) -> Result<Summary, IdentityError> {
         let (online, offline) = (OnlineFolder::new(online), OfflineFolder::new(offline));
@@ -69,13 +88,18 @@ impl Authority {
             &folder::seal_key(&key, &passphrases.offline)?,
         )?;
         folder::write_public(&offline.root(), root.to_pem().as_bytes())?;
-        let intermediate = sign_intermediate(&online, &root, key, &passphrases.online, now_s)?;
+        let new = NewKey {
+            place,
+            secret: &passphrases.online,
+        };
+        let summary = sign_intermediate(&online, &root, key, &new, now_s)?;
         folder::write_public(&online.root(), root.to_pem().as_bytes())?;
-        Ok(summary(&root, &intermediate))
+        Ok(summary)
     }
 
     /// Makes a new intermediate with the offline root. Certificates of the old one stay valid until
-    /// they end; restart the controller to issue from the new one.
+    /// they end; restart the controller to issue from the new one. The new key may lie in another
+    /// place than the old one.
     ///
     /// # Errors
     /// If the offline folder holds another root, or a passphrase is wrong.
@@ -83,6 +107,7 @@ impl Authority {
         online: &Path,
         offline: &Path,
         passphrases: &Passphrases,
+        place: &KeyPlace,
         now_s: i64,
     ) -> Result<Summary, IdentityError> {
         let (online, offline) = (OnlineFolder::new(online), OfflineFolder::new(offline));
@@ -98,8 +123,11 @@ impl Authority {
             return Err(IdentityError::OtherRoot { found, expected });
         }
         let key = folder::open_key_of(&root, &offline.key(), &passphrases.offline)?;
-        let intermediate = sign_intermediate(&online, &root, key, &passphrases.online, now_s)?;
-        Ok(summary(&root, &intermediate))
+        let new = NewKey {
+            place,
+            secret: &passphrases.online,
+        };
+        sign_intermediate(&online, &root, key, &new, now_s)
     }
 
     /// Makes a key for an intermediate that a root held elsewhere is to sign, and returns the request,
@@ -111,23 +139,23 @@ impl Authority {
     pub fn request(
         online: &Path,
         passphrase: &Passphrase,
+        place: &KeyPlace,
         now_s: i64,
     ) -> Result<String, IdentityError> {
         let online = OnlineFolder::new(online);
         online.create()?;
-        let key = if online.pending_key().exists() {
-            folder::open_key(&online.pending_key(), passphrase)?
+        let pending = online.pending_key();
+        let key = if pending.exists() {
+            pending.open(passphrase)?
         } else {
-            let key = KeyPair::generate().map_err(IdentityError::Issue)?;
-            folder::write_private(&online.pending_key(), &folder::seal_key(&key, passphrase)?)?;
-            key
+            pending.create(place, passphrase)?
         };
         let mut params = certificate::intermediate(now_s)?;
         params.use_authority_key_identifier_extension = false;
         params.serial_number = None;
         let request = params
             .serialize_request(&key)
-            .map_err(IdentityError::Issue)?;
+            .map_err(|error| key.explain(error))?;
         let pem = certificate::to_pem("CERTIFICATE REQUEST", request.der());
         folder::write_public(&online.pending_request(), pem.as_bytes())?;
         Ok(pem)
@@ -154,16 +182,18 @@ impl Authority {
         let intermediate = Certificate::from_pem(certificate_pem)
             .map_err(|detail| refused(format!("it is not a PEM certificate: {detail}")))?;
         let root = root_for_import(&online, root_pem)?;
-        let key = folder::open_key(&online.pending_key(), passphrase)?;
+        let pending = online.pending_key();
+        let key = pending.open(passphrase)?;
         check_intermediate(&intermediate, &root, &key, now_s)?;
         let verifier = HostVerifier::new(std::slice::from_ref(&intermediate))?;
         Self::assemble(root.clone(), intermediate.clone(), key, verifier, now_s)
             .map_err(|error| refused(error.to_string()))?;
-        online.install(&intermediate, &folder::read(&online.pending_key())?)?;
+        let stored = pending.read()?;
+        let left = online.install(&intermediate, &stored)?;
         folder::write_public(&online.root(), root.to_pem().as_bytes())?;
-        folder::remove(&online.pending_key())?;
+        pending.remove()?;
         folder::remove(&online.pending_request())?;
-        Ok(summary(&root, &intermediate))
+        Ok(summary(&root, &intermediate, &stored, left))
     }
 }
 
@@ -186,23 +216,30 @@ fn is_same(one: &Path, other: &Path) -> Result<bool, IdentityError> {
     Ok(resolve(one)? == resolve(other)?)
 }
 
+/// A key that is to be made.
+struct NewKey<'a> {
+    place: &'a KeyPlace,
+    /// Passphrase or PIN.
+    secret: &'a Passphrase,
+}
+
 fn sign_intermediate(
     online: &OnlineFolder,
     root: &Certificate,
     root_key: KeyPair,
-    passphrase: &Passphrase,
+    new: &NewKey<'_>,
     now_s: i64,
-) -> Result<Certificate, IdentityError> {
+) -> Result<Summary, IdentityError> {
     let issuer = Issuer::from_ca_cert_der(&root.der, root_key).map_err(IdentityError::Issue)?;
-    let key = KeyPair::generate().map_err(IdentityError::Issue)?;
+    let (key, stored) = folder::new_key(new.place, new.secret)?;
     let mut params = certificate::intermediate(now_s)?;
     certificate::keep_within(&mut params, root)?;
     let signed = params
         .signed_by(&key, &issuer)
         .map_err(IdentityError::Issue)?;
     let intermediate = parse_new(signed.der().clone())?;
-    online.install(&intermediate, &folder::seal_key(&key, passphrase)?)?;
-    Ok(intermediate)
+    let left = online.install(&intermediate, &stored)?;
+    Ok(summary(root, &intermediate, &stored, left))
 }
 
 fn parse_new(der: CertificateDer<'static>) -> Result<Certificate, IdentityError> {
@@ -212,11 +249,18 @@ fn parse_new(der: CertificateDer<'static>) -> Result<Certificate, IdentityError>
     })
 }
 
-fn summary(root: &Certificate, intermediate: &Certificate) -> Summary {
+fn summary(
+    root: &Certificate,
+    intermediate: &Certificate,
+    stored: &StoredKey,
+    left_in_tokens: Vec<String>,
+) -> Summary {
     Summary {
         root_fingerprint: root.fingerprint_text(),
         root_not_after_s: root.not_after_s,
         intermediate_not_after_s: intermediate.not_after_s,
+        token: stored.address().map(ToString::to_string),
+        left_in_tokens,
     }
 }
 
@@ -249,7 +293,7 @@ fn root_for_import(
 fn check_intermediate(
     intermediate: &Certificate,
     root: &Certificate,
-    key: &KeyPair,
+    key: &AuthorityKey,
     now_s: i64,
 ) -> Result<(), IdentityError> {
     if !intermediate.has_key(key) {

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use xiezhi_identity::{Authority, PassphraseSource, Passphrases, Summary};
+use xiezhi_identity::{
+    Authority, KeyPlace, Passphrase, PassphraseSource, Passphrases, Pkcs11Address, Summary,
+};
 
 use super::{local_time, passphrase_source};
 use crate::cli::Ca;
@@ -18,23 +20,27 @@ pub(super) fn run(config: &Config, what: Ca) -> Result<()> {
         Ca::Init {
             offline_dir,
             root_passphrase_file,
-        } => init(config, &offline_dir, root_passphrase_file),
+            online_key,
+        } => init(config, &offline_dir, root_passphrase_file, online_key),
         Ca::Rotate {
             offline_dir,
             root_passphrase_file,
+            online_key,
         } => {
+            let place = place(online_key);
             let passphrases = Passphrases {
-                online: passphrase_source(config).read("the online key")?,
+                online: online_secret(config, &place)?,
                 offline: root_source(root_passphrase_file).read("the root key")?,
             };
-            let summary = Authority::rotate(&online, &offline_dir, &passphrases, now_s())?;
+            let summary = Authority::rotate(&online, &offline_dir, &passphrases, &place, now_s())?;
             show(&summary);
             say!("restart the controller to issue from the new intermediate");
             Ok(())
         }
-        Ca::Request => {
-            let passphrase = passphrase_source(config).read_new("the online key")?;
-            say!("{}", Authority::request(&online, &passphrase, now_s())?);
+        Ca::Request { online_key } => {
+            let place = place(online_key);
+            let secret = new_online_secret(config, &place)?;
+            say!("{}", Authority::request(&online, &secret, &place, now_s())?);
             Ok(())
         }
         Ca::Import { certificate, root } => {
@@ -65,18 +71,43 @@ pub(super) fn init(
     config: &Config,
     offline: &Path,
     root_passphrase: Option<PathBuf>,
+    online_key: Option<Pkcs11Address>,
 ) -> Result<()> {
+    let place = place(online_key);
     let passphrases = Passphrases {
         offline: root_source(root_passphrase).read_new("the root key")?,
-        online: passphrase_source(config).read_new("the online key")?,
+        online: new_online_secret(config, &place)?,
     };
-    let summary = Authority::init(&config.authority_dir(), offline, &passphrases, now_s())?;
+    let online = config.authority_dir();
+    let summary = Authority::init_in(&online, offline, &passphrases, &place, now_s())?;
     show(&summary);
     say!(
         "put {} into a safe: whoever has it and its passphrase is the authority",
         offline.display()
     );
     Ok(())
+}
+
+fn place(online_key: Option<Pkcs11Address>) -> KeyPlace {
+    online_key.map_or(KeyPlace::SealedFile, KeyPlace::Token)
+}
+
+/// What opens the online key: its passphrase, or the PIN of its token.
+fn online_secret(config: &Config, place: &KeyPlace) -> Result<Passphrase> {
+    let what = match place {
+        KeyPlace::SealedFile => "the online key",
+        KeyPlace::Token(_) => "the token (its PIN)",
+    };
+    Ok(passphrase_source(config).read(what)?)
+}
+
+/// As [`online_secret`] for a key that is about to be made. A PIN is the token's own affair: it is
+/// neither chosen here nor measured.
+fn new_online_secret(config: &Config, place: &KeyPlace) -> Result<Passphrase> {
+    match place {
+        KeyPlace::SealedFile => Ok(passphrase_source(config).read_new("the online key")?),
+        KeyPlace::Token(_) => online_secret(config, place),
+    }
 }
 
 fn root_source(file: Option<PathBuf>) -> PassphraseSource {
@@ -93,6 +124,12 @@ fn show(summary: &Summary) {
         "intermediate ends {}",
         local_time(summary.intermediate_not_after_s * 1000)
     );
+    if let Some(token) = &summary.token {
+        say!("online key        {token}");
+    }
+    for left in &summary.left_in_tokens {
+        say!("the earlier key is still in its token, remove it with the token's own tool: {left}");
+    }
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -13,7 +13,12 @@ use crate::terminal::say;
 /// Makes the authority and the administrator account.
 pub(super) async fn run(config: &Config, what: &Init) -> Result<()> {
     make_private(&config.data_dir)?;
-    authority::init(config, &what.offline_dir, what.root_passphrase_file.clone())?;
+    authority::init(
+        config,
+        &what.offline_dir,
+        what.root_passphrase_file.clone(),
+        what.online_key.clone(),
+    )?;
     let store = open_store(config).await?;
     if store
         .user_by_name(passwords::ADMINISTRATOR)

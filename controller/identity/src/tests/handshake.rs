@@ -10,7 +10,7 @@ use xiezhi_model::HostId;
 
 use super::{Agent, At, Fixture, anonymous, chain, days, meet, meet_as, trusting};
 use crate::certificate::{self, to_pem};
-use crate::{Authority, CertificateSlot, Peer, ServerIdentity, web_server_config};
+use crate::{Authority, CertificateSlot, KeyPlace, Peer, ServerIdentity, web_server_config};
 
 fn server_at(authority: &Authority, now_s: i64) -> Arc<rustls::ServerConfig> {
     authority.server_config_at(Arc::new(At(now_s))).unwrap()
@@ -175,7 +175,14 @@ fn an_intermediate_that_the_root_signed_for_someone_else_is_not_ours() {
     .unwrap();
     std::fs::create_dir(elsewhere.online().join("intermediates")).unwrap();
     let passphrases = &fixture.passphrases;
-    Authority::rotate(elsewhere.online(), fixture.offline(), passphrases, days(0)).unwrap();
+    Authority::rotate(
+        elsewhere.online(),
+        fixture.offline(),
+        passphrases,
+        &KeyPlace::SealedFile,
+        days(0),
+    )
+    .unwrap();
     let other = Authority::open(elsewhere.online(), &passphrases.online, days(0)).unwrap();
     let agent = Agent::enrolled(&other, 17, days(0));
     let met = meet(
@@ -325,6 +332,7 @@ fn a_host_of_the_intermediate_before_stays_known_until_its_certificate_ends() {
         fixture.online(),
         fixture.offline(),
         &fixture.passphrases,
+        &KeyPlace::SealedFile,
         days(705),
     )
     .unwrap();

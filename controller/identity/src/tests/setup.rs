@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use xiezhi_model::HostId;
 
 use super::{Fixture, csr, days};
-use crate::{Authority, IdentityError, Passphrase};
+use crate::{Authority, IdentityError, KeyPlace, Passphrase};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -82,6 +82,7 @@ fn an_empty_folder_says_how_to_begin() {
         fixture.online(),
         fixture.offline(),
         &fixture.passphrases,
+        &KeyPlace::SealedFile,
         days(0),
     );
     assert!(matches!(rotate, Err(IdentityError::NotInitialised { .. })));
@@ -146,6 +147,7 @@ fn a_rotation_issues_from_a_new_intermediate_of_the_same_root() {
         fixture.online(),
         fixture.offline(),
         &fixture.passphrases,
+        &KeyPlace::SealedFile,
         days(600),
     )
     .unwrap();
@@ -175,6 +177,7 @@ fn a_rotation_with_a_clock_that_ran_ahead_before_still_counts() {
         fixture.online(),
         fixture.offline(),
         &fixture.passphrases,
+        &KeyPlace::SealedFile,
         days(0),
     )
     .map(|summary| assert_eq!(summary.intermediate_not_after_s, days(730)))
@@ -196,7 +199,14 @@ fn a_rotation_that_stopped_half_way_changes_nothing() {
 fn a_rotation_needs_the_same_root_and_its_passphrase() {
     let (fixture, other) = (Fixture::new(), Fixture::new());
     let rotate = |offline: &Path, passphrases| {
-        Authority::rotate(fixture.online(), offline, passphrases, days(1)).unwrap_err()
+        Authority::rotate(
+            fixture.online(),
+            offline,
+            passphrases,
+            &KeyPlace::SealedFile,
+            days(1),
+        )
+        .unwrap_err()
     };
     let error = rotate(other.offline(), &fixture.passphrases);
     assert!(matches!(error, IdentityError::OtherRoot { .. }), "{error}");
@@ -242,7 +252,8 @@ fn a_root_held_elsewhere_signs_our_intermediate() {
     let fixture = Fixture::empty();
     let root = ExternalRoot::new();
     let passphrase = &fixture.passphrases.online;
-    let request = Authority::request(fixture.online(), passphrase, days(0)).unwrap();
+    let request =
+        Authority::request(fixture.online(), passphrase, &KeyPlace::SealedFile, days(0)).unwrap();
     assert_eq!(mode(&fixture.online().join("pending.key")), 0o600);
     let signed = root.sign(&request, |_| {});
     let import = |root: Option<&str>, now_s| {
@@ -267,7 +278,13 @@ fn a_root_held_elsewhere_signs_our_intermediate() {
     assert!(!fixture.online().join("pending.key").exists());
 
     // A second round needs no root certificate and replaces the intermediate.
-    let request = Authority::request(fixture.online(), passphrase, days(300)).unwrap();
+    let request = Authority::request(
+        fixture.online(),
+        passphrase,
+        &KeyPlace::SealedFile,
+        days(300),
+    )
+    .unwrap();
     let signed = root.sign(&request, |params| {
         params.not_before = OffsetDateTime::from_unix_timestamp(days(300)).unwrap();
         params.not_after = OffsetDateTime::from_unix_timestamp(days(900)).unwrap();
@@ -282,8 +299,9 @@ fn a_request_asked_for_twice_keeps_its_key() {
     let fixture = Fixture::empty();
     let passphrase = &fixture.passphrases.online;
     let root = ExternalRoot::new();
-    let first = Authority::request(fixture.online(), passphrase, days(0)).unwrap();
-    Authority::request(fixture.online(), passphrase, days(0)).unwrap();
+    let first =
+        Authority::request(fixture.online(), passphrase, &KeyPlace::SealedFile, days(0)).unwrap();
+    Authority::request(fixture.online(), passphrase, &KeyPlace::SealedFile, days(0)).unwrap();
     let signed = root.sign(&first, |_| {});
     let import = Authority::import(
         fixture.online(),
@@ -294,8 +312,9 @@ fn a_request_asked_for_twice_keeps_its_key() {
     );
     assert!(import.is_ok(), "{import:?}");
     let other = Passphrase::new("something else").unwrap();
-    Authority::request(fixture.online(), passphrase, days(2)).unwrap();
-    let error = Authority::request(fixture.online(), &other, days(2)).unwrap_err();
+    Authority::request(fixture.online(), passphrase, &KeyPlace::SealedFile, days(2)).unwrap();
+    let error =
+        Authority::request(fixture.online(), &other, &KeyPlace::SealedFile, days(2)).unwrap_err();
     assert!(
         matches!(error, IdentityError::WrongPassphrase { .. }),
         "{error}"
@@ -313,9 +332,16 @@ fn an_import_says_which_check_failed_and_changes_nothing() {
             .to_string()
     };
     assert!(import("", &root.pem()).contains("run `ca request` first"));
-    let request = Authority::request(fixture.online(), passphrase, days(0)).unwrap();
+    let request =
+        Authority::request(fixture.online(), passphrase, &KeyPlace::SealedFile, days(0)).unwrap();
     let elsewhere = Fixture::empty();
-    let other = Authority::request(elsewhere.online(), passphrase, days(0)).unwrap();
+    let other = Authority::request(
+        elsewhere.online(),
+        passphrase,
+        &KeyPlace::SealedFile,
+        days(0),
+    )
+    .unwrap();
     let moment = |day| OffsetDateTime::from_unix_timestamp(days(day)).unwrap();
     let good = root.sign(&request, |_| {});
     let cases = [
