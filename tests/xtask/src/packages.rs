@@ -27,6 +27,7 @@ pub(crate) const fn package(
 
 /// What `cargo xtask test` needs.
 pub(crate) const TEST: &[Package] = &[
+    package("git", "git", "which files belong to the project"),
     package(
         "prometheus-node-exporter",
         "prometheus-node-exporter",
@@ -49,8 +50,25 @@ pub(crate) const TEST: &[Package] = &[
     ),
     package("sudo", "sudo", "real sudo for the security events"),
     package("iproute2", "ip", "network namespaces"),
+    package("faketime", "faketime", "hosts whose clock is wrong"),
     package("procps", "ps", "looking at processes"),
+    package(
+        "softhsm2",
+        "softhsm2-util",
+        "a PKCS#11 token for the online key",
+    ),
+    package(
+        "p11-kit",
+        "p11-kit",
+        "a PKCS#11 token behind a line that breaks",
+    ),
+    package(
+        "p11-kit-modules",
+        "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so",
+        "a PKCS#11 token behind a line that breaks",
+    ),
     package("chromium", "chromium", "looking at the screens"),
+    package("chromium-driver", "chromedriver", "driving the browser"),
     package(
         "fonts-noto-cjk",
         "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",

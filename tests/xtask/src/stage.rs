@@ -197,8 +197,9 @@ impl Children {
 impl Drop for Children {
     fn drop(&mut self) {
         for (name, child) in self.0.iter_mut().rev() {
-            let asked = Command::new("kill")
-                .arg(child.id().to_string())
+            // The shell's own `kill`: the program of that name is not on every machine.
+            let asked = Command::new("sh")
+                .args(["-c", "kill \"$0\"", &child.id().to_string()])
                 .stderr(Stdio::null())
                 .status();
             let deadline = Instant::now() + Duration::from_secs(10);
