@@ -11,6 +11,7 @@
 mod agent;
 mod api;
 mod cable;
+mod clock;
 mod controller;
 mod lossy;
 mod namespace;
@@ -21,6 +22,7 @@ mod wait;
 pub use agent::TestAgent;
 pub use api::Api;
 pub use cable::{Cable, FAR, NEAR};
+pub use clock::WrongClock;
 pub use controller::TestController;
 pub use lossy::{Carried, Conditions, LossyLine, Way};
 pub use namespace::{Inside, Namespace};

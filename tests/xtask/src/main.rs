@@ -16,6 +16,7 @@ mod dist;
 mod docs;
 mod packages;
 mod process;
+mod releases;
 mod stage;
 mod test;
 mod tidy;

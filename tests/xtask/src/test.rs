@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::process::{call, cargo, have, phase};
-use crate::{deps, docs, packages, tidy};
+use crate::process::{call, cargo, have_for_cargo, phase};
+use crate::{deps, docs, packages, releases, tidy};
 
 /// Runs all checks. `--quick` leaves out what takes minutes (lints, documentation, real processes).
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -33,8 +33,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         call(&mut cargo(&["build", "--quiet", "--workspace", "--bins"]))?;
         call(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"]))
     })?;
+    if !quick {
+        phase("programs of the version before", releases::ensure_built)?;
+    }
     phase("tests", || {
-        let mut command = if have("cargo-nextest") || have_in_cargo_home("cargo-nextest") {
+        let mut command = if have_for_cargo("cargo-nextest") {
             cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
         } else {
             cargo(&["test", "--workspace", "--no-fail-fast"])
@@ -51,12 +54,4 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         phase("documentation", docs::run)?;
     }
     Ok(())
-}
-
-fn have_in_cargo_home(program: &str) -> bool {
-    let home = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
-    let home = home.or_else(|| {
-        std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".cargo"))
-    });
-    home.is_some_and(|home| home.join("bin").join(program).is_file())
 }

@@ -14,6 +14,7 @@
 )]
 
 mod apart;
+mod clock;
 mod cut;
 mod disk;
 mod gauge;
@@ -23,3 +24,5 @@ mod proof;
 mod relay;
 mod rollback;
 mod settings;
+mod thin;
+mod versions;
