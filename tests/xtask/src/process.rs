@@ -67,6 +67,14 @@ pub(crate) fn have(program: &str) -> bool {
     folders.iter().any(|folder| folder.join(program).is_file())
 }
 
+/// Whether cargo finds a subcommand's program: on the path or where `cargo install` puts it.
+pub(crate) fn have_for_cargo(program: &str) -> bool {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    have(program) || home.is_some_and(|home| home.join("bin").join(program).is_file())
+}
+
 fn describe(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
