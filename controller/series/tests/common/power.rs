@@ -99,6 +99,19 @@ impl PowerDisk {
         state.durable_names.remove(name);
     }
 
+    /// What another process sees after the first was killed while the machine went on: all that was
+    /// written, durable or not.
+    pub fn after_kill(&self) -> Self {
+        let state = self.state();
+        Self(Arc::new(Mutex::new(State {
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            changes: state.changes.clone(),
+            files: state.files.clone(),
+            ..State::default()
+        })))
+    }
+
     /// What is on the disk after the power came back: a new disk.
     pub fn after_power_loss(&self, seed: u64) -> Self {
         let mut random = Random(seed | 1);
