@@ -1,6 +1,14 @@
-//! The evaluator's front door.
+//! The evaluator's front door: one time or many.
 
-use crate::{Answer, Budget, QueryError, Storage};
+use std::cell::RefCell;
+
+use crate::ast::{Expr, Type};
+use crate::evaluate::{Evaluated, Evaluator, Row, Steps, Table, Whole};
+use crate::number::is_stale;
+use crate::{Answer, Budget, QueryError, RangeSeries, Sample, Storage, Value};
+
+/// Times beyond this many milliseconds from 1970 are refused: arithmetic on them would overflow.
+const MAX_TIME_MS: i64 = i64::MAX / 1000;
 
 /// What holds for every query of an engine.
 #[derive(Clone, Debug)]
@@ -44,8 +52,8 @@ impl Engine {
         time_ms: i64,
         budget: &Budget,
     ) -> Result<Answer, QueryError> {
-        let _ = (storage, query, time_ms, budget, &self.options);
-        Err(QueryError::Execution("not evaluated yet".to_owned()))
+        let expr = parse(query, budget)?;
+        self.instant_of(storage, query, &expr, time_ms, budget)
     }
 
     /// The values of `query` from `start_ms` to `end_ms`, inclusive, every `step_ms` milliseconds.
@@ -61,7 +69,196 @@ impl Engine {
         step_ms: i64,
         budget: &Budget,
     ) -> Result<Answer, QueryError> {
-        let _ = (storage, query, start_ms, end_ms, step_ms, budget);
-        Err(QueryError::Execution("not evaluated yet".to_owned()))
+        let steps = span(start_ms, end_ms, step_ms, budget)?;
+        let expr = parse(query, budget)?;
+        self.range_of(storage, query, &expr, steps, budget)
     }
+
+    pub(crate) fn range_of(
+        &self,
+        storage: &dyn Storage,
+        query: &str,
+        expr: &Expr,
+        steps: Steps,
+        budget: &Budget,
+    ) -> Result<Answer, QueryError> {
+        if !matches!(expr.kind(), Type::Scalar | Type::Vector) {
+            let kind = expr.kind().name();
+            return Err(QueryError::BadData(format!(
+                "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
+            )));
+        }
+        let whole = Whole {
+            start_ms: steps.start_ms,
+            end_ms: steps.end_ms(),
+            step_ms: steps.step_ms,
+        };
+        let evaluator = self.evaluator(storage, query, whole, budget);
+        let table = match evaluator.evaluate(expr, steps, "")? {
+            Evaluated::Scalar(values) => Table::single(budget, crate::Labels::default(), values)?,
+            Evaluated::Vector(table) => table,
+            Evaluated::Text(_) => Table::empty(budget, 0),
+        };
+        let mut series = ranges(table, steps);
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(Answer {
+            value: Value::Matrix(series),
+            annotations: evaluator.annotations.into_inner(),
+        })
+    }
+
+    pub(crate) fn instant_of(
+        &self,
+        storage: &dyn Storage,
+        query: &str,
+        expr: &Expr,
+        time_ms: i64,
+        budget: &Budget,
+    ) -> Result<Answer, QueryError> {
+        check_time(time_ms)?;
+        let whole = Whole {
+            start_ms: time_ms,
+            end_ms: time_ms,
+            step_ms: 0,
+        };
+        let evaluator = self.evaluator(storage, query, whole, budget);
+        let steps = Steps::at(time_ms);
+        let value = if expr.kind() == Type::Matrix {
+            Value::Matrix(matrix(&evaluator, expr, steps)?)
+        } else {
+            match evaluator.evaluate(expr, steps, "")? {
+                Evaluated::Scalar(values) => {
+                    Value::Scalar(time_ms, values.first().copied().unwrap_or(f64::NAN))
+                }
+                Evaluated::Text(bytes) => {
+                    Value::String(time_ms, String::from_utf8_lossy(&bytes).into_owned())
+                }
+                Evaluated::Vector(table) => Value::Vector(vector(table, time_ms)),
+            }
+        };
+        Ok(Answer {
+            value,
+            annotations: evaluator.annotations.into_inner(),
+        })
+    }
+
+    fn evaluator<'a>(
+        &'a self,
+        storage: &'a dyn Storage,
+        query: &'a str,
+        whole: Whole,
+        budget: &'a Budget,
+    ) -> Evaluator<'a> {
+        let options = &self.options;
+        let annotations = RefCell::default();
+        Evaluator {
+            storage,
+            budget,
+            options,
+            query,
+            whole,
+            annotations,
+        }
+    }
+}
+
+fn parse(query: &str, budget: &Budget) -> Result<Expr, QueryError> {
+    let limit = budget.limits().text_bytes;
+    if query.len() > limit {
+        let length = query.len();
+        return Err(QueryError::BadData(format!(
+            "query of {length} bytes is longer than {limit} bytes"
+        )));
+    }
+    Ok(crate::parse::parse(query)?)
+}
+
+fn check_time(time_ms: i64) -> Result<(), QueryError> {
+    if (-MAX_TIME_MS..=MAX_TIME_MS).contains(&time_ms) {
+        return Ok(());
+    }
+    Err(QueryError::BadData(format!(
+        "time {time_ms} ms is out of range"
+    )))
+}
+
+/// The steps of a range query, with Prometheus's words for what makes none.
+fn span(start_ms: i64, end_ms: i64, step_ms: i64, budget: &Budget) -> Result<Steps, QueryError> {
+    check_time(start_ms)?;
+    check_time(end_ms)?;
+    let bad = |message: &str| Err(QueryError::BadData(message.to_owned()));
+    if end_ms < start_ms {
+        return bad("end timestamp must not be before start time");
+    }
+    if step_ms <= 0 {
+        return bad(
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        );
+    }
+    let steps = Steps::between(start_ms, end_ms, step_ms);
+    // Prometheus counts the distances, not the points.
+    if steps.count as u64 - 1 > budget.limits().points {
+        return bad(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query \
+             resolution (?step=XX)",
+        );
+    }
+    Ok(steps)
+}
+
+/// The samples of a range vector, at their own times.
+fn matrix(
+    evaluator: &Evaluator<'_>,
+    expr: &Expr,
+    steps: Steps,
+) -> Result<Vec<RangeSeries>, QueryError> {
+    let source = evaluator.source(expr, steps, "")?;
+    let mut out = Vec::new();
+    for one in source.series {
+        let (start, end) = (
+            source.look.start_ms.saturating_sub(source.range_ms),
+            source.look.end_ms(),
+        );
+        let points = one.times.iter().copied().zip(one.values.iter().copied());
+        let points: Vec<_> = points
+            .filter(|(time, _)| *time > start && *time <= end)
+            .collect();
+        if !points.is_empty() {
+            out.push(RangeSeries {
+                labels: one.labels,
+                points,
+            });
+        }
+    }
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(out)
+}
+
+fn vector(table: Table<'_>, time_ms: i64) -> Vec<Sample> {
+    let sample = |row: &Row| {
+        row.at(0).map(|value| Sample {
+            labels: row.labels.clone(),
+            time_ms,
+            value,
+        })
+    };
+    table.rows.iter().filter_map(sample).collect()
+}
+
+fn ranges(table: Table<'_>, steps: Steps) -> Vec<RangeSeries> {
+    let series = |row: &Row| {
+        let points = row
+            .values
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| !is_stale(**value));
+        let points = points
+            .map(|(step, value)| (steps.time(step), *value))
+            .collect();
+        RangeSeries {
+            labels: row.labels.clone(),
+            points,
+        }
+    };
+    table.rows.iter().map(series).collect()
 }

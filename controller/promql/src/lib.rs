@@ -7,16 +7,20 @@
 //! What it never does: it opens no file, socket or database, starts no thread and has no idea where
 //! samples lie. The caller brings a [`Storage`] and a [`Budget`]; every loop over data asks that
 //! budget whether it may go on.
-//!
 
 mod annotation;
+mod ast;
 mod budget;
 mod engine;
 mod error;
+mod evaluate;
+mod functions;
 mod labels;
 mod matcher;
 mod number;
+mod parse;
 mod storage;
+mod text;
 mod value;
 
 #[cfg(feature = "testing")]
@@ -30,4 +34,5 @@ pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use number::{STALE, format_value, is_stale};
 pub use storage::{Select, SelectHint, Series, Storage, StorageError};
+pub use text::parse_selector;
 pub use value::{Answer, RangeSeries, Sample, Value};

@@ -27,7 +27,6 @@ pub fn format_value(value: f64) -> String {
 
 /// `value` as Go's `%g` writes it, for messages: an exponent below 1e-4 and from 1e21 on.
 #[must_use]
-#[cfg_attr(not(test), expect(dead_code, reason = "the evaluator comes next"))]
 pub(crate) fn format_general(value: f64) -> String {
     let magnitude = value.abs();
     if !value.is_finite() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
