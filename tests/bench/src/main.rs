@@ -19,8 +19,9 @@ xiezhi-load province DATA_DIR PASSPHRASE_FILE COUNT READY_FILE
     adds simulated hosts to a controller and reports for them until it is stopped
 xiezhi-load wire DATA_DIR PASSPHRASE_FILE ADDRESS REPORTS CAPTURE_FILE
     one host, a report each second, captured with tcpdump
-xiezhi-load fleet DATA_DIR PASSPHRASE_FILE ADDRESS_FILE COUNT INTERVAL_MS ACKNOWLEDGED_FILE
-    hosts that report until SIGTERM, with status lines; writes what was acknowledged
+xiezhi-load fleet DATA_DIR PASSPHRASE_FILE ADDRESS_FILE COUNT INTERVAL_MS ACKNOWLEDGED_FILE BACKLOG
+    hosts that report until SIGTERM, with status lines; writes what was acknowledged; each brings
+    BACKLOG reports of the time before
 xiezhi-load remote-write PORT PATH HOSTS CONNECTIONS INTERVAL_MS
     the same reports as remote write until SIGTERM, with status lines
 xiezhi-load verify DATA_DIR ACKNOWLEDGED_FILE
@@ -72,6 +73,7 @@ fn run() -> Result<()> {
             count,
             interval,
             acknowledged,
+            backlog,
         ] => {
             let passphrase = read_passphrase(passphrase)?;
             let plan = fleet::Plan {
@@ -81,6 +83,7 @@ fn run() -> Result<()> {
                 count: count.parse()?,
                 interval: Duration::from_millis(interval.parse()?),
                 acknowledged_file: acknowledged.as_ref(),
+                backlog: backlog.parse()?,
             };
             many_threads()?.block_on(fleet::run(plan, |line| println!("{line}")))
         }
@@ -144,6 +147,7 @@ async fn run_province(
         interval: Duration::from_secs(15),
         start_within: Duration::from_secs(3),
         retry_within: Duration::from_secs(5),
+        backlog: 0,
     };
     let counters = Arc::new(Counters::default());
     let mut tasks = province::start(hosts, &behaviour, &counters);

@@ -44,6 +44,8 @@ pub struct Plan<'a> {
     pub interval: Duration,
     /// JSON of [`Acknowledged`], written at the end.
     pub acknowledged_file: &'a Path,
+    /// Reports of the time before that each host brings along.
+    pub backlog: u64,
 }
 
 /// Prepares the hosts, prints `prepared FIRST LAST`, and lets them report until SIGTERM.
@@ -62,6 +64,7 @@ pub async fn run(plan: Plan<'_>, print: impl Fn(&str)) -> Result<()> {
         interval: plan.interval,
         start_within: Duration::from_secs_f64(plan.count as f64 / STARTS_PER_SECOND),
         retry_within: RETRY_WITHIN,
+        backlog: plan.backlog,
     };
     let counters = Arc::new(Counters::default());
     let (stop, stopped) = watch::channel(false);

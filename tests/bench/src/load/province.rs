@@ -29,7 +29,17 @@ pub struct Behaviour {
     pub start_within: Duration,
     /// After a lost session a host comes back within this time, at random.
     pub retry_within: Duration,
+    /// Reports of the time before, sent on the backlog lane when the host first comes; 0 for a host
+    /// that was never cut off.
+    pub backlog: u64,
 }
+
+/// Reports of a backlog that wait for their acknowledgement at most: two of the controller's
+/// acknowledgements.
+const BACKLOG_WINDOW: usize = 128;
+
+/// Time between two reports of a backlog, milliseconds.
+const BACKLOG_STEP_MS: i64 = 15_000;
 
 /// What all hosts did together.
 #[derive(Debug, Default)]
@@ -146,6 +156,11 @@ impl SimulatedHost {
         counters.sessions.fetch_add(1, Ordering::Relaxed);
         self.send_backlog(&mut session, counters)
             .map_err(|_| Lost::AfterWelcome)?;
+        if self.seq < behaviour.backlog {
+            self.catch_up(&mut session, behaviour.backlog, counters)
+                .await
+                .map_err(|_| Lost::AfterWelcome)?;
+        }
         self.report_on(&mut session, behaviour, counters)
             .await
             .map_err(|_| Lost::AfterWelcome)
@@ -215,6 +230,42 @@ impl SimulatedHost {
             encoder.encode(waiting.seq, &report, &mut frame);
             session.send(Kind::BacklogSamples, &frame)?;
             counters.reports.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Sends the reports up to number `last` that were made while the host was cut off, at the
+    /// controller's pace.
+    async fn catch_up(
+        &mut self,
+        session: &mut Session,
+        last: u64,
+        counters: &Counters,
+    ) -> Result<()> {
+        let mut encoder = Encoder::new(15_000);
+        let now = now_ms();
+        while self.seq < last || !self.waiting.is_empty() {
+            while self.seq < last && self.waiting.len() < BACKLOG_WINDOW {
+                self.seq += 1;
+                let before = i64::try_from(last - self.seq + 1)?;
+                let time_ms = now - now.rem_euclid(BACKLOG_STEP_MS) - before * BACKLOG_STEP_MS;
+                self.machine.report(time_ms, 15.0, &mut self.report);
+                let mut frame = Vec::with_capacity(256);
+                encoder.encode(self.seq, &self.report, &mut frame);
+                let values = self.report.iter().map(|(_, value)| value).collect();
+                self.waiting.push_back(Waiting {
+                    seq: self.seq,
+                    time_ms,
+                    values,
+                });
+                session.send(Kind::BacklogSamples, &frame)?;
+                counters.reports.fetch_add(1, Ordering::Relaxed);
+            }
+            if self.seq >= last {
+                session.send(Kind::Flush, &[])?;
+            }
+            let down = session.next().await?;
+            self.take(down, session, counters)?;
         }
         Ok(())
     }

@@ -33,6 +33,7 @@ pub async fn run(
         interval: Duration::from_secs(1),
         start_within: Duration::ZERO,
         retry_within: Duration::from_secs(1),
+        backlog: 0,
     };
     let counters = Arc::new(Counters::default());
     let tasks = province::start(hosts, &behaviour, &counters);

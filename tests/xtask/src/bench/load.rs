@@ -47,7 +47,14 @@ fn acknowledged_file(stage: &Stage) -> PathBuf {
 }
 
 /// Prepares simulated hosts; the controller must not run yet. They start with [`announce`].
-pub(super) fn prepare_fleet(stage: &Stage, count: usize, interval: Duration) -> Result<Load> {
+///
+/// Each brings `backlog` reports of the time before.
+pub(super) fn prepare_fleet(
+    stage: &Stage,
+    count: usize,
+    interval: Duration,
+    backlog: u64,
+) -> Result<Load> {
     let start = Instant::now();
     let mut command = command(&["fleet"]);
     command
@@ -57,7 +64,10 @@ pub(super) fn prepare_fleet(stage: &Stage, count: usize, interval: Duration) -> 
         .arg(address_file(stage))
         .arg(count.to_string())
         .arg(interval.as_millis().to_string());
-    let mut load = Load::start(command.arg(acknowledged_file(stage)))?;
+    command
+        .arg(acknowledged_file(stage))
+        .arg(backlog.to_string());
+    let mut load = Load::start(&mut command)?;
     load.reach(
         "the hosts to be prepared",
         Duration::from_secs(600),

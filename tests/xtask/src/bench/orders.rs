@@ -24,7 +24,7 @@ const REVOKED: i64 = 10;
 pub(super) fn revocation(programs: &Programs) -> Result<()> {
     let web = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let stage = Stage::prepare(programs.controller.clone(), programs.agent.clone(), web, "")?;
-    let mut hosts = load::prepare_fleet(&stage, HOSTS, Duration::from_secs(15))?;
+    let mut hosts = load::prepare_fleet(&stage, HOSTS, Duration::from_secs(15), 0)?;
     let mut children = Children::default();
     let ready = stage.start_controller(&mut children)?;
     load::announce(&stage, &ready)?;

@@ -158,7 +158,7 @@ impl Fleet {
         let count = WANTED.min(descriptors().saturating_sub(SPARE));
         let web = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let stage = Stage::prepare(programs.controller.clone(), programs.agent.clone(), web, "")?;
-        let mut hosts = load::prepare_fleet(&stage, count, INTERVAL)?;
+        let mut hosts = load::prepare_fleet(&stage, count, INTERVAL, 0)?;
         let mut children = Children::default();
         let ready = stage.start_controller(&mut children)?;
         let id = children.id("controller").context("no controller")?;
