@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -25,6 +26,16 @@ const ANONYMOUS: usize = 1024;
 /// Wait after `accept` failed, mostly for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
+/// A line that nothing came over for so long is asked whether the other kernel is still there. Reports
+/// come every 15 s, so a healthy session of the usual interval is never asked.
+const ASK_AFTER: Duration = Duration::from_secs(45);
+/// Time between two such questions, and how many stay unanswered before the connection is over.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASK_TIMES: u32 = 3;
+/// Sent data that nobody confirms for so long ends the connection too. Before the silence of a host is
+/// judged: a session over a cut line must not speak for a host that nobody can hear.
+const UNCONFIRMED: Duration = Duration::from_secs(75);
+
 /// Accepts until `stop` changes.
 pub(crate) async fn run(
     context: Arc<Context>,
@@ -32,6 +43,13 @@ pub(crate) async fn run(
     tls: Arc<ServerConfig>,
     mut stop: watch::Receiver<bool>,
 ) {
+    if let Err(failure) = notice_dead_lines(&listener) {
+        let error: &dyn std::error::Error = &failure;
+        warn!(
+            error,
+            "a cut line is noticed late: the kernel does not watch connections"
+        );
+    }
     let door = Door {
         acceptor: TlsAcceptor::from(tls),
         in_flight: Arc::new(Semaphore::new(context.options.handshakes_in_flight.max(1))),
@@ -44,6 +62,18 @@ pub(crate) async fn run(
         () = accepting => {}
         _ = stop.changed() => {}
     }
+}
+
+/// Has the kernel end connections whose line is dead; accepted ones inherit it from the listener.
+///
+/// An agent that hangs while its kernel answers keeps its session, so that the two differ.
+fn notice_dead_lines(listener: &TcpListener) -> rustix::io::Result<()> {
+    let unconfirmed_ms = u32::try_from(UNCONFIRMED.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_socket_keepalive(listener, true)?;
+    sockopt::set_tcp_keepidle(listener, ASK_AFTER)?;
+    sockopt::set_tcp_keepintvl(listener, ASK_EVERY)?;
+    sockopt::set_tcp_keepcnt(listener, ASK_TIMES)?;
+    sockopt::set_tcp_user_timeout(listener, unconfirmed_ms)
 }
 
 struct Door {
@@ -193,6 +223,23 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_notice_a_dead_line() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        notice_dead_lines(&listener).unwrap();
+        let _agent = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), ASK_AFTER);
+        assert_eq!(sockopt::tcp_keepcnt(&accepted).unwrap(), ASK_TIMES);
+        let silent_ms = i64::from(sockopt::tcp_user_timeout(&accepted).unwrap());
+        assert!(silent_ms < xiezhi_model::presence::SILENT_AFTER_MS);
+        let asked = ASK_AFTER + ASK_EVERY * ASK_TIMES;
+        assert!((asked.as_millis() as i64) < xiezhi_model::presence::SILENT_AFTER_MS);
+    }
 
     #[test]
     fn one_source_never_takes_more_than_its_share() {
