@@ -234,3 +234,84 @@ impl std::fmt::Debug for Link {
         formatter.debug_struct("Link").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: i64 = 1_795_300_000_000;
+
+    /// A host whose controller cannot be reached, with a renewed certificate that was never used.
+    fn link(folder: &std::path::Path) -> Link {
+        let files = IdentityFiles::below(folder);
+        files.create().unwrap();
+        let record = HostRecord {
+            host: "1".to_owned(),
+            site: "s".to_owned(),
+            controller: "127.0.0.1:1".to_owned(),
+            policy_root: String::new(),
+            not_before_s: 0,
+            // Not due by itself: only the controller's word makes it so.
+            not_after_s: NOW_MS,
+        };
+        for root in [true, false] {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let parameters = rcgen::CertificateParams::new(vec!["host".to_owned()]).unwrap();
+            let certificate = parameters.self_signed(&key).unwrap().pem();
+            let root = root.then_some(certificate.as_str());
+            let key = key.serialize_pem();
+            files.write_next(&key, &certificate, root, &record).unwrap();
+            if root.is_some() {
+                files.adopt_next().unwrap();
+            }
+        }
+        let state_dir = folder.to_owned();
+        let config = Config {
+            state_dir,
+            ..Config::default()
+        };
+        Link::open(&config).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_renewed_certificate_that_ended_unused_does_not_hold_up_another_renewal() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = link(folder.path());
+        link.make_target().unwrap();
+        link.refused("certificate_expired", "it has ended");
+        assert!(!link.files.has_next());
+        // What is tried next is the one in use, which still reaches the renewal.
+        link.make_target().unwrap();
+        assert!(!link.state().trying_next);
+        assert!(!link.renew_if_due(NOW_MS).await, "nobody is there to renew");
+        let state = link.state();
+        assert!(state.renew_now, "the wish must outlive the failure");
+        assert_eq!(
+            state.renew_after_ms,
+            NOW_MS + RENEW_RETRY_MS,
+            "a renewal must have been tried"
+        );
+    }
+
+    #[test]
+    fn a_renewed_certificate_that_the_controller_does_not_know_is_dropped_for_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = link(folder.path());
+        link.make_target().unwrap();
+        link.refused("unknown_certificate", "restored from a backup");
+        assert!(!link.files.has_next());
+        assert!(!link.state().renew_now);
+        link.make_target().unwrap();
+        assert!(!link.state().trying_next);
+    }
+
+    #[test]
+    fn a_refusal_of_the_certificate_in_use_leaves_a_renewed_one_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = link(folder.path());
+        link.refused("revoked", "by hand");
+        assert!(link.files.has_next());
+        link.make_target().unwrap();
+        assert!(link.state().trying_next);
+    }
+}

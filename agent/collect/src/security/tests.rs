@@ -334,6 +334,64 @@ struct FakeSpool {
     batches: Vec<Vec<Event>>,
 }
 
+/// Who logged in, by the events of several polls: a rotated log is read to its end first.
+fn logins(host: &mut Host, watch: &mut SecurityWatch) -> Vec<String> {
+    let polls: Vec<Event> = (0..3).flat_map(|_| host.poll(watch)).collect();
+    assert!(
+        polls.iter().all(|event| event.kind == kinds::LOGIN),
+        "{polls:?}"
+    );
+    let user = |event: &Event| event.fields.get("user").cloned();
+    polls.iter().filter_map(user).collect()
+}
+
+/// What logrotate and the next message do.
+fn rotate(host: &Host, line: &str) {
+    let logs = host.root().join("var/log");
+    fs::rename(logs.join("auth.log"), logs.join("auth.log.1")).unwrap();
+    host.append("var/log/auth.log", line);
+}
+
+#[test]
+fn sources_that_are_opened_again_read_on_across_a_rotation() {
+    let mut host = Host::new();
+    host.options.spooled = Some(0);
+    let mut watch = host.open();
+    host.poll(&mut watch);
+    watch.commit().unwrap();
+    host.append("var/log/auth.log", &accepted(1));
+    assert_eq!(kinds_of(&host.poll(&mut watch)), [kinds::LOGIN]);
+    // The spool takes nothing, so the positions that were prepared for its batch do not hold.
+    watch.stage(1).unwrap();
+    drop(watch);
+    host.append("var/log/auth.log", &accepted(2));
+    rotate(&host, &accepted(3));
+
+    let mut watch = host.open();
+    assert_eq!(logins(&mut host, &mut watch), ["user1", "user2", "user3"]);
+    watch.stage(1).unwrap();
+    watch.commit().unwrap();
+    drop(watch);
+    host.options.spooled = Some(1);
+    rotate(&host, &accepted(4));
+    let mut watch = host.open();
+    assert_eq!(logins(&mut host, &mut watch), ["user4"]);
+}
+
+#[test]
+fn a_log_that_is_rotated_under_an_open_watch_loses_and_repeats_nothing() {
+    let mut host = Host::new();
+    let mut watch = host.open();
+    host.poll(&mut watch);
+    for round in [10, 20, 30] {
+        host.append("var/log/auth.log", &accepted(round));
+        rotate(&host, &accepted(round + 1));
+        host.append("var/log/auth.log", &accepted(round + 2));
+        let users = [round, round + 1, round + 2].map(|number| format!("user{number}"));
+        assert_eq!(logins(&mut host, &mut watch), users);
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Log,
