@@ -11,7 +11,7 @@ mod machine;
 mod os_release;
 mod packages;
 
-use xiezhi_protocol::facts::{Facts, Os};
+use xiezhi_protocol::facts::{Facts, Machine, Os};
 
 pub(crate) use self::os_release::OsRelease;
 use self::packages::Inventory;
@@ -28,17 +28,38 @@ pub fn read(host: &HostRoot) -> Facts {
     Reader::new(host.clone()).read()
 }
 
-/// Reads the facts repeatedly, and the list of packages only when it has changed.
+/// Reads the facts repeatedly: the list of packages only when it has changed, the machine, which
+/// stays as long as this process does, once, and the processors when their number has changed.
 pub struct Reader {
     host: HostRoot,
+    files: Files,
+    steady: Option<Steady>,
+    processors: Option<Processors>,
     inventory: Inventory,
     sockets: ListeningSockets,
+}
+
+/// What does not change while the host runs, and what could not be read of it.
+#[derive(Clone)]
+struct Steady {
+    machine: Machine,
+    virtualisation: String,
+    unreadable: Vec<String>,
+}
+
+/// What `/proc/cpuinfo` says. Some kernels wake every processor for it, so it is read again only if
+/// others are online.
+#[derive(Clone)]
+struct Processors {
+    online: String,
+    count: u32,
+    model: String,
 }
 
 /// What every part is given.
 struct Looking<'a> {
     host: &'a HostRoot,
-    files: Files,
+    files: &'a mut Files,
     unreadable: Vec<String>,
 }
 
@@ -47,7 +68,10 @@ impl Reader {
     #[must_use]
     pub fn new(host: HostRoot) -> Self {
         Self {
+            files: Files::open(&host),
             host,
+            steady: None,
+            processors: None,
             inventory: Inventory::default(),
             sockets: ListeningSockets::default(),
         }
@@ -55,16 +79,18 @@ impl Reader {
 
     /// The facts as they are now.
     pub fn read(&mut self) -> Facts {
-        let files = Files::open(&self.host);
+        self.files.start_pass();
         let mut looking = Looking {
             host: &self.host,
-            files,
+            files: &mut self.files,
             unreadable: Vec::new(),
         };
+        let os = os(&mut looking);
+        let steady = steady(&mut self.steady, &mut looking);
         let mut facts = Facts {
-            os: os(&mut looking),
-            machine: machine::machine(&mut looking),
-            virtualisation: machine::virtualisation(&mut looking),
+            os,
+            machine: steady.machine,
+            virtualisation: steady.virtualisation,
             disks: disks::disks(&mut looking),
             interfaces: interfaces::interfaces(&mut looking),
             packages: self.inventory.read(&mut looking),
@@ -75,7 +101,7 @@ impl Reader {
             ..Facts::default()
         };
         names(&mut facts, &mut looking);
-        processors(&mut facts, &mut looking);
+        processors(&mut self.processors, &mut facts, &mut looking);
         facts.unreadable = looking.unreadable;
         facts
     }
@@ -106,7 +132,7 @@ impl Looking<'_> {
 }
 
 fn names(facts: &mut Facts, looking: &mut Looking<'_>) {
-    let name = kernel::uname(looking.host, &mut looking.files);
+    let name = kernel::uname(looking.host, looking.files);
     let name = looking.check("kernel", name);
     facts.hostname = name.node;
     facts.kernel = name.release;
@@ -114,7 +140,7 @@ fn names(facts: &mut Facts, looking: &mut Looking<'_>) {
 }
 
 fn os(looking: &mut Looking<'_>) -> Os {
-    let release = OsRelease::read(&mut looking.files);
+    let release = OsRelease::read(looking.files);
     let release = looking.check("operating system", release);
     Os {
         id: release.get("ID").to_owned(),
@@ -123,19 +149,52 @@ fn os(looking: &mut Looking<'_>) -> Os {
     }
 }
 
-fn processors(facts: &mut Facts, looking: &mut Looking<'_>) {
+fn steady(known: &mut Option<Steady>, looking: &mut Looking<'_>) -> Steady {
+    if let Some(known) = known {
+        looking.unreadable.extend_from_slice(&known.unreadable);
+        return known.clone();
+    }
+    let before = looking.unreadable.len();
+    let found = Steady {
+        machine: machine::machine(looking),
+        virtualisation: machine::virtualisation(looking),
+        unreadable: looking
+            .unreadable
+            .get(before..)
+            .unwrap_or_default()
+            .to_vec(),
+    };
+    known.insert(found).clone()
+}
+
+fn processors(known: &mut Option<Processors>, facts: &mut Facts, looking: &mut Looking<'_>) {
+    let online = looking.attribute(Base::Sys, &["devices/system/cpu/online"]);
+    let found = match known.take().filter(|known| known.online == online) {
+        Some(known) => known,
+        None => read_processors(online, looking),
+    };
+    facts.cpu_count = found.count;
+    facts.cpu_model.clone_from(&found.model);
+    // Without knowing which are online, or the count, the next look reads again.
+    *known = Some(found).filter(|found| !found.online.is_empty() && found.count > 0);
+    if facts.cpu_model.is_empty() {
+        looking.miss("processor", "the model is not named");
+    }
+}
+
+fn read_processors(online: String, looking: &mut Looking<'_>) -> Processors {
     let content = looking
         .files
         .read(Base::Proc, "cpuinfo")
         .map(count_and_model);
-    let (count, model) = looking.check("processor", content);
-    facts.cpu_count = count;
-    facts.cpu_model = model;
-    if facts.cpu_model.is_empty() && looking.host.is_live() {
-        facts.cpu_model = model_by_sysinfo();
+    let (count, mut model) = looking.check("processor", content);
+    if model.is_empty() && looking.host.is_live() {
+        model = model_by_sysinfo();
     }
-    if facts.cpu_model.is_empty() {
-        looking.miss("processor", "the model is not named");
+    Processors {
+        online,
+        count,
+        model,
     }
 }
 
