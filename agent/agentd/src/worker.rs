@@ -25,6 +25,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::link::Link;
 use crate::metrics::{self, Metrics};
+use crate::schedule::Schedule;
 use crate::{privilege, self_use};
 
 /// How often sources of security events are looked at.
@@ -129,22 +130,12 @@ impl Worker {
     async fn run(&mut self) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-        let mut security = tokio::time::interval(SECURITY_EVERY);
-        let mut slow = tokio::time::interval(SLOW_EVERY);
-        security.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        slow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.announce();
         self.wait_for_session().await;
-        self.report(aligned(now_ms(), self.config.interval));
+        let mut due = Due::new(self.config.interval, now_ms());
         loop {
-            let (at_ms, wait) = next_report(now_ms(), self.config.interval);
             tokio::select! {
-                () = tokio::time::sleep(wait) => self.report(at_ms),
-                _ = security.tick() => {
-                    self.reopen_security();
-                    self.look_for_security_events();
-                }
-                _ = slow.tick() => self.look_after().await,
+                () = tokio::time::sleep(due.wait(now_ms())) => self.turn(&mut due).await,
                 Some(message) = self.directives.recv() => self.obey(&message).await,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -152,6 +143,20 @@ impl Worker {
         }
         self.stop().await;
         Ok(())
+    }
+
+    /// Does what is due.
+    async fn turn(&mut self, due: &mut Due) {
+        if let Some(at_ms) = due.report.take(now_ms()) {
+            self.report(at_ms);
+        }
+        if due.security.take(now_ms()).is_some() {
+            self.reopen_security();
+            self.look_for_security_events();
+        }
+        if due.slow.take(now_ms()).is_some() {
+            self.look_after().await;
+        }
     }
 
     /// A first report that waits for the session is a live one, and the host is seen at once. Without
@@ -447,17 +452,28 @@ fn split(events: &[Event]) -> Vec<&[Event]> {
     batches
 }
 
-/// The latest multiple of the interval that is not in the future.
-fn aligned(now_ms: i64, interval: Duration) -> i64 {
-    let interval = i64::try_from(interval.as_millis()).unwrap_or(15_000).max(1);
-    now_ms - now_ms.rem_euclid(interval)
+/// What repeats. Of two that are due at once the report comes first: its moment is its own.
+struct Due {
+    report: Schedule,
+    security: Schedule,
+    slow: Schedule,
 }
 
-/// Time of the next report and how long it is until then.
-fn next_report(now_ms: i64, interval: Duration) -> (i64, Duration) {
-    let length = i64::try_from(interval.as_millis()).unwrap_or(15_000).max(1);
-    let next = aligned(now_ms, interval) + length;
-    (next, Duration::from_millis((next - now_ms).unsigned_abs()))
+impl Due {
+    fn new(interval: Duration, now_ms: i64) -> Self {
+        Self {
+            report: Schedule::new(interval, now_ms),
+            security: Schedule::new(SECURITY_EVERY, now_ms),
+            slow: Schedule::new(SLOW_EVERY, now_ms),
+        }
+    }
+
+    /// How long nothing is due.
+    fn wait(&mut self, now_ms: i64) -> Duration {
+        let each = [&mut self.report, &mut self.security, &mut self.slow];
+        let waits = each.into_iter().map(|schedule| schedule.wait_ms(now_ms));
+        Duration::from_millis(waits.min().unwrap_or_default())
+    }
 }
 
 /// Whether the whole host stops, and not only the agent: systemd says so.
@@ -493,19 +509,5 @@ mod tests {
             200
         );
         assert!(split(&[]).is_empty());
-    }
-
-    #[test]
-    fn reports_are_aligned_to_the_interval() {
-        let interval = Duration::from_secs(15);
-        assert_eq!(
-            next_report(30_000, interval),
-            (45_000, Duration::from_secs(15))
-        );
-        assert_eq!(
-            next_report(44_999, interval),
-            (45_000, Duration::from_millis(1))
-        );
-        assert_eq!(aligned(-1, interval), -15_000);
     }
 }
