@@ -1,1 +1,2 @@
-//! Faults against real processes: kills, old copies, cut lines, full disks; see `tests/faults`.
+//! Faults against real processes: kills, old copies, cut and lossy lines, full disks, wrong clocks,
+//! and the version before; see `tests/faults`.
