@@ -35,5 +35,5 @@ if [ -d /run/systemd/system ]; then
     fi
 fi
 if [ ! -e "$state/authority/root.pem" ]; then
-    echo "next: xiezhi-controller init && systemctl start xiezhi-controller"
+    echo "next: xiezhi-controller init --offline-dir FOLDER && systemctl start xiezhi-controller"
 fi
