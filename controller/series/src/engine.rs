@@ -3,18 +3,23 @@
 //! - `writer` (a mutex) is held during one append, its fdatasync included.
 //! - `catalog` (a read-write lock) lists the files; it is held for moments only and never while
 //!   reading or writing a file. Readers take the list and go on without it.
-//! - `maintenance` (a mutex) is held while segments are sealed or removed.
+//! - `maintenance` (a mutex) is held while blocks are made or removed.
+//! - each host's head has a lock of its own, held for a frame or a look.
 //!
-//! Order: maintenance, then writer, then catalog.
+//! Order: maintenance, then writer, then a head, then catalog. Who reads takes what the heads hold
+//! first and the list of files after it: what moves from one to the other meanwhile is seen twice,
+//! which does no harm, and never not at all.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::block::Block;
 use crate::disk::Disk;
 use crate::error::SeriesError;
-use crate::frame::HostKey;
+use crate::frame::{HostKey, SealingTrouble};
+use crate::head::Heads;
 use crate::log::Log;
 use crate::options::SeriesOptions;
 use crate::segment::Segment;
@@ -26,6 +31,7 @@ pub(crate) struct Engine {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) options: SeriesOptions,
     pub(crate) writer: Mutex<Writer>,
+    pub(crate) heads: Heads,
     pub(crate) catalog: RwLock<Catalog>,
     pub(crate) maintenance: Mutex<()>,
     pub(crate) counters: Counters,
@@ -35,10 +41,23 @@ pub(crate) struct Engine {
 /// The files of the store, by id: lower ids hold what arrived earlier.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
+    /// Blocks of samples as reported, by their first log.
+    pub(crate) blocks: BTreeMap<u64, Arc<Block>>,
+    /// Rollups, by resolution and first log.
+    pub(crate) rollups: BTreeMap<(u64, u64), Arc<Block>>,
+    /// Segments of the first format; they are read until retention removes them.
     pub(crate) sealed: BTreeMap<u64, Arc<Segment>>,
-    /// The active log and those that wait to be sealed.
+    /// The active log and those that wait to become blocks.
     pub(crate) logs: BTreeMap<u64, Arc<Log>>,
     pub(crate) active: Option<u64>,
+}
+
+impl Catalog {
+    /// Whether one block holds all of these logs.
+    pub(crate) fn covers(&self, first: u64, last: u64) -> bool {
+        let before = self.blocks.range(..=first).next_back();
+        before.is_some_and(|(_, block)| block.last() >= last)
+    }
 }
 
 /// What happened since the store was opened.
@@ -54,6 +73,8 @@ pub(crate) struct Counters {
     pub(crate) removed_segments: AtomicU64,
     pub(crate) failed_seals: AtomicU64,
     pub(crate) full: AtomicBool,
+    /// Why the last pass of the background thread failed; `None` if it did not.
+    pub(crate) sealing: Mutex<Option<SealingTrouble>>,
 }
 
 /// Adds to a counter.

@@ -82,6 +82,16 @@ pub struct StoredFrame {
     pub received_ms: i64,
 }
 
+/// Why segments are not sealed now. Samples are stored all the same; they take more space and are
+/// read more slowly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealingTrouble {
+    /// Whether the disk is full.
+    pub full: bool,
+    /// What failed, for a person.
+    pub reason: String,
+}
+
 /// The state of the store, for pages and metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SeriesStats {
@@ -89,9 +99,17 @@ pub struct SeriesStats {
     pub frames: u64,
     /// Bytes on disk, without the checkpoint.
     pub bytes: u64,
-    /// Sealed segments.
+    /// Blocks, and segments of the first format.
     pub sealed_segments: u64,
-    /// Log segments not sealed yet, the active one included.
+    /// Rollups.
+    pub rollups: u64,
+    /// Samples in blocks.
+    pub samples: u64,
+    /// Series of hosts that report.
+    pub series: u64,
+    /// Series refused by the limits since opening, counted each time that a frame named them.
+    pub refused_series: u64,
+    /// Logs that are no blocks yet, the active one included.
     pub log_segments: u64,
     /// Hosts known.
     pub hosts: u64,
@@ -139,7 +157,7 @@ pub struct Damage {
 pub struct VerifyReport {
     /// Files read.
     pub files: u64,
-    /// Intact records.
+    /// Intact records of logs, and intact pieces of blocks.
     pub records: u64,
     /// Damaged places, at most [`VerifyReport::MAX_DAMAGES`].
     pub damaged: Vec<Damage>,

@@ -1,4 +1,4 @@
-//! Collects a host's stored frames from sealed segments and logs, within a query's bounds.
+//! Collects a host's stored frames from segments of the first format, within a query's bounds.
 
 use std::collections::HashSet;
 use std::io;
@@ -9,9 +9,8 @@ use xiezhi_protocol::batch::BatchInfo;
 use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
 use crate::frame::HostKey;
-use crate::log::Log;
 use crate::options::QueryLimits;
-use crate::record::{self, Record};
+use crate::record::Record;
 use crate::scan::Step;
 use crate::segment::{Entry, Segment};
 
@@ -49,7 +48,6 @@ pub(crate) struct Gathering<'e> {
     frames: Vec<Held>,
     arena: Vec<u8>,
     regions: HashSet<(u64, u64)>,
-    logs: HashSet<u64>,
     pub(crate) damaged: u64,
 }
 
@@ -64,7 +62,6 @@ impl<'e> Gathering<'e> {
             frames: Vec::new(),
             arena: Vec::new(),
             regions: HashSet::new(),
-            logs: HashSet::new(),
             damaged: 0,
         }
     }
@@ -98,11 +95,6 @@ impl<'e> Gathering<'e> {
                 entry.oldest_ms <= to_ms && entry.newest_ms >= from_ms
             })?;
         }
-        for log in files.logs.values() {
-            if log.state().span.overlaps(from_ms, to_ms) {
-                self.read_log(log)?;
-            }
-        }
         self.sort();
         Ok(())
     }
@@ -110,17 +102,6 @@ impl<'e> Gathering<'e> {
     /// Reads the file that holds one frame, newest files first.
     pub(crate) fn read_frame(&mut self, epoch: u64, seq: u64) -> Result<(), SeriesError> {
         let files = self.files.clone();
-        for log in files.logs.values().rev() {
-            self.read_log(log)?;
-            if self
-                .frames
-                .iter()
-                .any(|held| (held.epoch, held.batch.seq) == (epoch, seq))
-            {
-                self.sort();
-                return Ok(());
-            }
-        }
         for segment in files.sealed.values().rev() {
             if self.read_segment(segment, &|entry| entry.may_hold(epoch, seq))? {
                 break;
@@ -138,15 +119,6 @@ impl<'e> Gathering<'e> {
     ) -> Result<(), SeriesError> {
         let mut missing = self.missing(wanted);
         let files = self.files.clone();
-        for log in files.logs.values().rev() {
-            if missing.is_empty() {
-                return Ok(());
-            }
-            if self.read_log(log)? {
-                self.sort();
-                missing = self.missing(wanted);
-            }
-        }
         // A predecessor arrived before its successor.
         let newest_ms = missing
             .iter()
@@ -222,25 +194,6 @@ impl<'e> Gathering<'e> {
             }
         }
         Ok(())
-    }
-
-    fn read_log(&mut self, log: &Log) -> Result<bool, SeriesError> {
-        if !self.logs.insert(log.id) {
-            return Ok(false);
-        }
-        let offsets = log.offsets(self.host);
-        let mut bytes = Vec::new();
-        for &offset in &offsets {
-            bytes.clear();
-            log.read(offset, &mut bytes)
-                .map_err(self.engine.error("read", &log.name))?;
-            self.check(1, bytes.len() as u64)?;
-            match record::read(&bytes).filter(|record| record.host == self.host) {
-                Some(record) => self.hold(&record),
-                None => self.note_damage(),
-            }
-        }
-        Ok(!offsets.is_empty())
     }
 
     fn hold(&mut self, record: &Record<'_>) {

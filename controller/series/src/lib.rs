@@ -1,8 +1,10 @@
-//! Samples of all hosts, embedded: frames are the write-ahead log and the head.
+//! Samples of all hosts, embedded: frames are the write-ahead log, columns are the head and the blocks.
 //!
-//! A frame that an agent sent is written to the log as it came, made durable, indexed and
-//! acknowledged. Each hour the log is sealed: its records are grouped by host, so that a query
-//! reads one place per hour. Nothing is decoded before someone asks for points.
+//! A frame that an agent sent is written to the log as it came, made durable and acknowledged; then
+//! its samples are kept in memory, by host and column. Each half hour the log and what the head holds
+//! of it become a block, laid out by series and then host, so that a metric of all hosts is read in
+//! one go and a series of one host by two small reads. Blocks that follow each other are merged, up
+//! to a day. Why so: docs/adr/011.
 //!
 //! **Acknowledged means that fdatasync returned.** [`SeriesStore::append`] makes one write and one
 //! fdatasync for all frames of the call and returns after both; callers gather frames of many
@@ -15,40 +17,60 @@
 //! stored until the caller has opened another epoch.
 //!
 //! ```text
-//! append → writer → log ──── an hour ───→ seal → segment ── retention ──→ gone
-//!            │       └─ index: host → offsets       └─ footer: host, epoch → region
-//!            └─ lanes: (host, epoch) → ranges, last 256 checksums → checkpoint at each seal
-//! range  → gather (segments, logs) → chains → codec::Decoder → points
+//! append → writer → log ── half an hour ──→ cut → block ── merge → block of a day ── retention ──→ gone
+//!            │       └─→ head: host → chain → runs of columns ┘
+//!            └─ lanes: (host, epoch) → ranges, last 256 checksums → checkpoint at each cut
+//! range  → reading (heads, then blocks) → points
 //! ```
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `wal-N.log` | frames in order of arrival; the highest N is being written |
-//! | `segment-N.xzs` | a sealed log, grouped by host |
+//! | `block-N-M.xzb` | the samples of logs N to M as columns, and which frames those were |
+//! | `rollup-N-M-S.xzb` | the same in steps of S seconds |
+//! | `segment-N.xzs` | a log of the first format, grouped by host; read until retention removes it |
 //! | `dedup.checkpoint`, `dedup.previous` | what is stored, so that opening is quick |
 //! | `*.tmp` | unfinished; removed when the store is opened |
-//! | `*.damaged` | set aside because the header is unreadable; for a person to look at |
+//! | `*.damaged` | set aside because it is unreadable; for a person to look at |
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `column`, `chunk` | values as few bytes, and their times; pure |
+//! | `head` | frames become columns in memory: texts, chains, runs |
+//! | `block` | columns on disk: pages, directory, ledger, footer |
+//! | `cut`, `merge`, `maintain` | log → block → larger block → retention |
+//! | `reading`, `query` | what callers ask |
+//! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
+//! | `segment`, `gather`, `legacy` | the first format |
 //!
 //! The store never decides about epochs, never talks to the network and never holds SQL.
 
+mod block;
 mod checkpoint;
+mod chunk;
+mod column;
+mod cut;
 pub mod disk;
 mod engine;
 mod error;
 mod frame;
 pub mod fuzz;
 mod gather;
+mod head;
 mod lane;
+mod legacy;
 mod lock;
 mod log;
 mod maintain;
+mod merge;
 mod open;
 mod options;
+mod output;
 mod query;
+mod reading;
 mod recall;
 mod record;
 mod scan;
-mod seal;
 mod segment;
 mod store;
 mod verify;
@@ -56,8 +78,8 @@ mod writer;
 
 pub use error::SeriesError;
 pub use frame::{
-    Appended, Damage, Frame, HostKey, Latest, RangeAnswer, SeriesPoints, SeriesStats, StoredFrame,
-    VerifyReport,
+    Appended, Damage, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints,
+    SeriesStats, StoredFrame, VerifyReport,
 };
-pub use options::{Clock, QueryLimits, Sealing, SeriesOptions};
+pub use options::{Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};
 pub use store::SeriesStore;

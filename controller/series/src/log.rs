@@ -189,8 +189,9 @@ impl Log {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a group of records and makes it durable; only then readers see it.
-    pub(crate) fn append(&self, group: &[u8], placed: &[Placed]) -> io::Result<()> {
+    /// Writes a group of records and makes it durable; only then readers see it. Returns where it
+    /// begins.
+    pub(crate) fn append(&self, group: &[u8], placed: &[Placed]) -> io::Result<u64> {
         let start = self.state().length;
         self.file.write_at(group, start)?;
         self.file.sync()?;
@@ -200,7 +201,7 @@ impl Log {
             state.note(record.host, offset, record.time_ms, record.received_ms);
         }
         state.length = start + group.len() as u64;
-        Ok(())
+        Ok(start)
     }
 
     /// Cuts off whatever lies behind the last durable record.
@@ -254,6 +255,7 @@ impl Doubt {
             batch,
             key,
             group,
+            state,
             received_ms,
             ..
         } = *record;
@@ -263,6 +265,7 @@ impl Doubt {
             batch,
             key,
             group,
+            state,
             received_ms,
             bytes: &[],
         };
@@ -285,13 +288,11 @@ impl Doubt {
             });
         }
         for (offset, length, record) in self.records.drain(..) {
-            seen(&record);
-            state.note(
-                record.host,
-                offset,
-                record.batch.time_ms,
-                record.received_ms,
-            );
+            if !record.state {
+                seen(&record);
+                let batch = record.batch;
+                state.note(record.host, offset, batch.time_ms, record.received_ms);
+            }
             state.length = offset + u64::from(length);
         }
     }

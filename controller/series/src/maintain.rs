@@ -1,14 +1,17 @@
 //! What the background thread does: seal, write the checkpoint, apply retention.
 
+use std::error::Error as _;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::block::Block;
 use crate::checkpoint;
 use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
+use crate::frame::SealingTrouble;
 use crate::log::Log;
-use crate::seal;
-use crate::segment::Segment;
+use crate::options::SeriesOptions;
+use crate::{cut, merge};
 
 /// Pause before a failed pass is tried again; also the longest sleep.
 const RETRY: Duration = Duration::from_secs(30);
@@ -32,7 +35,7 @@ pub(crate) fn run(engine: &Engine) {
             Err(SeriesError::Closing) => return,
             Err(error) => {
                 count(&engine.counters.failed_seals, 1);
-                tracing::warn!(error = %error, "segment is not sealed yet, trying again");
+                tracing::warn!(error = %error, "samples are not in their block yet, trying again");
             }
         }
         if !engine.bell.wait(RETRY) {
@@ -41,8 +44,30 @@ pub(crate) fn run(engine: &Engine) {
     }
 }
 
-/// One pass: seals every log that is not active, oldest first, then applies retention.
+/// One pass, whose failure is kept until a pass succeeds.
 pub(crate) fn maintain(engine: &Engine) -> Result<(), SeriesError> {
+    let outcome = pass(engine);
+    remember(engine, &outcome);
+    outcome
+}
+
+/// Keeps why the last pass failed, for whoever looks at the store.
+fn remember(engine: &Engine, outcome: &Result<(), SeriesError>) {
+    let trouble = match outcome {
+        Ok(()) | Err(SeriesError::Closing) => None,
+        Err(error) => Some(SealingTrouble {
+            full: error.is_full(),
+            reason: error
+                .source()
+                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+        }),
+    };
+    let kept = &engine.counters.sealing;
+    *kept.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+}
+
+/// Seals every log that is not active, oldest first, then applies retention.
+fn pass(engine: &Engine) -> Result<(), SeriesError> {
     let _turn = engine
         .maintenance
         .lock()
@@ -52,7 +77,7 @@ pub(crate) fn maintain(engine: &Engine) -> Result<(), SeriesError> {
     let waiting = waiting(&engine.files());
     let result = waiting.into_iter().try_for_each(|log| {
         if log.state().frames > 0 {
-            seal::seal(engine, &log)?;
+            cut::cut(engine, &log)?;
         } else {
             engine.change_files(|files| files.logs.remove(&log.id));
         }
@@ -67,6 +92,7 @@ pub(crate) fn maintain(engine: &Engine) -> Result<(), SeriesError> {
         write_checkpoint(engine, last)?;
     }
     result?;
+    merge::merge(engine)?;
     expire(engine)
 }
 
@@ -101,65 +127,116 @@ fn write_checkpoint(engine: &Engine, through: u64) -> Result<(), SeriesError> {
     writer.finish().map_err(error())
 }
 
-/// Removes sealed segments that are too old, or too many.
+/// A file that retention may remove.
+struct Candidate {
+    name: String,
+    bytes: u64,
+    last_received_ms: i64,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Segment(u64),
+    Block(u64),
+    Rollup(u64, u64),
+}
+
+/// Removes what is too old, or too much.
 fn expire(engine: &Engine) -> Result<(), SeriesError> {
     let victims = expired(engine, &engine.files());
     if victims.is_empty() {
         return Ok(());
     }
-    for (segment, reason) in victims {
-        engine.change_files(|files| files.sealed.remove(&segment.id));
+    for (victim, reason) in victims {
+        engine.change_files(|files| match victim.what {
+            What::Segment(id) => drop(files.sealed.remove(&id)),
+            What::Block(first) => drop(files.blocks.remove(&first)),
+            What::Rollup(resolution, first) => drop(files.rollups.remove(&(resolution, first))),
+        });
         engine
             .disk
-            .remove(&segment.name)
-            .map_err(engine.error("remove", &segment.name))?;
+            .remove(&victim.name)
+            .map_err(engine.error("remove", &victim.name))?;
         count(&engine.counters.removed_segments, 1);
-        tracing::info!(
-            segment = segment.id,
-            frames = segment.frames,
-            bytes = segment.bytes,
-            oldest_ms = segment.span.oldest_ms,
-            newest_ms = segment.span.newest_ms,
-            reason,
-            "segment removed by retention"
-        );
+        tracing::info!(file = %victim.name, bytes = victim.bytes, reason, "removed by retention");
     }
     engine.disk.sync().map_err(engine.error("sync", ""))
 }
 
-/// Age is the distance from the newest sealed arrival, not from the clock: a clock that is wrong
-/// at start removes nothing.
-fn expired(engine: &Engine, files: &Catalog) -> Vec<(Arc<Segment>, &'static str)> {
-    let oldest_ms = newest_arrival(files).saturating_sub(retention_ms(engine));
+/// What goes, oldest first. Age is the distance from the newest arrival in a block, not from the
+/// clock: a clock that is wrong at start removes nothing.
+fn expired(engine: &Engine, files: &Catalog) -> Vec<(Candidate, &'static str)> {
+    let newest_ms = newest_arrival(files);
     let logs: u64 = files.logs.values().map(|log| log.state().length).sum();
-    let mut bytes = logs
-        + files
-            .sealed
-            .values()
-            .map(|segment| segment.bytes)
-            .sum::<u64>();
+    let candidates = candidates(files);
+    let mut bytes = logs + candidates.iter().map(|one| one.bytes).sum::<u64>();
     let mut victims = Vec::new();
-    for segment in files.sealed.values() {
-        let is_old =
-            segment.span.last_received_ms < oldest_ms && victims.len() < MAX_EXPIRED_PER_PASS;
+    let mut by_age = 0;
+    for candidate in candidates {
+        let kept_ms = kept_ms(&engine.options, candidate.what);
+        let is_old = candidate.last_received_ms < newest_ms.saturating_sub(kept_ms)
+            && by_age < MAX_EXPIRED_PER_PASS;
         let is_too_much = engine.options.max_bytes.is_some_and(|limit| bytes > limit);
         let reason = match (is_old, is_too_much) {
             (true, _) => "age",
             (_, true) => "size",
-            _ => break,
+            _ => continue,
         };
-        bytes -= segment.bytes;
-        victims.push((Arc::clone(segment), reason));
+        by_age += usize::from(is_old);
+        bytes -= candidate.bytes;
+        victims.push((candidate, reason));
     }
     victims
 }
 
+/// Raw samples before rollups, each oldest first: what is coarse costs least and lasts longest.
+fn candidates(files: &Catalog) -> Vec<Candidate> {
+    let mut all: Vec<Candidate> = Vec::new();
+    all.extend(files.sealed.values().map(|segment| Candidate {
+        name: segment.name.clone(),
+        bytes: segment.bytes,
+        last_received_ms: segment.span.last_received_ms,
+        what: What::Segment(segment.id),
+    }));
+    let block = |what: What, block: &Arc<Block>| Candidate {
+        name: block.name.clone(),
+        bytes: block.bytes,
+        last_received_ms: block.span().last_received_ms,
+        what,
+    };
+    all.extend(
+        files
+            .blocks
+            .iter()
+            .map(|(&first, one)| block(What::Block(first), one)),
+    );
+    let rollups = files.rollups.iter();
+    all.extend(
+        rollups.map(|(&(resolution, first), one)| block(What::Rollup(resolution, first), one)),
+    );
+    all
+}
+
+fn kept_ms(options: &SeriesOptions, what: What) -> i64 {
+    let kept = match what {
+        What::Segment(_) | What::Block(_) => options.retention,
+        What::Rollup(resolution_ms, _) if resolution_ms < merge::HOURLY_MS => options.retention_5m,
+        What::Rollup(..) => options.retention_1h,
+    };
+    i64::try_from(kept.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
 fn newest_arrival(files: &Catalog) -> i64 {
-    let arrivals = files
+    let segments = files
         .sealed
         .values()
         .map(|segment| segment.span.last_received_ms);
-    arrivals.max().unwrap_or(i64::MIN)
+    let blocks = files
+        .blocks
+        .values()
+        .map(|block| block.span().last_received_ms);
+    segments.chain(blocks).max().unwrap_or(i64::MIN)
 }
 
 fn retention_ms(engine: &Engine) -> i64 {

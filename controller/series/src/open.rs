@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::block::{self, Block};
 use crate::checkpoint::{self, Lanes};
 use crate::disk::Disk;
 use crate::engine::{Bell, Catalog, Counters, Engine, count};
 use crate::error::SeriesError;
+use crate::head::{Arrival, Heads};
+use crate::legacy;
 use crate::log::{self, Log};
 use crate::options::SeriesOptions;
 use crate::record::HEADER_BYTES;
-use crate::scan::Step;
+use crate::scan::{Scanner, Step};
 use crate::segment::{self, Segment};
 use crate::writer::Writer;
 
@@ -36,15 +39,80 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
     } = opening;
     let active = files.active.and_then(|id| files.logs.get(&id).cloned());
     let writer = Writer::new(lanes, active, next_id);
-    Ok(Engine {
+    let heads = Heads::new(options.series);
+    let engine = Engine {
         disk,
         options,
         writer: Mutex::new(writer),
+        heads,
         catalog: RwLock::new(files),
         maintenance: Mutex::new(()),
         counters,
         bell: Bell::default(),
-    })
+    };
+    for log in engine.files().logs.values() {
+        fill_heads(&engine, log)?;
+    }
+    Ok(engine)
+}
+
+/// Pushes the frames of a log into the heads.
+fn fill_heads(engine: &Engine, log: &Log) -> Result<(), SeriesError> {
+    let end = log.state().length;
+    let mut scanner = Scanner::new(&*log.file, log.seed, HEADER_BYTES, end);
+    let has_segments = !engine.files().sealed.is_empty();
+    while let Some(step) = scanner.step().map_err(engine.error("read", &log.name))? {
+        let Step::Record { offset, record, .. } = step else {
+            continue;
+        };
+        let (host, epoch, seq) = (record.host, record.epoch, record.batch.seq);
+        let arrival = Arrival {
+            epoch,
+            seq,
+            time_ms: record.batch.time_ms,
+            key: record.key,
+            bytes: record.bytes,
+            log: log.id,
+            // Logs are shorter than 4 GiB.
+            offset: offset as u32,
+        };
+        if record.state {
+            engine.heads.follow(host, &arrival, record.received_ms);
+            continue;
+        }
+        if has_segments && !record.key && !engine.heads.continues(host, epoch, seq) {
+            follow_segment(engine, &arrival, host, record.received_ms)?;
+        }
+        engine.heads.push(host, &arrival, record.received_ms);
+    }
+    Ok(())
+}
+
+/// Logs of the first format do not tell the state of chains that began in a segment before them.
+fn follow_segment(
+    engine: &Engine,
+    arrival: &Arrival<'_>,
+    host: i64,
+    received_ms: i64,
+) -> Result<(), SeriesError> {
+    let Some(seq) = arrival.seq.checked_sub(1) else {
+        return Ok(());
+    };
+    let state = match legacy::state_after(engine, host, arrival.epoch, seq) {
+        Ok(state) => state,
+        Err(SeriesError::TooMuch { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(bytes) = state {
+        let before = Arrival {
+            seq,
+            key: true,
+            bytes: &bytes,
+            ..*arrival
+        };
+        engine.heads.follow(host, &before, received_ms);
+    }
+    Ok(())
 }
 
 struct Opening {
@@ -75,8 +143,15 @@ impl Opening {
             names.iter().filter_map(|name| id_of(name)).collect()
         };
         let (sealed, logs) = (ids(segment::id_of), ids(log::id_of));
+        let blocks: BTreeSet<(u64, u64, u64)> = names
+            .iter()
+            .filter_map(|name| block::parse_name(name))
+            .collect();
         let highest = sealed.last().max(logs.last()).copied().unwrap_or(0);
+        let highest = blocks.iter().map(|block| block.1).fold(highest, u64::max);
         self.next_id = highest.max(through) + 1;
+        self.open_blocks(&blocks, &logs)
+            .map_err(error("open the blocks of", ""))?;
         for &id in &sealed {
             let name = segment::name(id);
             self.open_sealed(id, logs.contains(&id))
@@ -109,6 +184,56 @@ impl Opening {
         Ok(())
     }
 
+    /// Opens the widest blocks first: what they were made of may still be there, because the power
+    /// went before it was removed.
+    fn open_blocks(
+        &mut self,
+        blocks: &BTreeSet<(u64, u64, u64)>,
+        logs: &BTreeSet<u64>,
+    ) -> io::Result<()> {
+        let mut widest: Vec<_> = blocks.iter().copied().collect();
+        widest.sort_by_key(|&(first, last, _)| (std::cmp::Reverse(last - first), first));
+        for (first, last, resolution_ms) in widest.iter().copied() {
+            let name = block::name(first, last, resolution_ms);
+            if resolution_ms == 0 && self.files.covers(first, last) {
+                self.disk.remove(&name)?;
+                continue;
+            }
+            let Some(opened) = Block::open(&self.disk, &name)? else {
+                // While the logs are there, an unreadable block is made again.
+                if resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id)) {
+                    self.disk.remove(&name)?;
+                } else {
+                    self.set_aside(&name)?;
+                }
+                continue;
+            };
+            let opened = Arc::new(opened);
+            if resolution_ms > 0 {
+                self.files.rollups.insert((resolution_ms, first), opened);
+                continue;
+            }
+            if last > self.through {
+                self.learn_from_block(&opened)?;
+            }
+            self.files.blocks.insert(first, opened);
+        }
+        Ok(())
+    }
+
+    fn learn_from_block(&mut self, block: &Block) -> io::Result<()> {
+        let lanes = &mut self.lanes;
+        let damaged = block.ledger(None, &mut |host, epoch, frames| {
+            let lane = lanes.entry((host, epoch)).or_default();
+            for noted in frames {
+                let frame = noted.frame;
+                lane.insert(frame.batch.seq, frame.batch.checksum, frame.received_ms);
+            }
+        })?;
+        count(&self.counters.damaged, damaged);
+        Ok(())
+    }
+
     /// A region without gaps is noted as a range; its checksums are on disk if they are needed.
     fn learn_from_sealed(&mut self, segment: &Segment) -> io::Result<()> {
         let mut gapped = Vec::new();
@@ -135,8 +260,8 @@ impl Opening {
 
     fn open_log(&mut self, id: u64) -> io::Result<()> {
         let name = log::name(id);
-        if self.files.sealed.contains_key(&id) {
-            // Sealed, and the power went before the log was removed.
+        if self.files.sealed.contains_key(&id) || self.files.covers(id, id) {
+            // In a block, and the power went before the log was removed.
             return self.disk.remove(&name);
         }
         let lanes = &mut self.lanes;

@@ -7,16 +7,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Settings of a [`crate::SeriesStore`].
 #[derive(Debug, Clone)]
 pub struct SeriesOptions {
-    /// Time that one segment spans before it is sealed.
+    /// Time that one log spans before its samples become a block. Half an hour bounds what the
+    /// head holds in memory.
     pub segment_span: Duration,
     /// Size at which a segment is sealed early; at most 4 GiB, because offsets are kept in 32 bits.
     pub segment_bytes: u64,
-    /// How long frames are kept after they arrived.
+    /// How long samples are kept as they were reported, after they arrived.
     pub retention: Duration,
+    /// How long rollups of five minutes are kept.
+    pub retention_5m: Duration,
+    /// How long rollups of an hour are kept.
+    pub retention_1h: Duration,
     /// Largest size on disk; the oldest sealed segments are removed above it. None: no limit.
     pub max_bytes: Option<u64>,
     /// What one query may cost.
     pub limits: QueryLimits,
+    /// How many series there may be.
+    pub series: SeriesLimits,
     /// Who seals segments.
     pub sealing: Sealing,
     /// Pace of sealing, so that it never competes with appends for the disk.
@@ -28,14 +35,44 @@ pub struct SeriesOptions {
 impl Default for SeriesOptions {
     fn default() -> Self {
         Self {
-            segment_span: Duration::from_secs(3600),
+            segment_span: Duration::from_secs(1800),
             segment_bytes: 2 << 30,
             retention: Duration::from_secs(15 * 24 * 3600),
+            retention_5m: Duration::from_secs(90 * 24 * 3600),
+            retention_1h: Duration::from_secs(730 * 24 * 3600),
             max_bytes: None,
             limits: QueryLimits::default(),
+            series: SeriesLimits::default(),
             sealing: Sealing::Background,
             seal_bytes_per_s: 32 << 20,
             clock: Clock::system(),
+        }
+    }
+}
+
+/// Bounds of cardinality. A series beyond one is left out and counted; nothing else is.
+#[derive(Debug, Clone, Copy)]
+pub struct SeriesLimits {
+    /// Series of all hosts that report.
+    pub series: u64,
+    /// Series of one host.
+    pub series_per_host: u32,
+    /// Labels of one series, host labels not counted.
+    pub labels_per_series: u32,
+    /// Distinct series texts of all hosts: two hosts with the same disks share theirs.
+    pub texts: u64,
+    /// Texts that may be new within an hour.
+    pub new_texts_per_hour: u64,
+}
+
+impl Default for SeriesLimits {
+    fn default() -> Self {
+        Self {
+            series: 5_000_000,
+            series_per_host: 20_000,
+            labels_per_series: 30,
+            texts: 2_000_000,
+            new_texts_per_hour: 500_000,
         }
     }
 }

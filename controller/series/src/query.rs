@@ -1,18 +1,15 @@
-//! Frames in, points out.
-//!
-//! Only the chains that reach into the range are decoded, each up to its last wanted frame. What
-//! cannot be decoded is counted and left out; the rest is served.
+//! Questions about one host: its points, its last values, its frames.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use xiezhi_protocol::codec::Decoder;
-
+use crate::column::is_stale;
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
 use crate::frame::{HostKey, Latest, RangeAnswer, SeriesPoints, StoredFrame};
-use crate::gather::{Gathering, Held, chains};
-use crate::options::QueryLimits;
+use crate::legacy;
+use crate::reading::{self, ReadError, Wanted};
+use crate::record;
 
 /// See [`crate::SeriesStore::range_report`].
 pub(crate) fn range(
@@ -22,22 +19,140 @@ pub(crate) fn range(
     to_ms: i64,
     want: &dyn Fn(&str) -> bool,
 ) -> Result<RangeAnswer, SeriesError> {
+    let mut answer = RangeAnswer::default();
+    count_frames(engine, host, from_ms, to_ms, &mut answer)?;
     let limits = engine.options.limits;
-    let wanted = |held: &Held| (from_ms..=to_ms).contains(&held.batch.time_ms);
-    let mut gathering = Gathering::new(engine, host, limits);
-    gathering.read_range(from_ms, to_ms)?;
-    gathering.read_beginnings(&wanted)?;
-    let mut points = Points::new(want, limits.max_points, gathering.frames(), &wanted);
-    let undecodable = decode(&gathering, &wanted, &mut |held, decoder| {
-        points.add(held, decoder)
-    })?;
-    count(&engine.counters.undecodable, undecodable);
-    Ok(RangeAnswer {
-        series: points.finish(),
-        frames: gathering.frames().len() as u64,
-        undecodable,
-        damaged: gathering.damaged,
-    })
+    too_much("frames", answer.frames, limits.max_frames)?;
+    let (older, seen) = older(engine, host, from_ms, to_ms, want, &mut answer)?;
+    let read = std::cell::Cell::new(seen);
+    let charge = |points: u64| -> Result<(), ReadError> {
+        read.set(read.get() + points);
+        // Points at the edges of a chunk are left out again; a few more are no harm.
+        let read = read.get().saturating_sub(limits.max_points / 8);
+        Ok(too_much("points", read, limits.max_points)?)
+    };
+    let wanted = Wanted {
+        from_ms,
+        to_ms,
+        hosts: Some(vec![host]),
+        metrics: None,
+        text: want,
+        pair: &|_, _, _| true,
+        charge: &charge,
+    };
+    let found = reading::read(engine, &wanted).map_err(|error| error.of_series(engine))?;
+    answer.damaged += found.damaged;
+    let mut series = older;
+    for ((number, _), points) in found.series {
+        let Some(text) = found.texts.get(number as usize) else {
+            continue;
+        };
+        let values = points.iter().filter(|&(_, value)| !is_stale(value));
+        series.entry(Arc::clone(text)).or_default().extend(values);
+    }
+    answer.series = series
+        .into_iter()
+        .filter(|(_, points)| !points.is_empty())
+        .map(|(series, mut points)| {
+            points.sort_by_key(|&(time_ms, _)| time_ms);
+            points.dedup_by_key(|&mut (time_ms, _)| time_ms);
+            SeriesPoints { series, points }
+        })
+        .collect();
+    let points: usize = answer.series.iter().map(|series| series.points.len()).sum();
+    too_much("points", points as u64, limits.max_points)?;
+    Ok(answer)
+}
+
+fn too_much(what: &'static str, number: u64, limit: u64) -> Result<(), SeriesError> {
+    if number > limit {
+        return Err(SeriesError::TooMuch { what, limit });
+    }
+    Ok(())
+}
+
+type ByText = BTreeMap<Arc<str>, Vec<(i64, f64)>>;
+
+/// What segments of the first format hold, and how many points that is.
+fn older(
+    engine: &Engine,
+    host: HostKey,
+    from_ms: i64,
+    to_ms: i64,
+    want: &dyn Fn(&str) -> bool,
+    answer: &mut RangeAnswer,
+) -> Result<(ByText, u64), SeriesError> {
+    if engine.files().sealed.is_empty() {
+        return Ok((ByText::new(), 0));
+    }
+    let older = legacy::range(engine, host, from_ms, to_ms, want)?;
+    answer.frames += older.frames;
+    answer.undecodable += older.undecodable;
+    answer.damaged += older.damaged;
+    let points = older
+        .series
+        .iter()
+        .map(|series| series.points.len() as u64)
+        .sum();
+    let series = older.series.into_iter().map(|one| (one.series, one.points));
+    Ok((series.collect(), points))
+}
+
+/// Counts the frames of a time, and those that could not be decoded.
+fn count_frames(
+    engine: &Engine,
+    host: HostKey,
+    from_ms: i64,
+    to_ms: i64,
+    answer: &mut RangeAnswer,
+) -> Result<(), SeriesError> {
+    let in_range = |time_ms: i64| (from_ms..=to_ms).contains(&time_ms);
+    let files = engine.files();
+    for block in files
+        .blocks
+        .values()
+        .filter(|block| block.span().overlaps(from_ms, to_ms))
+    {
+        let damaged = block.ledger(Some(host), &mut |_, _, frames| {
+            let frames = frames
+                .iter()
+                .filter(|noted| in_range(noted.frame.batch.time_ms));
+            for noted in frames {
+                answer.frames += 1;
+                answer.undecodable += u64::from(noted.undecoded);
+            }
+        });
+        let damaged = damaged.map_err(engine.error("read", &block.name))?;
+        answer.damaged += damaged;
+        count(&engine.counters.damaged, damaged);
+    }
+    let Some(head) = engine.heads.find(host) else {
+        return Ok(());
+    };
+    engine
+        .heads
+        .runs(&head, engine.options.clock.now_ms(), &mut |run| {
+            if !files.logs.contains_key(&run.log) {
+                return;
+            }
+            run.each_time(&mut |time_ms| answer.frames += u64::from(in_range(time_ms)));
+        });
+    for log in files.logs.values() {
+        let orphans = engine.heads.orphans(&head, log.id);
+        let mut bytes = Vec::new();
+        for offset in orphans {
+            bytes.clear();
+            log.read(offset, &mut bytes)
+                .map_err(engine.error("read", &log.name))?;
+            let record = record::read(&bytes);
+            if record.is_some_and(|record| in_range(record.batch.time_ms)) {
+                answer.frames += 1;
+                answer.undecodable += 1;
+            }
+        }
+    }
+    count(&engine.counters.undecodable, answer.undecodable);
+    Ok(())
 }
 
 /// See [`crate::SeriesStore::latest`].
@@ -45,42 +160,79 @@ pub(crate) fn latest(engine: &Engine, host: HostKey) -> Result<Option<Latest>, S
     let Some((epoch, seq)) = last_stored(engine, host) else {
         return Ok(None);
     };
-    let wanted = |held: &Held| (held.epoch, held.batch.seq) == (epoch, seq);
-    let mut gathering = Gathering::new(engine, host, engine.options.limits);
-    gathering.read_frame(epoch, seq)?;
-    gathering.read_beginnings(&wanted)?;
-    let mut found = None;
-    let undecodable = decode(&gathering, &wanted, &mut |held, decoder| {
+    let now_ms = engine.options.clock.now_ms();
+    if let Some((newest, decoder)) = engine.heads.newest(host, now_ms)
+        && let Some(last) = decoder
+            .last()
+            .filter(|last| (newest, last.seq) == (epoch, seq))
+    {
         let values = decoder
             .values()
             .map(|(name, value)| (Arc::clone(name), value));
-        found = Some(Latest {
-            time_ms: held.batch.time_ms,
+        return Ok(Some(Latest {
+            time_ms: last.time_ms,
             epoch,
             seq,
             values: values.collect(),
-        });
-        Ok(())
-    })?;
-    count(&engine.counters.undecodable, undecodable);
-    Ok(found)
+        }));
+    }
+    // The host is silent since long: its last values are in a block.
+    let frames = frames(engine, host)?;
+    let Some(last) = frames
+        .iter()
+        .find(|one| (one.epoch, one.batch.seq) == (epoch, seq))
+    else {
+        return Ok(None);
+    };
+    let time_ms = last.batch.time_ms;
+    let answer = range(engine, host, time_ms, time_ms, &|_| true)?;
+    let value = |series: SeriesPoints| Some((series.series, series.points.first()?.1));
+    let values: Vec<_> = answer.series.into_iter().filter_map(value).collect();
+    Ok((!values.is_empty()).then_some(Latest {
+        time_ms,
+        epoch,
+        seq,
+        values,
+    }))
 }
 
 /// See [`crate::SeriesStore::frames`].
 pub(crate) fn frames(engine: &Engine, host: HostKey) -> Result<Vec<StoredFrame>, SeriesError> {
-    let limits = QueryLimits {
-        max_frames: u64::MAX,
-        ..engine.options.limits
-    };
-    let mut gathering = Gathering::new(engine, host, limits);
-    gathering.read_range(i64::MIN, i64::MAX)?;
-    let stored = |held: &Held| StoredFrame {
-        epoch: held.epoch,
-        batch: held.batch,
-        key: held.key,
-        received_ms: held.received_ms,
-    };
-    Ok(gathering.frames().iter().map(stored).collect())
+    // Logs first: what is cut meanwhile is then seen twice and not never.
+    let mut frames = Vec::new();
+    let files = engine.files();
+    for log in files.logs.values() {
+        let mut bytes = Vec::new();
+        for offset in log.offsets(host) {
+            bytes.clear();
+            log.read(offset, &mut bytes)
+                .map_err(engine.error("read", &log.name))?;
+            let Some(record) = record::read(&bytes).filter(|record| record.host == host) else {
+                count(&engine.counters.damaged, 1);
+                continue;
+            };
+            frames.push(StoredFrame {
+                epoch: record.epoch,
+                batch: record.batch,
+                key: record.key,
+                received_ms: record.received_ms,
+            });
+        }
+    }
+    for block in files.blocks.values() {
+        let damaged = block
+            .ledger(Some(host), &mut |_, _, noted| {
+                frames.extend(noted.iter().map(|noted| noted.frame));
+            })
+            .map_err(engine.error("read", &block.name))?;
+        count(&engine.counters.damaged, damaged);
+    }
+    if !files.sealed.is_empty() {
+        frames.append(&mut legacy::frames(engine, host)?);
+    }
+    frames.sort_by_key(|frame| (frame.epoch, frame.batch.seq, frame.received_ms));
+    frames.dedup_by_key(|frame| (frame.epoch, frame.batch.seq));
+    Ok(frames)
 }
 
 fn last_stored(engine: &Engine, host: HostKey) -> Option<(u64, u64)> {
@@ -89,199 +241,4 @@ fn last_stored(engine: &Engine, host: HostKey) -> Option<(u64, u64)> {
     lanes
         .filter_map(|(&(_, epoch), lane)| Some((epoch, lane.seqs.last()?)))
         .max()
-}
-
-/// Decodes what is wanted and hands it over; returns how many wanted frames were not decodable.
-fn decode(
-    gathering: &Gathering<'_>,
-    wanted: &dyn Fn(&Held) -> bool,
-    take: &mut dyn FnMut(&Held, &Decoder) -> Result<(), SeriesError>,
-) -> Result<u64, SeriesError> {
-    let mut names = Names::default();
-    let mut undecodable = 0;
-    for range in chains(gathering.frames()) {
-        let chain = gathering.frames().get(range).unwrap_or_default();
-        let Some(last) = chain.iter().rposition(wanted) else {
-            continue;
-        };
-        let mut decoder = Decoder::new();
-        let mut whole = true;
-        for held in chain.iter().take(last + 1) {
-            whole = whole
-                && decoder
-                    .decode(gathering.bytes(held), &mut |name| names.intern(name))
-                    .is_ok_and(|info| info.batch.time_ms == held.batch.time_ms);
-            names.check(gathering.limits().max_bytes)?;
-            if !wanted(held) {
-                continue;
-            }
-            if whole {
-                take(held, &decoder)?;
-            } else {
-                undecodable += 1;
-            }
-        }
-    }
-    Ok(undecodable)
-}
-
-/// One text per name, however many chains repeat it.
-#[derive(Default)]
-struct Names {
-    known: HashSet<Arc<str>>,
-    bytes: u64,
-}
-
-impl Names {
-    fn intern(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.known.get(name) {
-            return Arc::clone(known);
-        }
-        let name: Arc<str> = name.into();
-        self.bytes += name.len() as u64 + 64;
-        self.known.insert(Arc::clone(&name));
-        name
-    }
-
-    /// A host that names new series in every frame must not fill the memory of who looks at it.
-    fn check(&self, limit: u64) -> Result<(), SeriesError> {
-        let what = "bytes of series names";
-        if self.bytes > limit {
-            Err(SeriesError::TooMuch { what, limit })
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// Points by series, as they come out of the chains.
-struct Points<'q> {
-    want: &'q dyn Fn(&str) -> bool,
-    left: u64,
-    limit: u64,
-    /// Order of arrival by (epoch, seq); empty if time order already decides.
-    arrival: HashMap<(u64, u64), u32>,
-    series: Vec<(Arc<str>, Vec<Point>)>,
-    by_name: HashMap<Arc<str>, Option<usize>>,
-    /// The series of each column of the chain being decoded.
-    columns: Vec<Option<usize>>,
-}
-
-#[derive(Clone, Copy)]
-struct Point {
-    time_ms: i64,
-    arrival: u32,
-    value: f64,
-}
-
-impl<'q> Points<'q> {
-    fn new(
-        want: &'q dyn Fn(&str) -> bool,
-        limit: u64,
-        frames: &[Held],
-        wanted: &dyn Fn(&Held) -> bool,
-    ) -> Self {
-        let mut frames: Vec<&Held> = frames.iter().filter(|held| wanted(held)).collect();
-        let mut arrival = HashMap::new();
-        let is_before = |pair: &[&Held]| match pair {
-            [first, second] => first.batch.time_ms < second.batch.time_ms,
-            _ => true,
-        };
-        if !frames.windows(2).all(is_before) {
-            frames.sort_by_key(|held| (held.received_ms, held.epoch, held.batch.seq));
-            let keys = frames.iter().map(|held| (held.epoch, held.batch.seq));
-            arrival = keys.zip(0u32..).collect();
-        }
-        Self {
-            want,
-            left: limit,
-            limit,
-            arrival,
-            series: Vec::new(),
-            by_name: HashMap::new(),
-            columns: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, held: &Held, decoder: &Decoder) -> Result<(), SeriesError> {
-        self.map_columns(decoder);
-        let arrival = self
-            .arrival
-            .get(&(held.epoch, held.batch.seq))
-            .copied()
-            .unwrap_or(0);
-        for (column, &index) in decoder.columns().iter().zip(&self.columns) {
-            let (Some(index), Some(value)) = (index, column.value()) else {
-                continue;
-            };
-            let Some((_, points)) = self.series.get_mut(index) else {
-                continue;
-            };
-            self.left = self.left.checked_sub(1).ok_or(SeriesError::TooMuch {
-                what: "points",
-                limit: self.limit,
-            })?;
-            points.push(Point {
-                time_ms: held.batch.time_ms,
-                arrival,
-                value,
-            });
-        }
-        Ok(())
-    }
-
-    /// Within a chain columns keep their place and new ones come at the end, so usually this
-    /// compares one pointer per column.
-    fn map_columns(&mut self, decoder: &Decoder) {
-        let columns = decoder.columns();
-        let is_same = |(index, name): (&Option<usize>, &Arc<str>)| match index {
-            Some(index) => self
-                .series
-                .get(*index)
-                .is_some_and(|(known, _)| Arc::ptr_eq(known, name)),
-            None => matches!(self.by_name.get(name), Some(None)),
-        };
-        let names = columns.iter().map(|column| &column.name);
-        if self.columns.len() == columns.len() && self.columns.iter().zip(names).all(is_same) {
-            return;
-        }
-        self.columns = columns
-            .iter()
-            .map(|column| self.slot(&column.name))
-            .collect();
-    }
-
-    fn slot(&mut self, name: &Arc<str>) -> Option<usize> {
-        if let Some(&known) = self.by_name.get(name) {
-            return known;
-        }
-        let slot = (self.want)(name).then(|| {
-            self.series.push((Arc::clone(name), Vec::new()));
-            self.series.len() - 1
-        });
-        self.by_name.insert(Arc::clone(name), slot);
-        slot
-    }
-
-    fn finish(self) -> Vec<SeriesPoints> {
-        let by_arrival = !self.arrival.is_empty();
-        let mut answer: Vec<SeriesPoints> = self
-            .series
-            .into_iter()
-            .filter(|(_, points)| !points.is_empty())
-            .map(|(series, mut points)| {
-                if by_arrival {
-                    points.sort_by_key(|point| (point.time_ms, point.arrival));
-                }
-                points.dedup_by_key(|point| point.time_ms);
-                let points = points
-                    .iter()
-                    .map(|point| (point.time_ms, point.value))
-                    .collect();
-                SeriesPoints { series, points }
-            })
-            .collect();
-        answer.sort_by(|left, right| left.series.cmp(&right.series));
-        answer
-    }
 }

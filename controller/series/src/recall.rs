@@ -87,6 +87,25 @@ impl Recall {
                 return Ok(found);
             }
         }
+        for block in files.blocks.values().rev() {
+            if !self.spend() {
+                return Ok(None);
+            }
+            // A block and a log never share an id at the same time for long, and hold the same.
+            let mut page = self.take(block.first(), host, epoch);
+            block.ledger(Some(host), &mut |_, of, frames| {
+                if of == epoch {
+                    let batches = frames.iter().map(|noted| noted.frame.batch);
+                    page.checksums
+                        .extend(batches.map(|batch| (batch.seq, batch.checksum)));
+                }
+            })?;
+            let found = page.checksums.get(&seq).copied();
+            self.keep(page);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
         for segment in files.sealed.values().rev() {
             if !self.spend() {
                 return Ok(None);

@@ -32,14 +32,17 @@ const MAX_BODY_BYTES: usize = MAX_FRAME_BYTES + 64;
 const COPY_BYTES: usize = 24;
 const FLAG_KEY: u8 = 1;
 const FLAG_GROUP: u8 = 2;
+const FLAG_STATE: u8 = 4;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     /// A log segment, in order of arrival.
     Log,
-    /// A sealed segment, grouped by host.
+    /// A sealed segment of the first format, grouped by host.
     Sealed,
+    /// A block of columns.
+    Block,
 }
 
 impl FileKind {
@@ -47,6 +50,7 @@ impl FileKind {
         match self {
             Self::Log => *b"wal",
             Self::Sealed => *b"seg",
+            Self::Block => *b"blk",
         }
     }
 }
@@ -93,6 +97,9 @@ pub(crate) struct Record<'a> {
     /// Whether it is the first of a group: all before it was durable when it was written. Of
     /// meaning only in a log.
     pub(crate) group: bool,
+    /// Whether it is no stored frame but one of before, told again as a key frame because the next
+    /// one of its chain continues it. Of meaning only in a log.
+    pub(crate) state: bool,
     /// When it arrived, Unix milliseconds.
     pub(crate) received_ms: i64,
     /// The frame.
@@ -105,7 +112,16 @@ pub(crate) fn write(out: &mut Vec<u8>, seed: u32, record: &Record<'_>) {
     out.extend_from_slice(&MARKER);
     out.extend_from_slice(&[0; HEAD_BYTES - MARKER.len()]);
     let flag = |set, bit| if set { bit } else { 0 };
-    out.push(flag(record.key, FLAG_KEY) | flag(record.group, FLAG_GROUP));
+    let flags = [
+        (record.key, FLAG_KEY),
+        (record.group, FLAG_GROUP),
+        (record.state, FLAG_STATE),
+    ];
+    out.push(
+        flags
+            .iter()
+            .fold(0, |all, &(set, bit)| all | flag(set, bit)),
+    );
     varint::write_signed(out, record.host);
     varint::write(out, record.epoch);
     varint::write(out, record.batch.seq);
@@ -196,6 +212,7 @@ fn read_body(mut body: &[u8]) -> Option<Record<'_>> {
         },
         key: flags & FLAG_KEY != 0,
         group: flags & FLAG_GROUP != 0,
+        state: flags & FLAG_STATE != 0,
         received_ms,
         bytes,
     })
@@ -250,7 +267,7 @@ mod tests {
             salt in any::<u64>(), damage in any::<prop::sample::Index>(), bit in 0u8..8,
         ) {
             let record = Record {
-                host, epoch, batch: BatchInfo { seq, time_ms, checksum }, key, group: !key, received_ms,
+                host, epoch, batch: BatchInfo { seq, time_ms, checksum }, key, group: !key, state: key, received_ms,
                 bytes: &frame,
             };
             let seed = seed(salt);

@@ -168,6 +168,7 @@ mod tests {
                 batch,
                 key: false,
                 group: false,
+                state: false,
                 received_ms: 6,
                 bytes: frame,
             };

@@ -1,4 +1,4 @@
-//! A sealed segment: records grouped by (host, epoch), and a footer that tells where each group is.
+//! A segment of the first format, which is read and no longer written: records grouped by (host, epoch), and a footer that tells where each group is.
 //!
 //! ```text
 //! file      = header header region* block* directory tail
@@ -24,8 +24,6 @@ use crate::log::Span;
 use crate::record::{self, Fields, FileKind, HEADER_BYTES, Record};
 use crate::scan::{Scanner, Step};
 
-/// Entries per footer block.
-const BLOCK_ENTRIES: usize = 256;
 const ENTRY_BYTES: usize = 72;
 const LINE_BYTES: usize = 28;
 const TOTALS_BYTES: usize = 48;
@@ -98,19 +96,6 @@ impl Entry {
         (self.last_seq - self.first_seq).checked_add(1) == Some(u64::from(self.frames))
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.host.to_le_bytes());
-        for value in [self.epoch, self.offset, self.length] {
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        out.extend_from_slice(&self.frames.to_le_bytes());
-        out.extend_from_slice(&self.keys.to_le_bytes());
-        out.extend_from_slice(&self.first_seq.to_le_bytes());
-        out.extend_from_slice(&self.last_seq.to_le_bytes());
-        out.extend_from_slice(&self.oldest_ms.to_le_bytes());
-        out.extend_from_slice(&self.newest_ms.to_le_bytes());
-    }
-
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self {
             host: fields.i64()?,
@@ -133,70 +118,6 @@ struct Line {
     host: HostKey,
     offset: u64,
     entries: u32,
-}
-
-/// Writes the footer behind the regions.
-#[derive(Debug, Default)]
-pub(crate) struct FooterWriter {
-    blocks: Vec<u8>,
-    block: Vec<u8>,
-    block_entries: u32,
-    lines: Vec<u8>,
-}
-
-impl FooterWriter {
-    /// Adds an entry; they come ascending by (host, epoch). `data_end` must not be known yet.
-    pub(crate) fn add(&mut self, entry: &Entry) {
-        if self.block_entries == 0 {
-            self.lines.extend_from_slice(&entry.host.to_le_bytes());
-            self.lines.extend_from_slice(&entry.epoch.to_le_bytes());
-            self.lines
-                .extend_from_slice(&(self.blocks.len() as u64).to_le_bytes());
-        }
-        entry.write(&mut self.block);
-        self.block_entries += 1;
-        if self.block_entries as usize == BLOCK_ENTRIES {
-            self.end_block();
-        }
-    }
-
-    /// The footer's bytes, for a file whose regions end at `data_end`.
-    pub(crate) fn finish(mut self, frames: u64, span: &Span, data_end: u64) -> Vec<u8> {
-        if self.block_entries > 0 {
-            self.end_block();
-        }
-        let mut directory = Vec::with_capacity(TOTALS_BYTES + self.lines.len());
-        for value in [frames, data_end] {
-            directory.extend_from_slice(&value.to_le_bytes());
-        }
-        let times = [
-            span.oldest_ms,
-            span.newest_ms,
-            span.first_received_ms,
-            span.last_received_ms,
-        ];
-        for value in times {
-            directory.extend_from_slice(&value.to_le_bytes());
-        }
-        directory.extend_from_slice(&self.lines);
-        let mut tail = (data_end + self.blocks.len() as u64).to_le_bytes().to_vec();
-        tail.extend_from_slice(&(directory.len() as u32).to_le_bytes());
-        tail.extend_from_slice(&crc32fast::hash(&directory).to_le_bytes());
-        tail.extend_from_slice(&TAIL_TAG);
-        tail.extend_from_slice(&crc32fast::hash(&tail).to_le_bytes());
-        self.blocks.extend_from_slice(&directory);
-        self.blocks.extend_from_slice(&tail);
-        self.blocks
-    }
-
-    fn end_block(&mut self) {
-        self.lines
-            .extend_from_slice(&self.block_entries.to_le_bytes());
-        let crc = crc32fast::hash(&self.block);
-        self.blocks.append(&mut self.block);
-        self.blocks.extend_from_slice(&crc.to_le_bytes());
-        self.block_entries = 0;
-    }
 }
 
 /// A sealed segment, open for reading.

@@ -1,16 +1,16 @@
 //! The store's front: what callers see.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::disk::{Disk, Folder};
 use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::{
-    Appended, Frame, HostKey, Latest, RangeAnswer, SeriesPoints, SeriesStats, StoredFrame,
-    VerifyReport,
+    Appended, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints, SeriesStats,
+    StoredFrame, VerifyReport,
 };
 use crate::lock::Lock;
 use crate::log::Span;
@@ -168,13 +168,23 @@ impl SeriesStore {
         maintain::maintain(self.engine())
     }
 
+    /// Why the last attempt to seal failed; `None` once one succeeded.
+    #[must_use]
+    pub fn sealing_trouble(&self) -> Option<SealingTrouble> {
+        let kept = &self.engine().counters.sealing;
+        kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The state of the store.
     #[must_use]
     pub fn stats(&self) -> SeriesStats {
         let engine = self.engine();
         let files = engine.files();
         let mut stats = SeriesStats {
-            sealed_segments: files.sealed.len() as u64,
+            sealed_segments: (files.sealed.len() + files.blocks.len()) as u64,
+            rollups: files.rollups.len() as u64,
+            series: engine.heads.series(),
+            refused_series: engine.heads.refused(),
             log_segments: files.logs.len() as u64,
             hosts: engine.hosts().len() as u64,
             ..SeriesStats::default()
@@ -184,13 +194,19 @@ impl SeriesStore {
             stats.memory_bytes += segment.heap_bytes() as u64;
             add_extent(&mut stats, segment.frames, &segment.span);
         }
+        for block in files.blocks.values().chain(files.rollups.values()) {
+            stats.bytes += block.bytes;
+            stats.memory_bytes += block.heap_bytes() as u64;
+            stats.samples += block.samples();
+            add_extent(&mut stats, block.frames(), block.span());
+        }
         for log in files.logs.values() {
             let state = log.state();
             stats.bytes += state.length;
             stats.memory_bytes += state.heap_bytes() as u64;
             add_extent(&mut stats, state.frames, &state.span);
         }
-        stats.memory_bytes += lanes_bytes(engine);
+        stats.memory_bytes += lanes_bytes(engine) + engine.heads.heap_bytes() as u64;
         add_counters(&mut stats, engine);
         stats
     }

@@ -26,6 +26,27 @@ pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
         .into_iter()
         .for_each(|(offset, bytes)| note(&mut report, &segment.name, offset, bytes));
     }
+    for block in files.blocks.values().chain(files.rollups.values()) {
+        report.files += 1;
+        let mut damaged = Vec::new();
+        let intact = block
+            .verify(&mut |offset, bytes| damaged.push((offset, bytes)))
+            .map_err(engine.error("read", &block.name))?;
+        report.records += intact;
+        let orphans = block.orphans(|scanner| {
+            while let Some(step) = scanner.step()? {
+                match step {
+                    Step::Record { .. } => report.records += 1,
+                    Step::Damaged { offset, length } => damaged.push((offset, length)),
+                }
+            }
+            Ok(())
+        });
+        orphans.map_err(engine.error("read", &block.name))?;
+        damaged
+            .into_iter()
+            .for_each(|(offset, bytes)| note(&mut report, &block.name, offset, bytes));
+    }
     for log in files.logs.values() {
         let end = log.state().length;
         walk(&*log.file, &log.name, log.seed, end, &mut report)

@@ -1,15 +1,18 @@
 //! Appending: judge, write, make durable, and only then remember.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use xiezhi_protocol::batch::BatchInfo;
+
 use crate::checkpoint::Lanes;
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
-use crate::frame::{Appended, Frame};
+use crate::frame::{Appended, Frame, HostKey};
+use crate::head::{Anchor, Arrival};
 use crate::lane::Known;
 use crate::log::{Log, Placed};
 use crate::options::SeriesOptions;
@@ -17,9 +20,11 @@ use crate::recall::Recall;
 use crate::record::{self, MAX_FRAME_BYTES, Record};
 
 /// Most bytes in one append, so that a group always fits a fresh segment.
-const MAX_GROUP_BYTES: u64 = 1 << 30;
+const MAX_GROUP_BYTES: u64 = 512 << 20;
+/// Most bytes of states that a group tells beside its frames.
+const MAX_STATE_BYTES: usize = 512 << 20;
 /// A segment's length bound, whatever the options say: offsets have 32 bits.
-const MAX_SEGMENT_BYTES: u64 = u32::MAX as u64 - MAX_GROUP_BYTES;
+const MAX_SEGMENT_BYTES: u64 = u32::MAX as u64 - MAX_GROUP_BYTES - MAX_STATE_BYTES as u64;
 /// At least what a record adds to its frame.
 const RECORD_OVERHEAD: u64 = 80;
 
@@ -56,6 +61,7 @@ impl Writer {
     ) -> Result<Vec<Appended>, SeriesError> {
         let size = group_size(frames)?;
         let verdicts = self.judge(engine, frames);
+        self.follow_replays(engine, frames, &verdicts);
         let is_new = |verdict: &Appended| *verdict == Appended::Stored;
         if verdicts.iter().any(is_new) {
             let new = frames
@@ -70,6 +76,18 @@ impl Writer {
         }
         self.count(engine, &verdicts);
         Ok(verdicts)
+    }
+
+    /// An agent that sends again may continue what it sent again.
+    fn follow_replays(&self, engine: &Engine, frames: &[Frame<'_>], verdicts: &[Appended]) {
+        let replays = frames.iter().zip(verdicts);
+        for (frame, _) in replays.filter(|(_, verdict)| **verdict == Appended::Replay) {
+            engine.heads.follow(
+                frame.host,
+                &arrival(frame, 0, 0),
+                engine.options.clock.now_ms(),
+            );
+        }
     }
 
     fn judge(&mut self, engine: &Engine, frames: &[Frame<'_>]) -> Vec<Appended> {
@@ -122,25 +140,48 @@ impl Writer {
         self.clean_tail(engine)?;
         let received_ms = engine.options.clock.now_ms();
         let log = self.log_for(engine, received_ms, size)?;
-        self.lay_out(&log, frames, received_ms);
-        if let Err(error) = log.append(&self.group, &self.placed) {
+        self.lay_out(engine, &log, frames, received_ms);
+        let appended = log.append(&self.group, &self.placed);
+        if let Err(error) = appended {
             self.tail_is_dirty = true;
             if let Err(error) = self.clean_tail(engine) {
                 tracing::warn!(error = %error, "torn end stays until the next append");
             }
             return Err(engine.error("append to", &log.name)(error));
         }
-        for frame in frames {
+        let start = appended.unwrap_or_default();
+        for (frame, placed) in frames.iter().zip(&self.placed) {
             let lane = self.lanes.entry((frame.host, frame.epoch)).or_default();
             lane.insert(frame.batch.seq, frame.batch.checksum, received_ms);
+            // Offsets have 32 bits: the segment's bound sees to it.
+            let offset = (start + u64::from(placed.offset)) as u32;
+            let arrival = arrival(frame, log.id, offset);
+            engine.heads.push(frame.host, &arrival, received_ms);
         }
         Ok(())
     }
 
-    fn lay_out(&mut self, log: &Log, frames: &[&Frame<'_>], received_ms: i64) {
+    /// Fills the group. A chain that this log has not begun gets its state before the frame, so
+    /// that each log can be decoded without those before it.
+    fn lay_out(&mut self, engine: &Engine, log: &Log, frames: &[&Frame<'_>], received_ms: i64) {
         self.group.clear();
         self.placed.clear();
+        let mut begun: HashSet<(HostKey, u64, u64)> = HashSet::with_capacity(frames.len());
+        let mut told = 0;
         for frame in frames {
+            let (host, epoch, seq) = (frame.host, frame.epoch, frame.batch.seq);
+            let before = seq.checked_sub(1);
+            let continues = before.is_some_and(|before| begun.remove(&(host, epoch, before)));
+            begun.insert((host, epoch, seq));
+            if let (false, false, Some(before)) = (continues, frame.key, before) {
+                let anchor = engine.heads.anchor(host, epoch, seq, log.id, received_ms);
+                if let Anchor::State(state) = anchor
+                    && told + state.len() <= MAX_STATE_BYTES
+                {
+                    told += state.len();
+                    self.lay_out_state(log, frame, before, received_ms, &state);
+                }
+            }
             self.placed.push(Placed {
                 host: frame.host,
                 offset: self.group.len() as u32,
@@ -153,11 +194,34 @@ impl Writer {
                 batch: frame.batch,
                 key: frame.key,
                 group: self.group.is_empty(),
+                state: false,
                 received_ms,
                 bytes: frame.bytes,
             };
             record::write(&mut self.group, log.seed, &record);
         }
+    }
+
+    fn lay_out_state(
+        &mut self,
+        log: &Log,
+        frame: &Frame<'_>,
+        seq: u64,
+        received_ms: i64,
+        state: &[u8],
+    ) {
+        let batch = BatchInfo { seq, ..frame.batch };
+        let record = Record {
+            host: frame.host,
+            epoch: frame.epoch,
+            batch,
+            key: true,
+            group: self.group.is_empty(),
+            state: true,
+            received_ms,
+            bytes: state,
+        };
+        record::write(&mut self.group, log.seed, &record);
     }
 
     /// After a failed write the file may hold part of the group; it must not stay there, or the
@@ -224,6 +288,18 @@ impl Writer {
     }
 }
 
+fn arrival<'a>(frame: &Frame<'a>, log: u64, offset: u32) -> Arrival<'a> {
+    Arrival {
+        epoch: frame.epoch,
+        seq: frame.batch.seq,
+        time_ms: frame.batch.time_ms,
+        key: frame.key,
+        bytes: frame.bytes,
+        log,
+        offset,
+    }
+}
+
 /// An upper bound of what the group takes on disk.
 fn group_size(frames: &[Frame<'_>]) -> Result<u64, SeriesError> {
     let mut size = 0;
@@ -261,7 +337,7 @@ fn is_due(log: &Log, options: &SeriesOptions, received_ms: i64, size: u64) -> bo
     too_large || received_ms.abs_diff(state.span.first_received_ms) >= span_ms
 }
 
-fn random_salt() -> io::Result<u64> {
+pub(crate) fn random_salt() -> io::Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_le_bytes(bytes))

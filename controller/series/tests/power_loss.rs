@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::power::{PowerDisk, Random};
-use common::{ManualClock, Owned, frames, options};
+use common::{ManualClock, Owned, Reporter, frames, options};
 use proptest::prelude::*;
 use xiezhi_series::{Appended, SeriesOptions, SeriesStore};
 
@@ -267,5 +267,105 @@ fn a_full_disk_refuses_and_recovers_by_itself_at_every_size() {
         drop(store);
         let store = SeriesStore::open_on(Arc::new(disk), small(&clock)).unwrap();
         model.check(&store);
+    }
+}
+
+/// Three hosts send real reports `1..=last`, each life from the first on: what is stored already is
+/// a replay that the new ones continue. Blocks are made and merged on the way.
+fn send_all(
+    disk: &PowerDisk,
+    clock: &ManualClock,
+    last: u64,
+    acknowledged: &mut u64,
+) -> Option<()> {
+    let store = SeriesStore::open_on(Arc::new(disk.clone()), small(clock)).ok()?;
+    let mut reporters: Vec<Reporter> = (1..=3).map(Reporter::new).collect();
+    for seq in 1..=last {
+        let group: Vec<Owned> = reporters.iter_mut().map(|host| host.report(seq)).collect();
+        let verdicts = store.append(&frames(&group)).ok()?;
+        if seq <= *acknowledged {
+            assert_eq!(
+                verdicts,
+                [Appended::Replay; 3],
+                "report {seq} was acknowledged"
+            );
+        }
+        *acknowledged = seq.max(*acknowledged);
+        if seq % 5 == 0 {
+            store.maintain().ok()?;
+        }
+    }
+    store.maintain().ok()
+}
+
+/// Every point of reports `1..=last` is there once; later ones may be.
+fn check_points(store: &SeriesStore, last: u64) {
+    for host in 1..=3 {
+        let report = store
+            .range_report(host, i64::MIN, i64::MAX, &|_| true)
+            .unwrap();
+        assert_eq!((report.undecodable, report.damaged), (0, 0));
+        if last > 0 {
+            assert_eq!(report.series.len(), 40);
+        }
+        for series in &report.series {
+            for (index, &(time_ms, value)) in series.points.iter().enumerate() {
+                let seq = ((time_ms - 1_700_000_010_000) / 15_000) as u64;
+                assert_eq!(
+                    seq,
+                    index as u64 + 1,
+                    "a point is lost, doubled or invented"
+                );
+                let expected = Reporter::values(host, seq);
+                let (_, expected) = expected
+                    .iter()
+                    .find(|(name, _)| **name == *series.series)
+                    .unwrap();
+                assert_eq!(value, *expected);
+            }
+            assert!(
+                series.points.len() as u64 >= last,
+                "{} of {last}",
+                series.points.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_acknowledged_sample_is_lost_and_none_doubled_at_any_step_of_cut_and_merge() {
+    const LAST: u64 = 30;
+    let clock = ManualClock::new();
+    let whole = PowerDisk::default();
+    send_all(&whole, &clock, LAST, &mut 0).unwrap();
+    let store = SeriesStore::open_on(Arc::new(whole.clone()), small(&clock)).unwrap();
+    check_points(&store, LAST);
+    let names = whole.names();
+    assert!(
+        names.contains(&"block-0000000001-0000000006.xzb".to_owned()),
+        "nothing was merged: {names:?}"
+    );
+    drop(store);
+    let steps = whole.operations();
+    assert!(steps > 200, "the script has only {steps} steps");
+    // Every third step: each has three lives, and what differs is the order of a few operations.
+    for step in (0..steps).step_by(3) {
+        let disk = PowerDisk::default();
+        let mut acknowledged = 0;
+        disk.set_fuse(step);
+        let _ = send_all(&disk, &clock, LAST, &mut acknowledged);
+        let mut disk = disk.after_power_loss(step * 7919 + 5);
+        // And once more while it recovers and goes on.
+        disk.set_fuse(step % 37);
+        let _ = send_all(&disk, &clock, LAST, &mut acknowledged);
+        disk = disk.after_power_loss(step * 31 + 1);
+        let store = SeriesStore::open_on(Arc::new(disk.clone()), small(&clock)).unwrap();
+        check_points(&store, acknowledged);
+        drop(store);
+        send_all(&disk, &clock, LAST, &mut acknowledged).unwrap();
+        let store = SeriesStore::open_on(Arc::new(disk), small(&clock)).unwrap();
+        check_points(&store, LAST);
+        assert_eq!(store.frames(2).unwrap().len() as u64, LAST);
+        assert_eq!(store.verify().unwrap().damaged, []);
     }
 }

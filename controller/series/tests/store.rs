@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::power::PowerDisk;
-use common::{ManualClock, Owned, frames, options};
-use xiezhi_series::{Appended, SeriesError, SeriesOptions, SeriesStore};
+use common::{ManualClock, Owned, Reporter, frames, options};
+use xiezhi_series::{Appended, SeriesError, SeriesLimits, SeriesOptions, SeriesStore};
 
 fn opaque(host: i64, seqs: std::ops::Range<u64>) -> Vec<Owned> {
     seqs.map(|seq| Owned::opaque(host, 1, seq, 0)).collect()
@@ -112,64 +112,75 @@ fn a_lost_checkpoint_costs_time_and_nothing_else() {
     );
 }
 
-#[test]
-fn a_damaged_record_is_reported_by_place_and_the_rest_is_served() {
-    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
-    let store = open(&disk, &clock);
-    let group: Vec<Owned> = (1..=4).flat_map(|host| opaque(host, 1..50)).collect();
-    store.append(&frames(&group)).unwrap();
-    seal(&store, &clock, Owned::opaque(1, 1, 50, 0));
+/// A store whose only block holds 50 reports of each host, and the block's name.
+fn one_block(disk: &PowerDisk, clock: &ManualClock, hosts: i64) -> (SeriesStore, String) {
+    let store = open(disk, clock);
+    let mut reporters: Vec<Reporter> = (1..=hosts).map(Reporter::new).collect();
+    for seq in 1..=50 {
+        let group: Vec<Owned> = reporters.iter_mut().map(|host| host.report(seq)).collect();
+        store.append(&frames(&group)).unwrap();
+    }
+    seal(&store, clock, Owned::opaque(hosts + 1, 1, 1, 0));
     let name = disk
         .names()
         .into_iter()
-        .find(|name| name.ends_with(".xzs"))
+        .find(|name| name.ends_with(".xzb"))
         .unwrap();
-    let before = store.stats().damaged;
-    assert_eq!(store.verify().unwrap().damaged, []);
-    disk.flip(&name, 5000);
-    let report = store.verify().unwrap();
-    assert_eq!((report.damaged.len(), report.records), (1, 4 * 49));
-    let damage = &report.damaged[0];
-    assert_eq!(damage.file, name);
-    assert!((damage.offset..damage.offset + damage.bytes).contains(&5000));
-    let left: usize = (1..=4).map(|host| store.frames(host).unwrap().len()).sum();
-    assert_eq!(left, 4 * 49);
-    assert_eq!(store.stats().damaged, before + 1);
+    (store, name)
+}
+
+/// How many points of a host are there.
+fn points(store: &SeriesStore, host: i64) -> usize {
+    let found = store.range(host, i64::MIN, i64::MAX, &|_| true).unwrap();
+    for series in &found {
+        for &(time_ms, value) in &series.points {
+            let seq = ((time_ms - 1_700_000_010_000) / 15_000) as u64;
+            let expected = Reporter::values(host, seq);
+            let (_, expected) = expected
+                .iter()
+                .find(|(name, _)| **name == *series.series)
+                .unwrap();
+            assert_eq!(value, *expected);
+        }
+    }
+    found.iter().map(|series| series.points.len()).sum()
 }
 
 #[test]
-fn a_damaged_footer_is_rebuilt_from_the_records() {
+fn a_damaged_page_is_reported_by_place_and_the_rest_is_served() {
     let (disk, clock) = (PowerDisk::default(), ManualClock::new());
-    let store = open(&disk, &clock);
-    for host in 1..=600 {
-        store.append(&frames(&opaque(host, 1..3))).unwrap();
+    let (store, name) = one_block(&disk, &clock, 4);
+    assert_eq!(store.verify().unwrap().damaged, []);
+    let before = store.stats().damaged;
+    disk.flip(&name, 200);
+    let report = store.verify().unwrap();
+    assert_eq!(report.damaged.len(), 1);
+    let damage = &report.damaged[0];
+    assert_eq!(damage.file, name);
+    assert!((damage.offset..damage.offset + damage.bytes).contains(&200));
+    for host in 1..=4 {
+        // One page holds one series of all four hosts.
+        assert_eq!(points(&store, host), 39 * 50);
+        assert_eq!(store.frames(host).unwrap().len(), 50);
     }
-    seal(&store, &clock, Owned::opaque(1, 1, 3, 0));
-    let name = disk
-        .names()
-        .into_iter()
-        .find(|name| name.ends_with(".xzs"))
-        .unwrap();
-    let length = disk.length(&name);
-    // The second of three blocks, with the store open.
-    disk.flip(&name, length - 24 - 48 - 3 * 28 - 100 * 72 - 20_000);
-    assert_eq!(store.verify().unwrap().damaged.len(), 1);
-    for host in 1..=600 {
-        assert_eq!(
-            store.frames(host).unwrap().len(),
-            if host == 1 { 3 } else { 2 }
-        );
-    }
+    assert_eq!(store.stats().damaged, before + 4);
+}
+
+#[test]
+fn a_block_survives_a_damaged_byte_anywhere() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let (store, name) = one_block(&disk, &clock, 2);
     drop(store);
-    // The tail, while it is closed.
-    for place in [length - 1, length - 24 - 10] {
+    let length = disk.length(&name);
+    for place in (0..length).step_by(331).chain(length - 60..length) {
         disk.flip(&name, place);
         let store = open(&disk, &clock);
-        assert_eq!(store.stats().damaged, 1);
-        assert_eq!(store.stats().frames, 1201);
-        for host in 2..=600 {
-            assert_eq!(store.frames(host).unwrap().len(), 2);
-        }
+        let found: usize = (1..=2).map(|host| points(&store, host)).sum();
+        assert!(
+            found >= 39 * 50 * 2,
+            "byte {place}: {found} points are left"
+        );
+        assert!(found == 40 * 50 * 2 || store.verify().unwrap().damaged.len() == 1);
         drop(store);
         disk.flip(&name, place);
     }
@@ -270,17 +281,46 @@ fn a_clock_that_is_wrong_at_start_removes_nothing() {
 }
 
 #[test]
-fn state_in_memory_stays_below_three_kilobytes_per_host() {
+fn state_in_memory_stays_below_three_hundred_bytes_per_series() {
     let store = open(&PowerDisk::default(), &ManualClock::new());
-    let hosts = 1000;
-    for seq in 1..300 {
-        let group: Vec<Owned> = (1..=hosts)
-            .map(|host| Owned::opaque(host, 1, seq, 0))
-            .collect();
+    let hosts = 20;
+    let mut reporters: Vec<Reporter> = (1..=hosts).map(Reporter::new).collect();
+    for seq in 1..120 {
+        let group: Vec<Owned> = reporters.iter_mut().map(|host| host.report(seq)).collect();
         store.append(&frames(&group)).unwrap();
     }
-    let per_host = store.stats().memory_bytes / hosts as u64;
-    assert!(per_host < 3000, "{per_host} bytes per host");
+    let stats = store.stats();
+    assert_eq!(stats.series, 40 * hosts as u64);
+    let per_series = stats.memory_bytes / stats.series;
+    assert!(per_series < 300, "{per_series} bytes per series");
+}
+
+#[test]
+fn series_beyond_a_limit_are_left_out_and_counted_and_the_rest_is_kept() {
+    let clock = ManualClock::new();
+    let limited = |change: fn(&mut SeriesLimits)| {
+        let mut options = options(&clock);
+        change(&mut options.series);
+        let store = SeriesStore::open_on(Arc::new(PowerDisk::default()), options).unwrap();
+        let mut reporters = [Reporter::new(1), Reporter::new(2)];
+        for seq in 1..=3 {
+            let group: Vec<Owned> = reporters.iter_mut().map(|host| host.report(seq)).collect();
+            store.append(&frames(&group)).unwrap();
+        }
+        let kept = [1, 2].map(|host| points(&store, host) / 3);
+        (kept, store.stats().refused_series)
+    };
+    assert_eq!(
+        limited(|limits| limits.series_per_host = 30),
+        ([30, 30], 20)
+    );
+    assert_eq!(limited(|limits| limits.series = 50), ([40, 10], 30));
+    assert_eq!(limited(|limits| limits.texts = 35), ([35, 35], 10));
+    assert_eq!(
+        limited(|limits| limits.new_texts_per_hour = 12),
+        ([12, 12], 56)
+    );
+    assert_eq!(limited(|limits| limits.labels_per_series = 0), ([0, 0], 80));
 }
 
 #[test]

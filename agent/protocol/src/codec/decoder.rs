@@ -54,7 +54,7 @@ pub struct FrameInfo {
 /// Follows one chain of frames.
 ///
 /// After an error the decoder knows nothing until the next key frame.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Decoder {
     columns: Vec<Column>,
     interval_ms: u64,

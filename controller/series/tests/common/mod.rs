@@ -2,7 +2,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test file uses a part of it"
+    clippy::unwrap_used,
+    reason = "each test file uses a part of it; a test that panics has found something"
 )]
 
 pub mod power;
@@ -53,6 +54,52 @@ impl Owned {
             batch: self.batch,
             key: self.key,
             bytes: &self.bytes,
+        }
+    }
+}
+
+/// A host that sends real frames of a few dozen series.
+pub struct Reporter {
+    pub host: i64,
+    encoder: xiezhi_protocol::codec::Encoder,
+}
+
+impl Reporter {
+    pub fn new(host: i64) -> Self {
+        Self {
+            host,
+            encoder: xiezhi_protocol::codec::Encoder::new(15_000),
+        }
+    }
+
+    /// The series of a report and their values.
+    pub fn values(host: i64, seq: u64) -> Vec<(String, f64)> {
+        let series = |index: u64| {
+            let name = format!("metric_{}_total{{n=\"{}\"}}", index / 4, index % 4);
+            let value = match index % 3 {
+                0 => 5.5,
+                1 => (seq * (index + 1)) as f64,
+                _ => ((seq * 7919 + host as u64 * 31 + index) % 1000) as f64 / 8.0,
+            };
+            (name, value)
+        };
+        (0..40).map(series).collect()
+    }
+
+    pub fn report(&mut self, seq: u64) -> Owned {
+        let mut report = xiezhi_protocol::report::Report::new();
+        report.start(1_700_000_010_000 + seq as i64 * 15_000);
+        for (series, value) in Self::values(self.host, seq) {
+            report.push_series(&series, value).unwrap();
+        }
+        let mut bytes = Vec::new();
+        let batch = self.encoder.encode(seq, &report, &mut bytes);
+        Owned {
+            host: self.host,
+            epoch: 1,
+            batch,
+            key: xiezhi_protocol::codec::peek(&bytes).unwrap().key,
+            bytes,
         }
     }
 }

@@ -163,7 +163,7 @@ pub(crate) fn log() -> Vec<Vec<u8>> {
         .filter(|name| name == "wal-0000000001.log");
     let mut seeds: Vec<Vec<u8>> = logs.map(|name| disk.get(&name)).collect();
     store.maintain().expect("memory");
-    seeds.push(disk.get("segment-0000000001.xzs"));
+    seeds.push(disk.get("block-0000000001-0000000001.xzb"));
     seeds.push(disk.get("dedup.checkpoint"));
     assert!(
         seeds.len() == 3 && seeds.iter().all(|seed| !seed.is_empty()),
@@ -186,4 +186,21 @@ pub(crate) fn config() -> Vec<Vec<u8>> {
     let text = "text: a\nrequired: b\nflag: true\nnumber: 7\nspan: 15s\nsize: 1MB\nchoice: one\n\
                 texts: [a, b]\ninner: {required: c}\nlist:\n  - required: d\n  - unknown: 3\n";
     vec![text.as_bytes().to_vec()]
+}
+
+pub(crate) fn promql() -> Vec<Vec<u8>> {
+    [
+        "sum by (host) (rate(requests_total{code=~\"5..\"}[5m] offset 1m)) > bool 0.5",
+        "histogram_quantile(0.9, sum by (le) (rate(wait_bucket[1m])))",
+        "up * on (host) group_left (code) requests_total or vector(1) unless up == 0",
+        "max_over_time(deriv(requests_total[2m])[5m:30s] @ end()) - -2 ^ 3 % 4",
+        "label_replace(up, \"x\", \"$1-y\", \"host\", \"(.*)\")",
+        "topk(1, up) and absent({\"no.such\"}) # a comment",
+        "count_values(\"v\", requests_total @ 100) + ignoring (v) group_right up",
+        "predict_linear(requests_total[1h], 1h30m) / scalar(up{host=\"a\"})",
+        "quantile_over_time(0.5, up[10m:1ms])",
+        "'a\\xff\\u00e9'",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
 }

@@ -61,6 +61,7 @@ pub fn log(bytes: &[u8]) {
     for name in [
         "wal-0000000001.log",
         "segment-0000000001.xzs",
+        "block-0000000001-0000000001.xzb",
         "dedup.checkpoint",
     ] {
         let disk = Memory::default();

@@ -1,0 +1,352 @@
+//! A block: the samples of one log or of several that follow each other, by series and then host.
+//!
+//! ```text
+//! block = header header page* record* ledger* directory* directory* footer footer tail tail
+//! ```
+//!
+//! Pages lie in the order of (series text, host): a metric of all hosts is read in one go, a series
+//! of one host by one look into the directory and one into a page. Records are frames that could
+//! not be decoded; the ledger tells every frame by number and checksum. Only the first lines of
+//! directory and ledger are in memory, a few bytes per hundred pages. Every piece has a checksum:
+//! a damaged page costs itself, and what finds pages is there twice.
+//!
+//! A block never changes; it is replaced by a larger one or removed.
+
+pub(crate) mod directory;
+pub(crate) mod envelope;
+mod footer;
+pub(crate) mod ledger;
+pub(crate) mod page;
+mod writer;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use self::envelope::{Kind, Place};
+use self::footer::{Footer, TAIL_BYTES};
+use self::ledger::Noted;
+use self::page::PageExtent;
+pub(crate) use self::writer::BlockWriter;
+use crate::disk::{self, Disk, DiskFile};
+use crate::frame::HostKey;
+use crate::log::Span;
+use crate::record::{self, FileKind, HEADER_BYTES};
+use crate::scan::Scanner;
+
+/// Read at once when pages follow each other.
+const READ_BYTES: u64 = 1 << 20;
+
+/// A file name of a block of the logs `first..=last`.
+pub(crate) fn name(first: u64, last: u64, resolution_ms: u64) -> String {
+    match resolution_ms / 1000 {
+        0 => format!("block-{first:010}-{last:010}.xzb"),
+        seconds => format!("rollup-{first:010}-{last:010}-{seconds}.xzb"),
+    }
+}
+
+/// The logs and the resolution in a file name.
+pub(crate) fn parse_name(name: &str) -> Option<(u64, u64, u64)> {
+    let stem = name.strip_suffix(".xzb")?;
+    let mut parts = stem.split('-');
+    let kind = parts.next()?;
+    let (first, last) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let resolution_ms = match (kind, parts.next()) {
+        ("block", None) => 0,
+        ("rollup", Some(seconds)) => seconds.parse::<u64>().ok()?.checked_mul(1000)?,
+        _ => return None,
+    };
+    (parts.next().is_none() && first <= last).then_some((first, last, resolution_ms))
+}
+
+/// Takes the index and the body of a page; `None` for a damaged one.
+pub(crate) type EachPage<'f, E> = &'f mut dyn FnMut(usize, Option<&[u8]>) -> Result<(), E>;
+
+/// A page, found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) extent: PageExtent,
+    pub(crate) place: Place,
+}
+
+/// A block, open for reading.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    footer: Footer,
+    seed: u32,
+    disk: Arc<dyn Disk>,
+    /// Rollups are many and rarely read: they are opened for each reading.
+    file: Option<Arc<dyn DiskFile>>,
+}
+
+impl Block {
+    /// Opens a block. `None` if neither copy of its footer is intact or it is not what its name
+    /// says.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, name: &str) -> io::Result<Option<Self>> {
+        let Some((first, last, resolution_ms)) = parse_name(name) else {
+            return Ok(None);
+        };
+        let file = disk.open(name)?;
+        let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
+        let Some(salt) = record::read_header(&header, FileKind::Block, first) else {
+            return Ok(None);
+        };
+        let (seed, bytes) = (record::seed(salt), file.length()?);
+        let Some(footer) = read_footer(&*file, bytes, seed)? else {
+            return Ok(None);
+        };
+        if (footer.first, footer.last, footer.resolution_ms) != (first, last, resolution_ms) {
+            return Ok(None);
+        }
+        let keep = resolution_ms == 0;
+        Ok(Some(Self {
+            name: name.to_owned(),
+            bytes,
+            footer,
+            seed,
+            disk: Arc::clone(disk),
+            file: keep.then_some(file),
+        }))
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.footer.first
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.footer.last
+    }
+
+    pub(crate) fn frames(&self) -> u64 {
+        self.footer.frames
+    }
+
+    pub(crate) fn samples(&self) -> u64 {
+        self.footer.samples
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.footer.span
+    }
+
+    fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        match &self.file {
+            Some(file) => Ok(Arc::clone(file)),
+            None => self.disk.open(&self.name),
+        }
+    }
+
+    /// Visits the directory from the series `from` on, in order. Returns how many pieces of it are
+    /// damaged in both copies.
+    pub(crate) fn directory(
+        &self,
+        from: &str,
+        visit: &mut dyn FnMut(&str, Found) -> ControlFlow<()>,
+    ) -> io::Result<u64> {
+        let file = self.file()?;
+        let lines = &self.footer.directory;
+        let start = lines
+            .partition_point(|line| &*line.text < from)
+            .saturating_sub(1);
+        let mut damaged = 0;
+        for line in lines.get(start..).unwrap_or_default() {
+            let Some(body) = self.directory_piece(&*file, line.place)? else {
+                damaged += 1;
+                continue;
+            };
+            let walked = directory::each(&body, &mut |text, extent, place| {
+                if text < from {
+                    return ControlFlow::Continue(());
+                }
+                visit(text, Found { extent, place })
+            });
+            match walked {
+                Some(ControlFlow::Continue(())) => {}
+                Some(ControlFlow::Break(())) => break,
+                None => damaged += 1,
+            }
+        }
+        Ok(damaged)
+    }
+
+    fn directory_piece(&self, file: &dyn DiskFile, place: Place) -> io::Result<Option<Vec<u8>>> {
+        if let Some(body) = envelope::read(file, place, self.seed, Kind::Directory)? {
+            return Ok(Some(body));
+        }
+        tracing::error!(file = %self.name, offset = place.offset, "directory is damaged, reading its copy");
+        let copy = Place {
+            offset: place.offset.saturating_add(self.footer.copy),
+            ..place
+        };
+        envelope::read(file, copy, self.seed, Kind::Directory)
+    }
+
+    /// Reads pages, in the order given; `each` gets the index and the body, or `None` for a
+    /// damaged one.
+    pub(crate) fn pages<E: From<io::Error>>(
+        &self,
+        places: &[Place],
+        each: EachPage<'_, E>,
+    ) -> Result<(), E> {
+        let file = self.file()?;
+        let mut start = 0;
+        while let Some(first) = places.get(start) {
+            let mut end = start + 1;
+            let mut until = first.end();
+            while let Some(next) = places.get(end) {
+                if next.offset != until || next.end() - first.offset > READ_BYTES {
+                    break;
+                }
+                until = next.end();
+                end += 1;
+            }
+            let length = usize::try_from(until - first.offset).unwrap_or(0);
+            let bytes = disk::read_block(&*file, first.offset, length)?;
+            for index in start..end {
+                let Some(place) = places.get(index) else {
+                    break;
+                };
+                let at = usize::try_from(place.offset - first.offset).unwrap_or(usize::MAX);
+                let piece = bytes.get(at..at.saturating_add(place.length as usize));
+                let body = piece.and_then(|piece| envelope::open(piece, self.seed, Kind::Page));
+                if body.is_none() {
+                    tracing::error!(file = %self.name, offset = place.offset, "a page of samples is damaged");
+                }
+                each(index, body)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Visits the frames of each host and epoch, ascending, of one host or of all. Returns how many
+    /// pieces are damaged.
+    pub(crate) fn ledger(
+        &self,
+        host: Option<HostKey>,
+        visit: &mut dyn FnMut(HostKey, u64, Vec<Noted>),
+    ) -> io::Result<u64> {
+        let lines = &self.footer.ledger;
+        let start = match host {
+            Some(host) => lines
+                .partition_point(|line| line.host <= host)
+                .saturating_sub(1),
+            None => 0,
+        };
+        let mut damaged = 0;
+        if lines.is_empty() {
+            return Ok(0);
+        }
+        let file = self.file()?;
+        for line in lines.get(start..).unwrap_or_default() {
+            if host.is_some_and(|host| line.host > host) {
+                break;
+            }
+            let Some(body) = envelope::read(&*file, line.place, self.seed, Kind::Ledger)? else {
+                damaged += 1;
+                continue;
+            };
+            for group in ledger::groups(&body) {
+                if host.is_some_and(|host| host != group.host) {
+                    continue;
+                }
+                match group.frames() {
+                    Some(frames) => visit(group.host, group.epoch, frames),
+                    None => damaged += 1,
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// The records that could not be decoded, with their file.
+    pub(crate) fn orphans<T>(
+        &self,
+        read: impl FnOnce(&mut Scanner<'_, dyn DiskFile>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let file = self.file()?;
+        let (start, end) = self.footer.orphans;
+        read(&mut Scanner::new(&*file, self.seed, start, end))
+    }
+
+    /// Reads all of it; each damaged place is handed over. Returns how many pieces are intact.
+    pub(crate) fn verify(&self, damage: &mut dyn FnMut(u64, u64)) -> io::Result<u64> {
+        let file = self.file()?;
+        let mut intact = 0;
+        let mut pieces = Vec::new();
+        for line in &self.footer.directory {
+            let copy = line.place.offset.saturating_add(self.footer.copy);
+            let copy = Place {
+                offset: copy,
+                ..line.place
+            };
+            pieces.extend([(line.place, Kind::Directory), (copy, Kind::Directory)]);
+        }
+        pieces.extend(
+            self.footer
+                .ledger
+                .iter()
+                .map(|line| (line.place, Kind::Ledger)),
+        );
+        for tail in 1..=2 {
+            let offset = self.bytes.saturating_sub(tail * TAIL_BYTES as u64);
+            match read_tail(&*file, offset)? {
+                Some(places) => pieces.extend(places.map(|place| (place, Kind::Footer))),
+                None => damage(offset, TAIL_BYTES as u64),
+            }
+        }
+        pieces.sort_unstable_by_key(|(place, _)| place.offset);
+        pieces.dedup();
+        for (place, kind) in pieces {
+            match envelope::read(&*file, place, self.seed, kind)? {
+                Some(_) => intact += 1,
+                None => damage(place.offset, u64::from(place.length)),
+            }
+        }
+        let mut places = Vec::new();
+        self.directory("", &mut |_, found| {
+            places.push(found.place);
+            ControlFlow::Continue(())
+        })?;
+        self.pages(&places, &mut |index, body| {
+            match (body, places.get(index)) {
+                (None, Some(place)) => damage(place.offset, u64::from(place.length)),
+                _ => intact += 1,
+            }
+            Ok::<(), io::Error>(())
+        })?;
+        Ok(intact)
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let lines = self.footer.directory.iter();
+        let texts: usize = lines.map(|line| line.text.len() + 16).sum();
+        texts
+            + self.footer.directory.capacity() * size_of::<directory::Line>()
+            + self.footer.ledger.capacity() * size_of::<ledger::Line>()
+    }
+}
+
+fn read_tail(file: &dyn DiskFile, offset: u64) -> io::Result<Option<[Place; 2]>> {
+    Ok(footer::parse_tail(&disk::read_block(
+        file, offset, TAIL_BYTES,
+    )?))
+}
+
+fn read_footer(file: &dyn DiskFile, bytes: u64, seed: u32) -> io::Result<Option<Footer>> {
+    for tail in 1..=2 {
+        let Some(offset) = bytes.checked_sub(tail * TAIL_BYTES as u64) else {
+            continue;
+        };
+        for place in read_tail(file, offset)?.into_iter().flatten() {
+            let body = envelope::read(file, place, seed, Kind::Footer)?;
+            if let Some(footer) = body.as_deref().and_then(Footer::parse) {
+                return Ok(Some(footer));
+            }
+        }
+    }
+    Ok(None)
+}

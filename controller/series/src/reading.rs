@@ -1,0 +1,334 @@
+//! Reads points of many series and hosts: the head first, then the blocks.
+//!
+//! In this order because samples move from the head into blocks meanwhile: what moves is then seen
+//! twice, and of two points of one time one stays. Directory and pages are read per block in the
+//! order in which they lie there.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use xiezhi_promql::Exhausted;
+
+use crate::block::Block;
+use crate::block::envelope::Place;
+use crate::block::page::Page;
+use crate::chunk::{self, Points};
+use crate::engine::{Engine, count};
+use crate::error::SeriesError;
+use crate::frame::HostKey;
+use crate::head::texts::{Schema, TextId, metric_of};
+use crate::head::{Head, Run};
+
+/// Why reading ended early.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Series(SeriesError),
+    Stopped(Exhausted),
+    Io(std::io::Error),
+}
+
+impl From<SeriesError> for ReadError {
+    fn from(error: SeriesError) -> Self {
+        Self::Series(error)
+    }
+}
+
+impl From<Exhausted> for ReadError {
+    fn from(error: Exhausted) -> Self {
+        Self::Stopped(error)
+    }
+}
+
+impl From<std::io::Error> for ReadError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl ReadError {
+    /// The error of a caller that has no budget to exhaust.
+    pub(crate) fn of_series(self, engine: &Engine) -> SeriesError {
+        match self {
+            Self::Series(error) => error,
+            Self::Io(error) => engine.error("read", "")(error),
+            Self::Stopped(why) => engine.error("read", "")(std::io::Error::other(why)),
+        }
+    }
+}
+
+/// What is wanted.
+pub(crate) struct Wanted<'w> {
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+    /// The hosts, ascending; every host without it.
+    pub(crate) hosts: Option<Vec<HostKey>>,
+    /// Names of metrics; every one without it.
+    pub(crate) metrics: Option<Vec<String>>,
+    /// Whether a series may be wanted, by its text.
+    pub(crate) text: &'w dyn Fn(&str) -> bool,
+    /// Whether a series of a host is wanted, by the number of its text in [`Found::texts`].
+    pub(crate) pair: &'w dyn Fn(usize, &str, HostKey) -> bool,
+    /// Called with the number of points that were just read.
+    pub(crate) charge: &'w dyn Fn(u64) -> Result<(), ReadError>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The texts of the wanted series; their place is their number.
+    pub(crate) texts: Vec<Arc<str>>,
+    /// Points of each number of a text and host; not settled yet.
+    pub(crate) series: HashMap<(u32, HostKey), Points>,
+    /// Damaged places met.
+    pub(crate) damaged: u64,
+}
+
+/// Columns, each with the number of its text.
+type Columns = Arc<[(u32, u32)]>;
+
+/// A reading under way.
+pub(crate) struct Reading<'e, 'w> {
+    engine: &'e Engine,
+    wanted: &'w Wanted<'w>,
+    found: Found,
+    /// Number of each text, none if it is not wanted.
+    numbers: HashMap<Arc<str>, Option<u32>>,
+    /// Points of the head, to be put behind those of the blocks.
+    heads: HashMap<(u32, HostKey), Points>,
+    /// Wanted columns of each list of columns: column and number.
+    columns: HashMap<*const Schema, (Arc<Schema>, Columns)>,
+    ids: HashMap<TextId, u32>,
+}
+
+/// Reads what is wanted.
+pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadError> {
+    let mut reading = Reading {
+        engine,
+        wanted,
+        found: Found::default(),
+        numbers: HashMap::new(),
+        heads: HashMap::new(),
+        columns: HashMap::new(),
+        ids: HashMap::new(),
+    };
+    reading.read_heads()?;
+    let files = engine.files();
+    for block in files.blocks.values() {
+        if block.span().overlaps(wanted.from_ms, wanted.to_ms) {
+            reading.read_block(block)?;
+        }
+    }
+    Ok(reading.finish())
+}
+
+impl Reading<'_, '_> {
+    fn number(&mut self, text: &str) -> Option<u32> {
+        if let Some(&known) = self.numbers.get(text) {
+            return known;
+        }
+        let shared = self.engine.heads.texts.shared(text);
+        let text: Arc<str> = shared.unwrap_or_else(|| Arc::from(text));
+        let number = (self.wanted.text)(&text).then(|| {
+            self.found.texts.push(Arc::clone(&text));
+            self.found.texts.len() as u32 - 1
+        });
+        self.numbers.insert(text, number);
+        number
+    }
+
+    fn read_heads(&mut self) -> Result<(), ReadError> {
+        let texts = &self.engine.heads.texts;
+        let listed = match &self.wanted.metrics {
+            Some(metrics) => metrics
+                .iter()
+                .flat_map(|name| texts.list(Some(name)))
+                .collect(),
+            None => texts.list(None),
+        };
+        for (id, text) in listed {
+            if let Some(number) = self.number(&text) {
+                self.ids.insert(id, number);
+            }
+        }
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let hosts = match &self.wanted.hosts {
+            Some(hosts) => {
+                let heads = hosts
+                    .iter()
+                    .filter_map(|&host| Some((host, self.engine.heads.find(host)?)));
+                heads.collect()
+            }
+            None => self.engine.heads.hosts(),
+        };
+        hosts
+            .iter()
+            .try_for_each(|(host, head)| self.read_head(*host, head))
+    }
+
+    fn read_head(&mut self, host: HostKey, head: &Mutex<Head>) -> Result<(), ReadError> {
+        let engine = self.engine;
+        let mut points = 0;
+        let now_ms = engine.options.clock.now_ms();
+        engine
+            .heads
+            .runs(head, now_ms, &mut |run| points += self.read_run(host, run));
+        (self.wanted.charge)(points)
+    }
+
+    fn read_run(&mut self, host: HostKey, run: &Run) -> u64 {
+        let (first, last) = run.span();
+        if first > self.wanted.to_ms || last < self.wanted.from_ms {
+            return 0;
+        }
+        let columns = self.columns_of(&run.schema);
+        let mut read = 0;
+        for &(column, number) in columns.iter() {
+            if !self.is_pair(number, host) {
+                continue;
+            }
+            let points = self.heads.entry((number, host)).or_default();
+            let before = points.len();
+            run.column(column as usize, points);
+            read += points.len() - before;
+        }
+        read as u64
+    }
+
+    fn is_pair(&self, number: u32, host: HostKey) -> bool {
+        let text = self.found.texts.get(number as usize);
+        text.is_some_and(|text| (self.wanted.pair)(number as usize, text, host))
+    }
+
+    fn columns_of(&mut self, schema: &Arc<Schema>) -> Columns {
+        if let Some((_, columns)) = self.columns.get(&Arc::as_ptr(schema)) {
+            return Arc::clone(columns);
+        }
+        let number = |&(id, column): &(TextId, u32)| Some((column, *self.ids.get(&id)?));
+        let columns: Columns = if self.ids.len() * 8 < schema.order().len() {
+            let column =
+                |(&id, &number): (&TextId, &u32)| Some((schema.column(id)? as u32, number));
+            self.ids.iter().filter_map(column).collect()
+        } else {
+            schema.order().iter().filter_map(number).collect()
+        };
+        let entry = (Arc::clone(schema), Arc::clone(&columns));
+        self.columns.insert(Arc::as_ptr(schema), entry);
+        columns
+    }
+
+    fn read_block(&mut self, block: &Block) -> Result<(), ReadError> {
+        let pages = self.find_pages(block)?;
+        let places: Vec<Place> = pages.iter().map(|page| page.1).collect();
+        block.pages(&places, &mut |index, body| {
+            let page = body.and_then(Page::parse);
+            match (page, pages.get(index)) {
+                (Some(page), Some(&(number, _))) if self.is_text(number, page.text) => {
+                    self.read_page(number, page)
+                }
+                _ => {
+                    self.note_damage(1);
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    /// Number of the text and place of each page that may hold what is wanted.
+    fn find_pages(&mut self, block: &Block) -> Result<Vec<(u32, Place)>, ReadError> {
+        let wanted = self.wanted;
+        let hosts = match &wanted.hosts {
+            Some(hosts) => match (hosts.first(), hosts.last()) {
+                (Some(&first), Some(&last)) => (first, last),
+                _ => return Ok(Vec::new()),
+            },
+            None => (HostKey::MIN, HostKey::MAX),
+        };
+        let mut pages = Vec::new();
+        let mut damaged = 0;
+        let mut walk = |from: &str, goes_on: &dyn Fn(&str) -> bool| {
+            block.directory(from, &mut |text, found| {
+                if !goes_on(text) {
+                    return ControlFlow::Break(());
+                }
+                if found.extent.may_hold(hosts, wanted.from_ms, wanted.to_ms)
+                    && let Some(number) = self.number(text)
+                {
+                    pages.push((number, found.place));
+                }
+                ControlFlow::Continue(())
+            })
+        };
+        match &wanted.metrics {
+            None => damaged += walk("", &|_| true)?,
+            Some(metrics) => {
+                for metric in metrics {
+                    // Bare, and then with labels: other names may lie between the two.
+                    damaged += walk(metric, &|text| text == metric)?;
+                    let labelled = format!("{metric}{{");
+                    damaged += walk(&labelled, &|text| metric_of(text) == metric)?;
+                }
+            }
+        }
+        self.note_damage(damaged);
+        Ok(pages)
+    }
+
+    fn read_page(&mut self, number: u32, page: Page<'_>) -> Result<(), ReadError> {
+        let (from_ms, to_ms) = (self.wanted.from_ms, self.wanted.to_ms);
+        let mut read = 0;
+        for (host, bytes) in page {
+            let is_wanted = match &self.wanted.hosts {
+                Some(hosts) => hosts.binary_search(&host).is_ok(),
+                None => true,
+            };
+            if !is_wanted {
+                continue;
+            }
+            let Some(extent) = chunk::extent(page.grid, bytes) else {
+                self.note_damage(1);
+                continue;
+            };
+            if extent.start_ms > to_ms || extent.end_ms < from_ms || !self.is_pair(number, host) {
+                continue;
+            }
+            let points = self.found.series.entry((number, host)).or_default();
+            let before = points.len();
+            if chunk::decode(page.grid, bytes, points).is_none() {
+                self.note_damage(1);
+                continue;
+            }
+            read += points.len() - before;
+        }
+        (self.wanted.charge)(read as u64)
+    }
+
+    fn is_text(&self, number: u32, text: &str) -> bool {
+        self.found
+            .texts
+            .get(number as usize)
+            .is_some_and(|known| **known == *text)
+    }
+
+    fn note_damage(&mut self, places: u64) {
+        self.found.damaged += places;
+        count(&self.engine.counters.damaged, places);
+    }
+
+    fn finish(mut self) -> Found {
+        for (key, mut newer) in self.heads.drain() {
+            let points = self.found.series.entry(key).or_default();
+            points.times.append(&mut newer.times);
+            points.values.append(&mut newer.values);
+        }
+        let (from_ms, to_ms) = (self.wanted.from_ms, self.wanted.to_ms);
+        self.found.series.retain(|_, points| {
+            points.settle();
+            points.trim(from_ms, to_ms);
+            !points.is_empty()
+        });
+        self.found
+    }
+}
