@@ -13,6 +13,7 @@ pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod metrics;
 pub(crate) mod overview;
+pub(crate) mod prometheus;
 pub(crate) mod series;
 pub(crate) mod settings;
 pub(crate) mod sites;

@@ -9,10 +9,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::resources::{
     approvals, audit, events, facts, fleet, gaps, health, host, hosts, live, login, metrics,
-    overview, series, settings, sites, tokens,
+    overview, prometheus, series, settings, sites, tokens,
 };
 use crate::state::AppState;
-use crate::{answer, assets, guard, headers, problem::Problem};
+use crate::{answer, assets, guard, headers, problem::Problem, program};
 
 /// Largest body of any request. The largest that makes sense is a bandwidth budget of a few windows.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -26,6 +26,9 @@ pub(crate) enum Caller {
     SignedIn,
     /// People who are signed in, and programs on this machine.
     LocalOrSignedIn,
+    /// People who are signed in, and programs with an API token that reads; each sees only its
+    /// scope.
+    MetricsReader,
 }
 
 /// How long an answer may take.
@@ -67,7 +70,7 @@ where
 /// The list.
 #[rustfmt::skip]
 pub(crate) fn routes() -> Vec<Route> {
-    use Caller::{Anyone, LocalOrSignedIn, SignedIn};
+    use Caller::{Anyone, LocalOrSignedIn, MetricsReader, SignedIn};
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
     const DELETE: MethodFilter = MethodFilter::DELETE;
@@ -102,6 +105,21 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/audit", SignedIn, audit::list),
         route(GET, "/api/v1/audit/chain", SignedIn, audit::chain),
         route(GET, "/api/v1/settings", SignedIn, settings::list),
+        // What Grafana and promtool ask; the paths are Prometheus's.
+        route(GET, "/api/v1/query", MetricsReader, prometheus::instant),
+        route(POST, "/api/v1/query", MetricsReader, prometheus::instant),
+        route(GET, "/api/v1/query_range", MetricsReader, prometheus::range),
+        route(POST, "/api/v1/query_range", MetricsReader, prometheus::range),
+        route(GET, "/api/v1/series", MetricsReader, prometheus::series),
+        route(POST, "/api/v1/series", MetricsReader, prometheus::series),
+        route(GET, "/api/v1/labels", MetricsReader, prometheus::label_names),
+        route(POST, "/api/v1/labels", MetricsReader, prometheus::label_names),
+        route(GET, "/api/v1/label/{name}/values", MetricsReader, prometheus::label_values),
+        route(GET, "/api/v1/metadata", MetricsReader, prometheus::metadata),
+        route(GET, "/api/v1/rules", MetricsReader, prometheus::rules),
+        route(GET, "/api/v1/alerts", MetricsReader, prometheus::alerts),
+        route(GET, "/api/v1/status/buildinfo", MetricsReader, prometheus::build_info),
+
         Route { length: Length::Open, ..route(GET, "/api/v1/live", SignedIn, live::stream) },
     ]
 }
@@ -127,6 +145,9 @@ pub fn router(state: AppState) -> Router {
             Caller::Anyone => handler,
             Caller::SignedIn => {
                 handler.route_layer(from_fn_with_state(state.clone(), guard::signed_in))
+            }
+            Caller::MetricsReader => {
+                handler.route_layer(from_fn_with_state(state.clone(), program::metrics_reader))
             }
             Caller::LocalOrSignedIn => {
                 handler.route_layer(from_fn_with_state(state.clone(), guard::local_or_signed_in))

@@ -7,10 +7,12 @@ use prometheus::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use xiezhi_identity::IdentityError;
 use xiezhi_ingest::{Clock, Fleet};
+use xiezhi_metrics::{Queries, Settings};
 use xiezhi_series::SeriesStore;
 use xiezhi_store::Store;
 
 use crate::attempts::Attempts;
+use crate::directory::FleetDirectory;
 use crate::live::Hub;
 use crate::login_codes::LoginCodes;
 use crate::refusals::Refusals;
@@ -101,6 +103,8 @@ pub(crate) struct Inner {
     pub(crate) login_codes: LoginCodes,
     pub(crate) password_checks: Arc<Semaphore>,
     pub(crate) series_queries: Arc<Semaphore>,
+    pub(crate) directory: Arc<FleetDirectory>,
+    pub(crate) queries: Queries,
     pub(crate) hub: Hub,
     pub(crate) event_counts: Mutex<EventCounts>,
     pub(crate) chain_check: Mutex<ChainCheck>,
@@ -109,10 +113,18 @@ pub(crate) struct Inner {
 impl AppState {
     /// Puts the parts together and starts the task that tells open pages what changed; the task
     /// ends with the last clone. Must be called within a tokio runtime.
-    #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    ///
+    /// # Errors
+    /// If the system gives no threads for queries.
+    pub fn new(parts: Parts) -> std::io::Result<Self> {
         let hub = Hub::start(parts.fleet.clone(), parts.clock.clone());
-        Self {
+        let directory = Arc::new(FleetDirectory::new(parts.fleet.clone(), parts.store.clone()));
+        let queries = Queries::embedded(
+            parts.series.clone(),
+            Arc::clone(&directory) as _,
+            Settings::default(),
+        )?;
+        Ok(Self {
             inner: Arc::new(Inner {
                 store: parts.store,
                 series: parts.series,
@@ -129,8 +141,10 @@ impl AppState {
                 hub,
                 event_counts: Mutex::default(),
                 chain_check: Mutex::default(),
+                directory,
+                queries,
             }),
-        }
+        })
     }
 
     /// A code that signs `user` in once within `valid_for`, for the address that a terminal prints:

@@ -5,5 +5,6 @@ mod closed;
 mod lists;
 mod live;
 mod port;
+mod prometheus;
 mod signing_in;
 mod writes;

@@ -78,7 +78,8 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
             secure: tls.is_some(),
             ..ApiOptions::default()
         },
-    });
+    })
+    .context("starting the query threads")?;
     let login = how
         .one_time_login
         .then(|| state.issue_login_code("admin", LOGIN_CODE_LIFE))

@@ -127,7 +127,8 @@ impl Bench {
             clock,
             registry,
             options,
-        });
+        })
+        .unwrap();
         Self {
             router: router(state.clone()),
             state,

@@ -1,0 +1,154 @@
+//! Programs that come with an API token instead of a session.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use data_encoding::BASE64;
+use xiezhi_identity::tokens;
+use xiezhi_metrics::Scope;
+use xiezhi_model::{ApiRight, ApiToken, SiteId, SiteTree};
+
+use crate::problem::Problem;
+use crate::resources::prometheus::Refused;
+use crate::session;
+use crate::state::AppState;
+
+/// Whose samples the caller of a query sees. The guard puts it there.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    pub(crate) scope: Scope,
+}
+
+/// Lets programs with the right to read pass, and signed-in people.
+pub(crate) async fn metrics_reader(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match reader(&state, request.headers(), request.extensions()).await {
+        Ok(reader) => {
+            request.extensions_mut().insert(reader);
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn reader(
+    state: &AppState,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Reader, Refused> {
+    if let Some(secret) = presented(headers) {
+        let token = valid(state, &secret, ApiRight::ReadMetrics).await?;
+        let scope = match token.site {
+            None => Scope::Province,
+            Some(site) => below(&state.inner.store.site_tree().await?, site),
+        };
+        return Ok(Reader { scope });
+    }
+    let who = session::find(state, headers, extensions).await;
+    match who.map_err(Refused::from)? {
+        // One administrator account until roles with a scope come.
+        Some(_) => Ok(Reader {
+            scope: Scope::Province,
+        }),
+        None => Err(unauthorized(
+            "sign in, or send an API token with the right read-metrics \
+             (`xiezhi-controller api-token create`) as bearer token or as password",
+        )),
+    }
+}
+
+/// The token behind this secret, if it may do that now.
+pub(crate) async fn valid(
+    state: &AppState,
+    secret: &str,
+    right: ApiRight,
+) -> Result<ApiToken, Refused> {
+    let unknown = || unauthorized("the API token is unknown, expired or withdrawn");
+    let hash = tokens::hash_api_token(secret).ok_or_else(unknown)?;
+    let found = state
+        .inner
+        .store
+        .api_token_by_hash(&hash.to_string())
+        .await?;
+    let token = found.filter(|token| token.is_valid(state.now_ms()));
+    let token = token.ok_or_else(unknown)?;
+    if token.right != right {
+        let detail = format!(
+            "API token {} has the right {}, not {}",
+            token.id,
+            token.right.word(),
+            right.word()
+        );
+        return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    Ok(token)
+}
+
+fn unauthorized(detail: &'static str) -> Refused {
+    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+}
+
+/// The secret that a request carries, as bearer token or as the password of basic authentication
+/// (whatever the user's name is).
+pub(crate) fn presented(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let plain = BASE64.decode(rest.trim().as_bytes()).ok()?;
+        let plain = String::from_utf8(plain).ok()?;
+        return plain.split_once(':').map(|(_, secret)| secret.to_owned());
+    }
+    None
+}
+
+/// A site and everything below it.
+fn below(sites: &SiteTree, top: SiteId) -> Scope {
+    let sites = sites.subtree(top);
+    Scope::Sites(Arc::new(sites.into_iter().map(|site| site.0).collect()))
+}
+
+impl Refused {
+    /// What a client needs to ask a person for a name and a password.
+    pub(crate) fn challenge(response: &mut Response) {
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let value = HeaderValue::from_static("Basic realm=\"xiezhi\", charset=\"UTF-8\"");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, value);
+        }
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::new(problem.status(), "internal", problem.detail().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_comes_as_bearer_token_or_as_password() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            presented(&headers)
+        };
+        assert_eq!(of("Bearer xza_1").as_deref(), Some("xza_1"));
+        assert_eq!(of("Basic Z3JhZmFuYTp4emFfMQ==").as_deref(), Some("xza_1"));
+        for text in ["Bearer", "Basic !!", "Basic Z3JhZmFuYQ==", "Digest x"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+}

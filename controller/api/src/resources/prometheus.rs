@@ -1,0 +1,122 @@
+//! Prometheus's own interface, so that Grafana, promtool and scripts use the controller as a data
+//! source: the same paths, parameters and answers.
+//!
+//! Source: "HTTP API" of the Prometheus documentation. Rules and alerts are empty until there are
+//! rules.
+
+mod metadata;
+mod parameters;
+mod query;
+mod select;
+mod status;
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use xiezhi_metrics::{Failure, wire};
+use xiezhi_promql::{Exhausted, ParseError, QueryError};
+use xiezhi_store::StoreError;
+
+use crate::problem::chain;
+
+pub(crate) use metadata::metadata;
+pub(crate) use query::{instant, range};
+pub(crate) use select::{label_names, label_values, series};
+pub(crate) use status::{alerts, build_info, rules};
+
+/// An answer in Prometheus's envelope.
+pub(crate) struct Success<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Success<T> {
+    fn into_response(self) -> Response {
+        axum::Json(wire::data(self.0)).into_response()
+    }
+}
+
+/// A refusal in Prometheus's shape: a kind and a message.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    kind: &'static str,
+    message: Cow<'static, str>,
+}
+
+impl Refused {
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            kind,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn bad_data(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_data", message)
+    }
+
+    fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
+        Self::bad_data(format!("invalid parameter \"{name}\": {why}"))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let body = axum::Json(wire::error(self.kind, &self.message));
+        let mut response = (self.status, body).into_response();
+        Self::challenge(&mut response);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from_static("2");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+impl From<ParseError> for Refused {
+    fn from(error: ParseError) -> Self {
+        Self::bad_data(error.to_string())
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %chain(&error), "request failed");
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(
+            status,
+            "internal",
+            format!("{error}; the controller's log says more"),
+        )
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        let (status, kind) = match &failure {
+            Failure::Query(error) => (status_of(error), error.kind()),
+            Failure::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Failure::Lost => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        if let Failure::Query(QueryError::Storage(error)) = &failure {
+            tracing::error!(error = %chain(error), "samples could not be read");
+        }
+        Self::new(status, kind, failure.to_string())
+    }
+}
+
+fn status_of(error: &QueryError) -> StatusCode {
+    match error {
+        QueryError::Parse(_) | QueryError::BadData(_) => StatusCode::BAD_REQUEST,
+        QueryError::Stopped(Exhausted::Canceled | Exhausted::TimedOut) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        QueryError::Execution(_) | QueryError::Stopped(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        QueryError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

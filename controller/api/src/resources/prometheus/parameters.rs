@@ -1,0 +1,82 @@
+//! Parameters of a request: after the question mark, and in the form that a POST carries.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{Method, header};
+use xiezhi_metrics::wire;
+
+use super::Refused;
+
+/// Names and values, those of the body first, as Prometheus reads them.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequest<S> for Parameters {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let has_form = request.method() == Method::POST
+            && request
+                .headers()
+                .get(header::CONTENT_TYPE)
+                .and_then(|kind| kind.to_str().ok())
+                .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let mut pairs = Vec::new();
+        if has_form {
+            let body = Bytes::from_request(request, state).await;
+            let body = body.map_err(|error| Refused::bad_data(error.body_text()))?;
+            pairs.extend(form_urlencoded::parse(&body).into_owned());
+        }
+        pairs.extend(form_urlencoded::parse(query.as_bytes()).into_owned());
+        Ok(Self(pairs))
+    }
+}
+
+impl Parameters {
+    /// The first value of a parameter; an empty one counts as none.
+    pub(super) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).find(|value| !value.is_empty())
+    }
+
+    /// All values of a parameter.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let wanted = self.0.iter().filter(move |(found, _)| found == name);
+        wanted.map(|(_, value)| value.as_str())
+    }
+
+    /// A time, or `otherwise`. Unix milliseconds.
+    pub(super) fn time_ms(&self, name: &str, otherwise: Option<i64>) -> Result<i64, Refused> {
+        match (self.get(name), otherwise) {
+            (Some(text), _) => wire::time_ms(text).map_err(|error| Refused::parameter(name, error)),
+            (None, Some(otherwise)) => Ok(otherwise),
+            (None, None) => Err(Refused::parameter(
+                name,
+                "cannot parse \"\" to a valid timestamp",
+            )),
+        }
+    }
+
+    /// How long a query may take, if the caller says so.
+    pub(super) fn timeout(&self) -> Result<Option<Duration>, Refused> {
+        let Some(text) = self.get("timeout") else {
+            return Ok(None);
+        };
+        let ms = wire::duration_ms(text).map_err(|error| Refused::parameter("timeout", error))?;
+        Ok(u64::try_from(ms).ok().map(Duration::from_millis))
+    }
+
+    /// Most entries that a list may have; nothing or 0 is no limit.
+    pub(super) fn limit(&self) -> Result<usize, Refused> {
+        match self.get("limit").map(str::parse::<usize>) {
+            None | Some(Ok(0)) => Ok(usize::MAX),
+            Some(Ok(limit)) => Ok(limit),
+            Some(Err(_)) => Err(Refused::parameter(
+                "limit",
+                "limit must be a positive number",
+            )),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `query` and `query_range`.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use xiezhi_metrics::wire;
+use xiezhi_promql::Answer;
+
+use super::Refused;
+use super::parameters::Parameters;
+use crate::program::Reader;
+use crate::state::AppState;
+
+/// Points of one series at most, as Prometheus has it: a chart has fewer pixels.
+const MAX_POINTS: i64 = 11_000;
+
+pub(crate) async fn instant(
+    State(state): State<AppState>,
+    Extension(reader): Extension<Reader>,
+    parameters: Parameters,
+) -> Result<Response, Refused> {
+    let time_ms = parameters.time_ms("time", Some(state.now_ms()))?;
+    let query = parameters.get("query").unwrap_or_default().to_owned();
+    let timeout = parameters.timeout()?;
+    state.inner.directory.refresh().await?;
+    let queries = &state.inner.queries;
+    let answer = queries
+        .instant(reader.scope, query, time_ms, timeout)
+        .await?;
+    Ok(respond(&answer))
+}
+
+pub(crate) async fn range(
+    State(state): State<AppState>,
+    Extension(reader): Extension<Reader>,
+    parameters: Parameters,
+) -> Result<Response, Refused> {
+    let start_ms = parameters.time_ms("start", None)?;
+    let end_ms = parameters.time_ms("end", None)?;
+    let step = parameters.get("step").unwrap_or_default();
+    let step_ms = wire::duration_ms(step).map_err(|error| Refused::parameter("step", error))?;
+    check_steps(start_ms, end_ms, step_ms)?;
+    let query = parameters.get("query").unwrap_or_default().to_owned();
+    let timeout = parameters.timeout()?;
+    state.inner.directory.refresh().await?;
+    let steps = (start_ms, end_ms, step_ms);
+    let queries = &state.inner.queries;
+    let answer = queries.range(reader.scope, query, steps, timeout).await?;
+    Ok(respond(&answer))
+}
+
+fn check_steps(start_ms: i64, end_ms: i64, step_ms: i64) -> Result<(), Refused> {
+    if end_ms < start_ms {
+        let why = "end timestamp must not be before start time";
+        return Err(Refused::parameter("end", why));
+    }
+    if step_ms <= 0 {
+        let why = "zero or negative query resolution step widths are not accepted. \
+                   Try a positive integer";
+        return Err(Refused::parameter("step", why));
+    }
+    if end_ms.saturating_sub(start_ms) / step_ms > MAX_POINTS {
+        return Err(Refused::bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. \
+             Try decreasing the query resolution (?step=XX)",
+        ));
+    }
+    Ok(())
+}
+
+fn respond(answer: &Answer) -> Response {
+    axum::Json(wire::value(answer)).into_response()
+}
