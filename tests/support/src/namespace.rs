@@ -135,3 +135,54 @@ fn made_by_unshare() -> Result<File> {
     ensure!(said.trim() == "made", "unshare: {}", trouble.trim());
     handle.context("opening the new namespace")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+
+    use super::*;
+    use crate::process::Running;
+
+    /// The namespace behind a path of `/proc`.
+    fn identity(path: &Path) -> Option<PathBuf> {
+        std::fs::read_link(path).ok()
+    }
+
+    #[test]
+    fn nothing_stays_of_a_namespace_after_a_panic() {
+        let namespace = match Namespace::new() {
+            Ok(namespace) => namespace,
+            Err(error) => {
+                eprintln!("skipped: {error:#}");
+                return;
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let made = identity(&namespace.path());
+        let before = identity(Path::new("/proc/thread-self/ns/net"));
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            let _inside = namespace.enter().unwrap();
+            let mut sleep = Command::new("sleep");
+            let log = folder.path().join("log");
+            let _running = Running::start("sleep", sleep.arg("600"), &log).unwrap();
+            assert_eq!(identity(Path::new("/proc/thread-self/ns/net")), made);
+            panic!("a test fails");
+        }));
+        assert!(failed.is_err() && made.is_some() && made != before);
+        drop(namespace);
+        assert_eq!(identity(Path::new("/proc/thread-self/ns/net")), before);
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut inside = processes.map(|process| process.path().join("ns/net"));
+        assert!(
+            !inside.any(|path| identity(&path) == made),
+            "a process is left"
+        );
+        let handles = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let mut open = handles.map(|handle| handle.path());
+        assert!(
+            !open.any(|path| identity(&path) == made),
+            "a handle is left"
+        );
+    }
+}

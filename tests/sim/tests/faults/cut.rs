@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use xiezhi_test_support::{Cable, Conditions, LossyLine, Way, eventually_within};
+use xiezhi_test_support::{Cable, Conditions, LossyLine, Way, WrongClock, eventually_within};
 
 use crate::apart::{Apart, networks};
 use crate::settings::from_environment;
@@ -62,7 +62,7 @@ async fn half_open(closed: Way) -> Result<()> {
 
 /// The silence was noticed and taken for what it is.
 fn check_seen(apart: &mut Apart, noticed: bool) -> Result<()> {
-    eprintln!("presence while the line was cut: {:?}", apart.seen);
+    eprintln!("presence meanwhile: {:?}", apart.seen);
     if apart.seen.contains("down") || (noticed && !apart.seen.contains("stale")) {
         bail!(
             "a cut line is no dead host, and no living one: {:?}",
@@ -71,6 +71,37 @@ fn check_seen(apart: &mut Apart, noticed: bool) -> Result<()> {
     }
     apart.seen.clear();
     Ok(())
+}
+
+/// Two minutes of the controller's clock pass while it is down: short of waiting, that is how a
+/// silence becomes long enough to be judged.
+#[tokio::test]
+async fn a_controller_that_restarts_while_the_line_is_cut_calls_nobody_dead() -> Result<()> {
+    let Some((near, far)) = networks() else {
+        return Ok(());
+    };
+    let cable = Cable::lay(&near, &far)?;
+    let mut apart = Apart::start(&near, far).await?;
+    let clock = match WrongClock::new(apart.controller.folder()) {
+        Ok(clock) => clock,
+        Err(error) => {
+            eprintln!("skipped: {error:#}");
+            return Ok(());
+        }
+    };
+    cable.unplug()?;
+    apart.wait_for_backlog().await?;
+    apart.controller.kill();
+    clock.set(120)?;
+    apart.controller.set_environment(clock.environment());
+    apart.controller.run().await?;
+    apart.api = apart.controller.api().await?;
+    apart.api.only_host_when("unknown").await?;
+    cable.plug()?;
+    check_seen(&mut apart, true)?;
+    apart.wait_for_recovery().await?;
+    check_seen(&mut apart, false)?;
+    apart.prove().await
 }
 
 #[tokio::test]
