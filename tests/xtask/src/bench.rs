@@ -4,6 +4,7 @@
 //! [`ROWS`]; its last line reads `NAME: ours …, peer … (which), bar …: holds` or `short`.
 
 mod agent;
+mod conformance;
 mod http;
 mod ingest;
 mod load;
@@ -34,6 +35,9 @@ const ROWS: &[Row] = &[
     ("reconnect-storm", sessions::storm),
 ];
 
+/// Rows that need neither our programs nor other packages; measured first.
+const PLAIN: &[(&str, fn() -> Result<()>)] = &[("promql-conformance", conformance::promql)];
+
 /// What is measured, and for how long.
 pub(crate) struct Programs {
     agent: std::path::PathBuf,
@@ -57,23 +61,34 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             name => names.push(name.to_owned()),
         }
     }
-    if let Some(name) = names
-        .iter()
-        .find(|name| !ROWS.iter().any(|(row, _)| row == name))
-    {
-        let known: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
+    if let Some(name) = names.iter().find(|name| !known().any(|row| row == *name)) {
+        let known: Vec<&str> = known().collect();
         bail!("there is no row `{name}`; there are {}", known.join(", "));
+    }
+    let wanted = |row: &str| names.is_empty() || names.iter().any(|name| name == row);
+    for (name, measure) in PLAIN.iter().filter(|(name, _)| wanted(name)) {
+        println!("== {name}");
+        measure()?;
+    }
+    if !ROWS.iter().any(|(name, _)| wanted(name)) {
+        return Ok(());
     }
     packages::ensure(packages::TEST)?;
     packages::ensure(packages::BENCH)?;
     let programs = build(release, seconds)?;
-    for (name, measure) in ROWS {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            println!("== {name}");
-            measure(&programs)?;
-        }
+    for (name, measure) in ROWS.iter().filter(|(name, _)| wanted(name)) {
+        println!("== {name}");
+        measure(&programs)?;
     }
     Ok(())
+}
+
+/// The names of all rows.
+fn known() -> impl Iterator<Item = &'static str> {
+    PLAIN
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(ROWS.iter().map(|(name, _)| *name))
 }
 
 fn build(release: bool, seconds: u64) -> Result<Programs> {

@@ -10,7 +10,8 @@ use crate::ast::{
 };
 use crate::error::ParseError;
 
-/// How deep an expression may nest. Prometheus has no bound but its stack grows; ours must not.
+/// How deep a tree may be. Prometheus has no bound but its stack grows; ours must not. A link of a
+/// chain counts as one, a nested expression as two, because reading it takes more of the stack.
 const MAX_DEPTH: usize = 250;
 
 /// Binding of a unary sign: as `*`, so `-2^2` is -4 and `-2*3` is (-2)*3.
@@ -104,7 +105,7 @@ impl<'a> Parser<'a> {
 
     /// Operators that bind at least as strongly as `minimum`, by precedence climbing.
     pub(super) fn expression(&mut self, minimum: u8) -> Result<Expr, Fault> {
-        self.depth += 1;
+        self.depth += 2;
         if self.depth > MAX_DEPTH {
             return Err(Fault::new(
                 self.token.span,
@@ -144,7 +145,7 @@ impl<'a> Parser<'a> {
                 return Err(Fault::new(left.span, "expression is nested too deeply"));
             }
         }
-        self.depth -= chained + 1;
+        self.depth -= chained + 2;
         Ok(left)
     }
 

@@ -14,10 +14,12 @@
 
 mod disk;
 mod protocol;
+mod query;
 mod seeds;
 mod storage;
 
 pub use protocol::{acks, events, frames, messages, records, token};
+pub use query::promql;
 pub use storage::{config, log, spool, store};
 
 /// A target: its name, its function, and valid inputs to begin with.
@@ -81,5 +83,10 @@ pub const ALL: &[Target] = &[
         name: "config",
         run: config,
         seeds: seeds::config,
+    },
+    Target {
+        name: "promql",
+        run: promql,
+        seeds: seeds::promql,
     },
 ];

@@ -117,6 +117,11 @@ fn configuration_is_read_without_panic() {
 }
 
 #[test]
+fn any_query_text_gets_an_answer_or_an_error() {
+    drive_named("promql");
+}
+
+#[test]
 fn every_target_has_its_file_for_the_fuzzer() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz_targets");
     let mut files: Vec<String> = std::fs::read_dir(folder)
