@@ -39,7 +39,7 @@
 //! | `head` | frames become columns in memory: texts, chains, runs |
 //! | `block` | columns on disk: pages, directory, ledger, footer |
 //! | `cut`, `merge`, `maintain` | log → block → larger block → retention |
-//! | `reading`, `query` | what callers ask |
+//! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
 //! | `segment`, `gather`, `legacy` | the first format |
 //!
@@ -72,6 +72,7 @@ mod recall;
 mod record;
 mod scan;
 mod segment;
+mod select;
 mod store;
 mod verify;
 mod writer;
@@ -82,4 +83,5 @@ pub use frame::{
     SeriesStats, StoredFrame, VerifyReport,
 };
 pub use options::{Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};
+pub use select::{HostLabels, LabelledHost, Selector};
 pub use store::SeriesStore;

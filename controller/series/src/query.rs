@@ -38,6 +38,8 @@ pub(crate) fn range(
         metrics: None,
         text: want,
         pair: &|_, _, _| true,
+        segments: false,
+        index_only: false,
         charge: &charge,
     };
     let found = reading::read(engine, &wanted).map_err(|error| error.of_series(engine))?;

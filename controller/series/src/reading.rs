@@ -4,6 +4,7 @@
 //! twice, and of two points of one time one stays. Directory and pages are read per block in the
 //! order in which they lie there.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,7 @@ use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::head::texts::{Schema, TextId, metric_of};
 use crate::head::{Head, Run};
+use crate::legacy;
 
 /// Why reading ended early.
 #[derive(Debug)]
@@ -69,6 +71,10 @@ pub(crate) struct Wanted<'w> {
     pub(crate) text: &'w dyn Fn(&str) -> bool,
     /// Whether a series of a host is wanted, by the number of its text in [`Found::texts`].
     pub(crate) pair: &'w dyn Fn(usize, &str, HostKey) -> bool,
+    /// Whether segments of the first format are read too.
+    pub(crate) segments: bool,
+    /// Only which series there are; points stay empty.
+    pub(crate) index_only: bool,
     /// Called with the number of points that were just read.
     pub(crate) charge: &'w dyn Fn(u64) -> Result<(), ReadError>,
 }
@@ -114,6 +120,9 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
     };
     reading.read_heads()?;
     let files = engine.files();
+    if wanted.segments && !files.sealed.is_empty() {
+        reading.read_segments()?;
+    }
     for block in files.blocks.values() {
         if block.span().overlaps(wanted.from_ms, wanted.to_ms) {
             reading.read_block(block)?;
@@ -190,6 +199,10 @@ impl Reading<'_, '_> {
                 continue;
             }
             let points = self.heads.entry((number, host)).or_default();
+            if self.wanted.index_only {
+                read += 1;
+                continue;
+            }
             let before = points.len();
             run.column(column as usize, points);
             read += points.len() - before;
@@ -217,6 +230,38 @@ impl Reading<'_, '_> {
         let entry = (Arc::clone(schema), Arc::clone(&columns));
         self.columns.insert(Arc::as_ptr(schema), entry);
         columns
+    }
+
+    /// Slow, for each host is decoded whole; they go with time.
+    fn read_segments(&mut self) -> Result<(), ReadError> {
+        let hosts = match &self.wanted.hosts {
+            Some(hosts) => hosts.clone(),
+            None => self.engine.hosts(),
+        };
+        let (from_ms, to_ms) = (self.wanted.from_ms, self.wanted.to_ms);
+        for host in hosts {
+            let engine = self.engine;
+            let known = RefCell::new(&mut *self);
+            let want = |series: &str| known.borrow_mut().number(series).is_some();
+            let answer = legacy::range(engine, host, from_ms, to_ms, &want)?;
+            self.found.damaged += answer.damaged;
+            for one in answer.series {
+                let Some(number) = self.number(&one.series) else {
+                    continue;
+                };
+                if !self.is_pair(number, host) {
+                    continue;
+                }
+                (self.wanted.charge)(one.points.len() as u64)?;
+                let points = self.found.series.entry((number, host)).or_default();
+                if !self.wanted.index_only {
+                    one.points
+                        .iter()
+                        .for_each(|&(time_ms, value)| points.push(time_ms, value));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn read_block(&mut self, block: &Block) -> Result<(), ReadError> {
@@ -295,6 +340,10 @@ impl Reading<'_, '_> {
                 continue;
             }
             let points = self.found.series.entry((number, host)).or_default();
+            if self.wanted.index_only {
+                read += 1;
+                continue;
+            }
             let before = points.len();
             if chunk::decode(page.grid, bytes, points).is_none() {
                 self.note_damage(1);
@@ -322,6 +371,9 @@ impl Reading<'_, '_> {
             let points = self.found.series.entry(key).or_default();
             points.times.append(&mut newer.times);
             points.values.append(&mut newer.values);
+        }
+        if self.wanted.index_only {
+            return self.found;
         }
         let (from_ms, to_ms) = (self.wanted.from_ms, self.wanted.to_ms);
         self.found.series.retain(|_, points| {

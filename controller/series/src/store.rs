@@ -15,7 +15,8 @@ use crate::frame::{
 use crate::lock::Lock;
 use crate::log::Span;
 use crate::options::{Sealing, SeriesOptions};
-use crate::{maintain, open, query, verify};
+use crate::reading::{Found, ReadError, Wanted};
+use crate::{maintain, open, query, reading, verify};
 
 /// The samples of all hosts. Cheap to clone; calls block, so async callers use a thread.
 #[derive(Debug, Clone)]
@@ -127,6 +128,11 @@ impl SeriesStore {
         want: &dyn Fn(&str) -> bool,
     ) -> Result<RangeAnswer, SeriesError> {
         query::range(self.engine(), host, from_ms, to_ms, want)
+    }
+
+    /// Points of many series and hosts.
+    pub(crate) fn read(&self, wanted: &Wanted<'_>) -> Result<Found, ReadError> {
+        reading::read(self.engine(), wanted)
     }
 
     /// The host's last frame (highest epoch, then highest sequence number), decoded. `None` if

@@ -1,0 +1,379 @@
+//! Series by label: what a PromQL evaluator asks of the store.
+//!
+//! A series has the labels of its text and those of its host, which the caller brings anew for each
+//! query: a host that moves to another site takes its history along. A label of the host hides one of
+//! the same name in the text. Matchers on host labels choose hosts before anything is read; the
+//! others choose texts, of which there are few hundred however many hosts there are.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use xiezhi_promql::{
+    Budget, Label, Labels, METRIC_NAME, MatchOp, Matcher, Select, Series, Storage, StorageError,
+};
+use xiezhi_protocol::report::parse_series;
+
+use crate::chunk::Points;
+use crate::error::SeriesError;
+use crate::frame::HostKey;
+use crate::reading::{Found, ReadError, Wanted};
+use crate::store::SeriesStore;
+
+/// A host and its labels.
+#[derive(Debug, Clone)]
+pub struct LabelledHost {
+    /// The host.
+    pub host: HostKey,
+    /// Its labels, sorted by name, each once, none empty.
+    pub labels: Vec<Label>,
+}
+
+/// Tells which hosts there are and what they are called.
+pub trait HostLabels: Send + Sync {
+    /// All hosts, ascending by key. Asked once per query, so it must be cheap; series of hosts that
+    /// are not in it are not found.
+    fn all(&self) -> Arc<[LabelledHost]>;
+}
+
+/// The store as PromQL sees it. Cheap to make.
+#[derive(Clone)]
+pub struct Selector {
+    store: SeriesStore,
+    hosts: Arc<dyn HostLabels>,
+}
+
+impl std::fmt::Debug for Selector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Selector").finish_non_exhaustive()
+    }
+}
+
+/// Matchers, of which a bit mask can tell a part.
+const MAX_MATCHERS: usize = 64;
+
+impl Selector {
+    /// The store with these hosts.
+    #[must_use]
+    pub fn new(store: SeriesStore, hosts: Arc<dyn HostLabels>) -> Self {
+        Self { store, hosts }
+    }
+
+    fn read(
+        &self,
+        request: &Select,
+        budget: &Budget,
+        index_only: bool,
+    ) -> Result<Selection, StorageError> {
+        if request.matchers.len() > MAX_MATCHERS {
+            let limit = MAX_MATCHERS as u64;
+            return Err(failed(SeriesError::TooMuch {
+                what: "matchers",
+                limit,
+            }));
+        }
+        budget.check()?;
+        let all = self.hosts.all();
+        let chosen = Chosen::new(&request.matchers, &all);
+        let texts = RefCell::new(Vec::new());
+        let charge = |points: u64| -> Result<(), ReadError> {
+            budget.charge_samples(points)?;
+            Ok(budget.charge_bytes(points * 16)?)
+        };
+        let wanted = Wanted {
+            from_ms: request.start_ms,
+            to_ms: request.end_ms,
+            hosts: Some(chosen.masks.iter().map(|chosen| chosen.0).collect()),
+            metrics: metrics(&request.matchers),
+            text: &|text| {
+                let known = TextLabels::new(text, &request.matchers, &chosen.distinct);
+                let is_wanted = known
+                    .as_ref()
+                    .is_some_and(|known| known.verdicts.contains(&true));
+                texts.borrow_mut().extend(known.filter(|_| is_wanted));
+                is_wanted
+            },
+            pair: &|number, _, host| chosen.is_pair(&texts.borrow(), number, host),
+            segments: true,
+            index_only,
+            charge: &charge,
+        };
+        let found = match self.store.read(&wanted) {
+            Ok(found) => found,
+            Err(ReadError::Stopped(why)) => return Err(StorageError::Stopped(why)),
+            Err(ReadError::Series(error)) => return Err(failed(error)),
+            Err(ReadError::Io(error)) => return Err(failed(error)),
+        };
+        Ok(Selection {
+            all,
+            texts: texts.into_inner(),
+            found,
+        })
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
+    StorageError::Failed(Box::new(error))
+}
+
+/// The hosts that may have wanted series.
+struct Chosen {
+    /// Each host, ascending, and the matchers that its labels answer, as a place in `distinct`.
+    masks: Vec<(HostKey, usize)>,
+    distinct: Vec<u64>,
+}
+
+impl Chosen {
+    fn new(matchers: &[Matcher], hosts: &[LabelledHost]) -> Self {
+        let mut chosen = Self {
+            masks: Vec::with_capacity(hosts.len()),
+            distinct: Vec::new(),
+        };
+        for host in hosts {
+            let Some(mask) = mask(matchers, &host.labels) else {
+                continue;
+            };
+            let place = chosen.distinct.iter().position(|known| *known == mask);
+            let place = place.unwrap_or_else(|| {
+                chosen.distinct.push(mask);
+                chosen.distinct.len() - 1
+            });
+            chosen.masks.push((host.host, place));
+        }
+        chosen.masks.sort_unstable();
+        chosen
+    }
+
+    fn is_pair(&self, texts: &[TextLabels], number: usize, host: HostKey) -> bool {
+        if self.distinct.len() == 1 {
+            return true;
+        }
+        let place = self.masks.binary_search_by_key(&host, |chosen| chosen.0);
+        let mask = place.ok().and_then(|place| self.masks.get(place));
+        let verdict = |mask: usize| texts.get(number)?.verdicts.get(mask).copied();
+        mask.and_then(|mask| verdict(mask.1)).unwrap_or(false)
+    }
+}
+
+/// Which matchers a host's labels answer; `None` if one of those does not hold.
+fn mask(matchers: &[Matcher], labels: &[Label]) -> Option<u64> {
+    let mut mask = 0;
+    for (index, matcher) in matchers.iter().enumerate() {
+        let label = labels.iter().find(|label| label.name == matcher.name);
+        if let Some(label) = label.filter(|label| &*label.name != METRIC_NAME) {
+            if !matcher.matches(&label.value) {
+                return None;
+            }
+            mask |= 1 << index;
+        }
+    }
+    Some(mask)
+}
+
+/// The labels of a text, its name among them.
+struct TextLabels {
+    labels: Vec<Label>,
+    /// Whether the text is wanted, for each distinct mask.
+    verdicts: Vec<bool>,
+}
+
+impl TextLabels {
+    fn new(text: &str, matchers: &[Matcher], masks: &[u64]) -> Option<Self> {
+        let (name, pairs) = parse_series(text)?;
+        let value = |wanted: &str| match wanted {
+            METRIC_NAME => name,
+            _ => pairs
+                .iter()
+                .find(|pair| pair.0 == wanted)
+                .map_or("", |pair| pair.1.as_str()),
+        };
+        let holds: u64 = matchers
+            .iter()
+            .enumerate()
+            .filter(|(_, matcher)| matcher.matches(value(&matcher.name)))
+            .fold(0, |holds, (index, _)| holds | 1 << index);
+        let all = match matchers.len() {
+            MAX_MATCHERS => u64::MAX,
+            count => (1 << count) - 1,
+        };
+        let verdicts: Vec<bool> = masks.iter().map(|mask| mask | holds == all).collect();
+        let mut labels = Vec::with_capacity(pairs.len() + 1);
+        if verdicts.contains(&true) {
+            labels.push(Label {
+                name: METRIC_NAME.into(),
+                value: name.into(),
+            });
+            labels.extend(
+                pairs
+                    .iter()
+                    .filter(|pair| !pair.1.is_empty())
+                    .map(|(name, value)| Label {
+                        name: Arc::from(*name),
+                        value: Arc::from(value.as_str()),
+                    }),
+            );
+            labels.sort_unstable();
+        }
+        Some(Self { labels, verdicts })
+    }
+}
+
+/// Names of metrics, if the matchers name them one by one.
+fn metrics(matchers: &[Matcher]) -> Option<Vec<String>> {
+    let is_plain = |value: &str| {
+        !value.is_empty()
+            && value
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_:|".contains(&byte))
+    };
+    let named = matchers
+        .iter()
+        .filter(|matcher| &*matcher.name == METRIC_NAME);
+    named
+        .filter(|matcher| is_plain(&matcher.value))
+        .find_map(|matcher| match matcher.op {
+            MatchOp::Equal => Some(vec![matcher.value.to_string()]),
+            MatchOp::Regex => {
+                let names: BTreeSet<&str> = matcher.value.split('|').collect();
+                Some(names.into_iter().map(str::to_owned).collect())
+            }
+            MatchOp::NotEqual | MatchOp::NotRegex => None,
+        })
+}
+
+/// What was read, and the labels for it.
+struct Selection {
+    all: Arc<[LabelledHost]>,
+    texts: Vec<TextLabels>,
+    found: Found,
+}
+
+impl Selection {
+    /// Label sets and points, in the order of text and host.
+    fn into_series(self) -> impl Iterator<Item = (Labels, Points)> {
+        let Self { all, texts, found } = self;
+        let mut order: Vec<u32> = (0..found.texts.len() as u32).collect();
+        order.sort_unstable_by_key(|&number| found.texts.get(number as usize));
+        let ranks: HashMap<u32, usize> = order.into_iter().zip(0..).collect();
+        let mut series: Vec<_> = found.series.into_iter().collect();
+        series.sort_unstable_by_key(|((number, host), _)| (ranks.get(number).copied(), *host));
+        series
+            .into_iter()
+            .filter_map(move |((number, host), points)| {
+                let text = texts.get(number as usize)?;
+                let place = all
+                    .binary_search_by_key(&host, |labelled| labelled.host)
+                    .ok()?;
+                Some((join(&text.labels, &all.get(place)?.labels), points))
+            })
+    }
+}
+
+/// Both sorted sets as one; the host's label hides the text's.
+fn join(text: &[Label], host: &[Label]) -> Labels {
+    let mut labels = Vec::with_capacity(text.len() + host.len());
+    let (mut text, mut host) = (text.iter().peekable(), host.iter().peekable());
+    loop {
+        let of_text = match (text.peek(), host.peek()) {
+            (Some(own), Some(other)) if own.name == other.name => {
+                text.next();
+                false
+            }
+            (Some(own), Some(other)) => own.name < other.name,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => break,
+        };
+        labels.extend(if of_text { text.next() } else { host.next() }.cloned());
+    }
+    Labels::from_sorted(labels)
+}
+
+impl Storage for Selector {
+    fn select(&self, request: &Select, budget: &Budget) -> Result<Vec<Series>, StorageError> {
+        let selection = self.read(request, budget, false)?;
+        let mut shared: Option<Arc<[i64]>> = None;
+        let with_times = |(labels, points): (Labels, Points)| {
+            let times = match &shared {
+                Some(times) if **times == *points.times => Arc::clone(times),
+                _ => {
+                    let times: Arc<[i64]> = points.times.into();
+                    shared = Some(Arc::clone(&times));
+                    times
+                }
+            };
+            Series {
+                labels,
+                times,
+                values: points.values.into(),
+            }
+        };
+        Ok(selection.into_series().map(with_times).collect())
+    }
+
+    fn series(&self, request: &Select, budget: &Budget) -> Result<Vec<Labels>, StorageError> {
+        let selection = self.read(request, budget, true)?;
+        Ok(selection.into_series().map(|(labels, _)| labels).collect())
+    }
+
+    fn label_names(&self, request: &Select, budget: &Budget) -> Result<Vec<String>, StorageError> {
+        let mut names = BTreeSet::new();
+        self.each_label(request, budget, &mut |label| {
+            if !names.contains(&*label.name) {
+                names.insert(label.name.to_string());
+            }
+        })?;
+        Ok(names.into_iter().collect())
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        request: &Select,
+        budget: &Budget,
+    ) -> Result<Vec<String>, StorageError> {
+        let mut values = BTreeSet::new();
+        self.each_label(request, budget, &mut |label| {
+            if &*label.name == name && !values.contains(&*label.value) {
+                values.insert(label.value.to_string());
+            }
+        })?;
+        Ok(values.into_iter().collect())
+    }
+}
+
+impl Selector {
+    /// Visits every label of the wanted series, some more than once. Each text and each host is
+    /// visited once, not each of their pairs.
+    fn each_label(
+        &self,
+        request: &Select,
+        budget: &Budget,
+        visit: &mut dyn FnMut(&Label),
+    ) -> Result<(), StorageError> {
+        let selection = self.read(request, budget, true)?;
+        let Selection { all, texts, found } = selection;
+        let (mut hosts, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+        for (number, host) in found.series.into_keys() {
+            hosts.insert(host);
+            numbers.insert(number);
+        }
+        budget.check()?;
+        let texts = numbers
+            .iter()
+            .filter_map(|&number| texts.get(number as usize));
+        texts.flat_map(|text| &text.labels).for_each(&mut *visit);
+        let of_host = |host: &HostKey| {
+            let place = all
+                .binary_search_by_key(host, |labelled| labelled.host)
+                .ok()?;
+            all.get(place)
+        };
+        let labels = hosts
+            .iter()
+            .filter_map(of_host)
+            .flat_map(|labelled| &labelled.labels);
+        labels.for_each(visit);
+        Ok(())
+    }
+}
