@@ -382,7 +382,23 @@ garbage
     }
 
     #[test]
-    fn a_refusal_is_an_error_and_remembered() {
+    fn a_kernel_that_refused_is_not_asked_again() {
+        // The tables of a recorded host: what is found can only come from them.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("net")).unwrap();
+        std::fs::write(folder.path().join("net/tcp"), TABLE).unwrap();
+        let mut sockets = ListeningSockets { refused: [true; 4] };
+        let mut found = Vec::new();
+        sockets
+            .read(folder.path(), true, Protocol::Tcp, &mut |socket| {
+                found.push(socket.port);
+            })
+            .unwrap();
+        assert_eq!(found, [8080, 22]);
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
         let mut part = 20u32.to_ne_bytes().to_vec();
         part.extend(NLMSG_ERROR.to_ne_bytes());
         part.extend([0; 10]);
