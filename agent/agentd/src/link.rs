@@ -83,6 +83,12 @@ impl Link {
             .collect()
     }
 
+    /// What signs batches of security events as this host.
+    pub(crate) fn evidence_signer(&self) -> Result<identity::EvidenceSigner> {
+        let host = self.state().record.host.clone();
+        identity::EvidenceSigner::load(&self.files, &host)
+    }
+
     /// Renews at two thirds of the certificate's life; tells whether there is a new one.
     pub(crate) async fn renew_if_due(&self, local_ms: i64) -> bool {
         let due = {

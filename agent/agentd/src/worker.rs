@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use xiezhi_collect::security::{SecurityOptions, SecurityWatch};
 use xiezhi_collect::{Collectors, HostRoot, Options, facts};
-use xiezhi_protocol::batch::{Stream, encode_events};
+use xiezhi_protocol::batch::{Stream, encode_signed_events};
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::event::{Event, Severity, kinds};
 use xiezhi_protocol::message::{Directive, DirectiveMessage, DirectiveOutcome, GoodbyeReason};
@@ -23,6 +23,7 @@ use xiezhi_uplink::Uplink;
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::identity::{EvidenceSigner, Place};
 use crate::link::Link;
 use crate::metrics::{self, Metrics};
 use crate::schedule::Schedule;
@@ -71,6 +72,8 @@ struct Worker {
     collectors: Collectors,
     security: Option<SecurityWatch>,
     reopen_security_after: Option<Instant>,
+    /// Signs security events; without it they go unsigned.
+    signer: Option<EvidenceSigner>,
     encoder: Encoder,
     chain: u64,
     report: Report,
@@ -79,6 +82,8 @@ struct Worker {
     facts_reader: facts::Reader,
     facts: String,
     supervised: bool,
+    /// What the agent used when it last looked.
+    used: self_use::SelfUse,
     frame: Vec<u8>,
 }
 
@@ -93,6 +98,11 @@ impl Worker {
     ) -> Result<Self> {
         let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(15_000);
         let security = open_security(&config, &link, &spool)?;
+        let signer = link.evidence_signer();
+        let signer = signer.inspect_err(|error| {
+            let error = format!("{error:#}");
+            error!(error, "security events go unsigned");
+        });
         let spool = Arc::new(Mutex::new(spool));
         let (sender, directives) = mpsc::channel(32);
         let uplink_config = xiezhi_uplink::Config {
@@ -113,6 +123,7 @@ impl Worker {
             report: Report::new(),
             facts_reader: facts::Reader::new(HostRoot::real()),
             facts: String::new(),
+            used: self_use::read(supervised),
             frame: Vec::new(),
             config,
             link,
@@ -121,6 +132,7 @@ impl Worker {
             directives,
             security,
             reopen_security_after: None,
+            signer: signer.ok(),
             last,
             metrics,
             supervised,
@@ -234,12 +246,20 @@ impl Worker {
                 self.metrics.memory_bytes.get() as f64,
             ),
             ("xiezhi_agent_sessions", state.sessions as f64),
+            ("xiezhi_agent_spool_bytes", status.bytes as f64),
+            (
+                "xiezhi_agent_cpu_seconds_total",
+                self.used.cpu_ms as f64 / 1000.0,
+            ),
         ] {
             // Refused only if the report is full, and then the report has counted it.
             if self.report.push(name, &[], value).is_err() {
                 return;
             }
         }
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        // As above.
+        self.report.push("xiezhi_agent_info", &version, 1.0).ok();
     }
 
     fn look_for_security_events(&mut self) {
@@ -260,16 +280,16 @@ impl Worker {
         }
     }
 
-    /// Hands all events of one poll to the spool; tells whether it took them. The positions are
-    /// staged for the last batch: after a crash before it the sources are read again, and what had
-    /// been spooled of that poll comes twice rather than not at all.
+    /// Hands all events of one poll to the spool; tells whether it took them. The events are staged
+    /// with the positions: after a crash in between, the batches that are not in the spool are made
+    /// again from what was staged, and nothing comes twice.
     fn append_security(&mut self, watch: &mut SecurityWatch, events: &[Event]) -> bool {
         if events.is_empty() {
             return true;
         }
         let batches = split(events);
-        let seq = self.spool().next_seq(Stream::Security);
-        if let Err(error) = watch.stage(seq + batches.len() as u64 - 1) {
+        let first = self.spool().next_seq(Stream::Security);
+        if let Err(error) = watch.stage(first, &batches) {
             warn!(error = %error, "positions of the security sources are not durable");
         }
         let taken = batches
@@ -305,8 +325,17 @@ impl Worker {
     fn append_events(&mut self, stream: Stream, events: &[Event]) -> bool {
         self.frame.clear();
         let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
-        let seq = spool.next_seq(stream);
-        let appended = encode_events(seq, now_ms(), events, &mut self.frame)
+        let place = Place {
+            epoch: spool.epoch(),
+            stream,
+            seq: spool.next_seq(stream),
+            time_ms: now_ms(),
+        };
+        let signer = self.signer.as_ref();
+        let signer = signer.filter(|_| stream == Stream::Security);
+        let sign = |content: &[u8]| signer.map(|signer| signer.sign(place, content));
+        let encoded = encode_signed_events(place.seq, place.time_ms, events, &mut self.frame, sign);
+        let appended = encoded
             .map_err(anyhow::Error::from)
             .and_then(|info| Ok(spool.append(stream, info, true, &self.frame)?));
         let Err(error) = appended else { return true };
@@ -333,6 +362,7 @@ impl Worker {
         self.spool().tick(now_ms());
         let used = self_use::read(self.supervised);
         self.metrics.memory_bytes.set(clamp(used.memory_bytes));
+        self.used = used;
         self.link.note_use(used);
         self.send_changed_facts();
         if self.link.renew_if_due(now_ms()).await {
@@ -417,7 +447,7 @@ fn open_security(config: &Config, link: &Link, spool: &Spool) -> Result<Option<S
     }
     let options = SecurityOptions {
         guarded: link.guarded_files(),
-        spooled: Some(spool.next_seq(Stream::Security) - 1),
+        spooled: Some(spool.last_used(Stream::Security)),
         ..SecurityOptions::default()
     };
     let privileged: Box<dyn xiezhi_collect::security::privileged::Privileged> =

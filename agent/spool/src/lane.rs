@@ -80,6 +80,8 @@ pub(crate) struct Lane {
     pub(crate) settled: RangeSet,
     pub(crate) next: u64,
     pub(crate) reserved: u64,
+    /// The last number that was certainly used; 0 if none was.
+    pub(crate) used: u64,
 }
 
 impl Lane {
@@ -93,6 +95,7 @@ impl Lane {
             settled: RangeSet::new(),
             next: 1,
             reserved: 1,
+            used: 0,
         }
     }
 

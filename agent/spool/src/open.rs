@@ -200,6 +200,12 @@ impl Spool {
             if doubtful && kept.reserved == 0 {
                 next = lane.next + RESERVE;
             }
+            lane.used = if exact {
+                lane.next.max(next)
+            } else {
+                lane.next
+            }
+            .saturating_sub(1);
             lane.next = lane.next.max(next).max(1);
             lane.reserved = lane.next + RESERVE;
             lane.settled = kept.settled.clone();

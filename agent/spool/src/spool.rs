@@ -81,6 +81,13 @@ impl Spool {
         self.lane(stream).next
     }
 
+    /// The last number of `stream` that a batch certainly had; 0 if none had. After a power cut it is
+    /// that of the last batch on disk, and numbers up to [`Spool::next_seq`] may have been used.
+    #[must_use]
+    pub fn last_used(&self, stream: Stream) -> u64 {
+        self.lane(stream).used
+    }
+
     /// Whether the next sample frame must be a key frame because the open chain has ended. Restart
     /// the encoder then; [`Spool::append`] refuses a delta with [`SpoolError::NeedsKey`].
     #[must_use]
@@ -148,6 +155,7 @@ impl Spool {
             segment.records += 1;
         }
         lane.next = info.seq + 1;
+        lane.used = info.seq;
         self.counters.appended += 1;
         self.settle_on_disk(stream, info.seq, record.len())
     }
@@ -197,6 +205,7 @@ impl Spool {
         self.counters.appended -= 1;
         let lane = self.lane_mut(stream);
         lane.next = seq;
+        lane.used = seq - 1;
         let Some(segment) = lane.segments.back_mut() else {
             return;
         };
@@ -255,7 +264,9 @@ impl Spool {
 
     fn refuse_full(&mut self, stream: Stream, info: BatchInfo) -> SpoolError {
         self.close_segment(stream);
-        self.lane_mut(stream).next = info.seq + 1;
+        let lane = self.lane_mut(stream);
+        lane.next = info.seq + 1;
+        lane.used = info.seq;
         let lost = span(info.seq, info.seq);
         self.count_dropped(stream, &lost, (info.time_ms, info.time_ms), drops::FULL);
         self.save(false);

@@ -378,8 +378,12 @@ fn a_power_cut_never_lets_a_number_be_used_twice() {
         2,
         "killed: the files tell"
     );
-    let after = open("two").next_seq(Stream::Samples);
+    assert_eq!(open("one").last_used(Stream::Samples), 1);
+    let cut = open("two");
+    let after = cut.next_seq(Stream::Samples);
     assert!(after > 1000, "power cut: beyond the reservation, {after}");
+    assert_eq!(cut.last_used(Stream::Samples), 1, "no other is certain");
+    drop(cut);
     open("two").close();
     assert_eq!(
         open("three").next_seq(Stream::Samples),

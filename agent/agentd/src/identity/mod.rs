@@ -15,6 +15,7 @@
 
 mod client;
 mod enrol;
+mod evidence;
 mod files;
 mod renew;
 mod time;
@@ -24,6 +25,7 @@ mod verifier;
 mod tests;
 
 pub(crate) use enrol::{Enrolment, enrol, fingerprint_of, hostname, machine_digest};
+pub(crate) use evidence::{EvidenceSigner, Place};
 pub(crate) use files::{HostRecord, IdentityFiles};
 pub(crate) use renew::renew;
 pub(crate) use time::TrustedTime;

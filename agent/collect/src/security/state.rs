@@ -1,8 +1,10 @@
 //! The saved positions: two small files, each written whole and renamed into place.
 //!
 //! `security-state.json` holds the positions that are certain. `security-staged.json` holds those
-//! that become certain when batch `seq` of the security stream exists. Opening decides by what the
-//! spool says, so a crash between the two files and the spool neither loses nor doubles an event.
+//! that become certain when batch `seq` of the security stream exists, and the events that were read
+//! on the way there, batch by batch. Opening decides by what the spool says: what a crash kept from
+//! being spooled is handed out again from the staged file, never read again from its source, so a
+//! crash at any place between the two files and the spool neither loses nor doubles an event.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use xiezhi_protocol::event::Event;
 
 use super::limiter::Limiter;
 use super::watch::SecurityError;
@@ -24,6 +27,11 @@ pub(crate) struct Saved {
     version: u32,
     #[serde(default)]
     seq: Option<u64>,
+    /// Number of the first of `batches`; the last has `seq`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    batches: Vec<Vec<Event>>,
     /// When it was saved, Unix milliseconds: where a gap starts if the state is lost.
     pub(crate) time_ms: i64,
     pub(crate) limiter: Limiter,
@@ -35,10 +43,21 @@ impl Saved {
         Self {
             version: VERSION,
             seq: None,
+            first: None,
+            batches: Vec::new(),
             time_ms,
             limiter,
             watchers,
         }
+    }
+
+    /// The staged events beyond batch `last`; `None` if none were kept with the positions.
+    fn take_unspooled(&mut self, last: u64) -> Option<Vec<Event>> {
+        let batches = std::mem::take(&mut self.batches);
+        let first = self.first.filter(|_| !batches.is_empty())?;
+        let done = last.saturating_add(1).saturating_sub(first);
+        let done = usize::try_from(done).unwrap_or(usize::MAX);
+        Some(batches.into_iter().skip(done).flatten().collect())
     }
 }
 
@@ -46,6 +65,8 @@ impl Saved {
 pub(crate) enum Loaded {
     /// Positions.
     Found(Box<Saved>),
+    /// Positions, and the events before them that did not get into the spool.
+    Unfinished(Box<Saved>, Vec<Event>),
     /// Nothing was ever saved.
     Fresh,
     /// A file that is not readable as state; it was set aside.
@@ -58,20 +79,25 @@ pub(crate) struct StateFiles {
     dir: PathBuf,
     written_crc: Option<u32>,
     is_staged: bool,
+    /// The staged file is one that a crash left.
+    is_unfinished: bool,
 }
 
 impl StateFiles {
     pub(crate) fn open(dir: &Path, spooled: Option<u64>) -> Result<(Self, Loaded), SecurityError> {
-        let files = Self {
+        let mut files = Self {
             dir: dir.to_owned(),
             written_crc: None,
             is_staged: false,
+            is_unfinished: false,
         };
         let staged = files.read(&files.staged_path())?;
-        if let Some(Ok(saved)) = &staged {
-            let is_certain = matches!((saved.seq, spooled), (Some(seq), Some(last)) if last >= seq);
-            if is_certain {
+        if let (Some(Ok(mut saved)), Some(last)) = (staged, spooled) {
+            if saved.seq.is_some_and(|seq| last >= seq) {
                 files.promote()?;
+            } else if let Some(events) = saved.take_unspooled(last) {
+                files.is_unfinished = true;
+                return Ok((files, Loaded::Unfinished(Box::new(saved), events)));
             }
         }
         let loaded = match files.read(&files.path())? {
@@ -86,12 +112,21 @@ impl StateFiles {
         Ok((files, loaded))
     }
 
-    /// Writes the positions that hold once batch `seq` exists.
-    pub(crate) fn stage(&mut self, mut saved: Saved, seq: u64) -> Result<(), SecurityError> {
-        saved.seq = Some(seq);
+    /// Writes the positions that hold once all of `batches`, numbered from `first`, exist.
+    pub(crate) fn stage(
+        &mut self,
+        mut saved: Saved,
+        first: u64,
+        batches: &[&[Event]],
+    ) -> Result<(), SecurityError> {
+        let count = batches.len().max(1) as u64;
+        saved.seq = Some(first.saturating_add(count - 1));
+        saved.first = Some(first);
+        saved.batches = batches.iter().map(|batch| batch.to_vec()).collect();
         let bytes = serialise(&saved, &self.staged_path())?;
         self.write(&self.staged_path(), &bytes)?;
         self.is_staged = true;
+        self.is_unfinished = false;
         Ok(())
     }
 
@@ -117,7 +152,16 @@ impl StateFiles {
         let bytes = serialise(saved, &self.path())?;
         self.write(&self.path(), &bytes)?;
         self.written_crc = Some(crc);
+        if std::mem::take(&mut self.is_unfinished) {
+            self.forget_staged()?;
+        }
         Ok(())
+    }
+
+    /// What a crash had left was handed over by a caller that does not stage.
+    fn forget_staged(&self) -> Result<(), SecurityError> {
+        let path = self.staged_path();
+        fs::remove_file(&path).map_err(|source| SecurityError::Write { path, source })
     }
 
     fn path(&self) -> PathBuf {

@@ -332,6 +332,17 @@ fn log_that_moves_to_another_file_is_a_gap_and_nothing_twice() {
 #[derive(Default)]
 struct FakeSpool {
     batches: Vec<Vec<Event>>,
+    /// The last number that was used, and those that a power cut passed over since.
+    used: u64,
+    passed: u64,
+}
+
+impl FakeSpool {
+    fn append(&mut self, batch: &[Event]) {
+        self.batches.push(batch.to_vec());
+        self.used += self.passed + 1;
+        self.passed = 0;
+    }
 }
 
 /// Who logged in, by the events of several polls: a rotated log is read to its end first.
@@ -362,14 +373,14 @@ fn sources_that_are_opened_again_read_on_across_a_rotation() {
     host.append("var/log/auth.log", &accepted(1));
     assert_eq!(kinds_of(&host.poll(&mut watch)), [kinds::LOGIN]);
     // The spool takes nothing, so the positions that were prepared for its batch do not hold.
-    watch.stage(1).unwrap();
+    watch.stage(1, &[]).unwrap();
     drop(watch);
     host.append("var/log/auth.log", &accepted(2));
     rotate(&host, &accepted(3));
 
     let mut watch = host.open();
     assert_eq!(logins(&mut host, &mut watch), ["user1", "user2", "user3"]);
-    watch.stage(1).unwrap();
+    watch.stage(1, &[]).unwrap();
     watch.commit().unwrap();
     drop(watch);
     host.options.spooled = Some(1);
@@ -398,9 +409,15 @@ enum Step {
     Rotate,
     Turn,
     CrashBeforeStage,
-    CrashBeforeAppend,
+    /// After so many batches of the poll.
+    CrashAfterBatch(usize),
     CrashBeforeCommit,
+    /// The next crash is a power cut: numbers are passed over.
+    CutPower,
 }
+
+/// Events of a batch here, so that a poll makes several.
+const BATCH: usize = 2;
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -408,8 +425,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Rotate),
         3 => Just(Step::Turn),
         1 => Just(Step::CrashBeforeStage),
-        1 => Just(Step::CrashBeforeAppend),
+        3 => (0usize..4).prop_map(Step::CrashAfterBatch),
         1 => Just(Step::CrashBeforeCommit),
+        1 => Just(Step::CutPower),
     ]
 }
 
@@ -419,11 +437,15 @@ fn turn(host: &mut Host, watch: &mut SecurityWatch, spool: &mut FakeSpool, crash
         return;
     }
     if !events.is_empty() {
-        watch.stage(spool.batches.len() as u64 + 1).unwrap();
-        if matches!(crash, Step::CrashBeforeAppend) {
-            return;
+        let batches: Vec<_> = events.chunks(BATCH).collect();
+        let first = spool.used + spool.passed + 1;
+        watch.stage(first, &batches).unwrap();
+        for (done, batch) in batches.iter().enumerate() {
+            if matches!(crash, Step::CrashAfterBatch(after) if done >= after) {
+                return;
+            }
+            spool.append(batch);
         }
-        spool.batches.push(events);
     }
     if !matches!(crash, Step::CrashBeforeCommit) {
         watch.commit().unwrap();
@@ -451,10 +473,11 @@ fn check_exactly_once(steps: &[Step]) -> Result<(), TestCaseError> {
                 written += 1;
                 host.append("var/log/auth.log", &accepted(written));
             }
+            Step::CutPower => spool.passed = 1000,
             crash => {
                 turn(&mut host, &mut watch, &mut spool, *crash);
                 if !matches!(crash, Step::Turn) {
-                    host.options.spooled = Some(spool.batches.len() as u64);
+                    host.options.spooled = Some(spool.used);
                     watch = host.open();
                 }
             }
@@ -479,6 +502,60 @@ proptest! {
     fn every_login_is_spooled_exactly_once_whenever_the_agent_dies(steps in prop::collection::vec(step(), 1..40)) {
         check_exactly_once(&steps)?;
     }
+}
+
+#[test]
+fn a_poll_of_many_batches_survives_a_kill_at_each_of_them() {
+    for after in 0..=5 {
+        let mut steps = vec![Step::Log; 9];
+        steps.push(Step::CrashAfterBatch(after));
+        // A second kill before anything was made good.
+        steps.extend([Step::CrashBeforeStage, Step::Log, Step::CrashAfterBatch(1)]);
+        check_exactly_once(&steps).unwrap();
+    }
+}
+
+#[test]
+fn staged_positions_of_the_first_release_are_read() {
+    for (spooled, expected) in [(4, vec!["user1"]), (5, vec![])] {
+        let mut host = Host::new();
+        host.options.spooled = Some(0);
+        let mut watch = host.open();
+        host.poll(&mut watch);
+        watch.commit().unwrap();
+        host.append("var/log/auth.log", &accepted(1));
+        host.poll(&mut watch);
+        // As version 0.1 wrote it: positions and a number, no events.
+        watch.stage(5, &[]).unwrap();
+        drop(watch);
+        let staged = host.dir.path().join("state/security-staged.json");
+        let mut saved: serde_json::Value =
+            serde_json::from_slice(&fs::read(&staged).unwrap()).unwrap();
+        saved.as_object_mut().unwrap().remove("first");
+        fs::write(&staged, saved.to_string()).unwrap();
+        host.options.spooled = Some(spooled);
+        let mut watch = host.open();
+        assert_eq!(logins(&mut host, &mut watch), expected);
+    }
+}
+
+#[test]
+fn events_that_a_crash_left_are_handed_over_once_to_a_caller_that_does_not_stage() {
+    let mut host = Host::new();
+    host.options.spooled = Some(0);
+    let mut watch = host.open();
+    host.poll(&mut watch);
+    watch.commit().unwrap();
+    host.append("var/log/auth.log", &accepted(1));
+    let events = host.poll(&mut watch);
+    watch.stage(1, &[&events]).unwrap();
+    drop(watch);
+    let mut watch = host.open();
+    assert_eq!(logins(&mut host, &mut watch), ["user1"]);
+    watch.commit().unwrap();
+    drop(watch);
+    let mut watch = host.open();
+    assert_eq!(logins(&mut host, &mut watch), Vec::<String>::new());
 }
 
 #[test]

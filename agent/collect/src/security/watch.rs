@@ -18,8 +18,8 @@ use super::zone::Zone;
 pub struct SecurityOptions {
     /// Files whose change is `agent_tampered`: the agent's binary, configuration, keys, unit file.
     pub guarded: Vec<PathBuf>,
-    /// The last sequence number of the security stream that the spool holds or ever held; `None`
-    /// if the caller does not use [`SecurityWatch::stage`].
+    /// The last sequence number of the security stream that a batch in the spool certainly had;
+    /// `None` if the caller does not use [`SecurityWatch::stage`].
     pub spooled: Option<u64>,
     /// How often setuid files are searched for.
     pub setuid_every: Duration,
@@ -76,8 +76,12 @@ pub struct SourceState {
 /// ```text
 /// let events = watch.poll(now_ms);
 /// if !events.is_empty() {
-///     watch.stage(spool.next_seq(Stream::Security))?; // durable: "if that batch exists, go on here"
-///     spool.append(...)?;
+///     let batches = split(&events);
+///     // Durable: "if all of these exist, go on here; if some, hand out the rest again".
+///     watch.stage(spool.next_seq(Stream::Security), &batches)?;
+///     for batch in batches {
+///         spool.append(...)?;
+///     }
 /// }
 /// watch.commit()?;
 /// ```
@@ -92,6 +96,8 @@ pub struct SecurityWatch {
     files: StateFiles,
     /// Events that opening found necessary to report.
     opening: Vec<Opening>,
+    /// Events that a crash kept from being spooled.
+    unfinished: Vec<Event>,
     now: Now,
     must_write: bool,
     written_boot_ms: Option<i64>,
@@ -143,6 +149,7 @@ impl SecurityWatch {
             zone_read_boot_ms: None,
             files,
             opening: Vec::new(),
+            unfinished: Vec::new(),
             now: Now {
                 wall_ms: 0,
                 boot_ms: 0,
@@ -158,6 +165,10 @@ impl SecurityWatch {
                 from_ms: None,
             }),
             Loaded::Found(saved) => watch.restore(*saved, &mut watchers, options.per_minute),
+            Loaded::Unfinished(saved, events) => {
+                watch.unfinished = events;
+                watch.restore(*saved, &mut watchers, options.per_minute);
+            }
         }
         watch.entries = watchers
             .into_iter()
@@ -203,7 +214,8 @@ impl SecurityWatch {
             self.zone = Zone::load(&self.root);
             self.zone_read_boot_ms = Some(now.boot_ms);
         }
-        let mut events = self.limiter.flush(now.wall_ms);
+        let mut events = std::mem::take(&mut self.unfinished);
+        events.extend(self.limiter.flush(now.wall_ms));
         events.extend(self.opening.drain(..).map(|lost| lost.event(now.wall_ms)));
         self.asks.refresh();
         for entry in &mut self.entries {
@@ -227,16 +239,17 @@ impl SecurityWatch {
         events
     }
 
-    /// Makes the new positions durable *on condition that* batch `seq` of the security stream
-    /// exists: call it before the polled events are appended to the spool under that number.
-    /// After a crash in between, [`SecurityOptions::spooled`] decides which positions hold, so
-    /// events are neither lost nor doubled.
+    /// Makes the new positions durable *on condition* that all of `batches`, which are numbered from
+    /// `first` in the security stream, exist, and the polled events with them: call it before they
+    /// are appended to the spool. After a crash in between, [`SecurityOptions::spooled`] decides:
+    /// the next poll begins with the events of those batches that do not exist, so events are neither
+    /// lost nor doubled, however many batches a poll makes.
     ///
     /// # Errors
     /// If the state file cannot be written; the events should be spooled all the same.
-    pub fn stage(&mut self, seq: u64) -> Result<(), SecurityError> {
+    pub fn stage(&mut self, first: u64, batches: &[&[Event]]) -> Result<(), SecurityError> {
         let saved = self.saved();
-        self.files.stage(saved, seq)
+        self.files.stage(saved, first, batches)
     }
 
     /// Confirms that the polled events are in the spool (or that there were none). Without
