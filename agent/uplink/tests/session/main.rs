@@ -404,6 +404,33 @@ async fn directives_reach_the_agent_and_their_outcomes_the_controller() {
 }
 
 #[tokio::test]
+async fn events_that_were_acknowledged_go_again_when_the_controller_lost_them() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::start(&controller, quick());
+    agent.connected().await;
+    for _ in 0..4 {
+        agent.event(Stream::Security);
+    }
+    agent.delivered().await;
+    until("the directive stream", || controller.has_directive_stream()).await;
+    // Its database was restored from a copy.
+    let lost = |seq: u64| seq == 2 || seq == 3;
+    let forget = |seen: &mut controller::Seen| seen.stored.retain(|key, _| !lost(key.1));
+    forget(&mut controller.seen.lock().unwrap());
+    controller
+        .direct(r#"{"id":1,"directive":{"kind":"resend","stream":"security","first":2,"last":3}}"#);
+    until("all four again", || {
+        stored(&controller, Stream::Security) == through(4)
+    })
+    .await;
+    agent.event(Stream::Security);
+    agent.delivered().await;
+    let order = controller.seen.lock().unwrap().order.clone();
+    let order: Vec<u64> = order.into_iter().map(|entry| entry.1).collect();
+    assert_eq!(order, [1, 2, 3, 4, 2, 3, 5], "these two and no others");
+}
+
+#[tokio::test]
 async fn a_goodbye_sends_what_is_live_and_says_why() {
     let controller = Controller::start().await;
     let mut agent = Agent::start(&controller, quick());
