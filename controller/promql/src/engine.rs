@@ -71,15 +71,16 @@ impl Engine {
     ) -> Result<Answer, QueryError> {
         let steps = span(start_ms, end_ms, step_ms, budget)?;
         let expr = parse(query, budget)?;
-        self.range_of(storage, query, &expr, steps, budget)
+        self.range_of(storage, query, &expr, (steps, end_ms), budget)
     }
 
+    /// As [`Self::range`], of a tree, at these steps of a span that ends at `end_ms`.
     pub(crate) fn range_of(
         &self,
         storage: &dyn Storage,
         query: &str,
         expr: &Expr,
-        steps: Steps,
+        (steps, end_ms): (Steps, i64),
         budget: &Budget,
     ) -> Result<Answer, QueryError> {
         if !matches!(expr.kind(), Type::Scalar | Type::Vector) {
@@ -88,9 +89,10 @@ impl Engine {
                 "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
             )));
         }
+        // `end()` is the end that was asked for, even if no step falls on it.
         let whole = Whole {
             start_ms: steps.start_ms,
-            end_ms: steps.end_ms(),
+            end_ms,
             step_ms: steps.step_ms,
         };
         let evaluator = self.evaluator(storage, query, whole, budget);

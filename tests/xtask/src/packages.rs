@@ -74,6 +74,7 @@ pub(crate) const TEST: &[Package] = &[
         "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
         "Chinese text in screenshots",
     ),
+    package("prometheus", "promtool", "queries to compare ours with"),
 ];
 
 /// What `cargo xtask bench` needs besides.

@@ -211,7 +211,13 @@ fn instant(eval: &Eval, engine: &Engine, storage: &Watch<'_>, time_ms: i64) -> R
     if is_same_in_range(&expr) {
         let steps = Steps::between(time_ms - MINUTE_MS, time_ms + MINUTE_MS, MINUTE_MS);
         let budget = Budget::new(Limits::default());
-        let ranged = engine.range_of(storage, &eval.query, &expr, steps, &budget);
+        let ranged = engine.range_of(
+            storage,
+            &eval.query,
+            &expr,
+            (steps, time_ms + MINUTE_MS),
+            &budget,
+        );
         check_middle(eval, &answer.value, ranged, time_ms)
             .map_err(|reason| format!("as a range query: {reason}"))?;
     }

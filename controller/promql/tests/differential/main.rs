@@ -1,0 +1,138 @@
+//! Random queries on the same data against a real Prometheus, Debian's 2.42.
+//!
+//! The data is made so that what changed between 2.42 and 3 cannot show: no sample lies exactly at
+//! the beginning of a window or of the look-back (closed there in 2.x, open since 3.0), and counters
+//! begin before every window (the zero point is applied before the threshold in 2.x). Everything else
+//! must agree, errors included.
+//!
+//! `XIEZHI_DIFFERENTIAL_QUERIES=20000` asks more than the usual number, `XIEZHI_DIFFERENTIAL_SEED`
+//! other ones.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what cannot be set up or asked should stop the test"
+)]
+
+mod data;
+mod peer;
+mod queries;
+
+use std::collections::BTreeMap;
+
+use data::{BASE_MS, SPAN_MS};
+use peer::Peer;
+use queries::{Random, query};
+use xiezhi_promql::testing::MemoryStorage;
+use xiezhi_promql::{Budget, Engine, Limits, Value};
+
+/// Series by their labels, with their points: Unix milliseconds and values.
+type Points = BTreeMap<String, Vec<(i64, f64)>>;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+#[test]
+fn random_queries_give_what_prometheus_gives() {
+    let count = number("XIEZHI_DIFFERENTIAL_QUERIES", 250);
+    let seed = number("XIEZHI_DIFFERENTIAL_SEED", 1);
+    let series = data::series(&mut Random::new(seed));
+    let Some(peer) = Peer::start(&data::open_metrics(&series)) else {
+        println!("prometheus is not installed, nothing compared: apt-get install prometheus");
+        return;
+    };
+    let mut storage = MemoryStorage::default();
+    for (labels, points) in &series {
+        storage.insert(labels.clone(), points);
+    }
+    let mut random = Random::new(seed ^ 0x5eed);
+    let (mut failures, mut answers, mut refusals) = (Vec::new(), 0, 0);
+    for _ in 0..count {
+        let text = query(&mut random);
+        let start_ms = BASE_MS + 1_800_000 + random.below(1200) as i64 * 1000;
+        let step_ms = [15_000, 60_000, 37_000][random.below(3)];
+        let end_ms = (start_ms + step_ms * 12).min(BASE_MS + SPAN_MS);
+        let ours = ask(&storage, &text, start_ms, end_ms, step_ms);
+        let theirs = peer.range(&text, start_ms, end_ms, step_ms);
+        match (&ours, &theirs) {
+            (Ok(ours), Ok(theirs)) => {
+                answers += usize::from(!ours.is_empty());
+                if let Some(difference) = difference(ours, theirs) {
+                    failures.push(format!("{text}\n  {start_ms}+{step_ms}: {difference}"));
+                }
+            }
+            (Err(_), Err(_)) => refusals += 1,
+            (ours, theirs) => {
+                failures.push(format!("{text}\n  ours {ours:?}\n  theirs {theirs:?}"));
+            }
+        }
+    }
+    println!("{count} queries, seed {seed}: {answers} with series, {refusals} refused by both");
+    assert!(
+        answers * 2 > count as usize,
+        "most queries should find something"
+    );
+    let shown = failures
+        .iter()
+        .take(20)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        failures.is_empty(),
+        "{} of {count} differ:\n{shown}",
+        failures.len()
+    );
+}
+
+fn ask(
+    storage: &MemoryStorage,
+    query: &str,
+    start_ms: i64,
+    end_ms: i64,
+    step_ms: i64,
+) -> Result<Points, String> {
+    let budget = Budget::new(Limits::default());
+    let answer = Engine::default().range(storage, query, start_ms, end_ms, step_ms, &budget);
+    let answer = answer.map_err(|error| error.to_string())?;
+    let Value::Matrix(series) = answer.value else {
+        panic!("a range query gave no matrix")
+    };
+    Ok(series
+        .into_iter()
+        .map(|one| (one.labels.to_string(), one.points))
+        .collect())
+}
+
+fn difference(ours: &Points, theirs: &Points) -> Option<String> {
+    let names = |points: &Points| points.keys().cloned().collect::<Vec<_>>();
+    if names(ours) != names(theirs) {
+        return Some(format!(
+            "series\n  ours {:?}\n  theirs {:?}",
+            names(ours),
+            names(theirs)
+        ));
+    }
+    for ((labels, ours), theirs) in ours.iter().zip(theirs.values()) {
+        let equal = ours.len() == theirs.len()
+            && ours
+                .iter()
+                .zip(theirs)
+                .all(|(a, b)| a.0 == b.0 && close(a.1, b.1));
+        if !equal {
+            return Some(format!("{labels}\n  ours {ours:?}\n  theirs {theirs:?}"));
+        }
+    }
+    None
+}
+
+/// Equal but for rounding: 2.42 sums in other ways.
+fn close(a: f64, b: f64) -> bool {
+    if a.is_nan() || b.is_nan() || a.is_infinite() || b.is_infinite() {
+        return (a.is_nan() && b.is_nan()) || a.to_bits() == b.to_bits();
+    }
+    (a - b).abs() <= 1e-9 + 1e-7 * a.abs().max(b.abs())
+}
