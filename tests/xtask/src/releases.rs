@@ -38,8 +38,8 @@ pub(crate) fn ensure_built() -> Result<()> {
 /// The commit of the last line that is no comment.
 fn last_release(text: &str) -> Option<&str> {
     let lines = text.lines().map(str::trim);
-    let releases = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    releases.last()?.split_whitespace().next()
+    let mut releases = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    releases.next_back()?.split_whitespace().next()
 }
 
 fn is_known(commit: &str) -> bool {
