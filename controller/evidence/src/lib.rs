@@ -1,5 +1,5 @@
-//! The hash chain that audit and findings share: who did what to what, in an order that nobody can
-//! rewrite unnoticed.
+//! The hash chain that audit and evidence share: who did what to what, in an order that nobody can
+//! rewrite unnoticed; and the check of a host's signature.
 //!
 //! Each [`Record`] holds the hash of the one before it, so a changed, removed, inserted or reordered
 //! record breaks the chain at a place that [`fn@verify`] names. What a chain alone cannot show is that
@@ -37,10 +37,14 @@
 //! chain's name, so that a record cannot be moved from one chain to the other. The detail enters only
 //! as a hash: its text may be erased when its retention ends, and the chain still verifies.
 
+mod batch;
 mod hash;
 mod record;
+mod signature;
 mod verify;
 
+pub use batch::{judge, signed_text};
 pub use hash::{Hash, ParseHashError};
 pub use record::{AppendError, Entry, Head, MAX_TEXT_BYTES, Record, append};
+pub use signature::PublicKey;
 pub use verify::{Broken, Reason, Verifier, verify};

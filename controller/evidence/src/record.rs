@@ -74,7 +74,7 @@ pub enum AppendError {
 }
 
 impl Head {
-    /// Head of the empty chain of this name; the two chains in use are `audit` and `findings`.
+    /// Head of the empty chain of this name; the chains in use are `audit` and `security`.
     #[must_use]
     pub fn genesis(chain: &str) -> Self {
         Self {

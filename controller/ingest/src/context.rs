@@ -19,6 +19,7 @@ use crate::limits::{KeyedLimit, Source, TokenBucket};
 use crate::metrics::Metrics;
 use crate::options::IngestOptions;
 use crate::samples::SampleSink;
+use crate::shared::SessionShared;
 
 /// Source addresses and tokens that the limits remember.
 const LIMITED_KEYS: usize = 10_000;
@@ -44,8 +45,9 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     /// Sessions that proved to have stored their identifier; written down once a second.
     pub(crate) confirmed: Queue<(HostId, String)>,
-    /// Gaps that agents reported; written down once a second.
-    pub(crate) gaps: Queue<Gap>,
+    /// Gaps that agents reported; written down once a second, and until then nothing is acknowledged
+    /// to the session that brought them: an acknowledgement makes the agent forget them.
+    pub(crate) gaps: Queue<(Gap, Arc<SessionShared>)>,
     /// Number of the last revocation that was acted upon.
     pub(crate) revocation: AtomicI64,
     /// Budgets that sites give their hosts.
@@ -134,8 +136,8 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Queue<T>(Mutex<Vec<T>>);
 
-/// Entries kept while the store does not take them. What is lost beyond it is told again by the
-/// agents: each of them repeats its gaps, and a session is confirmed by the next one too.
+/// Entries kept while the store does not take them. What does not fit is told again by the agents: a
+/// session whose gaps do not fit ends, and the next one brings them and is confirmed too.
 const QUEUED: usize = 100_000;
 
 impl<T> Queue<T> {
@@ -143,22 +145,24 @@ impl<T> Queue<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    pub(crate) fn push(&self, entry: T) {
+    /// Adds an entry; `false` if there is no room for it.
+    pub(crate) fn push(&self, entry: T) -> bool {
         let mut entries = self.entries();
-        if entries.len() < QUEUED {
+        let room = entries.len() < QUEUED;
+        if room {
             entries.push(entry);
         }
+        room
     }
 
     pub(crate) fn take(&self) -> Vec<T> {
         std::mem::take(&mut *self.entries())
     }
 
-    /// Puts back what could not be written.
+    /// Puts back what could not be written, whatever came meanwhile.
     pub(crate) fn put_back(&self, mut taken: Vec<T>) {
         let mut entries = self.entries();
         taken.append(&mut entries);
-        taken.truncate(QUEUED);
         *entries = taken;
     }
 

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{error, warn};
-use xiezhi_model::{EventStream, Severity};
-use xiezhi_protocol::batch::{BatchError, Stream, decode_events, peek_events};
-use xiezhi_protocol::event::{self, Event, MAX_FIELDS, MAX_MESSAGE_BYTES, kinds};
-use xiezhi_protocol::facts::Facts;
-use xiezhi_store::{BatchOutcome, EventBatch, NewEvent, Store, StoreError};
+use xiezhi_evidence::judge;
+use xiezhi_model::EventStream;
+use xiezhi_protocol::batch::{BatchError, Stream, peek_events, read_events};
+use xiezhi_store::{BatchOutcome, BatchProof, EventBatch, KeptEvents, Store, StoreError};
 
 use crate::health::{SharedHealth, chain};
 use crate::lane::{FrameRefusal, LaneKind};
@@ -31,9 +30,6 @@ const ROUNDS: usize = 4;
 
 /// Waits between attempts while the store fails.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Longest word of [`Event::kind`] and longest name of a field.
-const MAX_WORD_BYTES: usize = 128;
 
 /// A checked batch on its way to the store; its epoch is the session's at the time of the commit.
 #[derive(Debug)]
@@ -65,70 +61,33 @@ impl EventSink {
     }
 }
 
-/// Decodes a batch and leaves out events that no agent of ours writes; tells how many.
-///
-/// A wrong clock is no reason to refuse: what happened on a host stays evidence, and the store
-/// notes when it came.
+/// Decodes a batch and leaves out events that no agent of ours writes; tells how many. Whether its
+/// signature is the host's decides nothing but how it is marked.
 pub(crate) fn accept(
     session: &SessionShared,
     stream: EventStream,
     bytes: &[u8],
 ) -> Result<(EventBatch, usize), FrameRefusal> {
-    let (info, events) = decode_events(bytes).map_err(|error| explain(bytes, &error))?;
-    let mut batch = EventBatch {
+    let read = read_events(bytes).map_err(|error| explain(bytes, &error))?;
+    let proof = match stream {
+        EventStream::Events => None,
+        EventStream::Security => Some(BatchProof {
+            signature: judge(session.entry.evidence_key(), Stream::Security, &read),
+            batch: bytes.to_vec(),
+        }),
+    };
+    let kept = KeptEvents::of(read.events);
+    let batch = EventBatch {
         host: session.host(),
         epoch: session.epoch(),
         stream,
-        seq: info.seq,
-        checksum: info.checksum,
-        events: Vec::with_capacity(events.len()),
-        facts: None,
+        seq: read.info.seq,
+        checksum: read.info.checksum,
+        events: kept.events,
+        facts: kept.facts,
+        proof,
     };
-    let mut refused = 0;
-    for mut event in events {
-        if event.kind == kinds::FACTS
-            && let Some(facts) = event.fields.remove("facts")
-        {
-            if serde_json::from_str::<Facts>(&facts).is_ok() {
-                batch.facts = Some(facts);
-            } else {
-                refused += 1;
-            }
-        }
-        if is_sound(&event) {
-            batch.events.push(convert(event));
-        } else {
-            refused += 1;
-        }
-    }
-    Ok((batch, refused))
-}
-
-fn is_sound(event: &Event) -> bool {
-    let word = |text: &str| !text.is_empty() && text.len() <= MAX_WORD_BYTES;
-    word(&event.kind)
-        && event.message.len() <= MAX_MESSAGE_BYTES
-        && event.fields.len() <= MAX_FIELDS
-        && event
-            .fields
-            .iter()
-            .all(|(name, value)| word(name) && value.len() <= MAX_MESSAGE_BYTES)
-}
-
-fn convert(event: Event) -> NewEvent {
-    let severity = match event.severity {
-        event::Severity::Info => Severity::Info,
-        event::Severity::Notice => Severity::Notice,
-        event::Severity::Warning => Severity::Warning,
-        event::Severity::Critical => Severity::Critical,
-    };
-    NewEvent {
-        time_ms: event.time_ms,
-        kind: event.kind,
-        severity,
-        message: event.message,
-        fields: event.fields,
-    }
+    Ok((batch, kept.refused))
 }
 
 /// A damaged batch is given up: the agent has no better copy of it.

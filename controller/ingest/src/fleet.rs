@@ -182,6 +182,19 @@ impl Fleet {
         }
     }
 
+    /// Sends a directive of which nobody waits for the outcome; `false` if there is no session.
+    pub(crate) fn post(&self, host: HostId, directive: Directive) -> bool {
+        let (reply, _) = oneshot::channel();
+        let id = self.inner.next_directive.fetch_add(1, Ordering::Relaxed);
+        let pending = PendingDirective {
+            id,
+            directive,
+            reply,
+        };
+        self.entry(host)
+            .is_some_and(|entry| entry.post(Mail::Directive(Box::new(pending))))
+    }
+
     /// Ends the open session of `host`, if there is one; tells whether there was.
     pub fn kick(&self, host: HostId) -> bool {
         self.close(host, CloseReason::Kicked)

@@ -121,7 +121,10 @@ async fn open(
         down,
         mail,
     );
-    session.report_gaps(&hello.spool);
+    if let Err(end) = session.report_gaps(&hello.spool) {
+        session.finish(&end);
+        return Ok(None);
+    }
     shared.entry.status(StatusUpdate {
         skew_ms: hello.clock_ms.saturating_sub(context.now_ms()),
         spool: hello.spool,

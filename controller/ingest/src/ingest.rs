@@ -22,6 +22,7 @@ use crate::desk::Desk;
 use crate::events::EventCommitter;
 use crate::fleet::Fleet;
 use crate::health::{IngestHealth, SharedHealth};
+use crate::holes;
 use crate::interner::Interner;
 use crate::listener;
 use crate::mail::CloseReason;
@@ -151,7 +152,8 @@ impl Ingest {
                 stopped.clone(),
             )),
             tokio::spawn(upkeep::watch(Arc::clone(&context), stopped.clone())),
-            tokio::spawn(upkeep::write(Arc::clone(&context), stopped)),
+            tokio::spawn(upkeep::write(Arc::clone(&context), stopped.clone())),
+            tokio::spawn(holes::follow(Arc::clone(&context), stopped)),
         ];
         let (tasks, committer) = (Mutex::new(tasks), Mutex::new(Some(thread)));
         Ok(Self {

@@ -26,6 +26,7 @@
 //! | `enrol` | enrolment and renewal |
 //! | `fleet` | presence and live numbers |
 //! | `bandwidth` | the budget that a new session is told |
+//! | `holes` | batches that are missing are asked for |
 //! | `upkeep` | what happens each second and each minute |
 
 mod acks;
@@ -39,6 +40,7 @@ mod fleet;
 mod greeting;
 mod headline;
 mod health;
+mod holes;
 mod inbox;
 mod ingest;
 mod interner;

@@ -26,6 +26,9 @@ pub struct IngestOptions {
     pub commit_frames: usize,
     /// Longest time for which a durable live batch stays unacknowledged.
     pub ack_interval: Duration,
+    /// How often holes in the numbers of event batches are looked for. Longer than the interval of
+    /// agents' status, which says what they still have to send.
+    pub hole_interval: Duration,
     /// Series that one host may have.
     pub series_per_host: usize,
     /// Batches dated further than this in the future of the controller are refused.
@@ -49,6 +52,7 @@ impl Default for IngestOptions {
             commit_interval: Duration::from_millis(200),
             commit_frames: 4096,
             ack_interval: Duration::from_secs(60),
+            hole_interval: Duration::from_secs(600),
             series_per_host: 10_000,
             future_limit: Duration::from_secs(24 * 3600),
             enrolments_per_second: 5.0,

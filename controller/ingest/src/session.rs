@@ -283,6 +283,10 @@ impl Session {
     }
 
     fn acknowledge(&mut self) -> Result<(), End> {
+        if self.shared.has_unwritten_gaps() {
+            // A letter comes when they are written.
+            return Ok(());
+        }
         let acks = self.shared.book().take();
         self.waited = false;
         acks.iter().try_for_each(|ack| self.down.acknowledge(ack))

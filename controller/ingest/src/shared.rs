@@ -1,6 +1,6 @@
 //! The part of a session that committers know: whose it is, its epoch, its acknowledgement book.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -23,6 +23,8 @@ pub(crate) struct SessionShared {
     book: Mutex<AckBook>,
     /// Lanes whose chain was broken by a committer: deltas are turned down until a key frame.
     broken: [AtomicBool; 2],
+    /// Gaps that this session brought and that are not durable yet.
+    unwritten_gaps: AtomicUsize,
 }
 
 impl SessionShared {
@@ -39,6 +41,7 @@ impl SessionShared {
             mail,
             book: Mutex::default(),
             broken: [const { AtomicBool::new(false) }; 2],
+            unwritten_gaps: AtomicUsize::new(0),
         }
     }
 
@@ -92,6 +95,23 @@ impl SessionShared {
             self.post(Mail::AckDue);
         }
         self.post(Mail::Refuse(Box::new(refused)));
+    }
+
+    /// Notes that a gap waits to be written.
+    pub(crate) fn gap_waits(&self) {
+        self.unwritten_gaps.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes that a gap was written; what waited for the last one can be acknowledged now.
+    pub(crate) fn gap_written(&self) {
+        if self.unwritten_gaps.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.post(Mail::AckDue);
+        }
+    }
+
+    /// Whether an acknowledgement must wait.
+    pub(crate) fn has_unwritten_gaps(&self) -> bool {
+        self.unwritten_gaps.load(Ordering::Acquire) > 0
     }
 
     fn post(&self, mail: Mail) {

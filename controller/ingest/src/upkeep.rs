@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
-use xiezhi_model::Revocation;
+use xiezhi_model::{Gap, Revocation};
 use xiezhi_store::{LastSeen, StoreError};
 
 use crate::context::Context;
@@ -70,6 +70,10 @@ async fn minute(context: &Context) {
         last_seen(context).await,
     );
     note("hosts cannot be read", refresh(context).await);
+    let closed = context.store.close_audit_windows(context.now_ms());
+    note("repeated acts cannot be audited", closed.await);
+    let anchored = context.store.anchor_evidence(context.now_ms());
+    note("the evidence's head cannot be audited", anchored.await);
     let budgets = context.bandwidth.refresh(&context.store, context.now_ms());
     note("bandwidth budgets cannot be read", budgets.await);
 }
@@ -123,15 +127,20 @@ async fn confirm(context: &Context) -> Result<(), StoreError> {
 }
 
 async fn gaps(context: &Context) -> Result<(), StoreError> {
-    let gaps = context.gaps.take();
-    if gaps.is_empty() {
+    let notes = context.gaps.take();
+    if notes.is_empty() {
         return Ok(());
     }
+    let gaps: Vec<Gap> = notes.iter().map(|(gap, _)| gap.clone()).collect();
     let outcome = context.store.insert_gaps(&gaps, context.now_ms()).await;
     if outcome.is_err() {
-        context.gaps.put_back(gaps);
+        context.gaps.put_back(notes);
+        return outcome;
     }
-    outcome
+    for (_, session) in notes {
+        session.gap_written();
+    }
+    Ok(())
 }
 
 async fn last_seen(context: &Context) -> Result<(), StoreError> {

@@ -109,6 +109,58 @@ impl Severity {
     }
 }
 
+/// Whether a host's evidence key signed the batch that brought an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signature {
+    /// No signature is expected: an ordinary event, or one from before signatures were kept.
+    NotExpected,
+    /// The host's key signed it.
+    Good,
+    /// The batch came without a signature, from an agent of an earlier release.
+    Missing,
+    /// The signature is not that of the host's key over this batch.
+    Bad,
+}
+
+impl Signature {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::NotExpected, Self::Good, Self::Missing, Self::Bad];
+
+    /// The number under which it is stored.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::NotExpected => 0,
+            Self::Good => 1,
+            Self::Missing => 2,
+            Self::Bad => 3,
+        }
+    }
+
+    /// The signature with this number; one from a newer release counts as bad.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Self {
+        match number {
+            0 => Self::NotExpected,
+            1 => Self::Good,
+            2 => Self::Missing,
+            _ => Self::Bad,
+        }
+    }
+
+    /// `not_expected`, `good`, `missing` or `bad`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotExpected => "not_expected",
+            Self::Good => "good",
+            Self::Missing => "missing",
+            Self::Bad => "bad",
+        }
+    }
+}
+
 /// One event as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -134,6 +186,8 @@ pub struct StoredEvent {
     pub message: String,
     /// The parts of it by name.
     pub fields: BTreeMap<String, String>,
+    /// Whether its batch was signed.
+    pub signature: Signature,
 }
 
 /// Batches that a host gave up before they were delivered: a hole with its reason.
@@ -153,7 +207,8 @@ pub struct Gap {
     pub from_ms: i64,
     /// Time of the last, Unix milliseconds; 0 where unknown.
     pub to_ms: i64,
-    /// `full`, `age`, `damaged` or `refused`.
+    /// `full`, `age`, `damaged` or `refused` as the host says; `missing` where the controller found
+    /// the hole and the host no longer has the batches.
     pub reason: String,
 }
 
@@ -170,6 +225,10 @@ mod tests {
         for stream in EventStream::ALL {
             assert_eq!(EventStream::from_number(stream.number()), Some(stream));
         }
+        for signature in Signature::ALL {
+            assert_eq!(Signature::from_number(signature.number()), signature);
+        }
+        assert_eq!(Signature::from_number(9), Signature::Bad);
         assert_eq!(Severity::from_number(99), Severity::Critical);
         assert_eq!(EventStream::from_number(0), None);
     }

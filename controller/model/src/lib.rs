@@ -22,7 +22,7 @@ pub use api_token::{ApiRight, ApiToken};
 pub use audit::{Actor, AuditEntry, AuditRecord};
 pub use byte_size::ByteSize;
 pub use certificate::{CertificateRecord, Revocation};
-pub use event::{EventStream, Gap, Severity, StoredEvent};
+pub use event::{EventStream, Gap, Severity, Signature, StoredEvent};
 pub use host::{Host, HostId};
 pub use presence::{Presence, PresenceReason, PresenceView};
 pub use setting::Setting;

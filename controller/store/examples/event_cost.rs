@@ -95,6 +95,7 @@ fn batch(host: HostId, seq: u64, events: u64) -> EventBatch {
         checksum: seq as u32 ^ 0x5a5a_5a5a,
         events: (0..events).map(event).collect(),
         facts: None,
+        proof: None,
     }
 }
 

@@ -133,23 +133,41 @@ fn broken(position: i64, reason: &str) -> AuditVerdict {
     }
 }
 
+/// An entry as it is stored: storable texts, the detail as JSON.
+pub(crate) struct Texts {
+    pub(crate) time_ms: i64,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) subject: String,
+    pub(crate) detail: String,
+}
+
 /// Chains an entry in the transaction of its act; returns its position.
 pub(crate) async fn append(write: &mut Write, entry: &AuditEntry) -> Result<i64, StoreError> {
-    let actor = row::storable(&entry.actor.to_string());
-    let (action, subject) = (row::storable(&entry.action), row::storable(&entry.subject));
-    let detail = row::json_of(&entry.detail)?;
-    let entry = Entry {
+    let texts = Texts {
         time_ms: entry.time_ms,
+        actor: row::storable(&entry.actor.to_string()),
+        action: row::storable(&entry.action),
+        subject: row::storable(&entry.subject),
+        detail: row::json_of(&entry.detail)?,
+    };
+    append_texts(write, &texts).await
+}
+
+/// As [`append`], for an entry that was stored before.
+pub(crate) async fn append_texts(write: &mut Write, texts: &Texts) -> Result<i64, StoreError> {
+    let entry = Entry {
+        time_ms: texts.time_ms,
         // An overlong name must not keep an act from being recorded.
-        actor: row::cut(&actor, MAX_TEXT_BYTES),
-        action: row::cut(&action, MAX_TEXT_BYTES),
-        subject: row::cut(&subject, MAX_TEXT_BYTES),
-        detail: detail.as_bytes(),
+        actor: row::cut(&texts.actor, MAX_TEXT_BYTES),
+        action: row::cut(&texts.action, MAX_TEXT_BYTES),
+        subject: row::cut(&texts.subject, MAX_TEXT_BYTES),
+        detail: texts.detail.as_bytes(),
     };
     let head = head(write).await?;
     let appended = xiezhi_evidence::append(&head, &entry);
     let record = appended.map_err(|error| StoreError::Impossible(error.to_string()))?;
-    insert(write, &record, &detail).await?;
+    insert(write, &record, &texts.detail).await?;
     Ok(row::signed(record.seq))
 }
 

@@ -53,6 +53,11 @@ impl Received {
         }
     }
 
+    /// The numbers that were received.
+    pub(crate) fn numbers(&self) -> &RangeSet {
+        &self.numbers
+    }
+
     /// Whether exactly this batch is among the remembered ones.
     fn remembers(&self, seq: u64, checksum: u32) -> bool {
         self.recent

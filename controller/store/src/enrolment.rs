@@ -159,6 +159,8 @@ impl Store {
         let audit = audit
             .with("token", &host.token)
             .with("hostname", row::cut(&host.hostname, 256))
+            // Chained, so that nobody replaces the key and with it what the host signed.
+            .with("evidence_key", row::cut(&host.evidence_key, 256))
             .with("serial", &host.certificate.serial);
         audit::append(&mut write, &audit).await?;
         let made = hosts::find(&mut write, host.id).await?;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use xiezhi_model::{EventStream, HostId, Severity, SiteId, StoredEvent};
+use xiezhi_model::{EventStream, HostId, Severity, Signature, SiteId, StoredEvent};
 
 use crate::row;
 use crate::{Store, StoreError};
@@ -164,7 +164,7 @@ impl Statement {
         }
         statement.sql.push_str(
             "SELECT e.id, e.host_id, h.hostname, h.site_id, e.stream, e.time_ms, e.received_ms, \
-             e.kind, e.severity, e.message, e.fields \
+             e.kind, e.severity, e.message, e.fields, e.signature \
              FROM events e JOIN hosts h ON h.id = e.host_id WHERE 1 = 1",
         );
         if query.site.is_some() {
@@ -264,5 +264,6 @@ fn event_from(row: &AnyRow) -> Result<StoredEvent, StoreError> {
         severity: Severity::from_number(row::number(row, "severity")?),
         message: row::text(row, "message")?,
         fields: row::json_map(row, "fields")?,
+        signature: Signature::from_number(row::number(row, "signature")?),
     })
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use sqlx::AssertSqlSafe;
-use xiezhi_model::{EventStream, HostId, Severity};
+use xiezhi_evidence::Head;
+use xiezhi_model::{EventStream, HostId, Severity, Signature};
 
 use crate::dedup::{Known, Received};
+use crate::proofs::{self, BatchProof};
 use crate::row::{self, Write};
 use crate::{Store, StoreError, facts};
 
@@ -14,7 +16,7 @@ use crate::{Store, StoreError, facts};
 const ROWS_PER_STATEMENT: usize = 32;
 
 /// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
+pub(crate) const DAY_MS: i64 = 86_400_000;
 
 const EXPIRED_EVENTS: &str = "DELETE FROM events WHERE id IN (SELECT id FROM events \
     WHERE stream = $1 AND received_ms < $2 ORDER BY received_ms LIMIT $3)";
@@ -55,6 +57,16 @@ pub struct EventBatch {
     pub events: Vec<NewEvent>,
     /// The host's facts as JSON text, if the batch brought them; kept if they are the newest.
     pub facts: Option<String>,
+    /// The batch as it came, to be kept as evidence: given for security events.
+    pub proof: Option<BatchProof>,
+}
+
+impl EventBatch {
+    fn signature(&self) -> Signature {
+        self.proof
+            .as_ref()
+            .map_or(Signature::NotExpected, |proof| proof.signature)
+    }
 }
 
 /// What became of a batch.
@@ -87,7 +99,7 @@ impl Store {
         for batch in batches {
             let outcome = ledger.take(&mut write, batch, now_ms).await?;
             if outcome == BatchOutcome::Stored {
-                fresh.extend(batch.events.iter().map(|event| (batch, event)));
+                fresh.push(batch);
                 if let Some(json) = &batch.facts {
                     facts::put(&mut write, batch, json, now_ms).await?;
                 }
@@ -121,7 +133,7 @@ impl Store {
         rows.iter().map(count).collect()
     }
 
-    /// Deletes at most `most` rows, events and then what is remembered of their batches, that were
+    /// Deletes at most `most` rows, events, what is remembered of their batches and proofs, that were
     /// received longer ago than the setting of their stream (`security_retention_days`,
     /// `event_retention_days`) allows at `now_ms`; returns how many. Call it again while it returns
     /// `most`: slices keep the write lock short.
@@ -153,6 +165,11 @@ impl Store {
                 deleted += done;
                 left = left.saturating_sub(row::signed(done));
             }
+            if stream == EventStream::Security {
+                let done = proofs::delete_expired(&mut write, before_ms, left).await?;
+                deleted += done;
+                left = left.saturating_sub(row::signed(done));
+            }
             write.commit().await?;
         }
         Ok(deleted)
@@ -167,7 +184,12 @@ impl Store {
         row::unsigned(&query.fetch_one(self.database.read()).await?, "count")
     }
 
-    async fn retention_days(&self, key: &str, now_ms: i64) -> Result<Option<i64>, StoreError> {
+    /// The setting `key`, a number of days; `None` if there is none.
+    pub(crate) async fn retention_days(
+        &self,
+        key: &str,
+        now_ms: i64,
+    ) -> Result<Option<i64>, StoreError> {
         let Some(setting) = self.setting(key, now_ms).await? else {
             return Ok(None);
         };
@@ -300,21 +322,45 @@ async fn read_received(
     Received::from_text(&text).ok_or_else(damaged)
 }
 
+/// Stores the events of new batches, and the batches as proofs of them.
 async fn insert_events(
     write: &mut Write,
-    events: &[(&EventBatch, &NewEvent)],
+    batches: &[&EventBatch],
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let count = row::signed(events.len() as u64);
-    if count == 0 {
-        return Ok(());
+    let count: usize = batches.iter().map(|batch| batch.events.len()).sum();
+    let count = row::signed(count as u64);
+    let first = match count {
+        0 => 0,
+        _ => row::count_up(write, "events", count).await? - count + 1,
+    };
+    insert_rows(write, batches, first, now_ms).await?;
+    let mut head: Option<Head> = None;
+    let mut next = first;
+    for batch in batches {
+        proofs::append(write, &mut head, batch, next, now_ms).await?;
+        next += row::signed(batch.events.len() as u64);
     }
-    let mut id = row::count_up(write, "events", count).await? - count;
+    Ok(())
+}
+
+/// Stores events under the numbers from `first` on, in the order of the batches.
+async fn insert_rows(
+    write: &mut Write,
+    batches: &[&EventBatch],
+    first: i64,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let mut events: Vec<(&EventBatch, &NewEvent)> = Vec::new();
+    for batch in batches {
+        events.extend(batch.events.iter().map(|event| (*batch, event)));
+    }
+    let mut id = first - 1;
     for some in events.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
             "INSERT INTO events (id, host_id, stream, time_ms, received_ms, kind, severity, \
-             message, fields) VALUES {}",
-            row::placeholders(some.len(), 9)
+             message, fields, signature) VALUES {}",
+            row::placeholders(some.len(), 10)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (batch, event) in some {
@@ -328,7 +374,8 @@ async fn insert_events(
                 .bind(row::storable(&event.kind))
                 .bind(event.severity.number())
                 .bind(row::storable(&event.message))
-                .bind(row::json_of(&event.fields)?);
+                .bind(row::json_of(&event.fields)?)
+                .bind(batch.signature().number());
         }
         query.execute(&mut **write).await.map_err(unknown_host)?;
     }

@@ -25,9 +25,13 @@ mod enrolment;
 mod error;
 mod event_search;
 mod events;
+mod evidence;
 mod facts;
 mod gaps;
+mod holes;
 mod hosts;
+mod proofs;
+mod repeats;
 mod revocations;
 mod row;
 mod schema;
@@ -37,6 +41,7 @@ mod sites;
 mod tokens;
 mod users;
 mod web_sessions;
+mod wire_events;
 
 use std::sync::Arc;
 
@@ -49,10 +54,14 @@ pub use enrolment::{EnrolError, EnrolRefusal, NewHost};
 pub use error::StoreError;
 pub use event_search::{EventCursor, EventPage, EventQuery};
 pub use events::{BatchOutcome, EventBatch, NewEvent};
+pub use evidence::{EventProof, EvidenceFailure, EvidenceQuery, EvidenceReport, LISTED_FAILURES};
 pub use facts::StoredFacts;
+pub use holes::Hole;
 pub use hosts::LastSeen;
+pub use proofs::BatchProof;
 pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};
 pub use sites::SiteImport;
+pub use wire_events::KeptEvents;
 
 /// The controller's state. Cheap to clone; all clones share the connections.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_event_batches.sql"),
     include_str!("../migrations/0003_api_tokens.sql"),
+    include_str!("../migrations/0004_evidence.sql"),
 ];
 
 /// Brings the schema up to date.

@@ -8,8 +8,9 @@
 
 use xiezhi_model::{Actor, AuditEntry, Host, HostId};
 
+use crate::repeats::{self, HOUR_MS};
 use crate::row::{self, Write};
-use crate::{Store, StoreError, audit, hosts};
+use crate::{Store, StoreError, hosts};
 
 /// A spool that claims a higher epoch than this is not believed.
 const HIGHEST_BELIEVED_EPOCH: u64 = 1 << 40;
@@ -151,7 +152,8 @@ impl Store {
         let audit = audit
             .with("reason", IdentityConflict::Content.word())
             .with("epoch", next.to_string());
-        audit::append(&mut write, &audit).await?;
+        let reason = IdentityConflict::Content.word();
+        repeats::append(&mut write, &audit, reason, HOUR_MS).await?;
         write.commit().await?;
         Ok(next)
     }
@@ -191,7 +193,9 @@ async fn start(write: &mut Write, request: &SessionRequest) -> Result<SessionOut
         forget_old_epochs(write, host.id, decision.epoch).await?;
     }
     if let Some(conflict) = decision.conflict {
-        audit::append(write, &conflict_entry(request, conflict, decision.epoch)).await?;
+        // Two clones meet one conflict with each reconnection.
+        let entry = conflict_entry(request, conflict, decision.epoch);
+        repeats::append(write, &entry, conflict.word(), HOUR_MS).await?;
     }
     Ok(SessionOutcome::Started {
         epoch: decision.epoch,

@@ -59,6 +59,8 @@ pub(crate) struct EventRow {
     severity: &'static str,
     message: String,
     fields: BTreeMap<String, String>,
+    /// Whether the host's key signed it: `not_expected`, `good`, `missing` or `bad`.
+    signature: &'static str,
 }
 
 #[derive(Serialize)]
@@ -87,6 +89,7 @@ pub(crate) fn row_of(event: StoredEvent, tree: &SiteTree, fleet: &Fleet) -> Even
         severity: event.severity.word(),
         message: event.message,
         fields: event.fields,
+        signature: event.signature.word(),
     }
 }
 

@@ -204,6 +204,7 @@ async fn events_are_searched_by_page_with_the_gaps_of_their_time() {
         checksum: 1,
         events,
         facts: Some("{\"hostname\": \"alpha\", \"new\": 1}".to_owned()),
+        proof: None,
     };
     bench
         .store

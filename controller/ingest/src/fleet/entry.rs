@@ -19,6 +19,8 @@ const USUAL_INTERVAL_MS: u32 = 15_000;
 #[derive(Debug)]
 pub(crate) struct HostEntry {
     id: HostId,
+    /// Stays as it was recorded when the host enrolled.
+    evidence_key: Box<str>,
     live: Mutex<Live>,
 }
 
@@ -92,6 +94,7 @@ impl HostEntry {
         };
         Self {
             id: host.id,
+            evidence_key: host.evidence_key.as_str().into(),
             live: Mutex::new(live),
         }
     }
@@ -102,6 +105,11 @@ impl HostEntry {
 
     pub(crate) const fn id(&self) -> HostId {
         self.id
+    }
+
+    /// Public key with which the host signs evidence, hex.
+    pub(crate) fn evidence_key(&self) -> &str {
+        &self.evidence_key
     }
 
     pub(crate) fn site(&self) -> SiteId {

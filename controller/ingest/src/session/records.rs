@@ -15,8 +15,9 @@ use crate::lane::{Accepted, FrameRefusal, LaneKind, LaneRules};
 /// Gaps that one status may report.
 const MAX_DROPPED: usize = 1000;
 
-/// A decoded event takes about this much more memory than its share of the deflated batch.
-const EVENT_EXPANSION: usize = 8;
+/// A decoded event takes about this much more memory than its share of the deflated batch; the batch
+/// itself is kept beside it.
+const EVENT_EXPANSION: usize = 9;
 
 impl Session {
     pub(super) fn record(&mut self, kind: u8, payload: &[u8]) -> Result<Next, End> {
@@ -25,7 +26,7 @@ impl Session {
             Some(Kind::BacklogSamples) => self.samples(LaneKind::Backlog, payload)?,
             Some(Kind::Events) => self.events(EventStream::Events, payload)?,
             Some(Kind::Security) => self.events(EventStream::Security, payload)?,
-            Some(Kind::Status) => self.status(payload),
+            Some(Kind::Status) => self.status(payload)?,
             Some(Kind::Goodbye) => self.goodbye(payload),
             Some(Kind::Flush) => self.flush()?,
             Some(Kind::Hello) => return Err(End::Protocol("a second hello")),
@@ -113,6 +114,10 @@ impl Session {
             Ok((batch, refused)) => {
                 let metrics = &self.context.metrics;
                 metrics.events.inc_by(batch.events.len() as u64);
+                if let Some(proof) = &batch.proof {
+                    let word = proof.signature.word();
+                    metrics.signatures.with_label_values(&[word]).inc();
+                }
                 if refused > 0 {
                     metrics
                         .refused
@@ -149,13 +154,13 @@ impl Session {
         Ok(true)
     }
 
-    fn status(&mut self, payload: &[u8]) -> bool {
+    fn status(&mut self, payload: &[u8]) -> Result<bool, End> {
         if let Some(status) = self.parse::<Status>(payload) {
             let footprint = Footprint {
                 memory_bytes: status.memory_bytes,
                 cpu_ms: status.cpu_ms,
             };
-            self.report_gaps(&status.spool);
+            self.report_gaps(&status.spool)?;
             self.shared.entry.status(StatusUpdate {
                 skew_ms: status.clock_ms.saturating_sub(self.context.now_ms()),
                 spool: status.spool,
@@ -163,7 +168,7 @@ impl Session {
                 certificate_expires_s: status.certificate_expires_s,
             });
         }
-        true
+        Ok(true)
     }
 
     fn goodbye(&mut self, payload: &[u8]) -> bool {
@@ -191,10 +196,11 @@ impl Session {
         parsed
     }
 
-    /// Queues what the spool gave up since it last said so.
-    pub(crate) fn report_gaps(&mut self, spool: &SpoolStatus) {
+    /// Queues what the spool gave up since it last said so. Until it is durable nothing is
+    /// acknowledged.
+    pub(crate) fn report_gaps(&mut self, spool: &SpoolStatus) -> Result<(), End> {
         if spool.dropped == self.dropped {
-            return;
+            return Ok(());
         }
         let known = std::mem::replace(&mut self.dropped, spool.dropped.clone());
         self.dropped.truncate(MAX_DROPPED);
@@ -203,7 +209,7 @@ impl Session {
             .iter()
             .filter(|dropped| !known.contains(dropped))
         {
-            self.context.gaps.push(Gap {
+            let gap = Gap {
                 host: self.shared.host(),
                 epoch: self.shared.epoch(),
                 stream: dropped.stream.name().to_owned(),
@@ -212,7 +218,15 @@ impl Session {
                 from_ms: dropped.from_ms,
                 to_ms: dropped.to_ms,
                 reason: dropped.reason.chars().take(32).collect(),
-            });
+            };
+            self.shared.gap_waits();
+            let note = (gap, std::sync::Arc::clone(&self.shared));
+            if !self.context.gaps.push(note) {
+                return Err(End::Protocol(
+                    "gaps cannot be noted now, connect again later",
+                ));
+            }
         }
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod agent;
 mod delivery;
 mod directives;
 mod disk;
+mod evidence;
 mod identity;
 mod port;
 mod refusals;

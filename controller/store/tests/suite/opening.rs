@@ -97,13 +97,7 @@ async fn a_schema_of_a_newer_release_is_refused() {
         .await;
     let error = Store::open(&fresh.url).await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            StoreError::NewerSchema {
-                found: 99,
-                known: 2
-            }
-        ),
+        matches!(error, StoreError::NewerSchema { found: 99, .. }),
         "{error:?}"
     );
 }
@@ -116,7 +110,12 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_
     let known = [batch(id, 1, 1, vec![event(NOW, "login", "x")])];
     fresh.insert_batches(&known, NOW).await.unwrap();
     fresh
-        .tamper("DROP TABLE event_batches; DELETE FROM schema_version WHERE version = 2")
+        .tamper(
+            "DROP TABLE event_batches; DROP TABLE api_tokens; DROP TABLE batch_proofs; \
+             DROP TABLE audit_repeats; ALTER TABLE events DROP COLUMN signature; \
+             DELETE FROM counters WHERE name = 'api_tokens'; \
+             DELETE FROM schema_version WHERE version > 1",
+        )
         .await;
     let again = Store::open(&fresh.url).await.unwrap();
     let more = [batch(id, 2, 1, vec![event(NOW, "login", "y")])];

@@ -183,5 +183,6 @@ pub(crate) fn batch(host: HostId, seq: u64, checksum: u32, events: Vec<NewEvent>
         checksum,
         events,
         facts: None,
+        proof: None,
     }
 }
