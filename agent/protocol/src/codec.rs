@@ -25,6 +25,7 @@
 mod checksum;
 mod decoder;
 mod encoder;
+mod glance;
 mod schema;
 mod value;
 pub mod varint;

@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use xiezhi_protocol::codec::{Column, Decoder};
 
 pub(crate) use self::chain::Arrival;
-use self::chain::{Caught, Chain};
+use self::chain::Caught;
+pub(crate) use self::chain::Chain;
 pub(crate) use self::run::Run;
 use self::texts::{REFUSED, TextId, Texts};
 use crate::frame::HostKey;
@@ -220,26 +221,6 @@ impl Heads {
         self.with(host, now_ms, |head, keep| {
             head.catch_up(|chain| chain.log <= log, keep)
         });
-    }
-
-    /// Runs of a host, those of its pending frames included.
-    pub(crate) fn runs(&self, head: &Mutex<Head>, now_ms: i64, visit: &mut dyn FnMut(&Run)) {
-        let _numbering = self
-            .numbering
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let pending: Vec<Chain> = {
-            let head = lock(head);
-            head.runs.iter().for_each(&mut *visit);
-            let chains = head.chains.iter().filter(|chain| chain.has_pending());
-            chains.cloned().collect()
-        };
-        let keep = self.keep(now_ms);
-        for mut chain in pending {
-            let mut caught = Caught::default();
-            chain.catch_up(&keep, &mut caught);
-            caught.runs.iter().for_each(&mut *visit);
-        }
     }
 
     /// Offsets of a log's frames of a host that could not be decoded.
@@ -499,6 +480,11 @@ impl Head {
     /// Runs that are made, oldest first.
     pub(crate) fn made(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// Chains with frames that are in no run yet; their points come after those of the runs.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Chain> {
+        self.chains.iter().filter(|chain| chain.has_pending())
     }
 
     /// Offsets of a log's frames that could not be decoded.

@@ -7,6 +7,7 @@ use crate::column::is_stale;
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
 use crate::frame::{HostKey, Latest, RangeAnswer, SeriesPoints, StoredFrame};
+use crate::head::{self, Chain};
 use crate::legacy;
 use crate::reading::{self, ReadError, Wanted};
 use crate::record;
@@ -131,14 +132,16 @@ fn count_frames(
     let Some(head) = engine.heads.find(host) else {
         return Ok(());
     };
-    engine
-        .heads
-        .runs(&head, engine.options.clock.now_ms(), &mut |run| {
-            if !files.logs.contains_key(&run.log) {
-                return;
-            }
+    {
+        let head = head::lock(&head);
+        let of_log = |log: u64| files.logs.contains_key(&log);
+        for run in head.made().iter().filter(|run| of_log(run.log)) {
             run.each_time(&mut |time_ms| answer.frames += u64::from(in_range(time_ms)));
-        });
+        }
+        let pending = head.pending().filter(|chain| of_log(chain.log));
+        let times = pending.flat_map(Chain::pending_times);
+        answer.frames += times.filter(|&time_ms| in_range(time_ms)).count() as u64;
+    }
     for log in files.logs.values() {
         let orphans = engine.heads.orphans(&head, log.id);
         let mut bytes = Vec::new();

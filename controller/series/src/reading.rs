@@ -15,11 +15,12 @@ use crate::block::Block;
 use crate::block::envelope::Place;
 use crate::block::page::Page;
 use crate::chunk::{self, Points};
+use crate::column;
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::head::texts::{Schema, TextId, metric_of};
-use crate::head::{Head, Run};
+use crate::head::{self, Chain, Head, Run};
 use crate::legacy;
 
 /// Why reading ended early.
@@ -178,13 +179,50 @@ impl Reading<'_, '_> {
     }
 
     fn read_head(&mut self, host: HostKey, head: &Mutex<Head>) -> Result<(), ReadError> {
-        let engine = self.engine;
-        let mut points = 0;
-        let now_ms = engine.options.clock.now_ms();
-        engine
-            .heads
-            .runs(head, now_ms, &mut |run| points += self.read_run(host, run));
+        let points = {
+            let head = head::lock(head);
+            let runs = head.made().iter().map(|run| self.read_run(host, run));
+            let runs: u64 = runs.sum();
+            let pending = head.pending().map(|chain| self.read_pending(host, chain));
+            runs + pending.sum::<u64>()
+        };
         (self.wanted.charge)(points)
+    }
+
+    fn read_pending(&mut self, host: HostKey, chain: &Chain) -> u64 {
+        let in_range = |time_ms: i64| (self.wanted.from_ms..=self.wanted.to_ms).contains(&time_ms);
+        let (Some(schema), true) = (chain.schema(), chain.pending_times().any(in_range)) else {
+            return 0;
+        };
+        let columns = self.columns_of(schema);
+        let mut wanted: Vec<(usize, u32)> = columns
+            .iter()
+            .filter(|(_, number)| self.is_pair(*number, host))
+            .map(|&(column, number)| (column as usize, number))
+            .collect();
+        wanted.sort_unstable();
+        let places: Vec<usize> = wanted.iter().map(|one| one.0).collect();
+        let mut found = vec![Points::default(); wanted.len()];
+        chain.glance(&places, &mut |time_ms, row| {
+            for (points, &value) in found.iter_mut().zip(row) {
+                if !column::is_absent(value) {
+                    points.push(time_ms, value);
+                }
+            }
+        });
+        let mut read = 0;
+        for (mut points, (_, number)) in found.into_iter().zip(wanted) {
+            read += points.len() as u64;
+            if points.is_empty() {
+                continue;
+            }
+            let series = self.heads.entry((number, host)).or_default();
+            if !self.wanted.index_only {
+                series.times.append(&mut points.times);
+                series.values.append(&mut points.values);
+            }
+        }
+        read
     }
 
     fn read_run(&mut self, host: HostKey, run: &Run) -> u64 {

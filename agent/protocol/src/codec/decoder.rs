@@ -31,6 +31,11 @@ impl Column {
         (self.present && self.well_named && value.is_finite()).then_some(value)
     }
 
+    /// Integer, scale, whether it is present, and whether its name is proper.
+    pub(super) fn state(&self) -> (i64, Scale, bool, bool) {
+        (self.integer, self.scale, self.present, self.well_named)
+    }
+
     fn set(&mut self, scale: Scale, integer: i64) {
         self.scale = scale;
         self.integer = integer;
@@ -116,6 +121,11 @@ impl Decoder {
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// Usual milliseconds between two frames of the chain.
+    pub(super) fn interval_ms(&self) -> u64 {
+        self.interval_ms
     }
 
     /// The last decoded frame; `None` before the first and after an error.

@@ -93,6 +93,46 @@ proptest! {
     }
 
     #[test]
+    fn a_glance_sees_what_decoding_would(reports in values_strategy(), split in 0usize..20, damage in any::<prop::sample::Index>()) {
+        let mut encoder = Encoder::new(15_000);
+        let mut frames = Vec::new();
+        for (index, values) in reports.iter().enumerate() {
+            let mut frame = Vec::new();
+            let time_ms = 15_000 * index as i64 + (index as i64 % 3);
+            encoder.encode(index as u64 + 1, &report(time_ms, values), &mut frame);
+            frames.push(frame);
+        }
+        let mut decoder = Decoder::new();
+        let split = split.min(frames.len() - 1);
+        for frame in &frames[..=split] {
+            decoder.decode(frame, &mut intern).unwrap();
+        }
+        let wanted: Vec<usize> = (0..decoder.columns().len()).step_by(2).collect();
+        let mut seen = Vec::new();
+        let rest = frames[split + 1..].iter().map(Vec::as_slice);
+        let _ended = decoder.glance(rest, &wanted, &mut |time_ms, values| seen.push((time_ms, values.to_vec())));
+        let mut follower = decoder.clone();
+        for ((time_ms, values), frame) in seen.iter().zip(&frames[split + 1..]) {
+            let info = follower.decode(frame, &mut intern).unwrap();
+            prop_assert_eq!(info.batch.time_ms, *time_ms);
+            let expected: Vec<_> = wanted.iter().map(|&place| follower.columns()[place].value()).collect();
+            prop_assert_eq!(&expected, values);
+        }
+        // It ends only where columns are named.
+        if let Some(next) = frames.get(split + 1 + seen.len()) {
+            let before = follower.columns().len();
+            let info = follower.decode(next, &mut intern).unwrap();
+            prop_assert!(info.key || follower.columns().len() > before);
+        }
+        if let Some(frame) = frames.get(split + 1) {
+            let mut broken = frame.clone();
+            let place = damage.index(broken.len());
+            broken[place] ^= 0x41;
+            let _ended = decoder.glance(std::iter::once(broken.as_slice()), &wanted, &mut |_, _| {});
+        }
+    }
+
+    #[test]
     fn damaged_frames_are_refused_and_never_panic(
         reports in values_strategy(), position in any::<prop::sample::Index>(), bit in 0u8..8,
     ) {

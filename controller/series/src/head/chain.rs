@@ -166,6 +166,41 @@ impl Chain {
         self.schema.as_ref()
     }
 
+    /// Visits some columns of the pending frames, without decoding them all. `columns` ascend.
+    /// [`ABSENT`] and [`STALE`] stand for what no report holds.
+    pub(crate) fn glance(&self, columns: &[usize], each: &mut dyn FnMut(i64, &[f64])) {
+        let mut starts = 0;
+        let frames = self.pending.iter().map(|one| {
+            let end = one.end as usize;
+            let frame = self.bytes.get(starts..end).unwrap_or_default();
+            starts = end;
+            frame
+        });
+        let present = columns
+            .iter()
+            .map(|&column| self.present.get(column).copied());
+        let mut present: Vec<bool> = present.map(Option::unwrap_or_default).collect();
+        let mut row = Vec::with_capacity(columns.len());
+        let seen = self
+            .decoder
+            .glance(frames, columns, &mut |time_ms, values| {
+                row.clear();
+                row.extend(values.iter().zip(&mut present).map(|(value, present)| {
+                    let was = std::mem::replace(present, value.is_some());
+                    value.unwrap_or(if was { STALE } else { ABSENT })
+                }));
+                each(time_ms, &row);
+            });
+        if let Err(error) = seen {
+            tracing::debug!(error = %error, "a pending frame cannot be read yet");
+        }
+    }
+
+    /// Times of the pending frames.
+    pub(crate) fn pending_times(&self) -> impl Iterator<Item = i64> {
+        self.pending.iter().map(|one| one.time_ms)
+    }
+
     /// Decodes the pending frames.
     pub(crate) fn catch_up(&mut self, keep: &Keep<'_>, caught: &mut Caught) {
         if self.pending.is_empty() {

@@ -1,0 +1,149 @@
+//! Stores replayed reports as fast as the store takes them, with the clock moved along.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use xiezhi_protocol::batch::BatchInfo;
+use xiezhi_protocol::codec::peek;
+use xiezhi_series::{Clock, Frame, Sealing, SeriesOptions, SeriesStore};
+
+use crate::replay::{INTERVAL_MS, Recording, Replay};
+use crate::{Arguments, cpu_time, resident_mib};
+
+const START: i64 = 1_700_006_400_000;
+/// Frames of one append: what a commit of a busy controller carries.
+const GROUP: usize = 500;
+
+pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
+    let read = |path: &std::path::PathBuf| Recording::read(path, arguments.series);
+    let recordings: Vec<Recording> = arguments
+        .recordings
+        .iter()
+        .map(read)
+        .collect::<Result<_>>()?;
+    anyhow::ensure!(!recordings.is_empty(), "name recordings");
+    for recording in &recordings {
+        let (series, changing) = recording.shape();
+        println!("recording {series} series, {changing:.0} of them change per report");
+    }
+    let now = Arc::new(AtomicI64::new(START));
+    let clock = Arc::clone(&now);
+    let options = SeriesOptions {
+        clock: Clock::new(move || clock.load(Ordering::Relaxed)),
+        sealing: Sealing::Manual,
+        seal_bytes_per_s: u64::MAX,
+        ..SeriesOptions::default()
+    };
+    let store = SeriesStore::open(&arguments.folder, options)?;
+    let before = resident_mib().0;
+    let count = arguments.templates.min(arguments.hosts as usize);
+    let mut templates: Vec<Replay> = (0..count as u64)
+        .map(|index| Replay::new(index, &recordings))
+        .collect();
+    let with_templates = resident_mib().0;
+    let reports = arguments.minutes * 60_000 / INTERVAL_MS as u64;
+    let mut encoded: Vec<(BatchInfo, bool, Vec<u8>)> = Vec::new();
+    let (mut samples, mut encoding, mut payload) = (0u64, Duration::ZERO, 0u64);
+    let (mut cutting, mut logs) = (Duration::ZERO, 0);
+    let (mut peak, wall, cpu) = (0f64, Instant::now(), cpu_time());
+    for seq in 1..=reports {
+        let time_ms = START + seq as i64 * INTERVAL_MS;
+        now.store(time_ms + 900, Ordering::Relaxed);
+        let begin = cpu_time();
+        encoded.clear();
+        for template in &mut templates {
+            let mut bytes = Vec::new();
+            let batch = template.frame(seq, time_ms, &recordings, &mut bytes);
+            let key = peek(&bytes).context("a frame")?.key;
+            encoded.push((batch, key, bytes));
+        }
+        encoding += cpu_time() - begin;
+        let frame = |host: i64| {
+            let (batch, key, bytes) = &encoded[host as usize % count];
+            Frame {
+                host: host + 1,
+                epoch: 1,
+                batch: *batch,
+                key: *key,
+                bytes,
+            }
+        };
+        let frames: Vec<Frame<'_>> = (0..arguments.hosts).map(frame).collect();
+        payload += frames
+            .iter()
+            .map(|frame| frame.bytes.len() as u64)
+            .sum::<u64>();
+        for group in frames.chunks(GROUP) {
+            store.append(group)?;
+        }
+        let per_template = |index: i64| {
+            recordings[(index % count as i64) as usize % recordings.len()]
+                .shape()
+                .0 as u64
+        };
+        if seq == 1 {
+            samples = (0..arguments.hosts).map(per_template).sum::<u64>() * reports;
+        }
+        let waiting = seq % 40 == 0 && store.stats().log_segments > 1;
+        if waiting || seq == reports {
+            peak = peak.max(resident_mib().0);
+            let begin = cpu_time();
+            store.maintain()?;
+            cutting += cpu_time() - begin;
+            logs += 1;
+            peak = peak.max(resident_mib().0);
+        }
+    }
+    let total = cpu_time() - cpu - encoding;
+    let (millions, stats) = (samples as f64 / 1e6, store.stats());
+    let (resident, highest) = resident_mib();
+    println!("samples {samples}");
+    println!("reports_per_host {reports}");
+    println!("wall_s {:.1}", wall.elapsed().as_secs_f64());
+    println!("cpu_s_per_million {:.4}", total.as_secs_f64() / millions);
+    println!(
+        "cutting_s_per_million {:.4}",
+        cutting.as_secs_f64() / millions
+    );
+    println!("passes {logs}");
+    println!(
+        "wire_bytes_per_sample {:.3}",
+        payload as f64 / samples as f64
+    );
+    println!(
+        "store_bytes_per_sample {:.3}",
+        stats.bytes as f64 / samples as f64
+    );
+    println!(
+        "disk_bytes_per_sample {:.3}",
+        disk_bytes(&arguments.folder)? as f64 / samples as f64
+    );
+    println!("series {}", stats.series);
+    println!(
+        "counted_bytes_per_series {}",
+        stats.memory_bytes / stats.series.max(1)
+    );
+    println!("resident_mib {resident:.0}");
+    println!("highest_mib {highest:.0}");
+    println!("feeder_mib {:.0}", with_templates - before);
+    println!("damaged {}", stats.damaged);
+    println!("undecodable {}", stats.undecodable);
+    Ok(())
+}
+
+/// What `du` says of the folder.
+fn disk_bytes(folder: &std::path::Path) -> Result<u64> {
+    let said = std::process::Command::new("du")
+        .arg("-s")
+        .arg("--block-size=1")
+        .arg(folder)
+        .output()?;
+    let text = String::from_utf8(said.stdout)?;
+    Ok(text
+        .split_ascii_whitespace()
+        .next()
+        .context("du said nothing")?
+        .parse()?)
+}

@@ -1,0 +1,81 @@
+//! Measures the store alone, without network: what samples cost in processor time, on disk and in
+//! memory, and how long questions take.
+//!
+//! ```text
+//! engine feed FOLDER [--hosts N] [--series N] [--minutes N] [--templates N] RECORDING...
+//!     stores reports of 15 s as many hosts, then says what that took
+//! engine ask FOLDER [--series N]
+//!     asks a fed folder
+//! ```
+#![expect(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a tool for people"
+)]
+
+mod ask;
+mod feed;
+mod replay;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+/// What the command line says.
+pub(crate) struct Arguments {
+    pub(crate) folder: PathBuf,
+    pub(crate) hosts: i64,
+    pub(crate) series: usize,
+    pub(crate) minutes: u64,
+    pub(crate) templates: usize,
+    pub(crate) recordings: Vec<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let folder = words.next().context("name a folder")?.into();
+    let mut arguments = Arguments {
+        folder,
+        hosts: 1000,
+        series: usize::MAX,
+        minutes: 60,
+        templates: 1000,
+        recordings: Vec::new(),
+    };
+    while let Some(word) = words.next() {
+        let mut number =
+            || -> Result<u64> { Ok(words.next().context("a number is missing")?.parse()?) };
+        match word.as_str() {
+            "--hosts" => arguments.hosts = number()? as i64,
+            "--series" => arguments.series = number()? as usize,
+            "--minutes" => arguments.minutes = number()?,
+            "--templates" => arguments.templates = number()? as usize,
+            path => arguments.recordings.push(path.into()),
+        }
+    }
+    match command.as_str() {
+        "feed" => feed::feed(&arguments),
+        "ask" => ask::ask(&arguments),
+        other => bail!("unknown command `{other}`"),
+    }
+}
+
+/// CPU time of all threads of this process.
+pub(crate) fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Resident memory of this process, and the most that it ever was.
+pub(crate) fn resident_mib() -> (f64, f64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let kilobytes =
+            line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<f64>().ok());
+        kilobytes.unwrap_or(f64::NAN) / 1024.0
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
