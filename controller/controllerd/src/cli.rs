@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// The audit record
     #[command(subcommand)]
     Audit(Audit),
+    /// Proof of what hosts reported
+    #[command(subcommand)]
+    Evidence(Evidence),
     /// Read every stored sample and report damage
     VerifySeries,
     /// Show every problem of the configuration
@@ -213,6 +216,28 @@ pub(crate) enum Host {
     },
 }
 
+/// Proof of what hosts reported.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Evidence {
+    /// Check signatures, stored events and the chain in which they stand; changes nothing
+    Verify {
+        /// Look only into batches of this host, as in `host list`
+        #[arg(long)]
+        host: Option<i64>,
+        /// Look only into batches since this day in Asia/Shanghai: 2026-11-22
+        #[arg(long, value_parser = day)]
+        from: Option<i64>,
+    },
+    /// Write one security event with everything that proves it, to be checked without this program
+    Export {
+        /// Number of the event, as the browser shows it
+        event: i64,
+        /// Folder to make for it
+        #[arg(long)]
+        to: PathBuf,
+    },
+}
+
 /// The audit record.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -229,6 +254,15 @@ pub(crate) enum Audit {
 fn right(text: &str) -> Result<ApiRight, String> {
     let words = ApiRight::ALL.map(ApiRight::word);
     ApiRight::from_word(text).ok_or_else(|| format!("write {}", words.join(" or ")))
+}
+
+/// The begin of a day in Asia/Shanghai, Unix milliseconds.
+fn day(text: &str) -> Result<i64, String> {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let day = time::Date::parse(text, format);
+    let day = day.map_err(|_| "write a day such as 2026-11-22".to_owned())?;
+    let offset = time::UtcOffset::from_hms(8, 0, 0).map_err(|error| error.to_string())?;
+    Ok(day.midnight().assume_offset(offset).unix_timestamp() * 1000)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -259,6 +293,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn days_begin_at_midnight_in_shanghai() {
+        assert_eq!(day("2026-11-21"), Ok(1_795_190_400_000));
+        assert!(day("21.11.2026").is_err() && day("2026-13-01").is_err());
     }
 
     #[test]
