@@ -72,6 +72,11 @@ impl Matcher {
         }
     }
 
+    /// Whether it asks for exactly one metric by its name.
+    pub(crate) fn is_metric_name(&self) -> bool {
+        self.op == MatchOp::Equal && &*self.name == crate::labels::METRIC_NAME
+    }
+
     /// Whether a label value satisfies the matcher; pass the empty text for a missing label.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {

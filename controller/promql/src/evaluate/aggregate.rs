@@ -1,18 +1,48 @@
 //! Aggregations that make one series of each group.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::invariant::is_invariant;
+use super::range::{Slider, Source};
 use super::rank::Param;
 use super::statistics::{Mean, Sum, quantile};
 use super::{Evaluator, Result, Row, Steps, Table, fail, unsupported};
-use crate::ast::{Aggregate, AggregateOp, Grouping, Node, Span};
+use crate::ast::{Aggregate, AggregateOp, Grouping, Node, Span, Type};
+use crate::functions::Name;
 use crate::labels::{Label, Labels, METRIC_NAME, quote};
+use crate::matcher::Matcher;
 use crate::number::{STALE, format_value, is_stale};
 
 /// The rows of one group, in the order of the table.
 pub(super) struct Members {
     pub(super) labels: Labels,
     pub(super) rows: Vec<usize>,
+}
+
+/// The series that are folded: at hand, or still to be computed.
+enum Input<'i, 'a> {
+    Table(&'i Table<'a>),
+    Sliding(Slider<'i, 'a>, &'i Source),
+}
+
+impl<'i> Input<'i, '_> {
+    fn labels(&self) -> Box<dyn Iterator<Item = &'i Labels> + 'i> {
+        match *self {
+            Self::Table(table) => Box::new(table.labels()),
+            Self::Sliding(_, source) => Box::new(source.series.iter().map(|one| &one.labels)),
+        }
+    }
+
+    fn values(&mut self, row: usize) -> Result<Cow<'i, [f64]>> {
+        match self {
+            Self::Table(table) => {
+                let values = table.rows.get(row).map(|row| row.values.as_slice());
+                Ok(Cow::Borrowed(values.unwrap_or_default()))
+            }
+            Self::Sliding(slider, _) => slider.values(row).map(Cow::Owned),
+        }
+    }
 }
 
 impl<'a> Evaluator<'a> {
@@ -33,6 +63,11 @@ impl<'a> Evaluator<'a> {
             }),
             None => None,
         };
+        if param.is_none()
+            && let Some(table) = self.folded_while_sliding(aggregate, steps)?
+        {
+            return Ok(table);
+        }
         let table = self.evaluate_vector(&aggregate.expr, steps, op.name())?;
         match (op, param) {
             (AggregateOp::Quantile, Some(param)) => {
@@ -51,27 +86,70 @@ impl<'a> Evaluator<'a> {
                 })
             }
             (_, Some(param)) => self.ranked(op, &param, table, &aggregate.grouping, steps, span),
-            (_, None) => self.folded(op, &table, &aggregate.grouping, steps),
+            (_, None) => self.folded(op, Input::Table(&table), &aggregate.grouping, steps),
         }
+    }
+
+    /// An aggregation of a range function: each series is folded into its group as soon as it is
+    /// computed, so that only the groups are held. Nothing if metric names keep that from being
+    /// the same as one after the other.
+    fn folded_while_sliding(
+        &self,
+        aggregate: &Aggregate,
+        steps: Steps,
+    ) -> Result<Option<Table<'a>>> {
+        let Node::Call(call) = &aggregate.expr.unwrapped().node else {
+            return Ok(None);
+        };
+        let Some(matrix) = call.args.iter().find(|arg| arg.kind() == Type::Matrix) else {
+            return Ok(None);
+        };
+        let name = call.function.name;
+        let keeps_name = matches!(
+            name,
+            Name::AbsentOverTime | Name::LastOverTime | Name::FirstOverTime
+        );
+        let by_name = aggregate
+            .grouping
+            .labels
+            .iter()
+            .any(|label| &**label == METRIC_NAME);
+        if keeps_name || by_name || (steps.count > 1 && is_invariant(&aggregate.expr)) {
+            return Ok(None);
+        }
+        // One metric only: dropping its name cannot make two series the same.
+        let is_one_metric = match &matrix.unwrapped().node {
+            Node::Matrix(selector, _) => selector.matchers.iter().any(Matcher::is_metric_name),
+            _ => false,
+        };
+        if !is_one_metric {
+            return Ok(None);
+        }
+        let source = self.source(matrix, steps, call.function.text)?;
+        let parameters = self.parameters(call, matrix, steps)?;
+        let slider = Slider::new(self, call, &source, &parameters, steps)?;
+        let input = Input::Sliding(slider, &source);
+        self.folded(aggregate.op, input, &aggregate.grouping, steps)
+            .map(Some)
     }
 
     fn folded(
         &self,
         op: AggregateOp,
-        table: &Table<'_>,
+        input: Input<'_, 'a>,
         grouping: &Grouping,
         steps: Steps,
     ) -> Result<Table<'a>> {
         match op {
-            AggregateOp::Sum => self.fold::<Sum>(table, grouping, steps),
-            AggregateOp::Avg => self.fold::<Mean>(table, grouping, steps),
-            AggregateOp::Count => self.fold::<Count>(table, grouping, steps),
-            AggregateOp::Group => self.fold::<One>(table, grouping, steps),
-            AggregateOp::Min => self.fold::<Least>(table, grouping, steps),
-            AggregateOp::Max => self.fold::<Greatest>(table, grouping, steps),
-            AggregateOp::Stdvar => self.fold::<Variance>(table, grouping, steps),
+            AggregateOp::Sum => self.fold::<Sum>(input, grouping, steps),
+            AggregateOp::Avg => self.fold::<Mean>(input, grouping, steps),
+            AggregateOp::Count => self.fold::<Count>(input, grouping, steps),
+            AggregateOp::Group => self.fold::<One>(input, grouping, steps),
+            AggregateOp::Min => self.fold::<Least>(input, grouping, steps),
+            AggregateOp::Max => self.fold::<Greatest>(input, grouping, steps),
+            AggregateOp::Stdvar => self.fold::<Variance>(input, grouping, steps),
             AggregateOp::Stddev => {
-                let mut table = self.fold::<Variance>(table, grouping, steps)?;
+                let mut table = self.fold::<Variance>(input, grouping, steps)?;
                 table.map(f64::sqrt);
                 Ok(table)
             }
@@ -82,18 +160,18 @@ impl<'a> Evaluator<'a> {
     /// Folds the values of each group at each step, one series after the other.
     fn fold<F: Fold>(
         &self,
-        table: &Table<'_>,
+        mut input: Input<'_, 'a>,
         grouping: &Grouping,
         steps: Steps,
     ) -> Result<Table<'a>> {
         let mut out = Table::empty(self.budget, steps.count);
         let mut cells: Vec<Option<F>> = Vec::new();
-        for group in self.groups(table, grouping)? {
+        for group in self.groups(input.labels(), grouping)? {
             cells.clear();
             cells.resize_with(steps.count, || None);
-            for row in group.rows.iter().filter_map(|row| table.rows.get(*row)) {
+            for row in group.rows {
                 self.budget.check()?;
-                for (cell, value) in cells.iter_mut().zip(&row.values) {
+                for (cell, value) in cells.iter_mut().zip(input.values(row)?.iter()) {
                     match cell {
                         _ if is_stale(*value) => {}
                         Some(fold) => fold.add(*value),
@@ -122,7 +200,7 @@ impl<'a> Evaluator<'a> {
         compute: impl Fn(&mut dyn Iterator<Item = f64>, usize) -> f64,
     ) -> Result<Table<'a>> {
         let mut out = Table::empty(self.budget, steps.count);
-        for group in self.groups(table, grouping)? {
+        for group in self.groups(table.labels(), grouping)? {
             let rows: Vec<&Row> = group
                 .rows
                 .iter()
@@ -145,30 +223,27 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The groups in the order of their first series.
-    pub(super) fn groups(&self, table: &Table<'_>, grouping: &Grouping) -> Result<Vec<Members>> {
-        if !grouping.without && grouping.labels.is_empty() {
-            let rows: Vec<usize> = (0..table.rows.len()).collect();
-            let all = Members {
-                labels: Labels::default(),
-                rows,
-            };
-            return Ok(if table.rows.is_empty() {
-                Vec::new()
-            } else {
-                vec![all]
-            });
-        }
+    pub(super) fn groups<'l>(
+        &self,
+        labels: impl Iterator<Item = &'l Labels>,
+        grouping: &Grouping,
+    ) -> Result<Vec<Members>> {
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut groups: Vec<Members> = Vec::new();
-        for (index, row) in table.rows.iter().enumerate() {
-            let labels = group_labels(&row.labels, grouping);
-            let place = *places.entry(labels).or_insert_with_key(|labels| {
-                groups.push(Members {
-                    labels: labels.clone(),
-                    rows: Vec::new(),
-                });
-                groups.len() - 1
-            });
+        let together = !grouping.without && grouping.labels.is_empty();
+        for (index, labels) in labels.enumerate() {
+            let place = if together && !groups.is_empty() {
+                0
+            } else {
+                let labels = group_labels(labels, grouping);
+                *places.entry(labels).or_insert_with_key(|labels| {
+                    groups.push(Members {
+                        labels: labels.clone(),
+                        rows: Vec::new(),
+                    });
+                    groups.len() - 1
+                })
+            };
             if let Some(group) = groups.get_mut(place) {
                 group.rows.push(index);
             }

@@ -42,9 +42,12 @@ impl<'p> Computation<'p> {
                 .unwrap_or(f64::NAN)
         };
         match self.name {
-            Name::Rate => rate::extrapolated(frame, budget, true, true),
-            Name::Increase => rate::extrapolated(frame, budget, true, false),
-            Name::Delta => rate::extrapolated(frame, budget, false, false),
+            Name::Rate | Name::Increase | Name::Delta => {
+                let Some(kind) = rate::Extrapolation::of(self.name) else {
+                    return Err(unsupported("not a rate"));
+                };
+                Ok(kind.changes(&frame.series.values, &kind.shapes(frame)))
+            }
             Name::Irate => over(&|window, _| rate::last_two(window, true)),
             Name::Idelta => over(&|window, _| rate::last_two(window, false)),
             Name::AvgOverTime => over(&|window, _| average(window.values)),

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::over_time::Computation;
+use super::rate::{Extrapolation, Shape};
 use super::select::{Aligned, step_of, windows};
 use super::{Evaluator, Result, Row, Steps, Table, unsupported};
 use crate::ast::{Call, Expr, Node, Span};
+use crate::functions::Name;
 use crate::labels::{METRIC_NAME, quote};
 use crate::number::{STALE, is_stale};
 use crate::storage::{SelectHint, Series};
@@ -82,71 +85,45 @@ impl<'a> Evaluator<'a> {
 
     /// The value of a range function: one series for each that has one.
     pub(super) fn range_call(&self, call: &Call, matrix: &Expr, steps: Steps) -> Result<Table<'a>> {
-        let function = call.function;
-        let source = self.source(matrix, steps, function.text)?;
-        let mut parameters = Vec::new();
-        for arg in call.args.iter().filter(|arg| !std::ptr::eq(*arg, matrix)) {
-            parameters.push(self.evaluate_scalar(arg, steps)?);
-        }
-        let compute = super::over_time::Computation::of(function.name, &parameters)?;
+        let source = self.source(matrix, steps, call.function.text)?;
+        let parameters = self.parameters(call, matrix, steps)?;
+        let mut slider = Slider::new(self, call, &source, &parameters, steps)?;
         let mut table = Table::empty(self.budget, steps.count);
-        let mut windows =
-            Aligned::new(|times: &[i64]| windows(times, source.look, source.range_ms));
-        for one in &source.series {
-            self.budget.check()?;
-            let windows = windows.of(&one.times);
-            let frame = Frame {
-                series: one,
-                windows,
-                steps,
-                look: source.look,
-                range_ms: source.range_ms,
-            };
-            let values = compute.run(&frame, self.budget)?;
+        for (index, one) in source.series.iter().enumerate() {
+            let values = slider.values(index)?;
             table.push(Row {
                 labels: one.labels.clone(),
                 values,
             })?;
         }
-        self.remark(call, &table, &parameters);
         Ok(table)
     }
 
-    /// What Prometheus remarks about range functions.
-    fn remark(&self, call: &Call, table: &Table<'_>, parameters: &[Vec<f64>]) {
-        use crate::functions::Name;
-        let Some(first) = call.args.first() else {
-            return;
-        };
-        match call.function.name {
-            Name::Rate | Name::Increase => self.remark_non_counters(table, first.span),
-            Name::QuantileOverTime if !table.rows.is_empty() => {
-                for q in parameters.first().into_iter().flatten() {
-                    self.check_quantile(*q, first.span);
-                }
-            }
-            _ => {}
-        }
+    /// The arguments beside the range vector, one number per step each.
+    pub(super) fn parameters(
+        &self,
+        call: &Call,
+        matrix: &Expr,
+        steps: Steps,
+    ) -> Result<Vec<Vec<f64>>> {
+        let others = call.args.iter().filter(|arg| !std::ptr::eq(*arg, matrix));
+        others.map(|arg| self.evaluate_scalar(arg, steps)).collect()
     }
 
-    fn remark_non_counters(&self, table: &Table<'_>, span: Span) {
-        let mut last = "";
-        for row in &table.rows {
-            let name = row.labels.get(METRIC_NAME).unwrap_or_default();
-            let counter = ["_total", "_sum", "_count", "_bucket"];
-            if name.is_empty() || name == last || counter.iter().any(|end| name.ends_with(end)) {
-                continue;
-            }
-            last = name;
-            self.inform(
-                span,
-                format!(
-                    "metric might not be a counter, name does not end in \
-                     _total/_sum/_count/_bucket: {}",
-                    quote(name.as_bytes())
-                ),
-            );
+    /// What Prometheus remarks about the name of a rate's metric.
+    fn remark_non_counter(&self, name: &str, span: Span) {
+        let counter = ["_total", "_sum", "_count", "_bucket"];
+        if name.is_empty() || counter.iter().any(|end| name.ends_with(end)) {
+            return;
         }
+        let quoted = quote(name.as_bytes());
+        self.inform(
+            span,
+            format!(
+                "metric might not be a counter, name does not end in \
+                 _total/_sum/_count/_bucket: {quoted}"
+            ),
+        );
     }
 
     /// Warns of a quantile that is none.
@@ -157,6 +134,102 @@ impl<'a> Evaluator<'a> {
                 span,
                 format!("quantile value should be between 0 and 1, got {q}"),
             );
+        }
+    }
+}
+
+/// Slides a function over series, one after the other.
+pub(super) struct Slider<'s, 'a> {
+    evaluator: &'s Evaluator<'a>,
+    call: &'s Call,
+    source: &'s Source,
+    parameters: &'s [Vec<f64>],
+    compute: Computation<'s>,
+    steps: Steps,
+    windows: Aligned<(u32, u32)>,
+    shapes: Aligned<Shape>,
+    /// The metric that was remarked about last, if any.
+    remarked: Option<Arc<str>>,
+}
+
+impl<'s, 'a> Slider<'s, 'a> {
+    pub(super) fn new(
+        evaluator: &'s Evaluator<'a>,
+        call: &'s Call,
+        source: &'s Source,
+        parameters: &'s [Vec<f64>],
+        steps: Steps,
+    ) -> Result<Self> {
+        let compute = Computation::of(call.function.name, parameters)?;
+        let (windows, shapes) = (Aligned::default(), Aligned::default());
+        Ok(Self {
+            evaluator,
+            call,
+            source,
+            parameters,
+            compute,
+            steps,
+            windows,
+            shapes,
+            remarked: None,
+        })
+    }
+
+    /// The values of one series at all steps.
+    pub(super) fn values(&mut self, index: usize) -> Result<Vec<f64>> {
+        let Source {
+            series,
+            look,
+            range_ms,
+        } = self.source;
+        let budget = self.evaluator.budget;
+        budget.check()?;
+        let Some(series) = series.get(index) else {
+            return Ok(Vec::new());
+        };
+        let (steps, look, range_ms) = (self.steps, *look, *range_ms);
+        let windows = self
+            .windows
+            .of(&series.times, |times| windows(times, look, range_ms));
+        let frame = Frame {
+            series,
+            windows,
+            steps,
+            look,
+            range_ms,
+        };
+        let values = match Extrapolation::of(self.call.function.name) {
+            Some(kind) if look.count == steps.count => {
+                let shapes = self.shapes.of(&series.times, |_| kind.shapes(&frame));
+                kind.changes(&series.values, shapes)
+            }
+            _ => self.compute.run(&frame, budget)?,
+        };
+        self.remark(series, &values);
+        Ok(values)
+    }
+
+    fn remark(&mut self, series: &Series, values: &[f64]) {
+        let name = self.call.function.name;
+        let is_rate = matches!(name, Name::Rate | Name::Increase);
+        if !is_rate && name != Name::QuantileOverTime {
+            return;
+        }
+        let metric = series.labels.label(METRIC_NAME).map(|label| &label.value);
+        let known = self.remarked.is_some() && (self.remarked.as_ref() == metric || !is_rate);
+        let Some(first) = self.call.args.first() else {
+            return;
+        };
+        if known || !values.iter().any(|value| !is_stale(*value)) {
+            return;
+        }
+        self.remarked = Some(metric.cloned().unwrap_or_else(|| Arc::from("")));
+        if is_rate {
+            let metric = metric.map(|name| &**name).unwrap_or_default();
+            self.evaluator.remark_non_counter(metric, first.span);
+        } else {
+            let quantiles = self.parameters.first().into_iter().flatten();
+            quantiles.for_each(|q| self.evaluator.check_quantile(*q, first.span));
         }
     }
 }

@@ -46,7 +46,7 @@ impl<'a> Evaluator<'a> {
         if !self.is_usable(op, param)? {
             return Ok(Table::empty(self.budget, steps.count));
         }
-        let groups = self.groups(&table, grouping)?;
+        let groups = self.groups(table.labels(), grouping)?;
         let mut keep: Vec<Vec<bool>> = vec![vec![false; steps.count]; table.rows.len()];
         let mut order = Vec::new();
         for step in 0..steps.count {

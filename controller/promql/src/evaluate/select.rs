@@ -87,10 +87,10 @@ impl<'a> Evaluator<'a> {
         };
         let series = self.fetch(selector, look, lookback_ms, hint)?;
         let mut table = Table::empty(self.budget, steps.count);
-        let mut picker = Aligned::new(|times: &[i64]| latest(times, look, lookback_ms));
+        let mut picker = Aligned::default();
         for one in series {
             self.budget.check()?;
-            let picks = picker.of(&one.times);
+            let picks = picker.of(&one.times, |times| latest(times, look, lookback_ms));
             let mut values: Vec<f64> = Vec::with_capacity(steps.count);
             values.extend(picks.iter().map(|&pick| match pick {
                 NONE => STALE,
@@ -114,28 +114,29 @@ pub(super) fn step_of(look: Steps) -> i64 {
 }
 
 /// Something computed from a column of times, kept while series share that column.
-pub(super) struct Aligned<T, F> {
-    compute: F,
+pub(super) struct Aligned<T> {
     times: Option<Arc<[i64]>>,
     kept: Vec<T>,
 }
 
-impl<T, F: Fn(&[i64]) -> Vec<T>> Aligned<T, F> {
-    pub(super) fn new(compute: F) -> Self {
+impl<T> Default for Aligned<T> {
+    fn default() -> Self {
         Self {
-            compute,
             times: None,
             kept: Vec::new(),
         }
     }
+}
 
-    pub(super) fn of(&mut self, times: &Arc<[i64]>) -> &[T] {
-        let known = self
-            .times
-            .as_ref()
-            .is_some_and(|kept| Arc::ptr_eq(kept, times) || kept == times);
-        if !known {
-            self.kept = (self.compute)(times);
+impl<T> Aligned<T> {
+    pub(super) fn of(
+        &mut self,
+        times: &Arc<[i64]>,
+        compute: impl FnOnce(&[i64]) -> Vec<T>,
+    ) -> &[T] {
+        let kept = self.times.as_ref();
+        if !kept.is_some_and(|kept| Arc::ptr_eq(kept, times) || kept == times) {
+            self.kept = compute(times);
         }
         // Remembering the latest column makes the next comparison one of pointers.
         self.times = Some(Arc::clone(times));

@@ -62,6 +62,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The label sets, in order.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &Labels> {
+        self.rows.iter().map(|row| &row.labels)
+    }
+
     /// Pays for rows before they are made.
     pub(crate) fn reserve(&mut self, rows: usize) -> Result<()> {
         let bytes = (rows as u64).saturating_mul(self.steps as u64 * 8 + 96);
