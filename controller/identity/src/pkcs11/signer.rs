@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
@@ -37,7 +37,9 @@ type BusySince = Arc<Mutex<Option<Instant>>>;
 /// A private key in a token. One at a time in a process: a module is the whole process's.
 pub(crate) struct TokenKey {
     point: Vec<u8>,
-    orders: SyncSender<Order>,
+    /// `None` only while this is dropped.
+    orders: Option<SyncSender<Order>>,
+    thread: Option<JoinHandle<()>>,
     busy_since: BusySince,
     /// Why the last signature failed; rcgen's own error has no room for it.
     failure: Mutex<Option<Pkcs11Error>>,
@@ -71,13 +73,14 @@ impl TokenKey {
             }
         };
         let started = thread::Builder::new().name("pkcs11".to_owned()).spawn(run);
-        started.map_err(|error| Pkcs11Error::Failed(error.to_string()))?;
+        let thread = started.map_err(|error| Pkcs11Error::Failed(error.to_string()))?;
         let point = opening
             .recv_timeout(OPEN_WITHIN)
             .map_err(|_| Pkcs11Error::Silent)??;
         Ok(Self {
             point,
-            orders,
+            orders: Some(orders),
+            thread: Some(thread),
             busy_since,
             failure: Mutex::new(None),
         })
@@ -115,9 +118,8 @@ impl TokenKey {
             answer,
             until: Instant::now() + ANSWER_WITHIN,
         };
-        self.orders
-            .try_send(order)
-            .map_err(|_| Pkcs11Error::Silent)?;
+        let orders = self.orders.as_ref().ok_or(Pkcs11Error::Silent)?;
+        orders.try_send(order).map_err(|_| Pkcs11Error::Silent)?;
         let raw = answered
             .recv_timeout(ANSWER_WITHIN)
             .map_err(|_| Pkcs11Error::Silent)??;
@@ -129,6 +131,24 @@ impl TokenKey {
             .verify(message, &signature)
             .map_err(|_| Pkcs11Error::UnusableKey("its public half does not fit its signatures"))?;
         Ok(signature)
+    }
+}
+
+/// A module that is still closing while the process ends takes the process down with it, so a
+/// command would fail after its work was done: wait for it, but not for one that hangs.
+impl Drop for TokenKey {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let until = Instant::now() + ANSWER_WITHIN;
+        while !thread.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            drop(thread.join());
+        }
     }
 }
 

@@ -10,7 +10,9 @@
 )]
 
 mod configuration;
+mod dashboards;
 mod directives;
+mod hardware;
 mod identity;
 mod leaving;
 mod privileges;
