@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::process::{cargo, output, root};
+use crate::process::{call, cargo, have_for_cargo, output, root};
 
 /// Crates that hold rules and nouns only: data and `now` in, findings out.
 const PURE: &[&str] = &[
@@ -43,10 +43,25 @@ pub(crate) fn run() -> Result<()> {
     check_kinds(&members, &mut problems);
     check_providers(&metadata, &members, &mut problems)?;
     check_licences(&metadata, &members, &mut problems)?;
-    if problems.is_empty() {
+    if !problems.is_empty() {
+        bail!("{} problems:\n  {}", problems.len(), problems.join("\n  "));
+    }
+    check_with_cargo_deny()
+}
+
+/// A second opinion, also on what is not shipped, from the tool that reads the licence texts too.
+fn check_with_cargo_deny() -> Result<()> {
+    if !have_for_cargo("cargo-deny") {
+        println!(
+            "cargo-deny is not installed, so licences and bans were checked for what is shipped only; \
+             install it with: cargo install cargo-deny --locked"
+        );
         return Ok(());
     }
-    bail!("{} problems:\n  {}", problems.len(), problems.join("\n  "));
+    // Not `advisories`: their database comes from outside, and a check must not depend on a network.
+    let check = ["licenses", "bans", "sources"];
+    call(cargo(&["deny", "--log-level", "error", "check"]).args(check))
+        .context("deny.toml says what is allowed, and why")
 }
 
 fn members(metadata: &Value) -> Result<Vec<Member>> {

@@ -199,7 +199,9 @@ impl<'a> Staged<'a> {
              Section: admin\nPriority: optional\nInstalled-Size: {kilobytes}\n\
              Depends: libc6 (>= {major}.{minor}), passwd\nRecommends: systemd\n\
              Description: {}\n {}\n",
-            product.name, product.summary, product.description
+            product.name,
+            product.summary,
+            wrap(product.description, "\n ")
         ))
     }
 
@@ -217,12 +219,12 @@ impl<'a> Staged<'a> {
         let [after, before_removal, after_removal] = SCRIPTS;
         let mut spec = format!(
             "Name: {}\nVersion: {VERSION}\nRelease: 1\nSummary: {}\nLicense: Apache-2.0\n\
-             AutoReqProv: no\nRequires: glibc >= {major}.{minor}\nRequires(post): shadow-utils\n\n\
+             Packager: {MAINTAINER}\nGroup: System/Monitoring\nAutoReqProv: no\nRequires: glibc >= {major}.{minor}\nRequires(post): shadow-utils\n\n\
              %description\n{}\n\n%install\ncp -a {}/. %{{buildroot}}/\n\n%post\n{}\n%preun\n{}\n\
              %postun\n{}\n%files\n",
             product.name,
-            product.summary,
-            product.description,
+            capitalised(product.summary),
+            wrap(product.description, "\n"),
             self.files().display(),
             script(after)?,
             script(before_removal)?,
@@ -270,6 +272,29 @@ fn with_passphrase_file(configuration: &str) -> Result<String> {
     Ok(configuration.replace(COMMENTED, COMMENTED.trim_start_matches("# ")))
 }
 
+/// Lines of 78 letters at most: package tools show them as they are.
+fn wrap(text: &str, line_break: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= 78 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join(line_break)
+}
+
+/// Debian wants a summary to begin small, rpm wants it to begin big.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let failed = || format!("writing {}", path.display());
     fs::create_dir_all(path.parent().unwrap_or(path)).with_context(failed)?;
@@ -290,6 +315,19 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::dist::product::PRODUCTS;
+
+    #[test]
+    fn descriptions_are_wrapped_where_words_end() {
+        for product in PRODUCTS {
+            let wrapped = wrap(product.description, "\n");
+            assert!(wrapped.lines().all(|line| line.len() <= 78), "{wrapped}");
+            assert_eq!(
+                wrapped.split_whitespace().collect::<Vec<_>>(),
+                product.description.split_whitespace().collect::<Vec<_>>()
+            );
+        }
+        assert_eq!(capitalised("reports health"), "Reports health");
+    }
 
     #[test]
     fn every_file_that_a_package_needs_is_there() {
