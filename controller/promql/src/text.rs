@@ -20,6 +20,14 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     }
 }
 
+/// Checks a query's text and types without evaluating it, as rules are when they are loaded.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn check_query(text: &str) -> Result<(), ParseError> {
+    parse::parse(text).map(|_| ())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

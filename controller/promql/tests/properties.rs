@@ -251,6 +251,24 @@ fn deep_nesting_and_long_chains_are_refused_not_overflowed() {
 }
 
 #[test]
+fn labels_that_double_with_every_call_are_refused() {
+    let budget = Budget::new(Limits::default());
+    let mut replace = "a{x=\"1\"}".to_owned();
+    let mut join = replace.clone();
+    for _ in 0..60 {
+        replace = format!("label_replace({replace}, \"x\", \"$1$1\", \"x\", \"(.*)\")");
+        join = format!("label_join({join}, \"x\", \"\", \"x\", \"x\")");
+    }
+    for query in [replace, join] {
+        let outcome = Engine::default().instant(&storage(), &query, 0, &budget);
+        assert!(
+            matches!(outcome, Err(QueryError::Execution(_))),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn absurd_times_are_refused_or_give_nothing() {
     let engine = Engine::default();
     let budget = Budget::new(Limits::default());

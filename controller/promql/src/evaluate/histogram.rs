@@ -111,7 +111,7 @@ impl<'a> Evaluator<'a> {
         let mut found: Vec<Histogram> = Vec::new();
         for (index, row) in table.rows.iter().enumerate() {
             let text = row.labels.get(BOUND).unwrap_or_default();
-            let Some(bound) = crate::parse::parse_number(text) else {
+            let Some(bound) = text.parse::<f64>().ok() else {
                 self.warn_of_bound(row, text, vector);
                 continue;
             };

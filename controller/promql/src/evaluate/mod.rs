@@ -67,6 +67,9 @@ pub(crate) enum Evaluated<'a> {
     Text(Vec<u8>),
 }
 
+/// What a step of a subquery costs beside the rows of its tables: its time, and scalars in between.
+const BYTES_PER_INNER_STEP: u64 = 32;
+
 /// A result, or why there is none.
 pub(crate) type Result<T> = std::result::Result<T, QueryError>;
 
@@ -179,7 +182,10 @@ impl<'a> Evaluator<'a> {
             .saturating_mul(step_ms)
             .saturating_add(step_ms);
         let steps = Steps::between(start_ms, look.end_ms(), step_ms);
+        // Times, scalars and rows of so many steps, before any is made.
         self.budget.charge_samples(steps.count as u64)?;
+        self.budget
+            .charge_bytes((steps.count as u64).saturating_mul(BYTES_PER_INNER_STEP))?;
         let table = if steps.count == 0 {
             Table::empty(self.budget, 0)
         } else {

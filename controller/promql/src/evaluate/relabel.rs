@@ -4,6 +4,9 @@ use super::{Evaluator, Result, Steps, Table, fail};
 use crate::ast::Call;
 use crate::matcher::anchored;
 
+/// Longest label that is made; Prometheus's own limits on scraped ones are far below.
+const MAX_LABEL_BYTES: usize = 64 << 10;
+
 impl<'a> Evaluator<'a> {
     pub(super) fn label_replace(&self, call: &Call, steps: Steps) -> Result<Table<'a>> {
         let pattern = self.text_arg(call, 4)?;
@@ -27,6 +30,12 @@ impl<'a> Evaluator<'a> {
             let Some(captures) = regex.captures(value) else {
                 continue;
             };
+            // Each reference may stand for the whole value.
+            let references = replacement.matches('$').count();
+            self.allow_label(
+                replacement.len() + references * value.len(),
+                "label_replace",
+            )?;
             let mut replaced = String::new();
             captures.expand(&replacement, &mut replaced);
             let mut labels = row.labels.to_builder();
@@ -51,6 +60,11 @@ impl<'a> Evaluator<'a> {
                 .iter()
                 .map(|name| row.labels.get(name).unwrap_or_default())
                 .collect();
+            let length = values
+                .iter()
+                .map(|value| value.len() + separator.len())
+                .sum();
+            self.allow_label(length, "label_join")?;
             let joined = values.join(&separator);
             let mut labels = row.labels.to_builder();
             labels.set(destination.as_str(), joined);
@@ -58,6 +72,16 @@ impl<'a> Evaluator<'a> {
         }
         table.merge()?;
         Ok(table)
+    }
+
+    /// Pays for a label that is made. Calls within calls could double it again and again.
+    fn allow_label(&self, bytes: usize, function: &str) -> Result<()> {
+        if bytes > MAX_LABEL_BYTES {
+            return fail(format!(
+                "label value could be longer than {MAX_LABEL_BYTES} bytes in {function}()"
+            ));
+        }
+        Ok(self.budget.charge_bytes(bytes as u64)?)
     }
 
     fn label_name(&self, call: &Call, index: usize, role: &str, function: &str) -> Result<String> {

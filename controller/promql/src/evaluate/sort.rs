@@ -66,8 +66,9 @@ fn natural(a: &str, b: &str) -> Ordering {
             // Equal so far: the shorter one first; the same numbers written otherwise by their text.
             return left.len().cmp(&right.len()).then_with(|| a.cmp(b));
         }
-        let order = match (a_chunk.parse::<u64>(), b_chunk.parse::<u64>()) {
-            (Ok(a), Ok(b)) => a.cmp(&b),
+        let order = match (digits(a_chunk), digits(b_chunk)) {
+            // Without leading zeros the longer number is the larger one, of any size.
+            (Some(a), Some(b)) => a.len().cmp(&b.len()).then_with(|| a.cmp(b)),
             _ => a_chunk.cmp(b_chunk),
         };
         if order != Ordering::Equal {
@@ -75,6 +76,13 @@ fn natural(a: &str, b: &str) -> Ordering {
         }
         (left, right) = (a_rest, b_rest);
     }
+}
+
+/// The digits of a number without leading zeros.
+fn digits(chunk: &str) -> Option<&str> {
+    chunk
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then(|| chunk.trim_start_matches('0'))
 }
 
 /// The leading run of digits or of anything else.
@@ -96,5 +104,9 @@ mod tests {
         assert_eq!(natural("1.111.3", "1.11.3"), Ordering::Greater);
         assert_eq!(natural("a", "a1"), Ordering::Less);
         assert_eq!(natural("01", "1"), Ordering::Less);
+        let large = format!("1{}", "0".repeat(40));
+        assert_eq!(natural("5", "10"), Ordering::Less);
+        assert_eq!(natural("10", &large), Ordering::Less);
+        assert_eq!(natural("5", &large), Ordering::Less);
     }
 }
