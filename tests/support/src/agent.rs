@@ -16,6 +16,7 @@ pub struct TestAgent {
     program: PathBuf,
     environment: Vec<(String, String)>,
     namespace: Option<Namespace>,
+    wrapper: Vec<String>,
     running: Option<Running>,
 }
 
@@ -84,6 +85,7 @@ impl TestAgent {
             program,
             environment: Vec::new(),
             namespace: None,
+            wrapper: Vec::new(),
             running: None,
         })
     }
@@ -100,6 +102,11 @@ impl TestAgent {
     pub fn set_namespace(&mut self, namespace: &Namespace) -> Result<()> {
         self.namespace = Some(namespace.try_clone()?);
         Ok(())
+    }
+
+    /// Has another program start it from now on, which must become it (`exec`).
+    pub fn set_wrapper(&mut self, words: &[&str]) {
+        self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Sets what its processes find in their environment, from the next start on.
@@ -136,7 +143,14 @@ impl TestAgent {
     }
 
     fn prepared(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command
             .args(arguments)
             .arg("--config")

@@ -23,6 +23,7 @@ mod line;
 mod proof;
 mod relay;
 mod rollback;
+mod security;
 mod settings;
 mod thin;
 mod versions;
