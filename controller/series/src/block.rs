@@ -119,6 +119,10 @@ impl Block {
         self.footer.last
     }
 
+    pub(crate) fn resolution_ms(&self) -> u64 {
+        self.footer.resolution_ms
+    }
+
     pub(crate) fn frames(&self) -> u64 {
         self.footer.frames
     }

@@ -38,7 +38,7 @@
 //! | `column`, `chunk` | values as few bytes, and their times; pure |
 //! | `head` | frames become columns in memory: texts, chains, runs |
 //! | `block` | columns on disk: pages, directory, ledger, footer |
-//! | `cut`, `merge`, `maintain` | log → block → larger block → retention |
+//! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
 //! | `segment`, `gather`, `legacy` | the first format |
@@ -70,6 +70,7 @@ mod query;
 mod reading;
 mod recall;
 mod record;
+mod rollup;
 mod scan;
 mod segment;
 mod select;

@@ -11,7 +11,7 @@ use crate::error::SeriesError;
 use crate::frame::SealingTrouble;
 use crate::log::Log;
 use crate::options::SeriesOptions;
-use crate::{cut, merge};
+use crate::{cut, merge, rollup};
 
 /// Pause before a failed pass is tried again; also the longest sleep.
 const RETRY: Duration = Duration::from_secs(30);
@@ -93,6 +93,7 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
     }
     result?;
     merge::merge(engine)?;
+    rollup::roll_up(engine)?;
     expire(engine)
 }
 
@@ -149,6 +150,12 @@ fn expire(engine: &Engine) -> Result<(), SeriesError> {
         return Ok(());
     }
     for (victim, reason) in victims {
+        // For want of space nothing new is made.
+        if let (What::Block(first), "age") = (victim.what, reason)
+            && let Some(block) = engine.files().blocks.get(&first)
+        {
+            rollup::roll_up_block(engine, block)?;
+        }
         engine.change_files(|files| match victim.what {
             What::Segment(id) => drop(files.sealed.remove(&id)),
             What::Block(first) => drop(files.blocks.remove(&first)),
@@ -221,7 +228,7 @@ fn candidates(files: &Catalog) -> Vec<Candidate> {
 fn kept_ms(options: &SeriesOptions, what: What) -> i64 {
     let kept = match what {
         What::Segment(_) | What::Block(_) => options.retention,
-        What::Rollup(resolution_ms, _) if resolution_ms < merge::HOURLY_MS => options.retention_5m,
+        What::Rollup(resolution_ms, _) if resolution_ms < rollup::COARSE_MS => options.retention_5m,
         What::Rollup(..) => options.retention_1h,
     };
     i64::try_from(kept.as_millis()).unwrap_or(i64::MAX / 4)

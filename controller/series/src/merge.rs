@@ -20,9 +20,6 @@ use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::output;
 
-/// Milliseconds between the rows of the coarse rollup.
-pub(crate) const HOURLY_MS: u64 = 3_600_000;
-
 /// How many blocks of which width are merged, and how long they may have taken to arrive.
 const TIERS: [Tier; 2] = [
     Tier {
@@ -54,6 +51,12 @@ pub(crate) fn merge(engine: &Engine) -> Result<(), SeriesError> {
         merge_these(engine, &sources)?;
     }
     Ok(())
+}
+
+/// Whether a block has grown to its full width.
+pub(crate) fn is_grown(block: &Block) -> bool {
+    let [_, last] = &TIERS;
+    block.last() - block.first() + 1 >= last.width * last.count as u64
 }
 
 /// The oldest blocks that should be one.

@@ -39,6 +39,7 @@ pub(crate) fn range(
         metrics: None,
         text: want,
         pair: &|_, _, _| true,
+        rollups: None,
         segments: false,
         index_only: false,
         charge: &charge,

@@ -5,7 +5,7 @@
 //! order in which they lie there.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -16,12 +16,13 @@ use crate::block::envelope::Place;
 use crate::block::page::Page;
 use crate::chunk::{self, Points};
 use crate::column;
-use crate::engine::{Engine, count};
+use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::head::texts::{Schema, TextId, metric_of};
 use crate::head::{self, Chain, Head, Run};
 use crate::legacy;
+use crate::rollup::{AGGREGATES, Answer};
 
 /// Why reading ended early.
 #[derive(Debug)]
@@ -72,12 +73,24 @@ pub(crate) struct Wanted<'w> {
     pub(crate) text: &'w dyn Fn(&str) -> bool,
     /// Whether a series of a host is wanted, by the number of its text in [`Found::texts`].
     pub(crate) pair: &'w dyn Fn(usize, &str, HostKey) -> bool,
+    /// What is wanted of rollups; nothing if they are not.
+    pub(crate) rollups: Option<Rolled>,
     /// Whether segments of the first format are read too.
     pub(crate) segments: bool,
     /// Only which series there are; points stay empty.
     pub(crate) index_only: bool,
     /// Called with the number of points that were just read.
     pub(crate) charge: &'w dyn Fn(u64) -> Result<(), ReadError>,
+}
+
+/// How rollups answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rolled {
+    pub(crate) answer: Answer,
+    /// The coarsest steps that will do although the samples are there; 0: none.
+    pub(crate) coarse_ms: u64,
+    /// Whether rows of an hour are shown every five minutes.
+    pub(crate) finer: bool,
 }
 
 /// What was found.
@@ -101,6 +114,8 @@ pub(crate) struct Reading<'e, 'w> {
     found: Found,
     /// Number of each text, none if it is not wanted.
     numbers: HashMap<Arc<str>, Option<u32>>,
+    /// Aggregates of steps, to be put before the points of the blocks, by their length too.
+    rolled: HashMap<(u32, HostKey, u64), [Points; AGGREGATES]>,
     /// Points of the head, to be put behind those of the blocks.
     heads: HashMap<(u32, HostKey), Points>,
     /// Wanted columns of each list of columns: column and number.
@@ -115,6 +130,7 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
         wanted,
         found: Found::default(),
         numbers: HashMap::new(),
+        rolled: HashMap::new(),
         heads: HashMap::new(),
         columns: HashMap::new(),
         ids: HashMap::new(),
@@ -124,12 +140,42 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
     if wanted.segments && !files.sealed.is_empty() {
         reading.read_segments()?;
     }
-    for block in files.blocks.values() {
-        if block.span().overlaps(wanted.from_ms, wanted.to_ms) {
-            reading.read_block(block)?;
+    for block in planned(&files, wanted) {
+        // A row of a rollup stands for the step before it.
+        let to_ms = wanted.to_ms.saturating_add_unsigned(block.resolution_ms());
+        if block.span().overlaps(wanted.from_ms, to_ms) {
+            reading.read_block(&block)?;
         }
     }
     Ok(reading.finish())
+}
+
+/// The blocks to read, oldest first: rollups where the samples are gone or too fine.
+fn planned(files: &Catalog, wanted: &Wanted<'_>) -> Vec<Arc<Block>> {
+    let Some(rolled) = wanted.rollups else {
+        return files.blocks.values().cloned().collect();
+    };
+    let coarse = |block: &Block| rolled.coarse_ms >= block.resolution_ms();
+    let mut plan: BTreeMap<u64, Arc<Block>> = BTreeMap::new();
+    let mut through = Vec::new();
+    // From fine to coarse: the coarse one replaces the fine one only if that is wanted.
+    for rollup in files.rollups.values() {
+        let mut within = files.blocks.range(rollup.first()..=rollup.last());
+        let is_needed = within.next().is_none() && !plan.contains_key(&rollup.first());
+        if is_needed || coarse(rollup) {
+            plan.insert(rollup.first(), Arc::clone(rollup));
+            through.push((rollup.first(), rollup.last()));
+        }
+    }
+    for (&first, block) in &files.blocks {
+        let is_replaced = through
+            .iter()
+            .any(|&(start, end)| start <= first && block.last() <= end);
+        if !is_replaced {
+            plan.insert(first, Arc::clone(block));
+        }
+    }
+    plan.into_values().collect()
 }
 
 impl Reading<'_, '_> {
@@ -309,7 +355,7 @@ impl Reading<'_, '_> {
             let page = body.and_then(Page::parse);
             match (page, pages.get(index)) {
                 (Some(page), Some(&(number, _))) if self.is_text(number, page.text) => {
-                    self.read_page(number, page)
+                    self.read_page(number, page, block.resolution_ms())
                 }
                 _ => {
                     self.note_damage(1);
@@ -359,7 +405,12 @@ impl Reading<'_, '_> {
         Ok(pages)
     }
 
-    fn read_page(&mut self, number: u32, page: Page<'_>) -> Result<(), ReadError> {
+    fn read_page(
+        &mut self,
+        number: u32,
+        page: Page<'_>,
+        resolution_ms: u64,
+    ) -> Result<(), ReadError> {
         let (from_ms, to_ms) = (self.wanted.from_ms, self.wanted.to_ms);
         let mut read = 0;
         for (host, bytes) in page {
@@ -370,18 +421,41 @@ impl Reading<'_, '_> {
             if !is_wanted {
                 continue;
             }
+            let (aggregate, bytes) = match (resolution_ms, bytes.split_first()) {
+                (0, _) | (_, None) => (0, bytes),
+                (_, Some((&aggregate, rest))) => (usize::from(aggregate), rest),
+            };
             let Some(extent) = chunk::extent(page.grid, bytes) else {
                 self.note_damage(1);
                 continue;
             };
-            if extent.start_ms > to_ms || extent.end_ms < from_ms || !self.is_pair(number, host) {
+            if extent.start_ms > to_ms.saturating_add_unsigned(resolution_ms)
+                || extent.end_ms < from_ms
+                || !self.is_pair(number, host)
+            {
                 continue;
             }
-            let points = self.found.series.entry((number, host)).or_default();
+            let series = self.found.series.entry((number, host)).or_default();
             if self.wanted.index_only {
                 read += 1;
                 continue;
             }
+            let is_needed = |rolled: Rolled| rolled.answer.needs(aggregate);
+            if resolution_ms > 0 && !self.wanted.rollups.is_some_and(is_needed) {
+                continue;
+            }
+            let points = if resolution_ms == 0 {
+                series
+            } else {
+                let lanes = self
+                    .rolled
+                    .entry((number, host, resolution_ms))
+                    .or_default();
+                match lanes.get_mut(aggregate) {
+                    Some(lane) => lane,
+                    None => continue,
+                }
+            };
             let before = points.len();
             if chunk::decode(page.grid, bytes, points).is_none() {
                 self.note_damage(1);
@@ -404,6 +478,25 @@ impl Reading<'_, '_> {
         count(&self.engine.counters.damaged, places);
     }
 
+    /// Rows of rollups become points before the samples that follow them.
+    fn put_rolled_first(&mut self) {
+        let Some(rolled) = self.wanted.rollups else {
+            return;
+        };
+        for ((number, host, resolution_ms), mut lanes) in self.rolled.drain() {
+            let step_ms = if rolled.finer {
+                resolution_ms as i64
+            } else {
+                0
+            };
+            let points = rolled.answer.points(&mut lanes, step_ms);
+            let series = self.found.series.entry((number, host)).or_default();
+            for (time_ms, value) in points.iter() {
+                series.push(time_ms, value);
+            }
+        }
+    }
+
     fn finish(mut self) -> Found {
         for (key, mut newer) in self.heads.drain() {
             let points = self.found.series.entry(key).or_default();
@@ -413,6 +506,7 @@ impl Reading<'_, '_> {
         if self.wanted.index_only {
             return self.found;
         }
+        self.put_rolled_first();
         let (from_ms, to_ms) = (self.wanted.from_ms, self.wanted.to_ms);
         self.found.series.retain(|_, points| {
             points.settle();

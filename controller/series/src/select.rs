@@ -17,7 +17,8 @@ use xiezhi_protocol::report::parse_series;
 use crate::chunk::Points;
 use crate::error::SeriesError;
 use crate::frame::HostKey;
-use crate::reading::{Found, ReadError, Wanted};
+use crate::reading::{Found, ReadError, Rolled, Wanted};
+use crate::rollup::{Answer, COARSE_MS, RESOLUTIONS};
 use crate::store::SeriesStore;
 
 /// A host and its labels.
@@ -48,6 +49,9 @@ impl std::fmt::Debug for Selector {
         formatter.debug_struct("Selector").finish_non_exhaustive()
     }
 }
+
+/// Questions about less than this are answered from samples, however coarse their steps are.
+const COARSE_SPAN_MS: i64 = 2 * 86_400_000;
 
 /// Matchers, of which a bit mask can tell a part.
 const MAX_MATCHERS: usize = 64;
@@ -94,6 +98,7 @@ impl Selector {
                 is_wanted
             },
             pair: &|number, _, host| chosen.is_pair(&texts.borrow(), number, host),
+            rollups: Some(rolled(request)),
             segments: true,
             index_only,
             charge: &charge,
@@ -109,6 +114,27 @@ impl Selector {
             texts: texts.into_inner(),
             found,
         })
+    }
+}
+
+/// How rollups answer: where the samples are gone always, and instead of them if the steps are so
+/// coarse that nobody could see the difference.
+fn rolled(request: &Select) -> Rolled {
+    let hint = &request.hint;
+    let span_ms = request.end_ms.saturating_sub(request.start_ms);
+    let is_coarse = |resolution_ms: u64| {
+        let least_ms = 2 * resolution_ms as i64;
+        let window_fits = hint.range_ms == 0 || hint.range_ms >= least_ms;
+        hint.step_ms >= least_ms && window_fits && span_ms >= COARSE_SPAN_MS
+    };
+    Rolled {
+        answer: Answer::to(&hint.function),
+        coarse_ms: RESOLUTIONS
+            .into_iter()
+            .filter(|&one| is_coarse(one))
+            .max()
+            .unwrap_or(0),
+        finer: hint.range_ms < 2 * COARSE_MS as i64,
     }
 }
 

@@ -53,6 +53,17 @@ impl PageExtent {
 impl PageWriter {
     /// Adds a host's points; hosts come ascending, points settled.
     pub(crate) fn add(&mut self, text: &str, host: HostKey, points: &Points) {
+        self.add_prefixed(text, host, None, points);
+    }
+
+    /// Adds a host's points, with a byte before each chunk.
+    pub(crate) fn add_prefixed(
+        &mut self,
+        text: &str,
+        host: HostKey,
+        prefix: Option<u8>,
+        points: &Points,
+    ) {
         let (Some(&oldest_ms), Some(&newest_ms)) = (points.times.first(), points.times.last())
         else {
             return;
@@ -85,6 +96,7 @@ impl PageWriter {
                 return;
             };
             chunk.clear();
+            chunk.extend(prefix);
             encoder.encode(grid, times, values, chunk);
             varint::write(body, host.wrapping_sub(*last_host) as u64);
             varint::write(body, chunk.len() as u64);

@@ -78,6 +78,22 @@ impl<'e> BlockWriter<'e> {
         Ok(())
     }
 
+    /// Adds one aggregate of a series of a host, to a rollup; aggregates ascend.
+    pub(crate) fn add_aggregate(
+        &mut self,
+        text: &Arc<str>,
+        host: HostKey,
+        number: u8,
+        points: &Points,
+    ) -> Result<(), SeriesError> {
+        if self.text != *text || self.page.is_full() {
+            self.end_page()?;
+            self.text = Arc::clone(text);
+        }
+        self.page.add_prefixed(text, host, Some(number), points);
+        Ok(())
+    }
+
     fn end_page(&mut self) -> Result<(), SeriesError> {
         if self.page.is_empty() {
             return Ok(());

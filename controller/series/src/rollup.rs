@@ -1,0 +1,418 @@
+//! Rollups: a day of samples in steps of five minutes and of an hour.
+//!
+//! A counter (its name ends in `_total`, `_count`, `_sum` or `_bucket`) keeps its last value and how
+//! much it grew within the step, resets taken out; everything else keeps least, greatest, sum and
+//! number. A row carries the time at which its step ends. Sums and growths are rounded to a millionth,
+//! so that they stay short decimals.
+//!
+//! They are made when a block has grown to a day, and at the latest before retention removes the
+//! samples. A rollup is a block whose chunks begin with the number of their aggregate.
+
+use std::sync::Arc;
+
+use crate::block::{self, Block, BlockWriter};
+use crate::chunk::Points;
+use crate::column::is_stale;
+use crate::cut::open_own;
+use crate::engine::Engine;
+use crate::error::SeriesError;
+use crate::head::texts::metric_of;
+use crate::merge;
+use crate::output;
+
+/// Milliseconds of a step of the fine rollup.
+pub(crate) const FINE_MS: u64 = 300_000;
+/// Milliseconds of a step of the coarse one.
+pub(crate) const COARSE_MS: u64 = 3_600_000;
+/// Both.
+pub(crate) const RESOLUTIONS: [u64; 2] = [FINE_MS, COARSE_MS];
+
+/// Aggregates by number: last value and growth of a counter; least, greatest, sum and number of
+/// anything else.
+pub(crate) const AGGREGATES: usize = 6;
+
+/// What two values of one step make, when late samples have a rollup of their own.
+fn join(number: usize, one: f64, other: f64) -> f64 {
+    match number {
+        0 | 3 => one.max(other),
+        2 => one.min(other),
+        _ => one + other,
+    }
+}
+
+/// Makes the rollups of every block that is a day wide.
+pub(crate) fn roll_up(engine: &Engine) -> Result<(), SeriesError> {
+    let blocks: Vec<Arc<Block>> = engine.files().blocks.values().cloned().collect();
+    blocks
+        .iter()
+        .filter(|block| merge::is_grown(block))
+        .try_for_each(|block| roll_up_block(engine, block))
+}
+
+/// Makes the rollups of a block that has none.
+pub(crate) fn roll_up_block(engine: &Engine, block: &Arc<Block>) -> Result<(), SeriesError> {
+    if block.samples() == 0 {
+        return Ok(());
+    }
+    for resolution_ms in RESOLUTIONS {
+        let files = engine.files();
+        let before = files
+            .rollups
+            .range(..=(resolution_ms, block.first()))
+            .next_back();
+        let has_one = before.is_some_and(|(&(resolution, _), rollup)| {
+            resolution == resolution_ms && rollup.last() >= block.last()
+        });
+        if !has_one {
+            make(engine, block, resolution_ms)?;
+        }
+    }
+    Ok(())
+}
+
+fn make(engine: &Engine, block: &Arc<Block>, resolution_ms: u64) -> Result<(), SeriesError> {
+    let name = block::name(block.first(), block.last(), resolution_ms);
+    if let Err(error) = write(engine, block, resolution_ms, &name) {
+        output::give_up(engine, &name);
+        return Err(error);
+    }
+    output::put_in_place(engine, &name)?;
+    engine
+        .disk
+        .sync()
+        .map_err(engine.error("sync the folder of", &name))?;
+    let rollup = open_own(engine, &name)?;
+    tracing::info!(file = %name, bytes = rollup.bytes, "samples rolled up");
+    engine.change_files(|files| {
+        files
+            .rollups
+            .insert((resolution_ms, block.first()), Arc::new(rollup))
+    });
+    Ok(())
+}
+
+fn write(
+    engine: &Engine,
+    block: &Arc<Block>,
+    resolution_ms: u64,
+    name: &str,
+) -> Result<(), SeriesError> {
+    let salt = crate::writer::random_salt().map_err(engine.error("create", name))?;
+    let ids = (block.first(), block.last());
+    let mut writer = BlockWriter::create(engine, name, ids, resolution_ms, salt)?;
+    let mut lanes = Lanes::default();
+    merge::each_series(
+        engine,
+        std::slice::from_ref(block),
+        &mut |text, host, points| {
+            points.settle();
+            lanes.fill(is_counter(text), points, resolution_ms as i64);
+            for (number, lane) in lanes
+                .0
+                .iter()
+                .enumerate()
+                .filter(|(_, lane)| !lane.is_empty())
+            {
+                writer.add_aggregate(text, host, number as u8, lane)?;
+            }
+            Ok(())
+        },
+    )?;
+    writer.widen(block.span());
+    writer.finish()
+}
+
+/// Whether a series only grows, but for resets, by its metric's name.
+pub(crate) fn is_counter(text: &str) -> bool {
+    let name = metric_of(text);
+    ["_total", "_count", "_sum", "_bucket"]
+        .iter()
+        .any(|end| name.ends_with(end))
+}
+
+/// The aggregates of one series, by number.
+#[derive(Debug, Default)]
+struct Lanes([Points; AGGREGATES]);
+
+impl Lanes {
+    fn fill(&mut self, counter: bool, points: &Points, step_ms: i64) {
+        self.0.iter_mut().for_each(Points::clear);
+        let mut before: Option<f64> = None;
+        let mut step: Option<Step> = None;
+        for (time_ms, value) in points.iter().filter(|&(_, value)| !is_stale(value)) {
+            let end_ms = end_of(time_ms, step_ms);
+            if let Some(done) = step.take_if(|step| step.end_ms != end_ms) {
+                self.put(counter, &done);
+            }
+            step.get_or_insert_with(|| Step::new(end_ms))
+                .add(value, before);
+            before = Some(value);
+        }
+        if let Some(done) = step {
+            self.put(counter, &done);
+        }
+    }
+
+    fn put(&mut self, counter: bool, step: &Step) {
+        let all = [
+            (counter, step.last),
+            (counter, rounded(step.increase)),
+            (!counter, step.least),
+            (!counter, step.greatest),
+            (!counter, rounded(step.sum)),
+            (!counter, f64::from(step.count)),
+        ];
+        for (lane, (is_kept, value)) in self.0.iter_mut().zip(all) {
+            if is_kept {
+                lane.push(step.end_ms, value);
+            }
+        }
+    }
+}
+
+/// When the step of a time ends: a sample at the very end belongs to it.
+fn end_of(time_ms: i64, step_ms: i64) -> i64 {
+    let steps = time_ms.div_euclid(step_ms) + i64::from(time_ms.rem_euclid(step_ms) != 0);
+    steps.saturating_mul(step_ms)
+}
+
+fn rounded(value: f64) -> f64 {
+    let scaled = value * 1e6;
+    if scaled.abs() < 9e15 {
+        scaled.round() / 1e6
+    } else {
+        value
+    }
+}
+
+/// One step being summed up.
+#[derive(Debug)]
+struct Step {
+    end_ms: i64,
+    last: f64,
+    increase: f64,
+    least: f64,
+    greatest: f64,
+    sum: f64,
+    count: u32,
+}
+
+impl Step {
+    fn new(end_ms: i64) -> Self {
+        Self {
+            end_ms,
+            last: 0.0,
+            increase: 0.0,
+            least: f64::INFINITY,
+            greatest: f64::NEG_INFINITY,
+            sum: 0.0,
+            count: 0,
+        }
+    }
+
+    fn add(&mut self, value: f64, before: Option<f64>) {
+        if let Some(before) = before {
+            // A counter that went down began anew at zero.
+            self.increase += if value < before {
+                value
+            } else {
+                value - before
+            };
+        }
+        self.last = value;
+        self.least = self.least.min(value);
+        self.greatest = self.greatest.max(value);
+        self.sum += value;
+        self.count += 1;
+    }
+}
+
+/// Which value of a step answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A counter's growth is asked for: a counter without resets that ends at the last value.
+    Growth,
+    Least,
+    Greatest,
+    Sum,
+    /// The last value of a counter, the mean of anything else.
+    Usual,
+}
+
+impl Answer {
+    /// What suits a PromQL function or aggregation.
+    pub(crate) fn to(function: &str) -> Self {
+        match function {
+            "rate" | "increase" | "irate" | "delta" | "idelta" | "deriv" => Self::Growth,
+            "min_over_time" | "min" => Self::Least,
+            "max_over_time" | "max" => Self::Greatest,
+            "sum_over_time" => Self::Sum,
+            _ => Self::Usual,
+        }
+    }
+
+    /// Whether an aggregate is needed for it.
+    pub(crate) fn needs(self, number: usize) -> bool {
+        match self {
+            Self::Growth => matches!(number, 0 | 1 | 4 | 5),
+            Self::Least => matches!(number, 0 | 2),
+            Self::Greatest => matches!(number, 0 | 3),
+            Self::Sum => matches!(number, 0 | 4),
+            Self::Usual => matches!(number, 0 | 4 | 5),
+        }
+    }
+
+    /// The points of a series, from the aggregates of its steps. If `step_ms` is not zero, each row
+    /// is shown as points of five minutes, because an instant selector looks back no further.
+    pub(crate) fn points(self, lanes: &mut [Points; AGGREGATES], step_ms: i64) -> Points {
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            join_equal(number, lane);
+        }
+        let [last, increase, least, greatest, sum, count] = lanes;
+        let rows = if !last.is_empty() {
+            match self {
+                Self::Growth => without_resets(last, increase),
+                _ => std::mem::take(last),
+            }
+        } else {
+            match self {
+                Self::Least => std::mem::take(least),
+                Self::Greatest => std::mem::take(greatest),
+                Self::Sum => std::mem::take(sum),
+                Self::Usual | Self::Growth => {
+                    let values = sum.values.iter().zip(&count.values);
+                    let values = values.map(|(sum, count)| sum / count.max(1.0)).collect();
+                    Points {
+                        times: std::mem::take(&mut sum.times),
+                        values,
+                    }
+                }
+            }
+        };
+        if step_ms > FINE_MS as i64 {
+            finer(&rows, step_ms, self == Self::Growth)
+        } else {
+            rows
+        }
+    }
+}
+
+fn join_equal(number: usize, lane: &mut Points) {
+    let ascend = |pair: &[i64]| matches!(pair, [left, right] if left < right);
+    if lane.times.windows(2).all(ascend) {
+        return;
+    }
+    let mut rows: Vec<(i64, f64)> = lane.iter().collect();
+    rows.sort_by_key(|row| row.0);
+    lane.clear();
+    for (time_ms, value) in rows {
+        match (lane.times.last(), lane.values.last_mut()) {
+            (Some(&last), Some(known)) if last == time_ms => {
+                *known = join(number, *known, value);
+            }
+            _ => lane.push(time_ms, value),
+        }
+    }
+}
+
+/// A counter that never goes down and ends at the true last value, so that samples that follow
+/// continue it.
+fn without_resets(last: &Points, increase: &Points) -> Points {
+    let mut values = last.values.clone();
+    for index in (1..values.len()).rev() {
+        let told = |points: &Points, index: usize| points.values.get(index).copied().unwrap_or(0.0);
+        // Growth between two days is in neither day's steps, but in the difference.
+        let between = told(last, index) - told(last, index - 1);
+        let grown = told(increase, index).max(between);
+        let now = values.get(index).copied().unwrap_or(0.0);
+        if let Some(before) = values.get_mut(index - 1) {
+            *before = now - grown;
+        }
+    }
+    Points {
+        times: last.times.clone(),
+        values,
+    }
+}
+
+fn finer(rows: &Points, step_ms: i64, is_line: bool) -> Points {
+    let fine_ms = FINE_MS as i64;
+    let parts = (step_ms / fine_ms).max(1);
+    let mut points = Points::default();
+    let mut before: Option<(i64, f64)> = None;
+    for (time_ms, value) in rows.iter() {
+        let start = before.filter(|(earlier, _)| *earlier == time_ms - step_ms);
+        for part in 1..=parts {
+            let share = part as f64 / parts as f64;
+            let shown = match start {
+                Some((_, earlier)) if is_line => earlier + (value - earlier) * share,
+                _ => value,
+            };
+            points.push(time_ms - (parts - part) * fine_ms, shown);
+        }
+        before = Some((time_ms, value));
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(rows: &[(i64, f64)]) -> Points {
+        let mut points = Points::default();
+        rows.iter()
+            .for_each(|&(time_ms, value)| points.push(time_ms, value));
+        points
+    }
+
+    #[test]
+    fn counters_keep_growth_over_resets_and_gauges_their_extremes() {
+        let rows = points(&[
+            (60_000, 10.0),
+            (300_000, 30.0),
+            (300_001, 5.0),
+            (600_000, 8.5),
+        ]);
+        let mut lanes = Lanes::default();
+        lanes.fill(true, &rows, 300_000);
+        assert_eq!(lanes.0[0], points(&[(300_000, 30.0), (600_000, 8.5)]));
+        assert_eq!(lanes.0[1], points(&[(300_000, 20.0), (600_000, 8.5)]));
+        assert!(lanes.0[2].is_empty());
+        let grown = Answer::Growth.points(&mut lanes.0, 300_000);
+        assert_eq!(grown, points(&[(300_000, 0.0), (600_000, 8.5)]));
+        lanes.fill(false, &rows, 300_000);
+        assert_eq!(lanes.0[2], points(&[(300_000, 10.0), (600_000, 5.0)]));
+        assert_eq!(lanes.0[5], points(&[(300_000, 2.0), (600_000, 2.0)]));
+        let mean = Answer::to("avg_over_time").points(&mut lanes.0, 300_000);
+        assert_eq!(mean, points(&[(300_000, 20.0), (600_000, 6.75)]));
+    }
+
+    #[test]
+    fn growth_between_two_days_is_not_lost() {
+        let mut lanes: [Points; AGGREGATES] = Default::default();
+        lanes[0] = points(&[(300_000, 100.0), (600_000, 150.0)]);
+        lanes[1] = points(&[(300_000, 10.0), (600_000, 20.0)]);
+        let grown = Answer::Growth.points(&mut lanes, 300_000);
+        assert_eq!(grown, points(&[(300_000, 100.0), (600_000, 150.0)]));
+    }
+
+    #[test]
+    fn rows_of_an_hour_are_shown_every_five_minutes() {
+        let mut lanes: [Points; AGGREGATES] = Default::default();
+        lanes[0] = points(&[(3_600_000, 12.0), (7_200_000, 24.0)]);
+        lanes[1] = points(&[(3_600_000, 12.0), (7_200_000, 12.0)]);
+        let grown = Answer::Growth.points(&mut lanes, 3_600_000);
+        assert_eq!(grown.len(), 24);
+        assert_eq!(grown.iter().nth(12), Some((3_900_000, 13.0)));
+    }
+
+    #[test]
+    fn late_samples_join_the_step_that_they_belong_to() {
+        let mut lanes: [Points; AGGREGATES] = Default::default();
+        lanes[4] = points(&[(300_000, 6.0), (600_000, 1.0), (300_000, 4.0)]);
+        lanes[5] = points(&[(300_000, 3.0), (600_000, 1.0), (300_000, 2.0)]);
+        let mean = Answer::Usual.points(&mut lanes, 300_000);
+        assert_eq!(mean, points(&[(300_000, 2.0), (600_000, 1.0)]));
+    }
+}

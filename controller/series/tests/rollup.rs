@@ -1,0 +1,196 @@
+//! When samples are gone, their rollups answer, and what they say is true.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has found something"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::power::PowerDisk;
+use common::{ManualClock, options};
+use xiezhi_promql::{Budget, Limits, Matcher, Select, SelectHint, Storage as _};
+use xiezhi_protocol::codec::{Encoder, peek};
+use xiezhi_protocol::report::Report;
+use xiezhi_series::{
+    Appended, Frame, HostLabels, LabelledHost, Selector, SeriesOptions, SeriesStore,
+};
+
+const STEP: i64 = 60_000;
+/// An hour and a day begin here.
+const START: i64 = 1_700_006_400_000;
+const DAY: i64 = 86_400_000;
+const FIVE: i64 = 300_000;
+
+struct OneHost;
+
+impl HostLabels for OneHost {
+    fn all(&self) -> Arc<[LabelledHost]> {
+        Arc::new([LabelledHost {
+            host: 1,
+            labels: Vec::new(),
+        }])
+    }
+}
+
+/// A counter that is reset every 1,000 reports, and a gauge.
+fn values(seq: i64) -> (f64, f64) {
+    let grown: i64 = ((seq / 1000 * 1000).max(1)..=seq).map(|one| one % 13).sum();
+    (grown as f64, ((seq * 7919) % 1009) as f64 / 4.0)
+}
+
+/// Four days of a report per minute; samples are kept for a day.
+fn store() -> (SeriesStore, PowerDisk, SeriesOptions) {
+    let (clock, disk) = (ManualClock::new(), PowerDisk::default());
+    let options = SeriesOptions {
+        retention: Duration::from_secs(86_400),
+        ..options(&clock)
+    };
+    let store = SeriesStore::open_on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let mut encoder = Encoder::new(STEP as u32);
+    for seq in 1..=4 * DAY / STEP {
+        let mut report = Report::new();
+        report.start(START + seq * STEP);
+        let (counter, gauge) = values(seq);
+        report.push("grown_total", &[], counter).unwrap();
+        report.push("level", &[], gauge).unwrap();
+        let mut bytes = Vec::new();
+        let batch = encoder.encode(seq as u64, &report, &mut bytes);
+        let key = peek(&bytes).unwrap().key;
+        let frame = Frame {
+            host: 1,
+            epoch: 1,
+            batch,
+            key,
+            bytes: &bytes,
+        };
+        assert_eq!(store.append(&[frame]).unwrap(), [Appended::Stored]);
+        clock.advance(Duration::from_secs(60));
+        if seq % 60 == 0 {
+            store.maintain().unwrap();
+        }
+    }
+    (store, disk, options)
+}
+
+fn ask(
+    store: &SeriesStore,
+    name: &str,
+    function: &str,
+    from_ms: i64,
+    to_ms: i64,
+) -> Vec<(i64, f64)> {
+    let request = Select {
+        matchers: vec![Matcher::equal("__name__", name)],
+        start_ms: from_ms,
+        end_ms: to_ms,
+        hint: SelectHint {
+            function: function.to_owned(),
+            ..SelectHint::default()
+        },
+    };
+    let selector = Selector::new(store.clone(), Arc::new(OneHost));
+    let found = selector
+        .select(&request, &Budget::new(Limits::default()))
+        .unwrap();
+    assert_eq!(found.len(), 1, "{name}");
+    let points = found[0]
+        .times
+        .iter()
+        .copied()
+        .zip(found[0].values.iter().copied());
+    points.collect()
+}
+
+/// Values of the reports in the step that ends at `end_ms`.
+fn in_step(end_ms: i64) -> Vec<(f64, f64)> {
+    let last = (end_ms - START) / STEP;
+    (last - FIVE / STEP + 1..=last).map(values).collect()
+}
+
+#[test]
+fn rollups_answer_when_samples_are_gone() {
+    let (store, disk, options) = store();
+    let reopened = SeriesStore::open_on(Arc::new(disk.clone()), options).unwrap();
+    for store in [&store, &reopened] {
+        let stats = store.stats();
+        assert!(
+            stats.rollups >= 4 && stats.removed_segments + stats.rollups > 0,
+            "{stats:?}"
+        );
+        assert_eq!(store.verify().unwrap().damaged, []);
+        assert!(
+            store
+                .range(1, 0, START + DAY / 2, &|_| true)
+                .unwrap()
+                .is_empty(),
+            "samples are left"
+        );
+        let (from, to) = (START + DAY / 4, START + DAY / 2);
+        for (function, fold) in [
+            ("min_over_time", f64::min as fn(f64, f64) -> f64),
+            ("max_over_time", f64::max),
+            ("sum_over_time", |one, other| one + other),
+        ] {
+            let points = ask(store, "level", function, from, to);
+            assert_eq!(points.len() as i64, (to - from) / FIVE + 1);
+            for (time_ms, value) in points {
+                let expected = in_step(time_ms)
+                    .into_iter()
+                    .map(|pair| pair.1)
+                    .reduce(fold)
+                    .unwrap();
+                assert_eq!(value, expected, "{function} at {time_ms}");
+            }
+        }
+        let last = ask(store, "grown_total", "", from, to);
+        assert!(
+            last.iter()
+                .all(|&(time_ms, value)| in_step(time_ms).last().unwrap().0 == value)
+        );
+        // Growth over resets and over the border of two days, to the samples of today.
+        let now = START + 4 * DAY;
+        let grown = ask(store, "grown_total", "increase", START + DAY / 2, now);
+        assert!(grown.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        let rolled: Vec<_> = grown
+            .iter()
+            .filter(|(time_ms, _)| *time_ms <= START + 2 * DAY)
+            .collect();
+        let (first, end) = (rolled[0], rolled[rolled.len() - 1]);
+        let reports = (first.0 - START) / STEP + 1..=(end.0 - START) / STEP;
+        let expected: i64 = reports.map(|one| one % 13).sum();
+        // At each reset the report that begins anew counts with its own value only.
+        let difference = (end.1 - first.1) - expected as f64;
+        assert!(difference.abs() <= 13.0 * 3.0, "{difference} of {expected}");
+    }
+}
+
+#[test]
+fn a_coarse_question_reads_rollups_although_samples_are_there() {
+    let (store, ..) = store();
+    let request = |step_ms| Select {
+        matchers: vec![Matcher::equal("__name__", "level")],
+        start_ms: START + DAY / 2,
+        end_ms: START + 4 * DAY,
+        hint: SelectHint {
+            step_ms,
+            range_ms: 2 * 3_600_000,
+            function: "max_over_time".to_owned(),
+        },
+    };
+    let selector = Selector::new(store, Arc::new(OneHost));
+    let read = |step_ms| {
+        let budget = Budget::new(Limits::default());
+        selector.select(&request(step_ms), &budget).unwrap();
+        budget.samples_used()
+    };
+    assert!(
+        read(2 * 3_600_000) * 2 < read(15_000),
+        "{} {}",
+        read(7_200_000),
+        read(15_000)
+    );
+}
