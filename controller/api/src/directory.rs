@@ -13,6 +13,9 @@ use xiezhi_store::{Store, StoreError};
 /// How old the table may be when a query begins. A move or a new host is seen after that.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
+/// The controller's own key: what it records of itself. No enrolled host has it, and no site.
+pub const OWN_HOST: xiezhi_series::HostKey = 0;
+
 /// The fleet as origins of samples.
 #[derive(Debug)]
 pub(crate) struct FleetDirectory {
@@ -40,7 +43,9 @@ impl FleetDirectory {
         }
         let sites = self.store.site_tree().await?;
         let hosts = self.fleet.snapshot();
-        let origins = hosts.iter().map(|host| origin(host, &sites)).collect();
+        let own = std::iter::once(own());
+        let origins = own.chain(hosts.iter().map(|host| origin(host, &sites)));
+        let origins = origins.collect();
         *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
         *made = Some(Instant::now());
         Ok(())
@@ -51,6 +56,14 @@ impl Directory for FleetDirectory {
     fn origins(&self) -> Arc<[Origin]> {
         let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&origins)
+    }
+}
+
+fn own() -> Origin {
+    Origin {
+        key: OWN_HOST,
+        site: 0,
+        labels: Labels::new([("instance", "controller"), ("job", "xiezhi-controller")]),
     }
 }
 

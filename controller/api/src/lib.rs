@@ -41,6 +41,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use directory::OWN_HOST;
 pub use peer::PeerAddress;
 pub use routes::router;
 pub use serve::{ServeOptions, serve};

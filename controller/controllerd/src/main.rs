@@ -10,6 +10,7 @@ mod clock;
 mod commands;
 mod config;
 mod logging;
+mod own_metrics;
 mod service;
 mod terminal;
 

@@ -19,6 +19,7 @@ use crate::cli::Run;
 use crate::clock::{now_ms, now_s};
 use crate::commands::{open_store, passphrase_source};
 use crate::config::{Config, WebTls};
+use crate::own_metrics;
 use crate::terminal::say;
 
 /// How long a one-time login is valid.
@@ -61,6 +62,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     let ingest = Ingest::start(parts, &registry)
         .await
         .context("opening the agents' port")?;
+    let own_metrics = own_metrics::start(&registry, ingest.fleet(), series.clone())?;
     let (tls, slot) = web_tls(&config, &authority)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let state = AppState::new(Parts {
@@ -116,6 +118,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     wait_for_signal().await?;
     info!("stopping");
     stop.send_replace(true);
+    own_metrics.abort();
     ingest.stop().await;
     web.await?.context("serving browsers")?;
     upkeep.await?;
