@@ -266,7 +266,9 @@ impl EventCommitter {
             reason,
             "events cannot be stored, trying again; agents keep theirs"
         );
-        self.health.events(self.clock.now_ms(), Some(reason));
+        let full = matches!(error, StoreError::Full(_));
+        self.health
+            .events(self.clock.now_ms(), Some((full, reason)));
     }
 }
 

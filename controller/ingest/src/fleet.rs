@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 use xiezhi_model::{Host, HostId, PresenceView, SiteId};
 use xiezhi_protocol::message::{Directive, DirectiveOutcome, SpoolStatus};
 
@@ -108,6 +108,7 @@ struct Inner {
     hosts: RwLock<HashMap<HostId, Arc<HostEntry>>>,
     changes: broadcast::Sender<ChangedHosts>,
     next_directive: AtomicU64,
+    budgets: Notify,
     watching_since_ms: i64,
 }
 
@@ -119,6 +120,7 @@ impl Fleet {
                 hosts: RwLock::default(),
                 changes: broadcast::Sender::new(CHANGES_KEPT),
                 next_directive: AtomicU64::new(1),
+                budgets: Notify::new(),
                 watching_since_ms: now_ms,
             }),
         };
@@ -213,6 +215,26 @@ impl Fleet {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         hosts.entry(host.id).or_insert(entry);
+    }
+
+    /// Says that the budget of a site was changed, so that sessions are told at once; without it
+    /// they are within a second.
+    pub fn notice_budgets(&self) {
+        self.inner.budgets.notify_one();
+    }
+
+    /// Waits until someone says that a budget was changed.
+    pub(crate) async fn budgets_changed(&self) {
+        self.inner.budgets.notified().await;
+    }
+
+    /// Hosts that have a session, with their sites.
+    pub(crate) fn connected(&self) -> Vec<(HostId, SiteId)> {
+        let hosts = self.inner.hosts.read();
+        let hosts = hosts.unwrap_or_else(PoisonError::into_inner);
+        let open = |entry: &&Arc<HostEntry>| entry.is_open();
+        let named = |entry: &Arc<HostEntry>| (entry.id(), entry.site());
+        hosts.values().filter(open).map(named).collect()
     }
 
     pub(crate) fn entry(&self, host: HostId) -> Option<Arc<HostEntry>> {

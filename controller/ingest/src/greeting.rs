@@ -19,6 +19,7 @@ use xiezhi_protocol::record::{self, Kind};
 use xiezhi_protocol::{OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 use xiezhi_store::{SessionOutcome, SessionRequest};
 
+use crate::bandwidth;
 use crate::context::Context;
 use crate::enrol::{check_certificate, revoked, unavailable};
 use crate::fleet::{HostEntry, SessionHandle, StatusUpdate};
@@ -81,7 +82,7 @@ async fn open(
     let entry = entry_of(&context, caller.host).await?;
     let id = tokens::identifier().map_err(|error| unavailable(&error))?;
     let epoch = begin(&context, caller.host, &id, &hello, &entry).await?;
-    let bandwidth = bandwidth(&context, &entry).await;
+    let own = own_bandwidth(&context, &entry).await;
     let (Ok(mut down), Some(body)) = (reply::stream(respond), uplink.take()) else {
         return Ok(None);
     };
@@ -100,6 +101,8 @@ async fn open(
         // Whoever was revoked meanwhile had no session that could be closed.
         check_again(&context, caller, &shared).await;
     }
+    // After the session can be reached, so that no change falls between.
+    let bandwidth = own.or_else(|| context.bandwidth.of_site(shared.entry.site()));
     let welcome = Welcome {
         protocol: hello.protocol.min(PROTOCOL_VERSION),
         session: id,
@@ -264,10 +267,9 @@ async fn check_again(context: &Context, caller: &Caller, shared: &SessionShared)
 }
 
 /// A session without its budget is better than none: the agent keeps the one that it has.
-async fn bandwidth(context: &Context, entry: &HostEntry) -> Option<Bandwidth> {
-    let whose = (entry.id(), entry.site());
+async fn own_bandwidth(context: &Context, entry: &HostEntry) -> Option<Bandwidth> {
     let (store, now_ms) = (&context.store, context.now_ms());
-    let budget = context.bandwidth.of(store, whose, now_ms).await;
+    let budget = bandwidth::of_host_alone(store, entry.id(), now_ms).await;
     budget.unwrap_or_else(|failure| {
         let error: &dyn std::error::Error = &failure;
         warn!(error, host = %entry.id(), "a bandwidth budget cannot be read");

@@ -16,6 +16,8 @@ pub struct IngestHealth {
 pub struct Trouble {
     /// Since when, Unix milliseconds.
     pub since_ms: i64,
+    /// Whether a full disk is the reason.
+    pub full: bool,
     /// What the store says.
     pub reason: String,
 }
@@ -28,40 +30,43 @@ impl IngestHealth {
     }
 }
 
-/// The health as committers write it and pages read it.
+/// The health as committers write it and pages read it. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SharedHealth(Arc<Mutex<IngestHealth>>);
+pub struct SharedHealth(Arc<Mutex<IngestHealth>>);
 
 impl SharedHealth {
-    pub(crate) fn get(&self) -> IngestHealth {
+    /// The health now.
+    #[must_use]
+    pub fn get(&self) -> IngestHealth {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Notes that samples fail for `reason`, or that they no longer do.
-    pub(crate) fn samples(&self, now_ms: i64, reason: Option<String>) {
+    /// Notes that samples fail, whether for a full disk and why, or that they no longer do.
+    pub(crate) fn samples(&self, now_ms: i64, reason: Option<(bool, String)>) {
         let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         note(&mut health.samples, now_ms, reason);
     }
 
     /// The same for events.
-    pub(crate) fn events(&self, now_ms: i64, reason: Option<String>) {
+    pub(crate) fn events(&self, now_ms: i64, reason: Option<(bool, String)>) {
         let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         note(&mut health.events, now_ms, reason);
     }
 }
 
-fn note(trouble: &mut Option<Trouble>, now_ms: i64, reason: Option<String>) {
+fn note(trouble: &mut Option<Trouble>, now_ms: i64, reason: Option<(bool, String)>) {
     match (reason, trouble.as_mut()) {
         (None, _) => *trouble = None,
-        (Some(reason), Some(known)) => known.reason = reason,
-        (Some(reason), None) => {
+        (Some((full, reason)), known) => {
+            let since_ms = known.map_or(now_ms, |known| known.since_ms);
             *trouble = Some(Trouble {
-                since_ms: now_ms,
+                since_ms,
+                full,
                 reason,
-            })
+            });
         }
     }
 }

@@ -16,7 +16,7 @@ use xiezhi_identity::{Authority, IdentityError};
 use xiezhi_series::SeriesStore;
 use xiezhi_store::{Store, StoreError};
 
-use crate::bandwidth::SiteBandwidth;
+use crate::bandwidth::{self, SiteBandwidth};
 use crate::context::{Context, Limits, Queue};
 use crate::desk::Desk;
 use crate::events::EventCommitter;
@@ -103,8 +103,8 @@ impl Ingest {
         // Before the hosts: a revocation between the two is then acted upon once more.
         let revocation = store.latest_revocation().await?;
         let fleet = Fleet::new(store.hosts().await?, options.clock.now_ms());
-        let bandwidth = SiteBandwidth::default();
-        bandwidth.refresh(&store, options.clock.now_ms()).await?;
+        let budgets = SiteBandwidth::default();
+        budgets.refresh(&store, options.clock.now_ms()).await?;
         let metrics = Metrics::register(registry)?;
         let health = SharedHealth::default();
         let committer = SampleCommitter {
@@ -133,7 +133,7 @@ impl Ingest {
             confirmed: Queue::new(),
             gaps: Queue::new(),
             revocation: AtomicI64::new(revocation),
-            bandwidth,
+            bandwidth: budgets,
             sessions: AtomicUsize::new(0),
             events: events.start(),
             store,
@@ -153,7 +153,8 @@ impl Ingest {
             )),
             tokio::spawn(upkeep::watch(Arc::clone(&context), stopped.clone())),
             tokio::spawn(upkeep::write(Arc::clone(&context), stopped.clone())),
-            tokio::spawn(holes::follow(Arc::clone(&context), stopped)),
+            tokio::spawn(holes::follow(Arc::clone(&context), stopped.clone())),
+            tokio::spawn(bandwidth::follow(Arc::clone(&context), stopped)),
         ];
         let (tasks, committer) = (Mutex::new(tasks), Mutex::new(Some(thread)));
         Ok(Self {
@@ -175,6 +176,12 @@ impl Ingest {
     #[must_use]
     pub fn health(&self) -> IngestHealth {
         self.health.get()
+    }
+
+    /// Where the health can be read for as long as the port runs.
+    #[must_use]
+    pub fn shared_health(&self) -> SharedHealth {
+        self.health.clone()
     }
 
     /// Sessions open now.

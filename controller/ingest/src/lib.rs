@@ -25,12 +25,13 @@
 //! | `samples`, `events` | group commits into the two stores |
 //! | `enrol` | enrolment and renewal |
 //! | `fleet` | presence and live numbers |
-//! | `bandwidth` | the budget that a new session is told |
+//! | `bandwidth`, `budget` | the budgets that sessions are told |
 //! | `holes` | batches that are missing are asked for |
 //! | `upkeep` | what happens each second and each minute |
 
 mod acks;
 mod bandwidth;
+mod budget;
 mod connection;
 mod context;
 mod desk;
@@ -57,9 +58,13 @@ mod session;
 mod shared;
 mod upkeep;
 
-pub use bandwidth::bandwidth_setting;
+pub use bandwidth::{
+    bandwidth_setting, hosts_with_bandwidth, new_site_bandwidth, site_bandwidth_setting,
+    site_bandwidths,
+};
+pub use budget::{BudgetError, HOURS, HourlyBudget, MOST_KBPS};
 pub use fleet::{ChangedHosts, DIRECTIVE_TIMEOUT, DirectiveError, Fleet, Footprint, HostView};
 pub use headline::Headline;
-pub use health::{IngestHealth, Trouble};
+pub use health::{IngestHealth, SharedHealth, Trouble};
 pub use ingest::{Ingest, IngestError, IngestParts};
 pub use options::{Clock, IngestOptions};

@@ -304,7 +304,8 @@ impl SampleCommitter {
             reason,
             "samples cannot be stored, trying again; agents keep theirs"
         );
-        self.health.samples(self.clock.now_ms(), Some(reason));
+        let why = (failure.is_full(), reason);
+        self.health.samples(self.clock.now_ms(), Some(why));
     }
 }
 

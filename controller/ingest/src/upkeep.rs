@@ -74,8 +74,6 @@ async fn minute(context: &Context) {
     note("repeated acts cannot be audited", closed.await);
     let anchored = context.store.anchor_evidence(context.now_ms());
     note("the evidence's head cannot be audited", anchored.await);
-    let budgets = context.bandwidth.refresh(&context.store, context.now_ms());
-    note("bandwidth budgets cannot be read", budgets.await);
 }
 
 /// Ends the sessions of whoever was revoked, by this process or another.

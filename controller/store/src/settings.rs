@@ -50,6 +50,20 @@ impl Store {
         rows.iter().map(setting_from).collect()
     }
 
+    /// A pair of numbers that differs whenever other values of the keys that begin with `prefix`
+    /// apply at `now_ms`: how many there are, and the date of the newest. Cheap enough to be asked
+    /// every second.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn settings_mark(&self, prefix: &str, now_ms: i64) -> Result<(i64, i64), StoreError> {
+        let sql = "SELECT COUNT(*) AS number, COALESCE(MAX(valid_from_ms), 0) AS newest \
+                   FROM settings WHERE setting_key LIKE $1 AND valid_from_ms <= $2";
+        let query = sqlx::query(sql).bind(format!("{prefix}%")).bind(now_ms);
+        let row = query.fetch_one(self.database.read()).await?;
+        Ok((row::number(&row, "number")?, row::number(&row, "newest")?))
+    }
+
     /// All values that `key` has had or will have, newest first.
     ///
     /// # Errors

@@ -172,6 +172,11 @@ impl HostEntry {
         }
     }
 
+    /// Whether there is a session.
+    pub(super) fn is_open(&self) -> bool {
+        self.live().session.is_some()
+    }
+
     /// Hands a letter to the open session; `false` if there is none.
     pub(crate) fn post(&self, mail: Mail) -> bool {
         let live = self.live();

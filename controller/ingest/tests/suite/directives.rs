@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use xiezhi_ingest::{DirectiveError, bandwidth_setting};
+use xiezhi_ingest::{DirectiveError, HourlyBudget, bandwidth_setting, new_site_bandwidth};
 use xiezhi_model::{HostId, Setting};
 use xiezhi_protocol::message::{Bandwidth, Directive, DirectiveOutcome};
 use xiezhi_protocol::record::{self, Kind};
@@ -65,6 +65,44 @@ async fn a_new_session_is_told_the_budget_that_was_set_last() {
             Some(budget)
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_budget_of_a_site_reaches_its_sessions_but_not_hosts_with_their_own() {
+    let port = Port::start().await;
+    let (one, two) = (port.enrol("one").await, port.enrol("two").await);
+    let own = Setting {
+        key: bandwidth_setting(two.host),
+        value: r#"{"bytes_per_second":7}"#.to_owned(),
+        valid_from_ms: port.now_ms(),
+        source: "test".to_owned(),
+    };
+    port.store.add_setting(&own, entry("test")).await.unwrap();
+    let (mut first, mut second) = (port.session(&one).await, port.session(&two).await);
+    let (_up, mut down) = first.directives().await;
+    let (_second_up, mut second_down) = second.directives().await;
+
+    // As another process writes it: nobody tells this one.
+    let budget = HourlyBudget::default().with(8, 18, Some(64));
+    let other = port.other_process().await;
+    for budget in [Some(&budget), None] {
+        port.advance(Duration::from_secs(1));
+        let setting = new_site_bandwidth(port.site, budget, port.now_ms(), "test");
+        other.add_setting(&setting, entry("test")).await.unwrap();
+        let Down::Directive(told) = down.next().await else {
+            panic!("no directive")
+        };
+        let bandwidth = budget.map(Bandwidth::from).unwrap_or_default();
+        assert_eq!(told.directive, Directive::SetBandwidth { bandwidth });
+    }
+    // The next thing that the other host hears is this, not a budget.
+    let fleet = port.fleet();
+    let asked = tokio::spawn(async move { fleet.send(two.host, Directive::CollectNow).await });
+    let Down::Directive(told) = second_down.next().await else {
+        panic!("no directive")
+    };
+    assert_eq!(told.directive, Directive::CollectNow);
+    asked.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
