@@ -7,8 +7,8 @@
 //! rely on.
 //!
 //! What holds everywhere:
-//! - **Nothing is open but signing in, the screens' files and `/healthz`.** `/metrics` is open to
-//!   programs on this machine, but not to what a proxy on it passes on (its headers tell).
+//! - **Nothing is open but signing in, the screens' files, `/healthz` and `/readyz`.** `/metrics` is
+//!   open to programs on this machine, but not to what a proxy on it passes on (its headers tell).
 //! - **A write needs a header that no form or link can send** (`X-Xiezhi-Request: 1`), besides the
 //!   `SameSite=Strict` cookie and the check of `Origin`.
 //! - **Every body, page, query and wait is bounded**, and so is the number of sessions, browsers and
@@ -25,6 +25,7 @@ mod directory;
 mod extract;
 mod guard;
 mod headers;
+mod health;
 mod live;
 mod login_codes;
 mod peer;

@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod bandwidth;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod fleet;

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::resources::{
-    approvals, audit, events, facts, fleet, gaps, health, host, hosts, live, login, metrics,
-    overview, prometheus, series, settings, sites, tokens,
+    approvals, audit, bandwidth, events, facts, fleet, gaps, health, host, hosts, live, login,
+    metrics, overview, prometheus, series, settings, sites, tokens,
 };
 use crate::state::AppState;
 use crate::{answer, assets, guard, headers, problem::Problem, program};
@@ -73,9 +73,11 @@ pub(crate) fn routes() -> Vec<Route> {
     use Caller::{Anyone, LocalOrSignedIn, MetricsReader, SignedIn};
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
+    const PUT: MethodFilter = MethodFilter::PUT;
     const DELETE: MethodFilter = MethodFilter::DELETE;
     vec![
-        route(GET, "/healthz", Anyone, health::read),
+        route(GET, "/healthz", Anyone, health::probe),
+        route(GET, "/readyz", Anyone, health::probe),
         route(GET, "/assets/{version}/{*path}", Anyone, assets::file),
         route(POST, "/api/v1/login", Anyone, login::with_password),
         route(POST, "/api/v1/login/once", Anyone, login::with_code),
@@ -84,9 +86,13 @@ pub(crate) fn routes() -> Vec<Route> {
 
         route(POST, "/api/v1/logout", SignedIn, login::leave),
         route(GET, "/api/v1/me", SignedIn, login::me),
+        route(GET, "/api/v1/health", SignedIn, health::read),
         route(GET, "/api/v1/overview", SignedIn, overview::read),
         route(GET, "/api/v1/sites", SignedIn, sites::list),
         route(GET, "/api/v1/sites/{id}", SignedIn, sites::read),
+        route(GET, "/api/v1/sites/{id}/bandwidth", SignedIn, bandwidth::read),
+        route(PUT, "/api/v1/sites/{id}/bandwidth", SignedIn, bandwidth::set),
+        route(DELETE, "/api/v1/sites/{id}/bandwidth", SignedIn, bandwidth::clear),
         route(GET, "/api/v1/fleet", SignedIn, fleet::read),
         route(GET, "/api/v1/hosts", SignedIn, hosts::list),
         route(GET, "/api/v1/hosts/{id}", SignedIn, host::read),

@@ -66,11 +66,12 @@ pub(crate) async fn find(
     };
     let now_ms = state.now_ms();
     if now_ms - session.last_used_ms > TOUCH_MS {
-        state
-            .inner
-            .store
-            .touch_web_session(&id_hash, now_ms)
-            .await?;
+        let touched = state.inner.store.touch_web_session(&id_hash, now_ms).await;
+        if let Err(error) = touched {
+            // A full disk must not hide the page that says so.
+            let error = crate::problem::chain(&error);
+            tracing::warn!(error, "the use of a browser session was not written down");
+        }
     }
     Ok(Some(SignedIn {
         user,

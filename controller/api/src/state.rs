@@ -6,13 +6,14 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use xiezhi_identity::IdentityError;
-use xiezhi_ingest::{Clock, Fleet};
+use xiezhi_ingest::{Clock, Fleet, SharedHealth};
 use xiezhi_metrics::{Queries, Settings};
 use xiezhi_series::SeriesStore;
 use xiezhi_store::Store;
 
 use crate::attempts::Attempts;
 use crate::directory::FleetDirectory;
+use crate::health::Verdict;
 use crate::live::Hub;
 use crate::login_codes::LoginCodes;
 use crate::refusals::Refusals;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub series: SeriesStore,
     /// Presence and live numbers.
     pub fleet: Fleet,
+    /// Whether agents' batches are taken.
+    pub intake: SharedHealth,
     /// What new hosts must know.
     pub enrolment: Enrolment,
     /// The clock.
@@ -94,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) series: SeriesStore,
     pub(crate) fleet: Fleet,
+    pub(crate) intake: SharedHealth,
     pub(crate) enrolment: Enrolment,
     pub(crate) clock: Clock,
     pub(crate) registry: Registry,
@@ -108,6 +112,7 @@ pub(crate) struct Inner {
     pub(crate) hub: Hub,
     pub(crate) event_counts: Mutex<EventCounts>,
     pub(crate) chain_check: Mutex<ChainCheck>,
+    pub(crate) health: Mutex<Verdict>,
 }
 
 impl AppState {
@@ -118,7 +123,10 @@ impl AppState {
     /// If the system gives no threads for queries.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
         let hub = Hub::start(parts.fleet.clone(), parts.clock.clone());
-        let directory = Arc::new(FleetDirectory::new(parts.fleet.clone(), parts.store.clone()));
+        let directory = Arc::new(FleetDirectory::new(
+            parts.fleet.clone(),
+            parts.store.clone(),
+        ));
         let queries = Queries::embedded(
             parts.series.clone(),
             Arc::clone(&directory) as _,
@@ -129,6 +137,7 @@ impl AppState {
                 store: parts.store,
                 series: parts.series,
                 fleet: parts.fleet,
+                intake: parts.intake,
                 enrolment: parts.enrolment,
                 clock: parts.clock,
                 registry: parts.registry,
@@ -141,6 +150,7 @@ impl AppState {
                 hub,
                 event_counts: Mutex::default(),
                 chain_check: Mutex::default(),
+                health: Mutex::default(),
                 directory,
                 queries,
             }),

@@ -1,7 +1,9 @@
 //! The interface as a whole, over a real database, real samples and a real agent port.
 
 mod bench;
+mod budgets;
 mod closed;
+mod health;
 mod lists;
 mod live;
 mod port;

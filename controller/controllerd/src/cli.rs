@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use xiezhi_identity::Pkcs11Address;
+use xiezhi_ingest::MOST_KBPS;
 use xiezhi_model::ApiRight;
 
 /// The controller of Xiezhi: takes in what agents report, keeps it and shows it.
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     /// Hosts
     #[command(subcommand)]
     Host(Host),
+    /// Bandwidth budgets of sites
+    #[command(subcommand)]
+    Bandwidth(Bandwidth),
     /// Set the administrator's password anew
     SetPassword {
         /// File to read the password from instead of the terminal
@@ -214,6 +218,67 @@ pub(crate) enum Host {
         #[arg(long)]
         reason: String,
     },
+}
+
+/// Bandwidth budgets of sites. Live reports are never held back.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bandwidth {
+    /// Show what holds for a site, hour by hour
+    Show {
+        /// Key of the site, as in `sites list`
+        #[arg(long)]
+        site: String,
+    },
+    /// Set a limit for some hours; the other hours keep what holds for them now
+    Set {
+        /// Key of the site, as in `sites list`
+        #[arg(long)]
+        site: String,
+        /// From which hour up to which, Beijing time: 8-18, or 22-6 over midnight
+        #[arg(long, default_value = "0-24", value_parser = hours)]
+        hours: Hours,
+        /// Limit in kbit/s; 0 lets only live reports pass; `unlimited` takes the limit away
+        #[arg(long = "kbps", value_parser = limit)]
+        limit: Limit,
+    },
+    /// Take a site's own budget away: that of the site above holds again
+    Clear {
+        /// Key of the site, as in `sites list`
+        #[arg(long)]
+        site: String,
+    },
+}
+
+/// Hours of the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hours {
+    /// First hour, 0 to 23.
+    pub(crate) from: usize,
+    /// Hour after the last, 1 to 24; smaller than `from` wraps over midnight.
+    pub(crate) to: usize,
+}
+
+fn hours(text: &str) -> Result<Hours, String> {
+    let parsed = text
+        .split_once('-')
+        .and_then(|(from, to)| Some((from.trim().parse().ok()?, to.trim().parse().ok()?)));
+    match parsed {
+        Some((from @ 0..=23, to @ 0..=24)) if from != to => Ok(Hours { from, to }),
+        _ => Err("give two hours of the day, such as 8-18 or 22-6".to_owned()),
+    }
+}
+
+/// A limit in kbit/s; `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<u32>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    if text == "unlimited" {
+        return Ok(Limit(None));
+    }
+    let kbps = text.parse().ok().filter(|kbps| *kbps <= MOST_KBPS);
+    kbps.map(|kbps| Limit(Some(kbps)))
+        .ok_or_else(|| format!("give kbit/s from 0 to {MOST_KBPS}, or `unlimited`"))
 }
 
 /// Proof of what hosts reported.

@@ -69,6 +69,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         store: store.clone(),
         series: series.clone(),
         fleet: ingest.fleet(),
+        intake: ingest.shared_health(),
         enrolment: Enrolment {
             root_fingerprint: authority.root_fingerprint(),
             agent_host: None,

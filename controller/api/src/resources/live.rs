@@ -2,8 +2,9 @@
 //!
 //! A page first gets `snapshot` (counts; it reads its resources anew) or, if it comes back soon
 //! enough with `Last-Event-ID`, what it missed; then `delta` with the rows that changed, at most one
-//! a second, and `heartbeat` in between, so that it can tell silence from a dead line. `ended` means
-//! that the session is over; it comes within two seconds of that.
+//! a second, `heartbeat` in between, so that it can tell silence from a dead line, and `health`
+//! whenever a part of the controller falls ill or is well again. `ended` means that the session is
+//! over. The last two come within two seconds.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 use xiezhi_model::HostId;
 
 use crate::extract::Query;
+use crate::health::{self, Ailment, Ailments};
 use crate::live::{Changes, LiveRow, Subscription};
 use crate::problem::Problem;
 use crate::rows::Counts;
@@ -40,6 +42,12 @@ struct Message<'a> {
     now_ms: i64,
     counts: Counts,
     hosts: &'a [LiveRow],
+}
+
+#[derive(Serialize)]
+struct News<'a> {
+    now_ms: i64,
+    ailments: &'a [Ailment],
 }
 
 #[derive(Serialize)]
@@ -82,6 +90,8 @@ struct Page {
     counts: Counts,
     /// Texts to be sent before anything else.
     first: Vec<String>,
+    /// What was last told to be wrong; `None` before anything was told.
+    ailments: Option<Ailments>,
     heartbeat: Interval,
     session_check: Interval,
     ended: bool,
@@ -103,6 +113,7 @@ impl Page {
             subscription,
             counts,
             first: Vec::new(),
+            ailments: None,
             heartbeat: ticking(interval_at(Instant::now() + HEARTBEAT, HEARTBEAT)),
             session_check: ticking(interval(SESSION_CHECK)),
             ended: false,
@@ -131,9 +142,13 @@ impl Page {
             tokio::select! {
                 biased;
                 _ = self.session_check.tick() => {
-                    if !matches!(session::alive(&self.state, &self.id_hash).await, Ok(Some(_))) {
+                    // A database that does not answer says nothing about the session.
+                    if matches!(session::alive(&self.state, &self.id_hash).await, Ok(None)) {
                         self.ended = true;
                         return Some("event: ended\ndata: {}\n\n".to_owned());
+                    }
+                    if let Some(text) = self.health().await {
+                        return Some(text);
                     }
                 }
                 received = self.subscription.receiver.recv() => match received {
@@ -216,6 +231,21 @@ impl Page {
             "event: {event}\nid: {}\ndata: {data}\n\n",
             self.state.inner.hub.id(number)
         )
+    }
+
+    /// What is wrong, if that is not what the page knows.
+    async fn health(&mut self) -> Option<String> {
+        let ailments = health::ailments(&self.state).await;
+        if self.ailments.as_ref() == Some(&ailments) {
+            return None;
+        }
+        let news = News {
+            now_ms: self.state.now_ms(),
+            ailments: &ailments,
+        };
+        let data = serde_json::to_string(&news).unwrap_or_default();
+        self.ailments = Some(ailments);
+        Some(format!("event: health\ndata: {data}\n\n"))
     }
 
     fn beat(&self) -> String {

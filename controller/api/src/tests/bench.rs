@@ -17,7 +17,9 @@ use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
 use xiezhi_model::{
     Actor, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId, Role, Site,
 };
-use xiezhi_series::{SeriesOptions, SeriesStore};
+use xiezhi_protocol::codec::Encoder;
+use xiezhi_protocol::report::Report;
+use xiezhi_series::{Frame, SeriesOptions, SeriesStore};
 use xiezhi_store::{NewHost, Store};
 
 use crate::{ApiOptions, AppState, Enrolment, Parts, PeerAddress, router};
@@ -34,7 +36,7 @@ pub(super) struct Bench {
     pub(super) peer: IpAddr,
     now_ms: Arc<AtomicI64>,
     _ingest: Ingest,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// An answer, read whole.
@@ -87,7 +89,14 @@ impl Bench {
         let store = Store::open(path("state.db").to_str().unwrap())
             .await
             .unwrap();
-        let series = SeriesStore::open(&path("series"), SeriesOptions::default()).unwrap();
+        let series_options = SeriesOptions {
+            clock: xiezhi_series::Clock::new({
+                let now_ms = Arc::clone(&now_ms);
+                move || now_ms.load(Ordering::Relaxed)
+            }),
+            ..SeriesOptions::default()
+        };
+        let series = SeriesStore::open(&path("series"), series_options).unwrap();
         let authority = Arc::new(authority(&path("online"), &path("offline")));
         let courts = xiezhi_inventory::demo_courts().unwrap();
         store
@@ -119,6 +128,7 @@ impl Bench {
             store: store.clone(),
             series: series.clone(),
             fleet: ingest.fleet(),
+            intake: ingest.shared_health(),
             enrolment: Enrolment {
                 root_fingerprint: authority.root_fingerprint(),
                 agent_host: None,
@@ -138,8 +148,42 @@ impl Bench {
             peer: IpAddr::from([10, 1, 1, 1]),
             now_ms,
             _ingest: ingest,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Makes sealing fail: a folder stands where the new file would.
+    pub(super) fn refuse_sealing(&self) {
+        std::fs::create_dir(self.unfinished_block()).unwrap();
+        let mut encoder = Encoder::new(15_000);
+        for seq in 1..3 {
+            let mut report = Report::new();
+            report.start(self.now_ms());
+            report.push("node_load1", &[], 1.0).unwrap();
+            let mut bytes = Vec::new();
+            let batch = encoder.encode(seq, &report, &mut bytes);
+            let frame = Frame {
+                host: 1,
+                epoch: 1,
+                batch,
+                key: seq == 1,
+                bytes: &bytes,
+            };
+            self.series.append(&[frame]).unwrap();
+            // The second begins a new log, so that the first is due.
+            self.advance_ms(2 * 3_600_000);
+        }
+    }
+
+    /// Lets sealing succeed again, and seals.
+    pub(super) fn allow_sealing(&self) {
+        std::fs::remove_dir(self.unfinished_block()).unwrap();
+        self.series.maintain().unwrap();
+    }
+
+    fn unfinished_block(&self) -> std::path::PathBuf {
+        let series = self.folder.path().join("series");
+        series.join("block-0000000001-0000000001.xzb.tmp")
     }
 
     pub(super) fn advance_ms(&self, ms: i64) {

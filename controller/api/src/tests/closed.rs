@@ -12,6 +12,7 @@ fn method_of(filter: MethodFilter) -> Method {
     match filter {
         MethodFilter::GET => Method::GET,
         MethodFilter::POST => Method::POST,
+        MethodFilter::PUT => Method::PUT,
         MethodFilter::DELETE => Method::DELETE,
         other => panic!("a route takes {other:?}: name it here"),
     }
@@ -50,6 +51,7 @@ async fn every_route_but_signing_in_is_closed_without_a_session() {
         open,
         [
             "/healthz",
+            "/readyz",
             "/assets/{version}/{*path}",
             "/api/v1/login",
             "/api/v1/login/once"

@@ -56,6 +56,8 @@ impl Page {
         loop {
             match self.next().await {
                 Some(message) if message.event == "heartbeat" => {}
+                // Told once at the beginning, and nothing falls ill here.
+                Some(message) if message.event == "health" => {}
                 other => return other,
             }
         }

@@ -101,7 +101,7 @@ async fn a_connection_over_which_nothing_moves_is_closed() {
     let mut next = TcpStream::connect(address).await.unwrap();
     let text = healthz(&mut next).await;
     assert!(
-        text.starts_with("HTTP/1.1 200") && text.ends_with("{\"status\":\"ok\"}"),
+        text.starts_with("HTTP/1.1 200") && text.contains("{\"status\":\"ok\""),
         "{text}"
     );
     drop(silent);

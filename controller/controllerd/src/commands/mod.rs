@@ -3,6 +3,7 @@
 mod api_tokens;
 mod audit;
 mod authority;
+mod bandwidth;
 mod evidence;
 mod hosts;
 mod init;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Token(what) => wait(tokens::run(&config, what)),
         Command::ApiToken(what) => wait(api_tokens::run(&config, what)),
         Command::Host(what) => wait(hosts::run(&config, what)),
+        Command::Bandwidth(what) => wait(bandwidth::run(&config, what)),
         Command::Audit(what) => wait(audit::run(&config, what)),
         Command::Evidence(what) => wait(evidence::run(&config, what)),
         Command::SetPassword { password_file } => {

@@ -1,0 +1,153 @@
+//! Which part of the controller is unwell, told in words that screens and probes can rely on.
+//!
+//! The parts know their own trouble; this asks them, at most once a second however many pages are
+//! open, and remembers since when. It mends nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, timeout};
+use xiezhi_ingest::Trouble;
+
+use crate::state::AppState;
+
+/// How long a verdict is kept.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// Longest wait for the database's answer; a healthy one takes a millisecond.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A part that can be unwell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    /// Samples are taken from agents.
+    Samples,
+    /// Events are taken from agents.
+    Events,
+    /// The state database answers.
+    Database,
+    /// Full logs of samples are sealed.
+    Sealing,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 4] = [Self::Samples, Self::Events, Self::Database, Self::Sealing];
+
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Events => "events",
+            Self::Database => "database",
+            Self::Sealing => "sealing",
+        }
+    }
+
+    /// Whether the controller still takes what agents send while this part is unwell.
+    const fn accepts(self) -> bool {
+        matches!(self, Self::Sealing)
+    }
+}
+
+/// What is wrong with a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Ailment {
+    pub(crate) part: Part,
+    /// `disk_full` or `failed`.
+    pub(crate) code: &'static str,
+    pub(crate) since_ms: i64,
+    /// What the part itself says; for people who are signed in.
+    pub(crate) reason: String,
+}
+
+/// Everything that is wrong now; empty while all is well.
+pub(crate) type Ailments = Arc<[Ailment]>;
+
+/// Whether agents' reports are taken although `ailments` hold.
+pub(crate) fn accepting(ailments: &[Ailment]) -> bool {
+    ailments.iter().all(|ailment| ailment.part.accepts())
+}
+
+/// The last verdict and when it was given.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict(Option<(Instant, Ailments)>);
+
+/// What is wrong now, at most a second old.
+pub(crate) async fn ailments(state: &AppState) -> Ailments {
+    // Held while asking: a thousand pages ask once.
+    let mut verdict = state.inner.health.lock().await;
+    if let Some((at, known)) = &verdict.0
+        && at.elapsed() < KEPT
+    {
+        return Arc::clone(known);
+    }
+    let before = verdict.0.take().map(|(_, known)| known);
+    let found: Ailments = examine(state, before.as_deref().unwrap_or_default())
+        .await
+        .into();
+    tell(before.as_deref().unwrap_or_default(), &found);
+    verdict.0 = Some((Instant::now(), Arc::clone(&found)));
+    found
+}
+
+async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
+    let now_ms = state.now_ms();
+    let since = |part: Part| {
+        let known = before.iter().find(|ailment| ailment.part == part);
+        known.map_or(now_ms, |ailment| ailment.since_ms)
+    };
+    let intake = state.inner.intake.get();
+    let taken = |part: Part, trouble: Option<Trouble>| {
+        trouble.map(|trouble| Ailment {
+            part,
+            code: code(trouble.full),
+            since_ms: trouble.since_ms,
+            reason: trouble.reason,
+        })
+    };
+    let sealing = state.inner.series.sealing_trouble().map(|trouble| Ailment {
+        part: Part::Sealing,
+        code: code(trouble.full),
+        since_ms: since(Part::Sealing),
+        reason: trouble.reason,
+    });
+    let database = database(state).await.err().map(|reason| Ailment {
+        part: Part::Database,
+        code: code(false),
+        since_ms: since(Part::Database),
+        reason,
+    });
+    let samples = taken(Part::Samples, intake.samples);
+    let events = taken(Part::Events, intake.events);
+    [samples, events, database, sealing]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+const fn code(full: bool) -> &'static str {
+    if full { "disk_full" } else { "failed" }
+}
+
+/// Whether the database answers a read.
+async fn database(state: &AppState) -> Result<(), String> {
+    match timeout(PATIENCE, state.inner.store.latest_revocation()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(crate::problem::chain(&error)),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// The log says once when a part falls ill and once when it is well again. What intake has to say
+/// it says itself.
+fn tell(before: &[Ailment], now: &[Ailment]) {
+    let has = |list: &[Ailment], part| list.iter().any(|ailment| ailment.part == part);
+    for ailment in now.iter().filter(|ailment| !has(before, ailment.part)) {
+        let (part, reason) = (ailment.part.word(), &ailment.reason);
+        tracing::warn!(part, reason, "a part of the controller is unwell");
+    }
+    for ailment in before.iter().filter(|ailment| !has(now, ailment.part)) {
+        tracing::info!(part = ailment.part.word(), "well again");
+    }
+}
