@@ -1,20 +1,21 @@
 //! Which labels queries see on a host's series: what the controller knows of it now, so that a
 //! host's whole history follows when it moves to another site.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use xiezhi_ingest::{Fleet, HostView};
-use xiezhi_metrics::{Directory, Origin};
+use xiezhi_metrics::{Directory, Origins};
 use xiezhi_model::SiteTree;
 use xiezhi_promql::Labels;
+use xiezhi_series::{HostKey, LabelledHost};
 use xiezhi_store::{Store, StoreError};
 
 /// How old the table may be when a query begins. A move or a new host is seen after that.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// The controller's own key: what it records of itself. No enrolled host has it, and no site.
-pub const OWN_HOST: xiezhi_series::HostKey = 0;
+pub const OWN_HOST: HostKey = 0;
 
 /// The fleet as origins of samples.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(crate) struct FleetDirectory {
     fleet: Fleet,
     store: Store,
     made: tokio::sync::Mutex<Option<Instant>>,
-    origins: RwLock<Arc<[Origin]>>,
+    origins: RwLock<Origins>,
 }
 
 impl FleetDirectory {
@@ -31,7 +32,7 @@ impl FleetDirectory {
             fleet,
             store,
             made: tokio::sync::Mutex::default(),
-            origins: RwLock::new(Arc::from([])),
+            origins: RwLock::default(),
         }
     }
 
@@ -43,9 +44,13 @@ impl FleetDirectory {
         }
         let sites = self.store.site_tree().await?;
         let hosts = self.fleet.snapshot();
-        let own = std::iter::once(own());
-        let origins = own.chain(hosts.iter().map(|host| origin(host, &sites)));
-        let origins = origins.collect();
+        let known = hosts.iter().map(|host| labelled_host(host, &sites));
+        let origins = Origins {
+            hosts: std::iter::once(own()).chain(known).collect(),
+            sites: std::iter::once(0)
+                .chain(hosts.iter().map(|host| host.site.0))
+                .collect(),
+        };
         *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
         *made = Some(Instant::now());
         Ok(())
@@ -53,32 +58,39 @@ impl FleetDirectory {
 }
 
 impl Directory for FleetDirectory {
-    fn origins(&self) -> Arc<[Origin]> {
+    fn origins(&self) -> Origins {
         let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&origins)
+        origins.clone()
     }
 }
 
-fn own() -> Origin {
-    Origin {
-        key: OWN_HOST,
-        site: 0,
-        labels: Labels::new([("instance", "controller"), ("job", "xiezhi-controller")]),
-    }
+fn own() -> LabelledHost {
+    labelled(
+        OWN_HOST,
+        &[("instance", "controller"), ("job", "xiezhi-controller")],
+    )
 }
 
-fn origin(host: &HostView, sites: &SiteTree) -> Origin {
+fn labelled_host(host: &HostView, sites: &SiteTree) -> LabelledHost {
     let site = sites.get(host.site).map_or("", |site| site.key.as_str());
-    Origin {
-        key: host.id.0,
-        site: host.site.0,
-        labels: Labels::new([
-            ("host_id", host.id.to_string()),
-            ("site_id", host.site.to_string()),
-            ("site", site.to_owned()),
-            ("instance", host.hostname.clone()),
+    labelled(
+        host.id.0,
+        &[
+            ("host_id", &host.id.to_string()),
+            ("instance", &host.hostname),
             // What dashboards made for node_exporter select by.
-            ("job", "node".to_owned()),
-        ]),
+            ("job", "node"),
+            ("site", site),
+            ("site_id", &host.site.to_string()),
+        ],
+    )
+}
+
+/// Labels must be sorted by name, and an empty value means none.
+fn labelled(host: HostKey, labels: &[(&str, &str)]) -> LabelledHost {
+    let labels = Labels::new(labels.iter().copied());
+    LabelledHost {
+        host,
+        labels: labels.iter().cloned().collect(),
     }
 }

@@ -3,28 +3,35 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use xiezhi_promql::Labels;
-use xiezhi_series::HostKey;
+use xiezhi_series::{HostLabels, LabelledHost};
 
 /// Labels that only the controller gives. A sender's labels of these names are left out, and a
 /// query sees them on every series, so that a person's scope can be held to them.
 pub const ASSIGNED: [&str; 2] = ["host_id", "site_id"];
 
-/// A host, or another source of samples, as queries see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
-    /// Its key in the engine.
-    pub key: HostKey,
-    /// The site that it belongs to now; its whole history follows when it moves.
-    pub site: i64,
-    /// Labels that each of its series carries: `host_id`, `site_id`, `instance`, `job`.
-    pub labels: Labels,
+/// Everybody whose samples are kept, as queries see them.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    /// Hosts with the labels that each of their series carries (`host_id`, `site_id`, `instance`,
+    /// `job`), ascending by key.
+    pub hosts: Arc<[LabelledHost]>,
+    /// The site of each, in the same order; a host's whole history follows when it moves.
+    pub sites: Arc<[i64]>,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self {
+            hosts: Arc::from([]),
+            sites: Arc::from([]),
+        }
+    }
 }
 
 /// Who there is, right now.
 pub trait Directory: Send + Sync + std::fmt::Debug {
-    /// Every origin, by key. Called once per selection: keep it cheap.
-    fn origins(&self) -> Arc<[Origin]>;
+    /// Every origin. Called once per query: keep it cheap.
+    fn origins(&self) -> Origins;
 }
 
 /// Whose series a caller sees.
@@ -45,5 +52,26 @@ impl Scope {
             Self::Province => true,
             Self::Sites(sites) => sites.contains(&site),
         }
+    }
+}
+
+/// The hosts that one caller sees, for the length of a query.
+#[derive(Debug)]
+pub(crate) struct Seen(Arc<[LabelledHost]>);
+
+impl Seen {
+    pub(crate) fn of(origins: Origins, scope: &Scope) -> Self {
+        if *scope == Scope::Province {
+            return Self(origins.hosts);
+        }
+        let each = origins.hosts.iter().zip(origins.sites.iter());
+        let seen = each.filter(|(_, site)| scope.sees(**site));
+        Self(seen.map(|(host, _)| host.clone()).collect())
+    }
+}
+
+impl HostLabels for Seen {
+    fn all(&self) -> Arc<[LabelledHost]> {
+        Arc::clone(&self.0)
     }
 }

@@ -15,12 +15,11 @@
 //! whose samples they are.
 
 mod directory;
-mod embedded;
 mod pool;
 mod queries;
 pub mod remote_write;
 pub mod wire;
 
-pub use directory::{ASSIGNED, Directory, Origin, Scope};
+pub use directory::{ASSIGNED, Directory, Origins, Scope};
 pub use pool::{Busy, Pool};
 pub use queries::{Failure, Queries, Settings};

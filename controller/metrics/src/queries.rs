@@ -11,10 +11,9 @@ use tokio::sync::oneshot;
 use xiezhi_promql::{
     Answer, Budget, Engine, Labels, Limits, QueryError, Select, Storage, StorageError,
 };
-use xiezhi_series::SeriesStore;
+use xiezhi_series::{Selector, SeriesStore};
 
-use crate::directory::{Directory, Scope};
-use crate::embedded::Embedded;
+use crate::directory::{Directory, Scope, Seen};
 use crate::pool::{Busy, Pool};
 
 /// What an operator may set.
@@ -230,11 +229,8 @@ impl Queries {
         let _leaving = Leaving(budget.flag());
         let (answer, answered) = oneshot::channel();
         self.inner.pool.submit(move || {
-            let storage = Embedded {
-                series: &inner.series,
-                directory: &*inner.directory,
-                scope: &scope,
-            };
+            let seen = Seen::of(inner.directory.origins(), &scope);
+            let storage = Selector::new(inner.series.clone(), Arc::new(seen));
             let waited = budget.check().map_err(QueryError::from);
             let result = match waited {
                 Ok(()) => work(&inner.engine, &storage, &budget),
