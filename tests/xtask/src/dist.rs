@@ -3,11 +3,12 @@
 //! The binaries run on every x86-64 Linux with glibc 2.28 or later (kernel 4.18, the age of Kylin
 //! V10, UOS 20, openEuler 20.03 and RHEL 8): they are linked against that version's symbols with
 //! zig's C library stubs, and the ELF files are checked afterwards, so that a newer symbol can't
-//! slip in unnoticed. aarch64 is not built here: its standard library has to be fetched with rustup,
-//! and it is unproven until CI has it.
+//! slip in unnoticed. aarch64 is not released here: its standard library has to be fetched with
+//! rustup. `tests/fresh/aarch64` shows with Debian's compiler that the agent builds for it and runs
+//! under qemu; a real machine is unproven.
 //!
 //! Building a package runs nothing of it. The packages are read back with dpkg-deb and rpm and must
-//! list exactly the staged files.
+//! list exactly the staged files; `tests/fresh/packages` installs and tries them.
 
 mod build;
 mod check;
