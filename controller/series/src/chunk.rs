@@ -48,6 +48,13 @@ pub(crate) struct Points {
 }
 
 impl Points {
+    pub(crate) fn with_capacity(points: usize) -> Self {
+        Self {
+            times: Vec::with_capacity(points),
+            values: Vec::with_capacity(points),
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.times.clear();
         self.values.clear();

@@ -141,6 +141,17 @@ pub struct SeriesStats {
     pub memory_bytes: u64,
 }
 
+/// What a backup wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackupReport {
+    /// Files in it, the manifest left out.
+    pub files: u64,
+    /// Of these, how many share their content with the store.
+    pub linked: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
 /// A place that does not hold what was written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {

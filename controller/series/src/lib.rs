@@ -39,12 +39,14 @@
 //! | `head` | frames become columns in memory: texts, chains, runs |
 //! | `block` | columns on disk: pages, directory, ledger, footer |
 //! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
+//! | `verify`, `backup` | reading everything; a copy while the store runs |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
 //! | `segment`, `gather`, `legacy` | the first format |
 //!
 //! The store never decides about epochs, never talks to the network and never holds SQL.
 
+mod backup;
 mod block;
 mod checkpoint;
 mod chunk;
@@ -78,10 +80,11 @@ mod store;
 mod verify;
 mod writer;
 
+pub use backup::check_backup;
 pub use error::SeriesError;
 pub use frame::{
-    Appended, Damage, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints,
-    SeriesStats, StoredFrame, VerifyReport,
+    Appended, BackupReport, Damage, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
+    SeriesPoints, SeriesStats, StoredFrame, VerifyReport,
 };
 pub use options::{Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};
 pub use select::{HostLabels, LabelledHost, Selector};

@@ -5,6 +5,7 @@
 //! order in which they lie there.
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -121,6 +122,8 @@ pub(crate) struct Reading<'e, 'w> {
     /// Wanted columns of each list of columns: column and number.
     columns: HashMap<*const Schema, (Arc<Schema>, Columns)>,
     ids: HashMap<TextId, u32>,
+    /// How many points a series will have, about.
+    rows: usize,
 }
 
 /// Reads what is wanted.
@@ -134,6 +137,7 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
         heads: HashMap::new(),
         columns: HashMap::new(),
         ids: HashMap::new(),
+        rows: expected_rows(wanted),
     };
     reading.read_heads()?;
     let files = engine.files();
@@ -148,6 +152,16 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
         }
     }
     Ok(reading.finish())
+}
+
+/// Rows of a series that reports every 15 s, and of the chunks at both ends that reach out of the
+/// asked time.
+fn expected_rows(wanted: &Wanted<'_>) -> usize {
+    let span_ms = wanted
+        .to_ms
+        .saturating_sub(wanted.from_ms)
+        .clamp(0, 86_400_000);
+    span_ms as usize / 15_000 + chunk::CHUNK_POINTS
 }
 
 /// The blocks to read, oldest first: rollups where the samples are gone or too fine.
@@ -282,7 +296,9 @@ impl Reading<'_, '_> {
             if !self.is_pair(number, host) {
                 continue;
             }
-            let points = self.heads.entry((number, host)).or_default();
+            let rows = self.rows;
+            let new = || Points::with_capacity(rows);
+            let points = self.heads.entry((number, host)).or_insert_with(new);
             if self.wanted.index_only {
                 read += 1;
                 continue;
@@ -435,7 +451,9 @@ impl Reading<'_, '_> {
             {
                 continue;
             }
-            let series = self.found.series.entry((number, host)).or_default();
+            let rows = if self.wanted.index_only { 0 } else { self.rows };
+            let new = || Points::with_capacity(rows);
+            let series = self.found.series.entry((number, host)).or_insert_with(new);
             if self.wanted.index_only {
                 read += 1;
                 continue;
@@ -499,9 +517,15 @@ impl Reading<'_, '_> {
 
     fn finish(mut self) -> Found {
         for (key, mut newer) in self.heads.drain() {
-            let points = self.found.series.entry(key).or_default();
-            points.times.append(&mut newer.times);
-            points.values.append(&mut newer.values);
+            match self.found.series.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(newer);
+                }
+                Entry::Occupied(mut place) => {
+                    place.get_mut().times.append(&mut newer.times);
+                    place.get_mut().values.append(&mut newer.values);
+                }
+            }
         }
         if self.wanted.index_only {
             return self.found;

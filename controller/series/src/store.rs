@@ -9,14 +9,14 @@ use crate::disk::{Disk, Folder};
 use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::{
-    Appended, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints, SeriesStats,
-    StoredFrame, VerifyReport,
+    Appended, BackupReport, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints,
+    SeriesStats, StoredFrame, VerifyReport,
 };
 use crate::lock::Lock;
 use crate::log::Span;
 use crate::options::{Sealing, SeriesOptions};
 use crate::reading::{Found, ReadError, Wanted};
-use crate::{maintain, open, query, reading, verify};
+use crate::{backup, maintain, open, query, reading, verify};
 
 /// The samples of all hosts. Cheap to clone; calls block, so async callers use a thread.
 #[derive(Debug, Clone)]
@@ -164,6 +164,16 @@ impl SeriesStore {
     /// I/O.
     pub fn verify(&self) -> Result<VerifyReport, SeriesError> {
         verify::verify(self.engine())
+    }
+
+    /// Copies the store into a new folder while it runs: every frame that is durable at the
+    /// beginning is in it. Files that do not change are hard-linked where that is possible. Blocks
+    /// are not cut, merged or removed until it is done; appends go on.
+    ///
+    /// # Errors
+    /// The folder exists already, or I/O; what is left of a failed copy has no manifest.
+    pub fn backup(&self, target: &Path) -> Result<BackupReport, SeriesError> {
+        backup::backup(self.engine(), target)
     }
 
     /// Seals what is due and applies retention, now and in this thread.

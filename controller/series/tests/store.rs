@@ -381,3 +381,47 @@ fn oversized_frames_are_refused_before_anything_is_written() {
     assert_eq!(store.append(&[large.frame()]).unwrap(), [Appended::Stored]);
     assert_eq!(store.frames(1).unwrap().len(), 1);
 }
+
+#[test]
+fn a_backup_of_a_running_store_opens_and_holds_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let store = SeriesStore::open(&folder.path().join("store"), options(&clock)).unwrap();
+    let mut reporters = [Reporter::new(1), Reporter::new(2)];
+    for seq in 1..=40 {
+        let group: Vec<Owned> = reporters.iter_mut().map(|host| host.report(seq)).collect();
+        store.append(&frames(&group)).unwrap();
+        if seq == 25 {
+            clock.advance(Duration::from_secs(3700));
+        }
+    }
+    store.maintain().unwrap();
+    let target = folder.path().join("backup");
+    let report = store.backup(&target).unwrap();
+    assert_eq!((report.files, report.linked), (3, 1));
+    assert!(
+        store.backup(&target).is_err(),
+        "an existing folder is never written into"
+    );
+    // The store goes on; the copy stays as it was.
+    let group: Vec<Owned> = reporters.iter_mut().map(|host| host.report(41)).collect();
+    store.append(&frames(&group)).unwrap();
+    assert_eq!(
+        xiezhi_series::check_backup(&target).unwrap(),
+        Vec::<String>::new()
+    );
+    let restored = folder.path().join("restored");
+    std::fs::create_dir(&restored).unwrap();
+    for entry in std::fs::read_dir(&target).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), restored.join(entry.file_name())).unwrap();
+    }
+    let copy = SeriesStore::open(&restored, options(&clock)).unwrap();
+    for host in 1..=2 {
+        assert_eq!(points(&copy, host), 40 * 40);
+        assert_eq!(copy.frames(host).unwrap().len(), 40);
+    }
+    assert_eq!(copy.verify().unwrap().damaged, []);
+    std::fs::write(target.join("dedup.checkpoint"), "x").unwrap();
+    assert_eq!(xiezhi_series::check_backup(&target).unwrap().len(), 1);
+}

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use xiezhi_promql::{Budget, Label, Limits, Matcher, Select, SelectHint, Storage as _};
+use xiezhi_promql::{Budget, Engine, Label, Limits, Value};
 use xiezhi_series::{
     Clock, HostLabels, LabelledHost, Sealing, Selector, SeriesOptions, SeriesStore,
 };
 
 use crate::{Arguments, cpu_time, resident_mib};
+
+const HOUR_MS: i64 = 3_600_000;
 
 struct Hosts(Arc<[LabelledHost]>);
 
@@ -28,49 +30,31 @@ pub(crate) fn ask(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
     let store = SeriesStore::open(&arguments.folder, options)?;
     println!("open_ms {:.1}", begin.elapsed().as_secs_f64() * 1e3);
-    let newest_ms = store.stats().newest_ms.context("an empty folder")?;
+    let end_ms = store.stats().newest_ms.context("an empty folder")?;
     let label = |name: &str, value: String| Label {
         name: name.into(),
         value: value.into(),
     };
     let labelled = |host: i64| LabelledHost {
         host,
-        labels: vec![
-            label("instance", format!("host-{host:05}")),
-            label("site", format!("site-{}", host % 113)),
-        ],
+        labels: vec![label("instance", format!("host-{host:05}"))],
     };
     let hosts: Arc<[LabelledHost]> = store.hosts().into_iter().map(labelled).collect();
-    let selector = Selector::new(store.clone(), Arc::new(Hosts(Arc::clone(&hosts))));
-    let hour = 3_600_000;
-    let one = vec![
-        Matcher::equal("__name__", "node_memory_MemAvailable_bytes"),
-        Matcher::equal("instance", format!("host-{:05}", hosts.len() / 2)),
-    ];
-    measure(
-        "one_series_day_ms",
-        &selector,
-        one,
-        newest_ms - 24 * hour,
-        newest_ms,
-    )?;
-    // Metrics of as many series per host as make ten thousand of them.
-    for (what, name) in [
-        ("cpu_hour_ms", "node_cpu_seconds_total"),
-        ("load_hour_ms", "node_load1"),
-        ("memory_day_ms", "node_memory_MemAvailable_bytes"),
+    let selector = Selector::new(store, Arc::new(Hosts(hosts)));
+    let one = r#"node_memory_MemAvailable_bytes{instance="host-00001"}"#;
+    let sum = "sum(node_cpu_seconds_total)";
+    let rate = "sum(rate(node_cpu_seconds_total[5m]))";
+    for (what, query, hours, step_ms) in [
+        ("one_series_day", one, 24, 15_000),
+        ("sum_hour", sum, 1, 15_000),
+        ("rate_hour", rate, 1, 15_000),
     ] {
-        let length = if what.contains("day") {
-            24 * hour
-        } else {
-            hour
-        };
         measure(
             what,
             &selector,
-            vec![Matcher::equal("__name__", name)],
-            newest_ms - length,
-            newest_ms,
+            query,
+            (end_ms - hours * HOUR_MS, end_ms),
+            step_ms,
         )?;
     }
     println!("resident_mib {:.0}", resident_mib().0);
@@ -80,31 +64,28 @@ pub(crate) fn ask(arguments: &Arguments) -> Result<()> {
 fn measure(
     what: &str,
     selector: &Selector,
-    matchers: Vec<Matcher>,
-    from: i64,
-    to: i64,
+    query: &str,
+    (from, to): (i64, i64),
+    step_ms: i64,
 ) -> Result<()> {
-    let request = Select {
-        matchers,
-        start_ms: from,
-        end_ms: to,
-        hint: SelectHint::default(),
-    };
-    let (mut best, mut cpu) = (f64::MAX, f64::MAX);
-    let (mut series, mut samples) = (0, 0);
-    for _ in 0..5 {
+    let (mut best, mut cpu, mut points, mut read) = (f64::MAX, f64::MAX, 0, 0);
+    for _ in 0..7 {
         let budget = Budget::new(Limits {
             samples: u64::MAX,
             memory_bytes: u64::MAX,
             ..Limits::default()
         });
         let (begin, spent) = (Instant::now(), cpu_time());
-        let found = selector.select(&request, &budget)?;
+        let answer = Engine::default().range(selector, query, from, to, step_ms, &budget)?;
         best = best.min(begin.elapsed().as_secs_f64() * 1e3);
         cpu = cpu.min((cpu_time() - spent).as_secs_f64() * 1e3);
-        series = found.len();
-        samples = found.iter().map(|one| one.times.len()).sum();
+        if let Value::Matrix(series) = &answer.value {
+            points = series.iter().map(|one| one.points.len()).sum();
+        }
+        read = budget.samples_used();
     }
-    println!("{what} {best:.2} cpu_ms {cpu:.2} series {series} samples {samples}");
+    println!("{what}_ms {best:.2}");
+    println!("{what}_cpu_ms {cpu:.2}");
+    println!("{what}_points {points} of {read} read");
     Ok(())
 }

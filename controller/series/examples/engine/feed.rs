@@ -12,18 +12,12 @@ use xiezhi_series::{Clock, Frame, Sealing, SeriesOptions, SeriesStore};
 use crate::replay::{INTERVAL_MS, Recording, Replay};
 use crate::{Arguments, cpu_time, resident_mib};
 
-const START: i64 = 1_700_006_400_000;
+pub(crate) const START: i64 = 1_700_006_400_000;
 /// Frames of one append: what a commit of a busy controller carries.
 const GROUP: usize = 500;
 
 pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
-    let read = |path: &std::path::PathBuf| Recording::read(path, arguments.series);
-    let recordings: Vec<Recording> = arguments
-        .recordings
-        .iter()
-        .map(read)
-        .collect::<Result<_>>()?;
-    anyhow::ensure!(!recordings.is_empty(), "name recordings");
+    let recordings = recordings(arguments)?;
     for recording in &recordings {
         let (series, changing) = recording.shape();
         println!("recording {series} series, {changing:.0} of them change per report");
@@ -44,56 +38,56 @@ pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
         .collect();
     let with_templates = resident_mib().0;
     let reports = arguments.minutes * 60_000 / INTERVAL_MS as u64;
-    let mut encoded: Vec<(BatchInfo, bool, Vec<u8>)> = Vec::new();
+    let mut encoded: Vec<Option<(BatchInfo, bool, Vec<u8>)>> = Vec::new();
     let (mut samples, mut encoding, mut payload) = (0u64, Duration::ZERO, 0u64);
-    let (mut cutting, mut logs) = (Duration::ZERO, 0);
-    let (mut peak, wall, cpu) = (0f64, Instant::now(), cpu_time());
+    let (mut cutting, mut passes) = (Duration::ZERO, 0);
+    let (wall, cpu) = (Instant::now(), cpu_time());
     for seq in 1..=reports {
         let time_ms = START + seq as i64 * INTERVAL_MS;
         now.store(time_ms + 900, Ordering::Relaxed);
         let begin = cpu_time();
         encoded.clear();
-        for template in &mut templates {
+        for (index, template) in templates.iter_mut().enumerate() {
+            if !arguments.is_active(index, seq, reports) {
+                encoded.push(None);
+                continue;
+            }
             let mut bytes = Vec::new();
             let batch = template.frame(seq, time_ms, &recordings, &mut bytes);
             let key = peek(&bytes).context("a frame")?.key;
-            encoded.push((batch, key, bytes));
+            encoded.push(Some((batch, key, bytes)));
         }
         encoding += cpu_time() - begin;
         let frame = |host: i64| {
-            let (batch, key, bytes) = &encoded[host as usize % count];
-            Frame {
-                host: host + 1,
-                epoch: 1,
-                batch: *batch,
-                key: *key,
-                bytes,
-            }
+            let template = host as usize % count;
+            let (batch, key, bytes) = encoded[template].as_ref()?;
+            let (batch, key) = (*batch, *key);
+            Some((
+                templates[template].series(),
+                Frame {
+                    host: host + 1,
+                    epoch: 1,
+                    batch,
+                    key,
+                    bytes,
+                },
+            ))
         };
-        let frames: Vec<Frame<'_>> = (0..arguments.hosts).map(frame).collect();
+        let frames: Vec<(usize, Frame<'_>)> = (0..arguments.hosts).filter_map(frame).collect();
+        samples += frames.iter().map(|(series, _)| *series as u64).sum::<u64>();
         payload += frames
             .iter()
-            .map(|frame| frame.bytes.len() as u64)
+            .map(|(_, frame)| frame.bytes.len() as u64)
             .sum::<u64>();
+        let frames: Vec<Frame<'_>> = frames.into_iter().map(|(_, frame)| frame).collect();
         for group in frames.chunks(GROUP) {
             store.append(group)?;
         }
-        let per_template = |index: i64| {
-            recordings[(index % count as i64) as usize % recordings.len()]
-                .shape()
-                .0 as u64
-        };
-        if seq == 1 {
-            samples = (0..arguments.hosts).map(per_template).sum::<u64>() * reports;
-        }
-        let waiting = seq % 40 == 0 && store.stats().log_segments > 1;
-        if waiting || seq == reports {
-            peak = peak.max(resident_mib().0);
+        if seq % 8 == 0 || seq == reports {
             let begin = cpu_time();
             store.maintain()?;
             cutting += cpu_time() - begin;
-            logs += 1;
-            peak = peak.max(resident_mib().0);
+            passes += 1;
         }
     }
     let total = cpu_time() - cpu - encoding;
@@ -107,7 +101,7 @@ pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
         "cutting_s_per_million {:.4}",
         cutting.as_secs_f64() / millions
     );
-    println!("passes {logs}");
+    println!("passes {passes}");
     println!(
         "wire_bytes_per_sample {:.3}",
         payload as f64 / samples as f64
@@ -131,6 +125,18 @@ pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
     println!("damaged {}", stats.damaged);
     println!("undecodable {}", stats.undecodable);
     Ok(())
+}
+
+/// The recordings that the command line names.
+pub(crate) fn recordings(arguments: &Arguments) -> Result<Vec<Recording>> {
+    let read = |path: &std::path::PathBuf| Recording::read(path, arguments.series, &arguments.only);
+    let recordings: Vec<Recording> = arguments
+        .recordings
+        .iter()
+        .map(read)
+        .collect::<Result<_>>()?;
+    anyhow::ensure!(!recordings.is_empty(), "name recordings");
+    Ok(recordings)
 }
 
 /// What `du` says of the folder.

@@ -2,10 +2,13 @@
 //! memory, and how long questions take.
 //!
 //! ```text
-//! engine feed FOLDER [--hosts N] [--series N] [--minutes N] [--templates N] RECORDING...
+//! engine feed FOLDER [--hosts N] [--series N] [--minutes N] [--templates N]
+//!             [--only METRIC]... [--others-minutes N] RECORDING...
 //!     stores reports of 15 s as many hosts, then says what that took
-//! engine ask FOLDER [--series N]
-//!     asks a fed folder
+//! engine ask FOLDER
+//!     asks a fed folder, in PromQL
+//! engine send PORT/PATH [the same options] RECORDING...
+//!     sends the same reports as remote write, to a program to compare with
 //! ```
 #![expect(
     clippy::print_stdout,
@@ -16,6 +19,7 @@
 mod ask;
 mod feed;
 mod replay;
+mod send;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,19 +33,32 @@ pub(crate) struct Arguments {
     pub(crate) series: usize,
     pub(crate) minutes: u64,
     pub(crate) templates: usize,
+    /// Metrics that are kept; all without one.
+    pub(crate) only: Vec<String>,
+    /// All hosts but the first report only in the last minutes.
+    pub(crate) others_minutes: u64,
     pub(crate) recordings: Vec<PathBuf>,
+}
+
+impl Arguments {
+    /// Whether a host reports in this interval: the first always does.
+    pub(crate) fn is_active(&self, host: usize, seq: u64, reports: u64) -> bool {
+        host == 0 || reports - seq < self.others_minutes.saturating_mul(4)
+    }
 }
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
-    let folder = words.next().context("name a folder")?.into();
+    let folder = words.next().context("name a folder or a port")?.into();
     let mut arguments = Arguments {
         folder,
         hosts: 1000,
         series: usize::MAX,
         minutes: 60,
         templates: 1000,
+        only: Vec::new(),
+        others_minutes: u64::MAX,
         recordings: Vec::new(),
     };
     while let Some(word) = words.next() {
@@ -52,12 +69,17 @@ fn main() -> Result<()> {
             "--series" => arguments.series = number()? as usize,
             "--minutes" => arguments.minutes = number()?,
             "--templates" => arguments.templates = number()? as usize,
+            "--others-minutes" => arguments.others_minutes = number()?,
+            "--only" => arguments
+                .only
+                .push(words.next().context("a metric is missing")?),
             path => arguments.recordings.push(path.into()),
         }
     }
     match command.as_str() {
         "feed" => feed::feed(&arguments),
         "ask" => ask::ask(&arguments),
+        "send" => send::send(&arguments),
         other => bail!("unknown command `{other}`"),
     }
 }

@@ -27,7 +27,7 @@ struct Recorded {
 
 impl Recording {
     /// Reads length-prefixed frames. At most `most` series are kept, spread over all of them.
-    pub(crate) fn read(path: &Path, most: usize) -> Result<Self> {
+    pub(crate) fn read(path: &Path, most: usize, only: &[String]) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let mut rest = bytes.as_slice();
         let mut decoder = Decoder::new();
@@ -45,7 +45,16 @@ impl Recording {
         let Some(first) = reports.first() else {
             bail!("{} holds no report", path.display());
         };
-        let texts: Vec<String> = first.iter().map(|(text, _)| text.clone()).collect();
+        let is_kept = |text: &&String| {
+            let name = text.split('{').next().unwrap_or_default();
+            only.is_empty() || only.iter().any(|kept| kept == name)
+        };
+        let texts: Vec<String> = first
+            .iter()
+            .map(|(text, _)| text)
+            .filter(is_kept)
+            .cloned()
+            .collect();
         let every = texts.len() as f64 / most.min(texts.len()).max(1) as f64;
         let chosen = (0..most.min(texts.len()))
             .filter_map(|index| texts.get((index as f64 * every) as usize));
@@ -179,6 +188,11 @@ impl Replay {
             let _kept = self.report.push_series(&series.text, shown);
         }
         &self.report
+    }
+
+    /// Series of the last report.
+    pub(crate) fn series(&self) -> usize {
+        self.report.len()
     }
 
     /// The next report as a frame.

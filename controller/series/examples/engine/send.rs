@@ -1,0 +1,135 @@
+//! The same reports as remote write 1.0, over one connection, as fast as they are taken.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+
+use anyhow::{Context as _, Result, ensure};
+use xiezhi_protocol::codec::varint;
+use xiezhi_protocol::report::parse_series;
+
+use crate::Arguments;
+use crate::feed::{START, recordings};
+use crate::replay::{INTERVAL_MS, Replay};
+
+/// Samples of one request: what Prometheus sends.
+const REQUEST_SAMPLES: usize = 2000;
+
+pub(crate) fn send(arguments: &Arguments) -> Result<()> {
+    let address = arguments.folder.to_string_lossy().into_owned();
+    let (port, path) = address.split_once('/').context("PORT/PATH")?;
+    let recordings = recordings(arguments)?;
+    let hosts = 0..arguments.hosts as u64;
+    let mut replays: Vec<Replay> = hosts.map(|index| Replay::new(index, &recordings)).collect();
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port.parse()?)).context("connecting")?;
+    stream.set_nodelay(true)?;
+    let mut connection = Connection {
+        head: format!(
+            "POST /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: snappy\r\n\
+             Content-Type: application/x-protobuf\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n"
+        ),
+        answers: BufReader::new(stream.try_clone()?),
+        stream,
+    };
+    let reports = arguments.minutes * 60_000 / INTERVAL_MS as u64;
+    let (mut request, mut held, mut samples) = (Vec::new(), 0, 0u64);
+    for seq in 1..=reports {
+        let time_ms = START + seq as i64 * INTERVAL_MS;
+        for (index, replay) in replays.iter_mut().enumerate() {
+            if !arguments.is_active(index, seq, reports) {
+                continue;
+            }
+            let instance = format!("host-{:05}", index + 1);
+            for (series, value) in replay.next(time_ms, &recordings).iter() {
+                add(&mut request, series, &instance, time_ms, value)?;
+                held += 1;
+                samples += 1;
+            }
+            if held >= REQUEST_SAMPLES {
+                connection.post(&request)?;
+                request.clear();
+                held = 0;
+            }
+        }
+    }
+    connection.post(&request)?;
+    println!("samples {samples}");
+    println!("end_ms {}", START + reports as i64 * INTERVAL_MS);
+    Ok(())
+}
+
+struct Connection {
+    head: String,
+    stream: TcpStream,
+    answers: BufReader<TcpStream>,
+}
+
+impl Connection {
+    fn post(&mut self, request: &[u8]) -> Result<()> {
+        let body = snap::raw::Encoder::new().compress_vec(request)?;
+        write!(
+            self.stream,
+            "{}Content-Length: {}\r\n\r\n",
+            self.head,
+            body.len()
+        )?;
+        self.stream.write_all(&body)?;
+        let (mut status, mut length) = (String::new(), 0);
+        self.answers.read_line(&mut status)?;
+        loop {
+            let mut line = String::new();
+            self.answers.read_line(&mut line)?;
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut text = vec![0; length];
+        self.answers.read_exact(&mut text)?;
+        ensure!(
+            status.contains(" 20"),
+            "{status}{}",
+            String::from_utf8_lossy(&text)
+        );
+        Ok(())
+    }
+}
+
+/// Appends one series with one sample.
+fn add(
+    request: &mut Vec<u8>,
+    series: &str,
+    instance: &str,
+    time_ms: i64,
+    value: f64,
+) -> Result<()> {
+    let (name, labels) = parse_series(series).context("a malformed series")?;
+    let mut all = vec![
+        ("__name__", name.to_owned()),
+        ("instance", instance.to_owned()),
+    ];
+    all.extend(labels);
+    all.sort_unstable();
+    let mut time_series = Vec::with_capacity(120);
+    for (label, text) in &all {
+        let mut pair = Vec::with_capacity(40);
+        field(&mut pair, 1, label.as_bytes());
+        field(&mut pair, 2, text.as_bytes());
+        field(&mut time_series, 1, &pair);
+    }
+    let mut sample = vec![9];
+    sample.extend_from_slice(&value.to_le_bytes());
+    sample.push(16);
+    varint::write(&mut sample, time_ms as u64);
+    field(&mut time_series, 2, &sample);
+    field(request, 1, &time_series);
+    Ok(())
+}
+
+/// A length-delimited field of a protobuf message.
+fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.push(number << 3 | 2);
+    varint::write(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,194 @@
+//! A consistent copy while the store runs.
+//!
+//! Files that never change are linked, so a copy on the same file system costs no space and no time;
+//! logs and the checkpoint are copied up to their last durable byte. The copy opens as a store. Its
+//! manifest names every file with its length and checksum, and is written last: a folder without one
+//! is no backup.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use crate::checkpoint;
+use crate::disk::{self, DiskFile};
+use crate::engine::{Catalog, Engine};
+use crate::error::SeriesError;
+use crate::frame::BackupReport;
+
+/// The file that lists the others.
+const MANIFEST: &str = "MANIFEST";
+/// Copied at once.
+const CHUNK: usize = 1 << 20;
+
+/// See [`crate::SeriesStore::backup`].
+pub(crate) fn backup(engine: &Engine, target: &Path) -> Result<BackupReport, SeriesError> {
+    let io = |action, path: &Path| {
+        let path = path.to_path_buf();
+        move |source| SeriesError::io(action, path, source)
+    };
+    // Nothing is removed or replaced meanwhile.
+    let _turn = engine
+        .maintenance
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    fs::create_dir(target).map_err(io("create", target))?;
+    let mut copy = Copy {
+        engine,
+        target,
+        manifest: String::new(),
+        report: BackupReport::default(),
+    };
+    // The logs first: what they held before moves into no block while we hold the turn.
+    let files = engine.files();
+    for log in files.logs.values() {
+        let length = log.state().length;
+        copy.copy(&log.name, &*log.file, length)?;
+    }
+    for name in unchanging(&files) {
+        copy.link(&name)?;
+    }
+    if let Ok(file) = engine.disk.open(checkpoint::NAME) {
+        let length = file
+            .length()
+            .map_err(engine.error("read", checkpoint::NAME))?;
+        copy.copy(checkpoint::NAME, &*file, length)?;
+    }
+    copy.finish()
+}
+
+fn unchanging(files: &Catalog) -> Vec<String> {
+    let blocks = files
+        .blocks
+        .values()
+        .chain(files.rollups.values())
+        .map(|block| block.name.clone());
+    blocks
+        .chain(files.sealed.values().map(|segment| segment.name.clone()))
+        .collect()
+}
+
+struct Copy<'e> {
+    engine: &'e Engine,
+    target: &'e Path,
+    manifest: String,
+    report: BackupReport,
+}
+
+impl Copy<'_> {
+    fn link(&mut self, name: &str) -> Result<(), SeriesError> {
+        let (from, to) = (self.engine.disk.path(name), self.target.join(name));
+        let file = self
+            .engine
+            .disk
+            .open(name)
+            .map_err(self.engine.error("read", name))?;
+        let length = file.length().map_err(self.engine.error("read", name))?;
+        if fs::hard_link(&from, &to).is_err() {
+            // Another file system, or one without links.
+            return self.copy(name, &*file, length);
+        }
+        let crc = self.read(name, &*file, length, &mut |_| Ok(()))?;
+        self.note(name, length, crc);
+        self.report.linked += 1;
+        Ok(())
+    }
+
+    fn copy(&mut self, name: &str, file: &dyn DiskFile, length: u64) -> Result<(), SeriesError> {
+        let to = self.target.join(name);
+        let error = |source| SeriesError::io("write", to.clone(), source);
+        let mut out = fs::File::create(&to).map_err(error)?;
+        let crc = self.read(name, file, length, &mut |bytes| {
+            out.write_all(bytes).map_err(error)
+        })?;
+        out.sync_all().map_err(error)?;
+        self.note(name, length, crc);
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        name: &str,
+        file: &dyn DiskFile,
+        length: u64,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), SeriesError>,
+    ) -> Result<u32, SeriesError> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut offset = 0;
+        while offset < length {
+            let most = usize::try_from(length - offset).unwrap_or(CHUNK).min(CHUNK);
+            let bytes =
+                disk::read_block(file, offset, most).map_err(self.engine.error("read", name))?;
+            if bytes.is_empty() {
+                let short = std::io::ErrorKind::UnexpectedEof.into();
+                return Err(self.engine.error("read", name)(short));
+            }
+            hasher.update(&bytes);
+            each(&bytes)?;
+            offset += bytes.len() as u64;
+        }
+        Ok(hasher.finalize())
+    }
+
+    fn note(&mut self, name: &str, length: u64, crc: u32) {
+        self.manifest
+            .push_str(&format!("{name} {length} {crc:08x}\n"));
+        self.report.files += 1;
+        self.report.bytes += length;
+    }
+
+    fn finish(self) -> Result<BackupReport, SeriesError> {
+        let path = self.target.join(MANIFEST);
+        let error = |source| SeriesError::io("write", path.clone(), source);
+        let mut file = fs::File::create(&path).map_err(error)?;
+        file.write_all(self.manifest.as_bytes()).map_err(error)?;
+        file.sync_all().map_err(error)?;
+        fs::File::open(self.target)
+            .and_then(|folder| folder.sync_all())
+            .map_err(error)?;
+        Ok(self.report)
+    }
+}
+
+/// What is wrong with a backup, file by file; nothing if it is whole.
+///
+/// # Errors
+/// The manifest or a file cannot be read.
+pub fn check_backup(folder: &Path) -> Result<Vec<String>, SeriesError> {
+    let path = folder.join(MANIFEST);
+    let manifest = fs::read_to_string(&path)
+        .map_err(|source| SeriesError::io("read", path.clone(), source))?;
+    let mut wrong = Vec::new();
+    for line in manifest.lines() {
+        let mut words = line.split(' ');
+        let (Some(name), Some(length), Some(crc)) = (words.next(), words.next(), words.next())
+        else {
+            wrong.push(format!("the manifest has a malformed line: {line}"));
+            continue;
+        };
+        // Names of ours have no folders in them; anything else is not followed.
+        if name.contains('/') {
+            wrong.push(format!("the manifest names a file elsewhere: {name}"));
+            continue;
+        }
+        match checksum(&folder.join(name)) {
+            Ok((found, sum)) if found.to_string() == length && format!("{sum:08x}") == crc => {}
+            Ok(_) => wrong.push(format!("{name} is not what was backed up")),
+            Err(error) => wrong.push(format!("{name} cannot be read: {error}")),
+        }
+    }
+    Ok(wrong)
+}
+
+fn checksum(path: &Path) -> std::io::Result<(u64, u32)> {
+    let file = fs::File::open(path)?;
+    let (mut hasher, mut offset) = (crc32fast::Hasher::new(), 0);
+    loop {
+        let bytes = disk::read_block(&file, offset, CHUNK)?;
+        if bytes.is_empty() {
+            return Ok((offset, hasher.finalize()));
+        }
+        hasher.update(&bytes);
+        offset += bytes.len() as u64;
+    }
+}
