@@ -5,6 +5,7 @@
 
 mod agent;
 mod conformance;
+mod engine;
 mod http;
 mod ingest;
 mod load;
@@ -35,8 +36,25 @@ const ROWS: &[Row] = &[
     ("reconnect-storm", sessions::storm),
 ];
 
-/// Rows that need neither our programs nor other packages; measured first.
-const PLAIN: &[(&str, fn() -> Result<()>)] = &[("promql-conformance", conformance::promql)];
+/// A row that needs none of our programs.
+type Plain = (&'static str, fn(&Size) -> Result<()>);
+
+/// Rows that need none of our programs; measured first.
+const PLAIN: &[Plain] = &[
+    ("disk-bytes", engine::disk_bytes),
+    ("query-latency", engine::query_latency),
+    ("engine-ingest", engine::ingest),
+    ("engine-memory", engine::memory),
+    ("query-rate", engine::query_rate),
+    ("promql-conformance", |_| conformance::promql()),
+];
+
+/// How large a plain row's data is, if not as large as the row says itself.
+#[derive(Default)]
+pub(crate) struct Size {
+    hosts: Option<u64>,
+    minutes: Option<u64>,
+}
 
 /// What is measured, and for how long.
 pub(crate) struct Programs {
@@ -45,11 +63,12 @@ pub(crate) struct Programs {
     seconds: u64,
 }
 
-/// Measures the named row, or all of them. `--seconds N` sets the length of a run;
+/// Measures the named row, or all of them. `--seconds N` sets the length of a run, `--hosts N` and
+/// `--minutes N` the data of the rows of the sample engine;
 /// `--release` measures the release profile's programs instead of those that are shipped.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut names = Vec::new();
-    let (mut seconds, mut release) = (300, false);
+    let (mut seconds, mut release, mut size) = (300, false, Size::default());
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
@@ -58,6 +77,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
                 Some(Ok(number)) => seconds = number,
                 _ => bail!("--seconds needs a whole number"),
             },
+            "--hosts" => size.hosts = rest.next().and_then(|text| text.parse().ok()),
+            "--minutes" => size.minutes = rest.next().and_then(|text| text.parse().ok()),
             name => names.push(name.to_owned()),
         }
     }
@@ -68,7 +89,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let wanted = |row: &str| names.is_empty() || names.iter().any(|name| name == row);
     for (name, measure) in PLAIN.iter().filter(|(name, _)| wanted(name)) {
         println!("== {name}");
-        measure()?;
+        measure(&size)?;
     }
     if !ROWS.iter().any(|(name, _)| wanted(name)) {
         return Ok(());
