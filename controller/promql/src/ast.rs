@@ -184,6 +184,8 @@ impl AggregateOp {
 #[derive(Clone, Debug)]
 pub(crate) struct Binary {
     pub(crate) op: BinaryOp,
+    /// Where the operator stands.
+    pub(crate) place: Span,
     pub(crate) left: Expr,
     pub(crate) right: Expr,
     pub(crate) matching: Matching,

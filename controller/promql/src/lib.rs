@@ -7,6 +7,17 @@
 //! What it never does: it opens no file, socket or database, starts no thread and has no idea where
 //! samples lie. The caller brings a [`Storage`] and a [`Budget`]; every loop over data asks that
 //! budget whether it may go on.
+//!
+//! ```
+//! use xiezhi_promql::testing::MemoryStorage;
+//! use xiezhi_promql::{Budget, Engine, Limits, Value};
+//!
+//! let storage = MemoryStorage::from_text("load 1m\n  up{host=\"a\"} 1\n  up{host=\"b\"} 0\n")?;
+//! let budget = Budget::new(Limits::default());
+//! let answer = Engine::default().instant(&storage, "sum(up)", 60_000, &budget)?;
+//! assert!(matches!(answer.value, Value::Vector(series) if series[0].value == 1.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod annotation;
 mod ast;

@@ -136,18 +136,14 @@ fn check_binary(binary: &Binary, span: Span) -> Result<(), Fault> {
     check(&binary.right)?;
     let (left, right) = (binary.left.kind(), binary.right.kind());
     let op = binary.op;
-    // The operator stands between its operands, after at least one space or none.
-    let between = Span {
-        start: binary.left.span.end,
-        end: binary.right.span.start,
-    };
+    let place = binary.place;
     if binary.return_bool && !op.is_comparison() {
         let message = "bool modifier can only be used on comparison operators";
-        return Err(Fault::new(between, message));
+        return Err(Fault::new(place, message));
     }
     if op.is_comparison() && !binary.return_bool && left == Type::Scalar && right == Type::Scalar {
         return Err(Fault::new(
-            between,
+            place,
             "comparisons between scalars must use BOOL modifier",
         ));
     }
@@ -160,7 +156,7 @@ fn check_binary(binary: &Binary, span: Span) -> Result<(), Fault> {
     if let Some(twice) = include.iter().find(|label| *on && labels.contains(label)) {
         let twice = quote(twice.as_bytes());
         let message = format!("label {twice} must not occur in ON and GROUP clause at once");
-        return Err(Fault::new(between, message));
+        return Err(Fault::new(place, message));
     }
     for side in [&binary.left, &binary.right] {
         if !matches!(side.kind(), Type::Scalar | Type::Vector) {

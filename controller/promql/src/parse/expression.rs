@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
             if op.precedence() < minimum {
                 break;
             }
-            self.advance()?;
+            let place = self.advance()?.span;
             let (matching, return_bool) = self.matching()?;
             let right_minimum = if op == BinaryOp::Pow {
                 op.precedence()
@@ -129,6 +129,7 @@ impl<'a> Parser<'a> {
             let span = left.span.to(right.span);
             let binary = Binary {
                 op,
+                place,
                 left,
                 right,
                 matching,
@@ -272,14 +273,14 @@ impl<'a> Parser<'a> {
         if next.kind != Kind::LeftParen && !grouped {
             if matches!(next.kind, Kind::Identifier | Kind::Number | Kind::String) {
                 self.advance()?;
-                return Err(self.unexpected("aggregation", ""));
+                return Err(self.unexpected("", ""));
             }
             return self.selector();
         }
         let start = self.advance()?.span;
         let before = self.grouping()?;
         if self.token.kind != Kind::LeftParen {
-            return Err(self.unexpected("aggregation", ""));
+            return Err(self.unexpected("", ""));
         }
         let args = self.arguments()?;
         let after = if before.is_none() {
@@ -387,6 +388,10 @@ pub(super) fn number_of(token: Token<'_>) -> Result<f64, Fault> {
         _ => parse_number(token.text),
     };
     value.ok_or_else(|| {
+        if token.kind == Kind::Duration {
+            let quoted = crate::labels::quote(token.text.as_bytes());
+            return Fault::new(token.span, format!("not a valid duration string: {quoted}"));
+        }
         let quoted = crate::labels::quote(token.text.as_bytes());
         Fault::new(
             token.span,

@@ -112,7 +112,8 @@ impl<'a> Lexer<'a> {
                     self.parens = left;
                     Ok(Kind::RightParen)
                 }
-                None => Err(fault(start, "unexpected right parenthesis ", c)),
+                // Prometheus complains when it has passed the parenthesis.
+                None => Err(fault(self.at, "unexpected right parenthesis ", c)),
             },
             '{' => {
                 self.in_braces = true;
@@ -128,7 +129,7 @@ impl<'a> Lexer<'a> {
             }
             '[' => Err(fault(start, "unexpected left bracket ", c)),
             ']' => Err(fault(start, "unexpected right bracket ", c)),
-            _ => Err(fault(start, "unexpected right brace ", c)),
+            _ => Err(fault(start, "unexpected character: ", c)),
         }
     }
 
@@ -201,19 +202,15 @@ impl<'a> Lexer<'a> {
             }
             self.exponent();
         }
+        if self.units() {
+            return Ok(Kind::Duration);
+        }
         if !self
             .peek()
-            .is_some_and(|c| is_alpha(c) || c.is_ascii_digit() || c == '.')
+            .is_some_and(|c| is_alpha(c) || c.is_ascii_digit())
         {
             return Ok(Kind::Number);
         }
-        let number_end = self.at;
-        self.skip_while(|c| is_alpha(c) || c.is_ascii_digit());
-        let text = self.text.get(start..self.at).unwrap_or_default();
-        if super::parse_duration(text).is_some() {
-            return Ok(Kind::Duration);
-        }
-        self.at = number_end;
         self.bump();
         let text = self.text.get(start..self.at).unwrap_or_default();
         let quoted = crate::labels::quote(text.as_bytes());
@@ -221,6 +218,25 @@ impl<'a> Lexer<'a> {
             at: start,
             message: format!("bad number or duration syntax: {quoted}"),
         })
+    }
+
+    /// Takes a unit and further numbers with units, and tells whether the word ends with one. Their
+    /// order is looked at when the duration is read.
+    fn units(&mut self) -> bool {
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let length = match rest.as_bytes() {
+                [b'm', b's', ..] => 2,
+                [b's' | b'm' | b'h' | b'd' | b'w' | b'y', ..] => 1,
+                _ => return false,
+            };
+            self.at += length;
+            match self.peek() {
+                Some(c) if c.is_ascii_digit() => self.skip_while(|c| c.is_ascii_digit()),
+                Some(c) if is_alpha(c) => return false,
+                _ => return true,
+            }
+        }
     }
 
     fn exponent(&mut self) {

@@ -146,8 +146,8 @@ impl Parser<'_> {
                 _ => return Err(self.unexpected("@", "timestamp")),
             };
             self.advance()?;
-            self.expect(Kind::LeftParen, "@", "\"(\"")?;
-            self.expect(Kind::RightParen, "@", "\")\"")?;
+            self.expect(Kind::LeftParen, "@", "timestamp")?;
+            self.expect(Kind::RightParen, "@", "timestamp")?;
             return Ok(at);
         }
         let mut sign = 1.0;

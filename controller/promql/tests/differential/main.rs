@@ -88,6 +88,104 @@ fn random_queries_give_what_prometheus_gives() {
     );
 }
 
+/// Faults that both versions word alike, each with its place.
+const REFUSED: &[&str] = &[
+    "1 > 2",
+    "1  >  2",
+    "foo + bool bar",
+    "foo and 1",
+    "foo and on(a) group_left bar",
+    "foo * on(a) group_left(a) bar",
+    "-\"a\"",
+    "-foo[5m]",
+    "foo[5m] + 1",
+    "sum(foo[5m])",
+    "topk(foo)",
+    "topk(1, 2, foo)",
+    "sum()",
+    "sum foo",
+    "sum by (1) (foo)",
+    "sum by (a,,b) (foo)",
+    "foo{a}",
+    "foo{a=}",
+    "foo{a=\"b\" c=\"d\"}",
+    "foo{=\"b\"}",
+    "foo{a!\"b\"}",
+    "foo{a=\"b\"}}",
+    "{}",
+    "foo offset",
+    "foo offset bar",
+    "foo offset 5m offset 6m",
+    "foo @",
+    "foo @ bar",
+    "foo @ start",
+    "sum(foo) offset 5m",
+    "foo offset 5m[5m]",
+    "foo @ 5[5m]",
+    "(",
+    ")",
+    "()",
+    "(foo",
+    "foo)",
+    "foo bar",
+    "foo 1",
+    "rate(foo)",
+    "rate()",
+    "rate(foo[5m], 1)",
+    "rate(foo[5m],)",
+    "nope()",
+    "time(1)",
+    "clamp(foo, 1)",
+    "round(foo, 1, 2)",
+    "label_replace(foo, \"a\")",
+    "absent(1)",
+    "scalar(1)",
+    "vector(foo)",
+    "!foo",
+    "foo = bar",
+    "foo == == bar",
+    "+",
+    "foo *",
+    "foo * on(a bar",
+    "\"abc",
+    "`abc",
+    "5mm",
+    "1.5.2",
+    ":foo{",
+    "#only",
+    "foo{__name__=\"bar\"}",
+    "foo\n+\nbar baz",
+    "count_values(1, foo)",
+    "foo{a=\"b\"",
+    "foo[5m",
+    "foo[5m][5m]",
+];
+
+#[test]
+fn faults_are_worded_and_placed_as_prometheus_does() {
+    let series = data::series(&mut Random::new(1));
+    let Some(peer) = Peer::start(&data::open_metrics(&series)) else {
+        println!("prometheus is not installed, nothing compared: apt-get install prometheus");
+        return;
+    };
+    let mut failures = Vec::new();
+    for text in REFUSED {
+        let ours = xiezhi_promql::check_query(text).map_err(|error| error.to_string());
+        let theirs = peer.range(text, BASE_MS, BASE_MS, 1000).map(|_| ());
+        let prefix = "invalid parameter \"query\": ";
+        let theirs = theirs.map_err(|error| error.trim_start_matches(prefix).to_owned());
+        if ours != theirs {
+            failures.push(format!("{text}\n  ours {ours:?}\n  theirs {theirs:?}"));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} differ:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
 fn ask(
     storage: &MemoryStorage,
     query: &str,
