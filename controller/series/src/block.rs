@@ -14,7 +14,7 @@
 
 pub(crate) mod directory;
 pub(crate) mod envelope;
-mod footer;
+pub(crate) mod footer;
 pub(crate) mod ledger;
 pub(crate) mod page;
 mod writer;

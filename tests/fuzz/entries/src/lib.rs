@@ -20,7 +20,7 @@ mod storage;
 
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
-pub use storage::{config, log, spool, store};
+pub use storage::{chunks, config, log, pieces, spool, store};
 
 /// A target: its name, its function, and valid inputs to begin with.
 pub struct Target {
@@ -73,6 +73,16 @@ pub const ALL: &[Target] = &[
         name: "log",
         run: log,
         seeds: seeds::log,
+    },
+    Target {
+        name: "chunks",
+        run: chunks,
+        seeds: seeds::chunks,
+    },
+    Target {
+        name: "pieces",
+        run: pieces,
+        seeds: seeds::chunks,
     },
     Target {
         name: "store",

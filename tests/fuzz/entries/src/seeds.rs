@@ -172,6 +172,15 @@ pub(crate) fn log() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// Values of a counter and of a gauge, and the block that a store makes.
+pub(crate) fn chunks() -> Vec<Vec<u8>> {
+    let counter = (0..60u32).flat_map(|row| f64::from(row * 37 + row % 5).to_le_bytes());
+    let gauge = (0..60u32).flat_map(|row| (f64::from(row * 7919 % 100) / 8.0).to_le_bytes());
+    let mut seeds = vec![counter.collect(), gauge.collect()];
+    seeds.extend(log().into_iter().nth(1));
+    seeds
+}
+
 pub(crate) fn store() -> Vec<Vec<u8>> {
     let appends = |action: u8| (1..40u8).flat_map(move |seq| [action, 0, seq, seq]);
     let mut plain: Vec<u8> = appends(0).chain([5, 0, 0, 0, 6, 0, 0, 0]).collect();

@@ -70,6 +70,16 @@ pub fn log(bytes: &[u8]) {
     }
 }
 
+/// These bytes as a chunk of samples, and as values of one.
+pub fn chunks(bytes: &[u8]) {
+    let _points = xiezhi_series::fuzz::chunks(bytes);
+}
+
+/// These bytes as the pieces of a block of samples.
+pub fn pieces(bytes: &[u8]) {
+    let _entries = xiezhi_series::fuzz::pieces(bytes);
+}
+
 fn check_opens(disk: &Memory) {
     let store = SeriesStore::open_on(Arc::new(disk.clone()), options())
         .expect("a store opens over any bytes");

@@ -107,6 +107,13 @@ fn files_of_the_sample_store_are_read_without_panic() {
 }
 
 #[test]
+fn chunks_and_pieces_of_blocks_are_read_without_panic() {
+    for name in ["chunks", "pieces"] {
+        drive_named(name);
+    }
+}
+
+#[test]
 fn a_story_of_the_sample_store_ends_well() {
     drive_named("store");
 }
