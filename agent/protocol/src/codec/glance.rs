@@ -7,6 +7,9 @@ use super::decoder::Decoder;
 use super::value::Scale;
 use super::{FrameError, split, varint};
 
+/// No wanted column.
+const UNWANTED: u32 = u32::MAX;
+
 /// One column on the way.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
@@ -40,6 +43,11 @@ impl Decoder {
         let last = self.last().ok_or(FrameError::Malformed)?;
         let seen = wanted.iter().map(|&place| self.seen(place));
         let mut seen: Vec<Seen> = seen.collect::<Option<_>>().ok_or(FrameError::Malformed)?;
+        // A table: a search for each change would cost more than reading it.
+        let mut places = vec![UNWANTED; self.columns().len()];
+        for (&place, index) in wanted.iter().zip(0u32..) {
+            *places.get_mut(place).ok_or(FrameError::Malformed)? = index;
+        }
         let (mut seq, mut time_ms) = (last.seq, last.time_ms);
         let mut values = Vec::with_capacity(seen.len());
         for frame in frames {
@@ -48,7 +56,7 @@ impl Decoder {
                 return Err(FrameError::ChainBroken { seq: head.seq });
             }
             let step = self
-                .walk(&mut body, wanted, &mut seen)
+                .walk(&mut body, &places, &mut seen)
                 .ok_or(FrameError::Malformed)?;
             time_ms = time_ms.checked_add(step).ok_or(FrameError::Malformed)?;
             seq = head.seq;
@@ -71,7 +79,7 @@ impl Decoder {
     }
 
     /// Walks over a delta frame; returns the step from the one before.
-    fn walk(&self, body: &mut &[u8], wanted: &[usize], seen: &mut [Seen]) -> Option<i64> {
+    fn walk(&self, body: &mut &[u8], places: &[u32], seen: &mut [Seen]) -> Option<i64> {
         let step = match varint::read(body)? {
             0 => i64::try_from(self.interval_ms()).ok()?,
             coded => varint::unzigzag(coded - 1),
@@ -82,7 +90,7 @@ impl Decoder {
         let mut place = 0usize;
         for _ in 0..varint::read(body)? {
             place = place.checked_add(usize::try_from(varint::read(body)?).ok()?)?;
-            if let Some(column) = find(wanted, seen, place) {
+            if let Some(column) = find(places, seen, place) {
                 column.present = !column.present;
             }
             place += 1;
@@ -94,16 +102,16 @@ impl Decoder {
             while left != 0 {
                 let place = eight * 8 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                read_change(body, find(wanted, seen, place))?;
+                read_change(body, find(places, seen, place))?;
             }
         }
         body.is_empty().then_some(step)
     }
 }
 
-fn find<'s>(wanted: &[usize], seen: &'s mut [Seen], place: usize) -> Option<&'s mut Seen> {
-    let at = wanted.binary_search(&place).ok()?;
-    seen.get_mut(at)
+fn find<'s>(places: &[u32], seen: &'s mut [Seen], place: usize) -> Option<&'s mut Seen> {
+    let index = *places.get(place)?;
+    seen.get_mut(index as usize)
 }
 
 fn read_change(body: &mut &[u8], column: Option<&mut Seen>) -> Option<()> {
