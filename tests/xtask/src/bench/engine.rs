@@ -30,9 +30,10 @@ const ASKED: [&str; 4] = [
     "node_memory_MemAvailable_bytes",
 ];
 
-/// Disk after a day, everything included.
+/// Disk after a day, everything included: an hour more, so that the day's block and its rollups are
+/// there.
 pub(super) fn disk_bytes(size: &Size) -> Result<()> {
-    let (hosts, minutes) = (size.hosts.unwrap_or(1000), size.minutes.unwrap_or(1440));
+    let (hosts, minutes) = (size.hosts.unwrap_or(1000), size.minutes.unwrap_or(1500));
     let folder = Folder::new("disk")?;
     let said = feed(&folder, hosts, minutes, &["--series", SERIES])?;
     print!("{said}");
