@@ -7,6 +7,7 @@
 mod downlink;
 mod records;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -98,6 +99,8 @@ pub(crate) struct Session {
     backlog_rests: bool,
     confirmed: bool,
     series_refused: usize,
+    /// Reasons for which something of this session was given up, once each.
+    given_up: BTreeSet<&'static str>,
     dropped: Vec<Dropped>,
 }
 
@@ -134,6 +137,7 @@ impl Session {
             backlog_rests: true,
             confirmed: false,
             series_refused: 0,
+            given_up: BTreeSet::new(),
             dropped: Vec::new(),
         }
     }

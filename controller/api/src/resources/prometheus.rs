@@ -16,7 +16,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use xiezhi_metrics::{Failure, wire};
-use xiezhi_promql::{Exhausted, ParseError, QueryError};
+use xiezhi_promql::{Exhausted, QueryError};
 use xiezhi_store::StoreError;
 
 use crate::problem::chain;
@@ -78,12 +78,6 @@ impl IntoResponse for Refused {
     }
 }
 
-impl From<ParseError> for Refused {
-    fn from(error: ParseError) -> Self {
-        Self::bad_data(error.to_string())
-    }
-}
-
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %chain(&error), "request failed");
@@ -105,6 +99,9 @@ impl From<Failure> for Refused {
         };
         if let Failure::Query(QueryError::Storage(error)) = &failure {
             tracing::error!(error = %chain(error), "samples could not be read");
+        }
+        if let Failure::Query(QueryError::Parse(error)) = &failure {
+            return Self::parameter("query", error);
         }
         Self::new(status, kind, failure.to_string())
     }

@@ -207,7 +207,10 @@ async fn bad_questions_get_prometheus_errors() {
     let range = "/api/v1/query_range?query=up&start=0&end=100";
     for (path, part) in [
         ("/api/v1/query?query=", "no expression found in input"),
-        ("/api/v1/query?query=up{", "parse error"),
+        (
+            "/api/v1/query?query=up{",
+            "invalid parameter \\\"query\\\": 1:4: parse error",
+        ),
         (
             "/api/v1/query?query=up&time=now",
             "invalid parameter \\\"time\\\"",

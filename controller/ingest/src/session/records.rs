@@ -1,7 +1,9 @@
 //! What each record of the upload stream does.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
-use xiezhi_model::{EventStream, Gap};
+use xiezhi_model::{Actor, AuditEntry, EventStream, Gap};
 use xiezhi_protocol::batch::Stream;
 use xiezhi_protocol::message::{Goodbye, Refused, SpoolStatus, Status};
 use xiezhi_protocol::record::Kind;
@@ -37,7 +39,7 @@ impl Session {
     }
 
     fn samples(&mut self, kind: LaneKind, frame: &[u8]) -> Result<bool, End> {
-        let context = std::sync::Arc::clone(&self.context);
+        let context = Arc::clone(&self.context);
         let rules = LaneRules {
             interner: &context.interner,
             series_per_host: context.options.series_per_host,
@@ -142,8 +144,11 @@ impl Session {
             seq,
             resend,
             detail,
-            ..
+            word,
         } = refusal;
+        if !resend && self.given_up.insert(word) {
+            self.audit_refusal(stream, word, &detail);
+        }
         tracing::debug!(host = %self.shared.host(), stream = stream.name(), seq, detail, "refused");
         self.refuse(&Refused {
             stream,
@@ -152,6 +157,27 @@ impl Session {
             reason: detail,
         })?;
         Ok(true)
+    }
+
+    /// What is refused for good is lost, and somebody should know: once a session for each reason,
+    /// and at most one entry an hour, however often the host reconnects.
+    fn audit_refusal(&self, stream: Stream, reason: &'static str, detail: &str) {
+        let context = Arc::clone(&self.context);
+        let subject = format!("host:{}", self.shared.host());
+        let entry = AuditEntry::new(
+            context.now_ms(),
+            Actor::System,
+            "host.batch_refused",
+            subject,
+        )
+        .with("stream", stream.name())
+        .with("reason", reason)
+        .with("detail", detail);
+        tokio::spawn(async move {
+            if let Err(error) = context.store.append_repeated_audit(&entry).await {
+                tracing::warn!(error = %error, "a refusal cannot be audited");
+            }
+        });
     }
 
     fn status(&mut self, payload: &[u8]) -> Result<bool, End> {
@@ -220,7 +246,7 @@ impl Session {
                 reason: dropped.reason.chars().take(32).collect(),
             };
             self.shared.gap_waits();
-            let note = (gap, std::sync::Arc::clone(&self.shared));
+            let note = (gap, Arc::clone(&self.shared));
             if !self.context.gaps.push(note) {
                 return Err(End::Protocol(
                     "gaps cannot be noted now, connect again later",

@@ -9,7 +9,7 @@ use xiezhi_protocol::record::Kind;
 use xiezhi_protocol::report::Report;
 
 use crate::agent::{Down, report};
-use crate::port::{Port, options};
+use crate::port::{Port, options, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_frame_is_refused_and_the_other_lane_and_agents_go_on() {
@@ -203,4 +203,29 @@ async fn an_old_protocol_and_a_missing_hello_are_refused_clearly() {
         .unwrap()
         .status();
     assert_eq!(status, http::StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_good_is_audited_once_however_often_it_comes() {
+    let port = Port::start().await;
+    let identity = port.enrol("one").await;
+    let two_years_ms = 2 * 365 * 86_400_000;
+    for _ in 0..2 {
+        let mut agent = port.session(&identity).await;
+        for seq in 1..=3 {
+            let time_ms = port.now_ms() + two_years_ms + seq as i64 * 15_000;
+            let mut frame = Vec::new();
+            Encoder::new(15_000).encode(seq, &report(time_ms, 1.0), &mut frame);
+            agent.send(Kind::LiveSamples, &frame);
+            let refused = agent.down.next().await.refused();
+            assert!(
+                !refused.resend && refused.reason.contains("clock"),
+                "{refused:?}"
+            );
+        }
+    }
+    until("the refusal is on record", async || {
+        port.audited("host.batch_refused").await == 1
+    })
+    .await;
 }
