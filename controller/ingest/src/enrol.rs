@@ -4,6 +4,7 @@
 //! The certificate leaves only after the store has recorded it together with the use of the token.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::StatusCode;
 use rustls_pki_types::CertificateDer;
@@ -65,7 +66,7 @@ async fn enrol_checked(
     if let Some((host, certificate)) = earlier
         && host.revoked_ms.is_none()
         && certificate.revoked_ms.is_none()
-        && has_key_of(context, &certificate.chain_pem, &request.csr_pem, host.id)?
+        && has_key_of(context, &certificate.chain_pem, &request.csr_pem, host.id).await?
     {
         // The answer was lost on its way; the same agent gets the same again.
         let issued = issued(context, &host, &certificate).await?;
@@ -147,7 +148,7 @@ async fn record(
         .reserve_host_id()
         .await
         .map_err(|error| unavailable(&error))?;
-    let certificate = issue(context, &request.csr_pem, id)?;
+    let certificate = issue(context, &request.csr_pem, id).await?;
     let host = NewHost {
         id,
         token: request.token_id.clone(),
@@ -192,7 +193,7 @@ pub(crate) async fn renew(
     let known = known
         .filter(|known| known.revoked_ms.is_none())
         .ok_or_else(revoked)?;
-    let certificate = issue(context, &request.csr_pem, host)?;
+    let certificate = issue(context, &request.csr_pem, host).await?;
     let (now_ms, subject) = (context.now_ms(), format!("host:{host}"));
     let audit = AuditEntry::new(
         now_ms,
@@ -274,8 +275,17 @@ fn check_lengths(request: &EnrolRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn issue(context: &Context, csr_pem: &str, host: HostId) -> Result<CertificateRecord, Refusal> {
-    let issued = context.authority.issue_host(csr_pem, host, context.now_s());
+/// In a thread of its own: a key in a hardware token may take seconds to sign.
+async fn issue(
+    context: &Context,
+    csr_pem: &str,
+    host: HostId,
+) -> Result<CertificateRecord, Refusal> {
+    let (authority, csr_pem) = (Arc::clone(&context.authority), csr_pem.to_owned());
+    let now_s = context.now_s();
+    let work = move || authority.issue_host(&csr_pem, host, now_s);
+    let issued = tokio::task::spawn_blocking(work).await;
+    let issued = issued.map_err(|error| unavailable(&error))?;
     let IssuedCertificate {
         chain_pem,
         serial,
@@ -300,13 +310,13 @@ fn issue(context: &Context, csr_pem: &str, host: HostId) -> Result<CertificateRe
 
 /// Whether the certificate on record was made for the key of this request. Compared by making a
 /// certificate of the request; it is on no record, so it opens nothing.
-fn has_key_of(
+async fn has_key_of(
     context: &Context,
     chain_pem: &str,
     csr_pem: &str,
     host: HostId,
 ) -> Result<bool, Refusal> {
-    let trial = issue(context, csr_pem, host)?;
+    let trial = issue(context, csr_pem, host).await?;
     let (known, asked) = (public_key(chain_pem), public_key(&trial.chain_pem));
     Ok(known.is_some() && known == asked)
 }

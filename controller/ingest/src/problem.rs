@@ -46,7 +46,7 @@ impl Refusal {
             ..Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
-                "the controller cannot reach its database now: try again later",
+                "the controller cannot do this now, its log says why: try again later",
             )
         }
     }

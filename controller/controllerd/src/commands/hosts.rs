@@ -5,6 +5,7 @@ use xiezhi_model::HostId;
 
 use super::{by_console, local_time, open_store};
 use crate::cli::Host;
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::terminal::say;
 
@@ -22,6 +23,8 @@ pub(super) async fn run(config: &Config, what: Host) -> Result<()> {
                     ""
                 };
                 let seen = match host.last_seen_ms {
+                    // Written once a minute.
+                    0 if now_ms() - host.enrolled_ms < 120_000 => "not yet".to_owned(),
                     0 => "never".to_owned(),
                     time_ms => local_time(time_ms),
                 };
