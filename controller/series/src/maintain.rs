@@ -17,9 +17,9 @@ use crate::{cut, merge, rollup};
 const RETRY: Duration = Duration::from_secs(30);
 /// Lanes written per turn of the writer's lock.
 const LANES_PER_TURN: usize = 64;
-/// Segments that one pass removes for their age. A clock that is years ahead then costs a day of
-/// samples per hour, not all of them at once.
-const MAX_EXPIRED_PER_PASS: usize = 24;
+/// Logs whose samples one pass removes for their age: a day. A clock that is years ahead then does not
+/// cost all of them at once.
+const MAX_EXPIRED_PER_PASS: u64 = 48;
 /// The nice value of the background thread.
 const NICE: i32 = 10;
 
@@ -133,6 +133,8 @@ struct Candidate {
     name: String,
     bytes: u64,
     last_received_ms: i64,
+    /// How many logs it was made of.
+    width: u64,
     what: What,
 }
 
@@ -190,7 +192,7 @@ fn expired(engine: &Engine, files: &Catalog) -> Vec<(Candidate, &'static str)> {
             (_, true) => "size",
             _ => continue,
         };
-        by_age += usize::from(is_old);
+        by_age += if is_old { candidate.width } else { 0 };
         bytes -= candidate.bytes;
         victims.push((candidate, reason));
     }
@@ -204,12 +206,14 @@ fn candidates(files: &Catalog) -> Vec<Candidate> {
         name: segment.name.clone(),
         bytes: segment.bytes,
         last_received_ms: segment.span.last_received_ms,
+        width: 2,
         what: What::Segment(segment.id),
     }));
     let block = |what: What, block: &Arc<Block>| Candidate {
         name: block.name.clone(),
         bytes: block.bytes,
         last_received_ms: block.span().last_received_ms,
+        width: block.last() - block.first() + 1,
         what,
     };
     all.extend(

@@ -172,6 +172,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 }
 
 struct World {
+    options: SeriesOptions,
     disk: PowerDisk,
     clock: ManualClock,
     store: SeriesStore,
@@ -182,11 +183,21 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(u64::MAX)
+    }
+
+    /// Small logs become many blocks, which are merged.
+    fn with(segment_bytes: u64) -> Self {
         let (disk, clock) = (PowerDisk::default(), ManualClock::new());
-        let store = SeriesStore::open_on(Arc::new(disk.clone()), options(&clock)).unwrap();
+        let options = SeriesOptions {
+            segment_bytes,
+            ..options(&clock)
+        };
+        let store = SeriesStore::open_on(Arc::new(disk.clone()), options.clone()).unwrap();
         let agents = vec![Agent::new(1, 1), Agent::new(2, 1)];
         let models = vec![Model::default(), Model::default()];
         Self {
+            options,
             disk,
             clock,
             store,
@@ -258,8 +269,8 @@ impl World {
                 self.store.maintain().unwrap();
             }
             Action::Reopen => {
-                let options = options(&self.clock);
-                self.store = SeriesStore::open_on(Arc::new(self.disk.clone()), options).unwrap();
+                let (disk, options) = (Arc::new(self.disk.clone()), self.options.clone());
+                self.store = SeriesStore::open_on(disk, options).unwrap();
             }
         }
     }
@@ -282,8 +293,9 @@ proptest! {
     fn a_range_is_what_a_list_of_samples_answers(
         actions in actions(),
         ranges in prop::collection::vec((0i64..300, 0i64..200), 1..6),
+        segment_bytes in prop_oneof![Just(u64::MAX), 300u64..5000],
     ) {
-        let mut world = World::new();
+        let mut world = World::with(segment_bytes);
         for action in &actions {
             world.act(action);
         }
