@@ -77,6 +77,15 @@ impl Points {
         self.times.iter().copied().zip(self.values.iter().copied())
     }
 
+    /// Appends those of `others` that lie in `from..=to`.
+    pub(crate) fn extend_within(&mut self, others: &Self, from_ms: i64, to_ms: i64) {
+        for (time_ms, value) in others.iter() {
+            if (from_ms..=to_ms).contains(&time_ms) {
+                self.push(time_ms, value);
+            }
+        }
+    }
+
     /// Leaves only what lies in `from..=to`; the times must ascend.
     pub(crate) fn trim(&mut self, from_ms: i64, to_ms: i64) {
         let end = self.times.partition_point(|&time_ms| time_ms <= to_ms);

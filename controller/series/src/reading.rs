@@ -105,6 +105,9 @@ pub(crate) struct Found {
     pub(crate) damaged: u64,
 }
 
+/// Rows that the head holds of a series, usually.
+const HEAD_ROWS: usize = 128;
+
 /// Columns, each with the number of its text.
 type Columns = Arc<[(u32, u32)]>;
 
@@ -122,6 +125,8 @@ pub(crate) struct Reading<'e, 'w> {
     /// Wanted columns of each list of columns: column and number.
     columns: HashMap<*const Schema, (Arc<Schema>, Columns)>,
     ids: HashMap<TextId, u32>,
+    /// Points of which only a part is wanted.
+    scratch: Points,
     /// How many points a series will have, about.
     rows: usize,
 }
@@ -137,6 +142,7 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
         heads: HashMap::new(),
         columns: HashMap::new(),
         ids: HashMap::new(),
+        scratch: Points::default(),
         rows: expected_rows(wanted),
     };
     reading.read_heads()?;
@@ -154,14 +160,13 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
     Ok(reading.finish())
 }
 
-/// Rows of a series that reports every 15 s, and of the chunks at both ends that reach out of the
-/// asked time.
+/// Rows of a series that reports every 15 s.
 fn expected_rows(wanted: &Wanted<'_>) -> usize {
     let span_ms = wanted
         .to_ms
         .saturating_sub(wanted.from_ms)
         .clamp(0, 86_400_000);
-    span_ms as usize / 15_000 + chunk::CHUNK_POINTS
+    span_ms as usize / 15_000 + 4
 }
 
 /// The blocks to read, oldest first: rollups where the samples are gone or too fine.
@@ -290,13 +295,14 @@ impl Reading<'_, '_> {
         if first > self.wanted.to_ms || last < self.wanted.from_ms {
             return 0;
         }
+        let is_within = first >= self.wanted.from_ms && last <= self.wanted.to_ms;
         let columns = self.columns_of(&run.schema);
         let mut read = 0;
         for &(column, number) in columns.iter() {
             if !self.is_pair(number, host) {
                 continue;
             }
-            let rows = self.rows;
+            let rows = self.rows.min(HEAD_ROWS);
             let new = || Points::with_capacity(rows);
             let points = self.heads.entry((number, host)).or_insert_with(new);
             if self.wanted.index_only {
@@ -304,7 +310,13 @@ impl Reading<'_, '_> {
                 continue;
             }
             let before = points.len();
-            run.column(column as usize, points);
+            if is_within {
+                run.column(column as usize, points);
+            } else {
+                self.scratch.clear();
+                run.column(column as usize, &mut self.scratch);
+                points.extend_within(&self.scratch, self.wanted.from_ms, self.wanted.to_ms);
+            }
             read += points.len() - before;
         }
         read as u64
@@ -475,7 +487,16 @@ impl Reading<'_, '_> {
                 }
             };
             let before = points.len();
-            if chunk::decode(page.grid, bytes, points).is_none() {
+            let is_within = extent.start_ms >= from_ms && extent.end_ms <= to_ms;
+            let decoded = if is_within || resolution_ms > 0 {
+                chunk::decode(page.grid, bytes, points)
+            } else {
+                self.scratch.clear();
+                let decoded = chunk::decode(page.grid, bytes, &mut self.scratch);
+                points.extend_within(&self.scratch, from_ms, to_ms);
+                decoded
+            };
+            if decoded.is_none() {
                 self.note_damage(1);
                 continue;
             }
