@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
+mod actions;
+
 const BOTH: Encodings = Encodings {
     brotli: true,
     gzip: true,

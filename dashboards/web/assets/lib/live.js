@@ -3,7 +3,7 @@
 // It answers with a snapshot and then with numbered changes; after a break the browser sends the
 // last number again and gets what it missed, or a new snapshot if that is too long ago.
 import { watched, useWatched } from './store.js';
-import { useEffect } from './html.js';
+import { useEffect, useRef } from './html.js';
 
 const SILENT_MS = 12000;
 
@@ -11,6 +11,8 @@ const SILENT_MS = 12000;
 const state = watched({ status: 'connecting', at: 0, seconds: 0 });
 /** Counts by presence over all hosts, as the controller last said; null before the first message. */
 const counts = watched(null);
+/** What is wrong with the controller, as it last said; empty while all is well. */
+const ailments = watched([]);
 const hosts = new Map();
 const listeners = new Set();
 let source = null;
@@ -24,6 +26,7 @@ export const now = () => Date.now() + clockError;
 export const setServerTime = (ms) => { if (ms) clockError = ms - Date.now(); };
 export const useLiveState = () => useWatched(state);
 export const useCounts = () => useWatched(counts);
+export const useAilments = () => useWatched(ailments);
 
 function heard(message) {
   failures = 0;
@@ -52,6 +55,7 @@ export function start() {
   on('snapshot', (message) => changed(message, true));
   on('delta', (message) => changed(message, false));
   on('heartbeat', () => {});
+  on('health', (message) => ailments.set(message.ailments));
   source.addEventListener('ended', () => { stop(); location.assign('/login'); });
   source.addEventListener('error', () => {
     // The browser tries again by itself unless it got a refusal, which closes it for good.
@@ -124,6 +128,18 @@ export function useChanges(callback, keys) {
     listeners.add(callback);
     return () => { listeners.delete(callback); };
   }, keys);
+}
+
+/** Something to be called often that acts at most once in `ms`, and always after the last call. */
+export function useSoon(act, ms) {
+  const timer = useRef(0);
+  const latest = useRef(act);
+  latest.current = act;
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return () => {
+    if (timer.current) return;
+    timer.current = setTimeout(() => { timer.current = 0; latest.current(); }, ms);
+  };
 }
 
 /** The newest live row of a host, if any came. */

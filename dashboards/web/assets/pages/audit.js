@@ -6,23 +6,22 @@ import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, Problem } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { Icon } from '../parts/icons.js';
+import { Details, actorName, subjectName } from '../parts/audited.js';
 
 function Chain({ chain }) {
   if (chain.state === 'broken') return html`<div class="verdict verdict-down" role="alert"><${Icon} name="down" /><div><b>${t('audit.broken', { n: number(chain.position), why: chain.reason })}</b></div></div>`;
   return html`<div class="verdict verdict-up"><${Icon} name="up" /><div><b>${t('audit.intact', { n: number(chain.position) })}</b>
-    <p class="muted">${t('audit.head')} <code class="digest">${chain.hash}</code> <${CopyButton} text=${`${chain.position} ${chain.hash}`} /></p><p class="muted">${t('audit.head.text')}</p></div></div>`;
+    <p class="muted">${t('audit.head')} <code class="digest" translate=${false}>${chain.hash}</code> <${CopyButton} text=${`${chain.position} ${chain.hash}`} /></p><p class="muted">${t('audit.head.text')}</p></div></div>`;
 }
-
-const Detail = ({ detail }) => html`<span class="details">${Object.entries(detail).map(([name, value]) => html`<span key=${name} class="detail"><i>${name}</i> ${value}</span>`)}</span>`;
 
 const columns = () => [
   { title: '#', end: true, cell: (row) => html`<span class="muted">${row.position}</span>` },
   { title: t('audit.time'), cell: (row) => html`<span class="nowrap">${dateTime(row.time_ms)}</span>` },
-  { title: t('audit.action'), lead: true, cell: (row) => html`<span title=${row.action}>${word('action', row.action)}</span>` },
-  { title: t('audit.actor'), cell: (row) => row.actor },
-  { title: t('audit.subject'), cell: (row) => row.subject },
-  { title: t('audit.detail'), wide: true, cell: (row) => html`<${Detail} detail=${row.detail} />` },
-  { title: t('audit.hash'), cell: (row) => html`<code class="muted" title=${row.hash}>${row.hash.slice(0, 10)}</code>` },
+  { title: t('audit.action'), lead: true, cell: (row) => html`<span class="nowrap">${word('action', row.action)}</span>` },
+  { title: t('audit.actor'), cell: (row) => html`<span class="nowrap">${actorName(row.actor)}</span>` },
+  { title: t('audit.subject'), cell: (row) => html`<span>${subjectName(row.subject, row.action)}</span>` },
+  { title: t('audit.detail'), wide: true, cell: (row) => html`<${Details} detail=${row.detail} />` },
+  { title: t('audit.hash'), cell: (row) => html`<code class="muted" translate=${false} title=${row.hash}>${row.hash.slice(0, 10)}</code>` },
 ];
 
 function List({ first }) {

@@ -9,13 +9,14 @@ import { PageHead, Panel, Loaded, Empty, CopyButton, Confirm } from '../parts/ui
 import { Table } from '../parts/table.js';
 import { Icon } from '../parts/icons.js';
 import { Simulated } from '../parts/status.js';
+import { actorName } from '../parts/audited.js';
 
 const HOURS = [1, 8];
 const DAYS = [1, 7, 30];
 
 const Issued = ({ issued, onClose }) => html`<div class="issued" role="status"><h3><${Icon} name="enrol" />${t('enrol.once')}</h3><p>${t('enrol.once.text')}</p>
-  <div class="command"><pre tabindex="0">${issued.commands.join('\n')}</pre><${CopyButton} text=${issued.commands.join('\n')} /></div>
-  <div class="command"><pre tabindex="0" class="token">${issued.token}</pre><${CopyButton} text=${issued.token} /></div>
+  <div class="command"><pre tabindex="0" translate=${false}>${issued.commands.join('\n')}</pre><${CopyButton} text=${issued.commands.join('\n')} /></div>
+  <div class="command"><pre tabindex="0" class="token" translate=${false}>${issued.token}</pre><${CopyButton} text=${issued.token} /></div>
   <p class="muted">${t('enrol.until')} ${dateTime(issued.expires_ms)}</p>
   <button class="button" onClick=${onClose}>${t('enrol.close')}</button></div>`;
 
@@ -56,13 +57,13 @@ const State = ({ state }) => html`<span class=${`tag ${state === 'active' ? 'tag
 function Tokens({ items, onRevoke }) {
   if (!items.length) return html`<${Empty} icon="enrol">${t('enrol.tokens.none')}</${Empty}>`;
   const columns = [
-    { title: t('enrol.token'), lead: true, cell: (row) => html`<code>${row.id}</code>${row.simulated ? html` <${Simulated} />` : null}` },
+    { title: t('enrol.token'), lead: true, cell: (row) => html`<code translate=${false}>${row.id}</code>${row.simulated ? html` <${Simulated} />` : null}` },
     { title: t('enrol.site'), cell: (row) => html`<a class="quiet" href=${`/sites/${row.site.id}`}>${row.site.name}</a>` },
     { title: t('enrol.state'), cell: (row) => html`<${State} state=${row.state} />` },
     { title: t('enrol.left'), end: true, cell: (row) => `${number(row.uses_left)} / ${number(row.uses)}` },
     { title: t('enrol.approval.needed'), cell: (row) => t(row.approval ? 'enrol.approval.yes' : 'enrol.approval.no') },
     { title: t('enrol.until'), cell: (row) => html`<span class="nowrap">${dateTime(row.expires_ms)}</span>` },
-    { title: t('enrol.by'), cell: (row) => row.created_by },
+    { title: t('enrol.by'), cell: (row) => actorName(row.created_by) },
     { title: html`<span class="visually-hidden">${t('enrol.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'active' ? html`<button class="button button-small" onClick=${() => onRevoke(row)}>${t('enrol.revoke')}</button>` : null) },
   ];
   return html`<${Table} label=${t('enrol.tokens')} columns=${columns} rows=${items} keyOf=${(row) => row.id} />`;
@@ -70,7 +71,7 @@ function Tokens({ items, onRevoke }) {
 
 function Approvals({ items, decide }) {
   if (!items.length) return html`<${Empty} icon="up">${t('enrol.approvals.none')}</${Empty}>`;
-  return html`<p class="panel-note">${t('enrol.bound')}</p><ul class="approvals">${items.map((row) => html`<li key=${row.id}><div><b>${row.hostname}</b> <span class="muted">${row.site.name} · ${t('enrol.requested')} ${ago(row.requested_ms, now())} · v${row.version}</span>
+  return html`<p class="panel-note">${t('enrol.bound')}</p><ul class="approvals">${items.map((row) => html`<li key=${row.id}><div><b translate=${false}>${row.hostname}</b> <span class="muted">${row.site.name} · ${t('enrol.requested')} ${ago(row.requested_ms, now())} · v${row.version}</span>
     <p class="mono approval-keys">${t('enrol.machine')} ${row.machine}<br />${t('enrol.evidence')} ${row.evidence_key}</p></div>
     <span class="approval-acts"><button class="button button-primary" onClick=${() => decide(row, 'approve')}>${t('enrol.approve')}</button><button class="button" onClick=${() => decide(row, 'refuse')}>${t('enrol.refuse')}</button></span></li>`)}</ul>`;
 }

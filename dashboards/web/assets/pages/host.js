@@ -29,14 +29,14 @@ function Presence({ host }) {
       <${Fact} name=${t('host.cpu')} value=${percent(host.cpu_percent)} /><${Fact} name=${t('host.memory')} value=${percent(host.memory_percent)} />
       <${Fact} name=${t('host.disk')} value=${percent(host.disk_percent)} /><${Fact} name=${t('chart.load')} value=${number(host.load1, 2)} />
       <${Fact} name=${t('host.skew')} value=${skew(host.skew_ms)} look=${Math.abs(host.skew_ms || 0) > 5000 ? 'bad' : ''} />
-      <${Fact} name=${t('host.footprint')} value=${`${bytes(host.agent_memory_bytes)}${host.agent_cpu_s_per_h === null ? '' : ` · ${t('host.footprint.cpu.hour', { n: number(host.agent_cpu_s_per_h, 2) })}`}`} />
+      <${Fact} name=${t('host.footprint')} value=${`${host.agent_memory_bytes ? bytes(host.agent_memory_bytes) : '–'}${host.agent_cpu_s_per_h === null ? '' : ` · ${t('host.footprint.cpu.hour', { n: number(host.agent_cpu_s_per_h, 2) })}`}`} />
     </dl></section>`;
 }
 
 const Warnings = ({ host }) => html`
   ${host.revoked_ms ? html`<p class="notice notice-down"><${Icon} name="warning" size="15" />${t('host.revoked', { time: dateTime(host.revoked_ms) })}</p>` : null}
   ${host.identity_conflict_ms ? html`<p class="notice notice-down"><${Icon} name="warning" size="15" /><span><b>${t('host.conflict')}</b> ${t('host.conflict.text', { time: dateTime(host.identity_conflict_ms) })}</span></p>` : null}
-  ${host.trouble ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('identity.trouble')}：${host.trouble}</p>` : null}`;
+  ${host.trouble ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('identity.trouble')}：<span translate=${false}>${host.trouble}</span></p>` : null}`;
 
 function Acts({ host, reload }) {
   const [asked, ask] = useState(false);
@@ -75,7 +75,7 @@ export default function Host({ id }) {
     if (whole || rows.some((row) => String(row.id) === id)) resource.reload();
   }, [id]);
   return html`<${Loaded} resource=${resource} rows=${10}>${(data) => html`
-    <${PageHead} title=${data.host.hostname || `#${id}`} crumbs=${html`<${Crumbs} path=${data.path} />`}>
+    <${PageHead} title=${html`<span translate=${false}>${data.host.hostname || `#${id}`}</span>`} crumbs=${html`<${Crumbs} path=${data.path} />`}>
       ${data.host.simulated ? html`<${Simulated} />` : null}<${Acts} host=${data.host} reload=${resource.reload} /></${PageHead}>
     <${Warnings} host=${data.host} /><${Presence} host=${data.host} />
     <div class="tabs"><${Segments} label=${t('host.tabs')} current=${tab} items=${TABS.map((one) => ({ value: one, text: t(`host.tab.${one}`), href: hrefWith({ tab: one === 'charts' ? '' : one }) }))} /></div>

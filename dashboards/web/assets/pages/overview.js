@@ -1,9 +1,9 @@
 // 总览: how the province is, in one look.
-import { html, useRef } from '../lib/html.js';
+import { html } from '../lib/html.js';
 import { t, word } from '../lib/i18n.js';
 import { useRoute, hrefWith } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
-import { now, useChanges } from '../lib/live.js';
+import { now, useChanges, useSoon } from '../lib/live.js';
 import { number, percent, ago, duration } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
@@ -81,12 +81,11 @@ const Attention = ({ data }) => {
 
 export default function Overview() {
   const resource = useResource(url('/overview'), 15000);
-  const soon = useRef(0);
+  const soon = useSoon(resource.reload, 1000);
   useChanges((rows, whole) => {
     // A change of presence shows within a second or two; a burst of them is one request.
     if (!whole && !rows.length) return;
-    clearTimeout(soon.current);
-    soon.current = setTimeout(resource.reload, 1000);
+    soon();
   }, []);
   return html`<${PageHead} title=${t('nav.overview')} />
     <${Loaded} resource=${resource} rows=${10}>${(data) => html`

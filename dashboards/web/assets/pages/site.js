@@ -6,8 +6,9 @@ import { url, useResource } from '../lib/api.js';
 import { shortCourt } from '../lib/format.js';
 import { PageHead, Panel, Loaded } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
-import { Status, Counts, worstOf } from '../parts/status.js';
+import { Status, Counts, worstOf, totalOf } from '../parts/status.js';
 import { HostTable } from '../parts/hosttable.js';
+import { Budget } from '../parts/budget.js';
 
 const Crumbs = ({ path }) => html`<a href="/sites">${t('sites.title')}</a>${path.map((site) => html`<${Icon} key=${`i${site.id}`} name="chevron" size="11" /><a key=${site.id} href=${`/sites/${site.id}`}>${site.name}</a>`)}`;
 
@@ -20,9 +21,10 @@ function Court({ data }) {
       <${Status} state=${worstOf(site.rollup)} large /><span class="tag">${word('tier', site.tier)}</span>${site.code ? html`<span class="tag">${site.code}</span>` : null}
       <span class="page-tools"><a class="button button-small" href=${`/events?site=${site.id}`}><${Icon} name="events" size="14" />${t('sites.events')}</a></span></${PageHead}>
     ${children.length ? html`<${Panel} id="below" title=${t('sites.below')}><ul class="court-cards">${children.map((child) => html`
-      <li key=${child.id}><a class=${`court-card edge-${worstOf(child.rollup)}`} href=${`/sites/${child.id}`}><span class="court-name">${shortCourt(child.name)}</span><${Status} state=${worstOf(child.rollup)} /><${Counts} counts=${child.rollup} /></a></li>`)}</ul></${Panel}>` : null}
+      <li key=${child.id}><a class=${`court-card edge-${worstOf(child.rollup)}`} href=${`/sites/${child.id}`}><span class="court-name">${shortCourt(child.name)}</span><${Status} state=${worstOf(child.rollup)} />${totalOf(child.rollup) ? html`<${Counts} counts=${child.rollup} />` : null}</a></li>`)}</ul></${Panel}>` : null}
     <${Panel} id="hosts" flush title=${t('sites.hosts.of')} action=${children.length ? html`<label class="check"><input type="checkbox" checked=${deep} onChange=${(event) => setQuery({ deep: event.currentTarget.checked ? 'true' : '', cursor: null, from: null })} />${t('sites.deep')}</label>` : null}>
-      <${HostTable} site=${String(site.id)} deep=${deep} empty=${none} /></${Panel}>`;
+      <${HostTable} site=${String(site.id)} deep=${deep} empty=${none} /></${Panel}>
+    <${Budget} key=${site.id} site=${site.id} />`;
 }
 
 export default function Site({ id }) {

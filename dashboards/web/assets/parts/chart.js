@@ -26,6 +26,13 @@ function transparent(hex, alpha) {
 /** Steps between ticks that read well in units of 1,024. */
 const BINARY_STEPS = Array.from({ length: 52 }, (_, power) => 2 ** power);
 
+/** Indices of values with nothing on either side. */
+const alone = (values) => values.reduce((found, value, at) => {
+  const empty = (one) => one === null || one === undefined;
+  if (!empty(value) && empty(values[at - 1]) && empty(values[at + 1])) found.push(at);
+  return found;
+}, []);
+
 function options(width, lines, { format, max, stacked, binary, onCursor, from, to }) {
   // A flat line at zero needs some height, or its axis would tell of millionths.
   const floor = binary ? 1024 : 0.1;
@@ -48,7 +55,8 @@ function options(width, lines, { format, max, stacked, binary, onCursor, from, t
     ],
     series: [{}, ...lines.map((line, index) => ({
       label: line.name, stroke: colour(line.colour === undefined ? index : line.colour), width: 1.6, spanGaps: false,
-      dash: line.dash ? [5, 3] : undefined, points: { show: false },
+      dash: line.dash ? [5, 3] : undefined, // A point without neighbours has no line to be part of: a host that has just come shows dots.
+      points: { show: true, size: 4, filter: (plot, at) => alone(plot.data[at]) },
       fill: stacked || lines.length === 1 || line.fill ? transparent(colour(line.colour === undefined ? index : line.colour), stacked ? 0.55 : 0.14) : undefined,
     }))],
     bands: stacked ? lines.slice(1).map((_, index) => ({ series: [index + 2, index + 1] })) : undefined,
@@ -110,6 +118,6 @@ export function Chart({ title, times, lines, format, max, stacked, binary, from,
     <div class="chart-box" ref=${box} role="img" aria-label=${t('chart.label', { title, from: shortTime(from), to: shortTime(to) })}>
       ${empty ? html`<p class="chart-none">${t('chart.none')}</p>` : null}</div>
     ${empty ? null : html`<ul class="legend">${lines.map((line, index) => html`<li key=${line.name}>
-      <span class=${`swatch swatch-${((line.colour === undefined ? index : line.colour) % 8) + 1}`}></span>${line.name}<b>${told(line)}</b></li>`)}</ul>`}
+      <span class=${`swatch swatch-${((line.colour === undefined ? index : line.colour) % 8) + 1}`}></span><span translate=${!line.device}>${line.name}</span><b>${told(line)}</b></li>`)}</ul>`}
   </figure>`;
 }

@@ -1,16 +1,17 @@
 // The list of hosts, as the fleet page and the court page show it: filters, order and page are in
 // the address and are worked out by the controller, so that 20,000 hosts cost one page of rows.
-import { html, useRef } from '../lib/html.js';
+import { html } from '../lib/html.js';
 import { t, word } from '../lib/i18n.js';
 import { useRoute, hrefWith, setQuery } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
-import { now, useChanges, useCounts } from '../lib/live.js';
+import { now, useChanges, useCounts, useSoon } from '../lib/live.js';
 import { number, percent, bytes, ago, skew, dateTime } from '../lib/format.js';
 import { Loaded, Empty, Segments, SearchField } from './ui.js';
 import { Table } from './table.js';
 import { STATES, Status, HostLink } from './status.js';
 
-const SIZE = 100;
+// More rows cost the browser more than they tell: fifty are two screens.
+const SIZE = 50;
 const FILTERS = ['q', 'presence', 'version', 'real', 'conflict', 'sort', 'order', 'cursor', 'from', 'site'];
 
 const Meter = ({ value }) => (value === null || value === undefined ? html`<span class="muted">–</span>` : html`
@@ -28,8 +29,8 @@ function columns(withSite) {
     { title: t('host.cpu'), sort: 'cpu', first: 'desc', cell: (host) => html`<${Meter} value=${host.cpu_percent} />` },
     { title: t('host.memory'), sort: 'memory', first: 'desc', cell: (host) => html`<${Meter} value=${host.memory_percent} />` },
     { title: t('host.disk'), sort: 'disk', first: 'desc', cell: (host) => html`<${Meter} value=${host.disk_percent} />` },
-    { minor: true, title: t('host.version'), sort: 'version', cell: (host) => html`<span class="mono">${host.version || '–'}</span>` },
-    { minor: true, title: t('host.footprint.memory'), sort: 'agent_memory', first: 'desc', end: true, cell: (host) => html`<span class="nowrap">${bytes(host.agent_memory_bytes)}</span>` },
+    { minor: true, title: t('host.version'), sort: 'version', cell: (host) => html`<span class="mono" translate=${false}>${host.version || '–'}</span>` },
+    { minor: true, title: t('host.footprint.memory'), sort: 'agent_memory', first: 'desc', end: true, cell: (host) => html`<span class="nowrap">${host.agent_memory_bytes ? bytes(host.agent_memory_bytes) : '–'}</span>` },
     { minor: true, title: t('host.footprint.cpu.column'), sort: 'agent_cpu', first: 'desc', end: true, cell: (host) => number(host.agent_cpu_s_per_h, 2) },
     { minor: true, title: t('host.skew'), sort: 'skew', first: 'desc', end: true, cell: (host) => html`<span class=${Math.abs(host.skew_ms || 0) > SKEW_LIMIT_MS ? 'bad nowrap' : 'nowrap'}>${skew(host.skew_ms)}</span>` },
     { title: t('host.drops'), sort: 'dropped', first: 'desc', end: true, cell: (host) => html`<span class=${host.dropped ? 'bad' : 'muted'}>${number(host.dropped)}</span>` },
@@ -74,11 +75,10 @@ export function HostTable({ site, deep, empty }) {
   for (const key of FILTERS) if (key !== 'from') wanted[key] = query.get(key);
   if (site) Object.assign(wanted, { site, deep: deep ? 'true' : null });
   const resource = useResource(url('/hosts', wanted), 15000);
-  const soon = useRef(0);
+  const soon = useSoon(resource.reload, 1500);
   useChanges((rows, whole) => {
     if (!whole && !rows.length) return;
-    clearTimeout(soon.current);
-    soon.current = setTimeout(resource.reload, 1500);
+    soon();
   }, []);
   const filtered = ['q', 'presence', 'version', 'real', 'conflict'].some((key) => query.get(key));
   return html`<${Filters} data=${resource.data} compact=${Boolean(site)} />

@@ -4,18 +4,19 @@ import { t, isEnglish, setLanguage } from '../lib/i18n.js';
 import { navigate, hrefWith, useRoute } from '../lib/router.js';
 import { remember } from '../lib/store.js';
 import { send } from '../lib/api.js';
-import { useLiveState, stop } from '../lib/live.js';
+import { useLiveState, useAilments, stop } from '../lib/live.js';
 import { dateTime } from '../lib/format.js';
 import { Icon, Mark } from './icons.js';
 import { SearchField, Guarded } from './ui.js';
 
 const NAVIGATION = [
   ['overview', '/', 'nav.overview'],
-  ['sites', '/sites', 'nav.sites'],
+  ['sites', '/sites', 'nav.sites', 'nav.sites.short'],
   ['fleet', '/fleet', 'nav.fleet'],
   ['events', '/events', 'nav.events', 'nav.events.short'],
-  ['enrol', '/enrol', 'nav.enrol'],
+  ['enrol', '/enrol', 'nav.enrol', 'nav.enrol.short'],
   ['audit', '/audit', 'nav.audit'],
+  ['settings', '/settings', 'nav.settings'],
 ];
 
 function LiveBadge() {
@@ -26,7 +27,7 @@ function LiveBadge() {
     ${text}</span>`;
 }
 
-export const LanguageButton = () => html`<button class="tool" aria-label=${t('shell.language.label')} title=${t('shell.language.label')}
+export const LanguageButton = () => html`<button class="tool" lang=${isEnglish() ? 'zh-CN' : 'en'} aria-label=${t('shell.language.label')} title=${t('shell.language.label')}
   onClick=${() => { navigate(hrefWith({ lang: null }), { replace: true }); setLanguage(!isEnglish()); }}><${Icon} name="language" /><span class="tool-text">${t('shell.language')}</span></button>`;
 
 export function ThemeButton() {
@@ -46,6 +47,16 @@ const leave = async () => {
   navigate('/login');
 };
 
+/** What is wrong with the controller itself, what that means and what to do, on every page. */
+function Ailments() {
+  const ailments = useAilments();
+  return html`<div class="ailments" role="alert">${ailments.map(({ part, code, since_ms: since, reason }) => html`
+    <section key=${part} class=${`ailment ailment-${part === 'sealing' ? 'stale' : 'down'}`}><${Icon} name="warning" />
+      <div><h2>${t(`ailment.${part}.${code}`)}</h2><p>${t(`ailment.${part}.means`)} ${t(`ailment.${code}.do`)}</p>
+        <p class="ailment-since">${t('ailment.since', { time: dateTime(since) })}</p>
+        <details><summary>${t('ailment.reason')}</summary><code>${reason}</code></details></div></section>`)}</div>`;
+}
+
 const Navigation = ({ current }) => html`<nav class="nav" aria-label=${t('nav.label')}><ul>${NAVIGATION.map(([name, href, text, short]) => html`
   <li key=${name}><a href=${href} class=${name === current ? 'nav-on' : ''} aria-current=${name === current ? 'page' : null}>
     <${Icon} name=${name} size="20" /><span class=${short ? 'nav-long' : ''}>${t(text)}</span>${short ? html`<span class="nav-short">${t(short)}</span>` : null}</a></li>`)}</ul></nav>`;
@@ -61,8 +72,8 @@ export function Shell({ me, current, children }) {
       <div class="bar-search"><${SearchField} global value=${path === '/fleet' ? query.get('q') : ''} label=${t('shell.search')}
         onSearch=${(q) => navigate(hrefWith({ q }, path === '/fleet' ? undefined : '/fleet'))} /></div>
       <div class="bar-tools"><${LiveBadge} /><${LanguageButton} /><${ThemeButton} />
-        <span class="who" title=${t('shell.user', { name: me.user.name })}>${me.user.name}</span>
+        <span class="who" translate=${false} title=${t('shell.user', { name: me.user.name })}>${me.user.name}</span>
         <button class="tool" aria-label=${t('shell.logout')} title=${t('shell.logout')} onClick=${leave}><${Icon} name="logout" /></button></div></header>
-    <main id="main" tabindex="-1"><${Guarded} key=${path}>${children}</${Guarded}></main>
+    <main id="main" tabindex="-1"><${Ailments} /><${Guarded} key=${path}>${children}</${Guarded}></main>
   </div>`;
 }

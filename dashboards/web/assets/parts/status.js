@@ -11,9 +11,9 @@ export const WORST = ['down', 'unknown', 'stale', 'up'];
 export const worstOf = (counts) => WORST.find((state) => counts && counts[state] > 0) || 'none';
 export const totalOf = (counts) => STATES.reduce((sum, state) => sum + ((counts && counts[state]) || 0), 0);
 
-export const Status = ({ state, large }) => html`
+export const Status = ({ state, large, text }) => html`
   <span class=${`status status-${state}${large ? ' status-large' : ''}`}>
-    <${Icon} name=${state} size=${large ? 16 : 13} />${word('presence', state)}</span>`;
+    <${Icon} name=${state} size=${large ? 16 : 13} />${text || word('presence', state)}</span>`;
 
 export const Severity = ({ severity }) => html`
   <span class=${`severity severity-${severity}`}>
@@ -24,7 +24,7 @@ export const Simulated = () => html`<span class="tag tag-simulated" title=${t('s
 
 /** A host's name as a link, with the mark that tells a simulated one. */
 export const HostLink = ({ host }) => html`
-  <span class="host-link"><a href=${`/hosts/${host.id}`}>${host.hostname || `#${host.id}`}</a>
+  <span class="host-link"><a translate=${false} href=${`/hosts/${host.id}`}>${host.hostname || `#${host.id}`}</a>
   ${host.simulated ? html`<${Simulated} />` : null}</span>`;
 
 /** How many hosts are in each state: only what is not zero, so that a problem stands out. */

@@ -83,8 +83,8 @@ function deviceLines(data, inward, outward, inText, outText) {
   return {
     note: all.length > shown.length ? t('chart.more', { n: shown.length, total: all.length }) : '',
     lines: shown.reduce((lines, found, index) => lines.concat([
-      { name: t(inText, { name: found.device }), values: found.in || nothing, colour: index * 2, fill: index === 0 },
-      { name: t(outText, { name: found.device }), values: found.out || nothing, colour: index * 2 + 1 },
+      { device: true, name: t(inText, { name: found.device }), values: found.in || nothing, colour: index * 2, fill: index === 0 },
+      { device: true, name: t(outText, { name: found.device }), values: found.out || nothing, colour: index * 2 + 1 },
     ]), []),
   };
 }
@@ -102,9 +102,9 @@ function filesystems(data) {
 }
 
 const filesystemColumns = () => [
-  { title: t('fs.mount'), lead: true, cell: (row) => html`<span class="mono">${row.mountpoint}</span>` },
-  { title: t('fs.device'), cell: (row) => html`<span class="mono muted">${row.device}</span>` },
-  { title: t('fs.type'), cell: (row) => row.fstype },
+  { title: t('fs.mount'), lead: true, cell: (row) => html`<span class="mono" translate=${false}>${row.mountpoint}</span>` },
+  { title: t('fs.device'), cell: (row) => html`<span class="mono muted" translate=${false}>${row.device}</span>` },
+  { title: t('fs.type'), cell: (row) => html`<span translate=${false}>${row.fstype}</span>` },
   { title: t('fs.size'), end: true, cell: (row) => bytes(row.size) },
   { title: t('fs.free'), end: true, cell: (row) => bytes(row.free) },
   { title: t('fs.used'), cell: (row) => html`<span class=${`meter meter-wide ${row.used >= 90 ? 'meter-high' : row.used >= 80 ? 'meter-warm' : ''}`}><span class="meter-bar" aria-hidden="true"><span style=${{ width: `${row.used}%` }}></span></span>${percent(row.used)}</span>` },

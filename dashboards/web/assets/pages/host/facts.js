@@ -1,33 +1,35 @@
 // What a host is made of, as its agent read it; what could not be read is said, never guessed.
 import { html } from '../../lib/html.js';
-import { t } from '../../lib/i18n.js';
+import { t, word } from '../../lib/i18n.js';
 import { url, useResource } from '../../lib/api.js';
 import { bytes, number, dateTime } from '../../lib/format.js';
 import { Panel, Loaded, Empty } from '../../parts/ui.js';
 import { Pairs, Table } from '../../parts/table.js';
 
-const mono = (value) => (value ? html`<span class="mono">${value}</span>` : html`<span class="muted">–</span>`);
+const mono = (value) => (value ? html`<span class="mono" translate=${false}>${value}</span>` : html`<span class="muted">–</span>`);
+/** What the machine says of itself: the same in every language. */
+const raw = (value) => (value ? html`<span translate=${false}>${value}</span>` : '–');
 
 const systemPairs = (facts) => [
-  [t('facts.os'), facts.os.name || [facts.os.id, facts.os.version].filter(Boolean).join(' ')],
+  [t('facts.os'), raw(facts.os.name || [facts.os.id, facts.os.version].filter(Boolean).join(' '))],
   [t('facts.kernel'), mono(facts.kernel)],
-  [t('facts.architecture'), facts.architecture],
-  [t('facts.virtualisation'), facts.virtualisation === 'none' ? t('facts.physical') : facts.virtualisation],
+  [t('facts.architecture'), raw(facts.architecture)],
+  [t('facts.virtualisation'), facts.virtualisation === 'none' ? t('facts.physical') : raw(facts.virtualisation)],
   [t('facts.boot'), dateTime(facts.boot_time_s * 1000)],
-  [t('facts.timezone'), facts.timezone],
-  [t('facts.packages'), facts.packages.manager ? t('facts.packages.value', { n: number(facts.packages.count), manager: facts.packages.manager }) : ''],
+  [t('facts.timezone'), raw(facts.timezone)],
+  [t('facts.packages'), facts.packages.manager ? raw(t('facts.packages.value', { n: number(facts.packages.count), manager: facts.packages.manager })) : ''],
 ];
 
 const hardwarePairs = (facts) => [
-  [t('facts.cpu'), facts.cpu_model || facts.cpu_count ? t('facts.cpu.value', { model: facts.cpu_model || '–', n: facts.cpu_count }) : ''],
+  [t('facts.cpu'), facts.cpu_model || facts.cpu_count ? raw(t('facts.cpu.value', { model: facts.cpu_model || '–', n: facts.cpu_count })) : ''],
   [t('facts.memory'), facts.memory_bytes ? bytes(facts.memory_bytes) : ''],
-  [t('facts.machine'), [facts.machine.vendor, facts.machine.model].filter(Boolean).join(' ')],
+  [t('facts.machine'), raw([facts.machine.vendor, facts.machine.model].filter(Boolean).join(' '))],
   [t('facts.serial'), mono(facts.machine.serial)],
 ];
 
 const diskColumns = () => [
   { title: t('facts.name'), lead: true, cell: (disk) => mono(disk.name) },
-  { title: t('facts.model'), cell: (disk) => disk.model || '–' },
+  { title: t('facts.model'), cell: (disk) => raw(disk.model) },
   { title: t('fs.type'), cell: (disk) => t(disk.removable ? 'facts.disk.removable' : disk.rotational ? 'facts.disk.hdd' : 'facts.disk.ssd') },
   { title: t('facts.serial'), cell: (disk) => mono(disk.serial) },
   { title: t('fs.size'), end: true, cell: (disk) => bytes(disk.size_bytes) },
@@ -35,16 +37,16 @@ const diskColumns = () => [
 
 const interfaceColumns = () => [
   { title: t('facts.name'), lead: true, cell: (card) => mono(card.name) },
-  { title: t('facts.state'), cell: (card) => card.state || '–' },
-  { title: t('facts.addresses'), cell: (card) => (card.addresses.length ? card.addresses.map((address) => html`<span key=${address} class="mono line">${address}</span>`) : '–') },
+  { title: t('facts.state'), cell: (card) => (card.state ? word('facts.link', card.state) : '–') },
+  { title: t('facts.addresses'), cell: (card) => (card.addresses.length ? html`<span class="lines">${card.addresses.map((address) => html`<span key=${address} class="mono line" translate=${false}>${address}</span>`)}</span>` : '–') },
   { title: t('facts.mac'), cell: (card) => mono(card.mac) },
   { title: t('facts.speed'), end: true, cell: (card) => (card.speed_mbit ? `${number(card.speed_mbit)} Mbit/s` : '–') },
-  { title: t('facts.driver'), cell: (card) => card.driver || '–' },
+  { title: t('facts.driver'), cell: (card) => raw(card.driver) },
 ];
 
 const portColumns = () => [
   { title: t('facts.port'), lead: true, cell: (row) => html`<b>${row.port}</b>` },
-  { title: t('facts.protocol'), cell: (row) => row.protocol },
+  { title: t('facts.protocol'), cell: (row) => raw(row.protocol) },
   { title: t('facts.addresses'), cell: (row) => mono(row.address) },
   { title: t('facts.uid'), end: true, cell: (row) => row.uid },
 ];
@@ -58,7 +60,7 @@ const Known = ({ facts, received }) => html`<div class="halves">
   <${List} id="interfaces" title=${t('facts.interfaces')} columns=${interfaceColumns()} rows=${facts.interfaces} keyOf=${(card) => card.name} />
   <${List} id="disks" title=${t('facts.disks')} columns=${diskColumns()} rows=${facts.disks} keyOf=${(disk) => disk.name} />
   <${List} id="ports" title=${t('facts.listening')} columns=${portColumns()} rows=${facts.listening} keyOf=${(row) => `${row.protocol} ${row.address} ${row.port}`} />
-  ${facts.unreadable.length ? html`<${Panel} id="unreadable" title=${t('facts.unreadable')}><ul class="plain">${facts.unreadable.map((line) => html`<li key=${line} class="mono">${line}</li>`)}</ul></${Panel}>` : null}`;
+  ${facts.unreadable.length ? html`<${Panel} id="unreadable" title=${t('facts.unreadable')}><ul class="plain">${facts.unreadable.map((line) => html`<li key=${line} class="mono" translate=${false}>${line}</li>`)}</ul></${Panel}>` : null}`;
 
 export function Facts({ id }) {
   const resource = useResource(url(`/hosts/${id}/facts`), 60000);

@@ -10,7 +10,7 @@ import { Pairs } from '../../parts/table.js';
 const SKEW_LIMIT_MS = 5000;
 const good = (text) => html`<span class="good">${text}</span>`;
 const bad = (text) => html`<span class="bad">${text}</span>`;
-const digest = (text) => (text ? html`<code class="digest">${text}</code>` : '');
+const digest = (text) => (text ? html`<code class="digest" translate=${false}>${text}</code>` : '');
 
 export function Identity({ host, record, reload }) {
   const [asked, ask] = useState(false);

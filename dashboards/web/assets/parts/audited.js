@@ -1,0 +1,45 @@
+// Who did what to what, in words: the audit's own terms are for programs and stay the same for ever.
+import { html } from '../lib/html.js';
+import { t, word, known } from '../lib/i18n.js';
+import { hourRuns, limitText } from './budget.js';
+
+const WHO = { user: 'actor.user', host: 'actor.host', address: 'actor.address' };
+const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', api_token: 'subject.api_token', approval: 'subject.approval', chain: 'subject.chain' };
+
+/** `kind:name` in words; what this build does not know is shown as it is. */
+function named(text, kinds) {
+  const [, kind, name] = /^([a-z_]+):([^]*)$/.exec(text) || [];
+  return kinds[kind] ? html`${t(kinds[kind])} <span translate=${false}>${name}</span>` : html`<span translate=${false}>${text}</span>`;
+}
+
+/** Who acted: `console`, `system`, `user:admin`, `host:12`, `address:10.0.0.1`. */
+export const actorName = (text) => (known(`actor.${text}`) ? t(`actor.${text}`) : named(text, WHO));
+
+/** On what they acted. */
+export function subjectName(text, action) {
+  if (!text) return html`<span class="muted">–</span>`;
+  return text === 'the demonstration\'s courts' && action === 'sites.import' ? t('subject.demo') : named(text, WHAT);
+}
+
+/** A budget as it is written down, in hours and kbit/s; null if the text is none. */
+function budgetOf(text) {
+  try {
+    const { bytes_per_second: base, windows } = JSON.parse(text);
+    const at = (minute) => windows.find(({ from_minute: from, to_minute: to }) => (from < to ? from <= minute && minute < to : minute >= from || minute < to));
+    return Array.from({ length: 24 }, (_, hour) => {
+      const window = at(hour * 60);
+      return window ? Math.floor(window.bytes_per_second / 125) : base ? Math.floor(base / 125) : null;
+    });
+  } catch (other) { return null; }
+}
+
+function value(name, text) {
+  const budget = name === 'value' && budgetOf(text);
+  if (budget) return hourRuns(budget).map((run) => limitText(run)).join(t('list.separator'));
+  if (known(`detailed.${text}`)) return t(`detailed.${text}`);
+  return html`<span translate=${false}>${text}</span>`;
+}
+
+/** Particulars by name. */
+export const Details = ({ detail }) => html`<span class="details">${Object.entries(detail).filter(([, text]) => text !== '').map(([name, text]) => html`
+  <span key=${name} class="detail"><i>${known(`detail.${name}`) ? word('detail', name) : html`<span translate=${false}>${name}</span>`}</i> ${value(name, text)}</span>`)}</span>`;

@@ -1,0 +1,87 @@
+//! Every act that the controller writes down has a name in both languages.
+//!
+//! The acts are found in the controller's source, so that one that is added without a name fails
+//! here and not in front of an auditor.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::text;
+
+/// Words that look like acts, in files that audit, and are none; each says what it is.
+const NO_ACTS: &[(&str, &str)] = &[("state.db", "the database's file")];
+
+/// Code that ships, without its tests.
+fn shipped(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("test") || ["examples", "benches"].contains(&name) {
+            continue;
+        }
+        if path.is_dir() {
+            shipped(&path, found);
+        } else if name.ends_with(".rs") {
+            let source = std::fs::read_to_string(&path).unwrap();
+            let code = source.split("#[cfg(test)]\nmod tests").next();
+            found.push(code.unwrap_or_default().to_owned());
+        }
+    }
+}
+
+/// `noun.verb` in quotes: lower-case letters and underscores with one dot.
+fn dotted(code: &str) -> Vec<String> {
+    let plain = |word: &str| {
+        let mut bytes = word.bytes();
+        !word.is_empty() && bytes.all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let is_act = |word: &&str| {
+        let parts = word.split_once('.');
+        parts.is_some_and(|(noun, verb)| plain(noun) && plain(verb))
+    };
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split('"').skip(1).step_by(2))
+        .filter(is_act)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn acts() -> BTreeSet<String> {
+    let controller = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controller");
+    let mut files = Vec::new();
+    shipped(&controller, &mut files);
+    let marks = ["AuditEntry", ".audit(", "by_console("];
+    files.retain(|code| marks.iter().any(|mark| code.contains(mark)));
+    let mut acts: BTreeSet<String> = files.iter().flat_map(|code| dotted(code)).collect();
+    acts.retain(|act| NO_ACTS.iter().all(|(word, _)| word != act));
+    acts
+}
+
+#[test]
+fn every_act_in_the_audit_has_a_name_in_both_languages() {
+    let acts = acts();
+    assert!(acts.len() > 20, "acts are no longer found: {acts:?}");
+    let table = text("lib/i18n.js");
+    let nameless: Vec<&String> = acts
+        .iter()
+        .filter(|act| !table.contains(&format!("'action.{act}': [")))
+        .collect();
+    assert!(
+        nameless.is_empty(),
+        "give each a line `'action.…': ['中文', 'English'],` in lib/i18n.js, \
+         or a line in NO_ACTS: {nameless:?}"
+    );
+}
+
+#[test]
+fn every_part_that_can_be_unwell_has_words_for_it() {
+    let table = text("lib/i18n.js");
+    for part in ["samples", "events", "database", "sealing"] {
+        for key in ["disk_full", "failed", "means"] {
+            let key = format!("'ailment.{part}.{key}': [");
+            assert!(table.contains(&key), "lib/i18n.js lacks {key}");
+        }
+        assert!(table.contains(&format!("'part.{part}': [")), "{part}");
+    }
+}
