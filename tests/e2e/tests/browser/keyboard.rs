@@ -1,0 +1,67 @@
+//! Everything that can be clicked can be reached with the tabulator key, and shows that it was.
+
+use anyhow::{Result, ensure};
+use xiezhi_test_support::{TestAgent, TestController};
+
+use crate::browser::Browser;
+use crate::checks;
+use crate::look::Look;
+
+#[tokio::test]
+async fn every_control_is_reached_by_keyboard_and_shows_the_focus() -> Result<()> {
+    let controller = TestController::start().await?;
+    let agent = TestAgent::start(&controller)?;
+    controller.api().await?.only_host_when("up").await?;
+    let browser = Browser::signed_in(&controller, Look::usual()).await?;
+    for address in [
+        "/sites",
+        "/sites/1",
+        "/fleet",
+        "/enrol",
+        "/audit",
+        "/settings",
+        "/events",
+    ] {
+        browser.goto(address).await?;
+        walk(&browser, address).await?;
+    }
+    browser.close().await?;
+    drop(agent);
+    Ok(())
+}
+
+/// Presses the key until the focus comes round.
+async fn walk(browser: &Browser, address: &str) -> Result<()> {
+    browser
+        .run("document.activeElement.blur(); window.focus()")
+        .await?;
+    let total = checks::ask(browser, "reachable().length").await?;
+    let total = usize::try_from(total.as_u64().unwrap_or(0))?;
+    ensure!(total > 10, "{address}: only {total} controls");
+    let mut reached = std::collections::BTreeSet::new();
+    let mut unseen = Vec::new();
+    // The parts of a date take the key one by one, so there are more presses than controls.
+    for _ in 0..2 * total + 30 {
+        if reached.len() >= total {
+            break;
+        }
+        browser.press_tab().await?;
+        let focus = checks::ask(browser, "focused()").await?;
+        if focus["index"].as_i64().is_some_and(|index| index >= 0) {
+            reached.insert(focus["index"].as_i64());
+            if focus["visible"] != true {
+                unseen.push(focus["name"].to_string());
+            }
+        }
+    }
+    ensure!(
+        unseen.is_empty(),
+        "{address}: the focus is not seen on {unseen:?}"
+    );
+    ensure!(
+        reached.len() >= total,
+        "{address}: {} of {total} controls are reached",
+        reached.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! The screens in a real browser: Chromium, driven over WebDriver, against a real controller with a
+//! real agent.
+//!
+//! Every screen is opened in both languages, both themes and on a desk and a phone; see `screens`.
+//! The other files are what people do there. With `XIEZHI_SCREENS=1` pictures of all screens are
+//! written to `target/screens`. Chromium and its driver come from Debian's packages; without them
+//! the tests fail and say so, because a screen that nobody looked at is not known to work.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failure that says where"
+)]
+
+mod browser;
+mod budget;
+mod checks;
+mod host;
+mod keyboard;
+mod login;
+mod look;
+mod screens;
+mod unwell;
