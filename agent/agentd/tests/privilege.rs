@@ -55,10 +55,10 @@ fn start(arguments: &[&str]) -> Option<Warden> {
         println!("skipped: not root");
         return None;
     }
-    if !probe().exists() {
-        println!("skipped: the example privilege_probe is not built");
-        return None;
-    }
+    assert!(
+        probe().exists(),
+        "the example privilege_probe is not built: run the tests of the whole package"
+    );
     let state = tempfile::tempdir().unwrap();
     fs::write(state.path().join("left-by-enrolment"), "x").unwrap();
     let mut child = Command::new(probe())

@@ -17,6 +17,7 @@ mod lossy;
 mod namespace;
 mod process;
 mod random;
+mod skip;
 mod wait;
 
 pub use agent::TestAgent;
@@ -28,4 +29,5 @@ pub use lossy::{Carried, Conditions, LossyLine, Way};
 pub use namespace::{Inside, Namespace};
 pub use process::{Running, program};
 pub use random::Random;
+pub use skip::skip;
 pub use wait::{eventually, eventually_within};

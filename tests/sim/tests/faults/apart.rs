@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use xiezhi_test_support::{
-    Api, Inside, NEAR, Namespace, TestAgent, TestController, eventually, eventually_within, program,
+    Api, Inside, NEAR, Namespace, TestAgent, TestController, eventually, eventually_within,
+    program, skip,
 };
 
 use crate::gauge::{free_port, pending};
@@ -25,7 +26,7 @@ pub(crate) fn networks() -> Option<(Namespace, Namespace)> {
     match Namespace::new().and_then(|near| Ok((near, Namespace::new()?))) {
         Ok(networks) => Some(networks),
         Err(error) => {
-            eprintln!("skipped: {error:#}");
+            skip(format!("{error:#}"));
             None
         }
     }

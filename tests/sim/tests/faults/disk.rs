@@ -75,7 +75,7 @@ fn can_mount() -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_stops_intake_visibly_and_loses_nothing() -> Result<()> {
     if !can_mount() {
-        eprintln!("skipped: this user may not mount a tmpfs (run as root)");
+        xiezhi_test_support::skip("this user may not mount a tmpfs (run as root)");
         return Ok(());
     }
     let mut controller = TestController::prepare("")?;
