@@ -1,11 +1,16 @@
 //! The controller's configuration: a file that people write, parsed once, all problems at once.
+//!
+//! A value that would let the controller start and then fail (no handshakes, samples deleted as they
+//! come) is refused here, where its line is known.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use xiezhi_document::{Document, Section};
+use xiezhi_identity::PassphraseSource;
 
 /// Where the configuration lies unless the command line says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/xiezhi/controller.yaml";
@@ -91,9 +96,33 @@ impl Default for Config {
     }
 }
 
+/// TLS handshakes per second. Zero would close the agents' port to everybody; more than the largest
+/// no machine can do.
+const HANDSHAKES: RangeInclusive<u32> = 1..=100_000;
+
+/// How long samples may be kept. Old samples are deleted by the day.
+const RETENTION: RangeInclusive<Duration> = days(1)..=days(3_650);
+
+/// Fewest bytes for samples. The logs of the running half hour count too and cannot be removed: with
+/// less than this they alone may fill the limit, and everything older is deleted at every pass.
+const LEAST_SERIES_BYTES: u64 = 1 << 30;
+
+const fn days(number: u64) -> Duration {
+    Duration::from_secs(number * 86_400)
+}
+
+/// Whether the files that the configuration names must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedFiles {
+    /// They are looked at: for who runs the controller or asks whether it would run.
+    Checked,
+    /// They need not be there: most commands do without them, and some make them.
+    Ignored,
+}
+
 impl Config {
     /// Reads `path`; if it is `None`, the default file if there is one.
-    pub(crate) fn load(path: Option<&Path>) -> Result<Self> {
+    pub(crate) fn load(path: Option<&Path>, files: NamedFiles) -> Result<Self> {
         let given = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = match std::fs::read_to_string(given) {
             Ok(text) => text,
@@ -106,32 +135,44 @@ impl Config {
             }
         };
         let document = Document::parse(&given.display().to_string(), &text);
-        let (config, problems) = document.read(Self::read);
+        let (config, problems) = document.read(|section| Self::read(section, files));
         problems
             .into_result()
             .context("the configuration cannot be used")?;
         Ok(config)
     }
 
-    fn read(section: &mut Section<'_>) -> Self {
+    fn read(section: &mut Section<'_>, files: NamedFiles) -> Self {
         let default = Self::default();
-        let address = "an address and port such as 0.0.0.0:8443";
-        Self {
-            data_dir: section
-                .text("data_dir")
-                .map_or(default.data_dir, PathBuf::from),
-            database: section.text("database"),
-            agents: section.parsed("agents", address).unwrap_or(default.agents),
-            handshakes_per_second: section
-                .parsed("handshakes_per_second", "a whole number")
-                .unwrap_or(default.handshakes_per_second),
-            web: section.section("web", Web::read).unwrap_or(default.web),
+        let config = Self {
+            data_dir: data_dir(section).unwrap_or(default.data_dir),
+            database: database(section),
+            agents: section
+                .parsed("agents", "an address and port such as 0.0.0.0:8443")
+                .unwrap_or(default.agents),
+            handshakes_per_second: handshakes(section).unwrap_or(default.handshakes_per_second),
+            web: section
+                .section("web", |web| Web::read(web, files))
+                .unwrap_or(default.web),
             series: section
                 .section("series", Series::read)
                 .unwrap_or(default.series),
             passphrase_file: section.text("passphrase_file").map(PathBuf::from),
             log: section.choice("log", &LEVELS).unwrap_or(default.log),
+        };
+        if collide(config.agents, config.web.listen) {
+            let (agents, web) = (config.agents, config.web.listen);
+            let message = format!(
+                "`agents` ({agents}) and `web.listen` ({web}) are the same port: give each its own"
+            );
+            section.problem("agents", message);
         }
+        if let (Some(path), NamedFiles::Checked) = (&config.passphrase_file, files)
+            && let Err(why) = check_passphrase(path)
+        {
+            section.problem("passphrase_file", why);
+        }
+        config
     }
 
     /// The state database's address.
@@ -153,8 +194,70 @@ impl Config {
     }
 }
 
+fn data_dir(section: &mut Section<'_>) -> Option<PathBuf> {
+    let path = section.text("data_dir").map(PathBuf::from)?;
+    if !path.is_absolute() {
+        let message = "`data_dir` must be an absolute path such as /var/lib/xiezhi-controller: \
+                       commands are run from other folders than the service";
+        section.problem("data_dir", message);
+    }
+    Some(path)
+}
+
+fn database(section: &mut Section<'_>) -> Option<String> {
+    let url = section.text("database")?;
+    let sqlite = url.strip_prefix("sqlite://").unwrap_or(&url);
+    let postgres = ["postgres://", "postgresql://"];
+    let known = sqlite.starts_with('/') || postgres.iter().any(|scheme| url.starts_with(scheme));
+    if !known {
+        // The address itself may hold a password.
+        let message = "`database` must be sqlite:///absolute/path/to/file.db or \
+                       postgres://user@host/database";
+        section.problem("database", message);
+    }
+    Some(url)
+}
+
+fn handshakes(section: &mut Section<'_>) -> Option<u32> {
+    let (least, most) = (HANDSHAKES.start(), HANDSHAKES.end());
+    let expected = format!("a whole number from {least} to {most}");
+    let number = section.parsed("handshakes_per_second", &expected)?;
+    if !HANDSHAKES.contains(&number) {
+        let message = format!("`handshakes_per_second` must be {expected}, not `{number}`");
+        section.problem("handshakes_per_second", message);
+    }
+    Some(number)
+}
+
+/// Whether only one of two listeners would get its port. Port 0 is any free one.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_address =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_address
+}
+
+/// What is wrong with a file that is named, as far as opening it tells.
+fn check_file(path: &Path) -> Result<(), String> {
+    let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+    match opened {
+        Ok(found) if found.is_dir() => Err(format!("{} is a folder", path.display())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+fn check_passphrase(path: &Path) -> Result<(), String> {
+    // A pipe gives its content once, and that is for whoever uses it.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Ok(());
+    }
+    check_file(path)?;
+    let read = PassphraseSource::File(path.to_owned()).read("the online key");
+    read.map(drop).map_err(|error| error.to_string())
+}
+
 impl Web {
-    fn read(section: &mut Section<'_>) -> Self {
+    fn read(section: &mut Section<'_>, files: NamedFiles) -> Self {
         let default = Config::default().web;
         let listen: SocketAddr = section
             .parsed("listen", "an address and port such as 0.0.0.0:8444")
@@ -165,6 +268,13 @@ impl Web {
         let kind = section
             .choice("tls", &[("internal", 0), ("files", 1), ("off", 2)])
             .unwrap_or(0);
+        if kind == 1 && files == NamedFiles::Checked {
+            for (name, path) in [("certificate", &certificate), ("key", &key)] {
+                if let Some(Err(why)) = path.as_deref().map(check_file) {
+                    section.problem(name, why);
+                }
+            }
+        }
         let tls = match (kind, certificate, key) {
             (1, Some(certificate), Some(key)) => WebTls::Files { certificate, key },
             (1, ..) => {
@@ -189,12 +299,18 @@ impl Series {
     fn read(section: &mut Section<'_>) -> Self {
         let default = Config::default().series;
         let retention = section.duration("retention").unwrap_or(default.retention);
-        if retention < Duration::from_secs(86_400) {
-            section.problem("retention", "`retention` must be at least 1d");
+        if !RETENTION.contains(&retention) {
+            section.problem("retention", "`retention` must be from 1d to 3650d");
+        }
+        let max_bytes = section.size("max_bytes");
+        if max_bytes.is_some_and(|bytes| bytes < LEAST_SERIES_BYTES) {
+            let message = "`max_bytes` must be at least 1GiB: with less, samples are deleted as fast \
+                           as they come; leave it out to be bounded by `retention` alone";
+            section.problem("max_bytes", message);
         }
         Self {
             retention,
-            max_bytes: section.size("max_bytes"),
+            max_bytes,
         }
     }
 }
@@ -211,8 +327,65 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Config, String) {
-        let (config, problems) = Document::parse("controller.yaml", text).read(Config::read);
+        let document = Document::parse("controller.yaml", text);
+        let (config, problems) =
+            document.read(|section| Config::read(section, NamedFiles::Checked));
         (config, problems.to_string())
+    }
+
+    fn places(text: &str) -> Vec<String> {
+        let (_, problems) = read(text);
+        let place = |line: &str| line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":");
+        problems.lines().map(place).collect()
+    }
+
+    #[test]
+    fn every_value_that_cannot_work_is_named_with_its_place() {
+        let text = "data_dir: data\ndatabase: mysql://u:secret@h/d\nagents: 0.0.0.0:9000\n\
+                    handshakes_per_second: 0\nweb:\n  listen: 127.0.0.1:9000\nseries:\n  \
+                    retention: 23h\n  max_bytes: 512MB\n";
+        let (_, problems) = read(text);
+        assert!(!problems.contains("secret"), "{problems}");
+        let expected = ["1:11", "2:11", "3:9", "4:24", "8:14", "9:14"];
+        assert_eq!(
+            places(text),
+            expected.map(|place| format!("controller.yaml:{place}")),
+            "{problems}"
+        );
+    }
+
+    #[test]
+    fn values_at_the_edge_of_their_range_are_taken() {
+        let text = "handshakes_per_second: 1\ndatabase: postgres://h/d\nagents: 127.0.0.1:0\n\
+                    web: {listen: '127.0.0.1:0', tls: off}\n\
+                    series: {retention: 1d, max_bytes: 1GiB}\n";
+        assert_eq!(read(text).1, "");
+        assert_eq!(read("handshakes_per_second: 100000\n").1, "");
+        let different = "agents: 10.0.0.1:443\nweb: {listen: '10.0.0.2:443'}\n";
+        assert_eq!(read(different).1, "");
+        let wrong = "handshakes_per_second: 100001\nseries: {retention: 3651d}\n";
+        assert_eq!(places(wrong).len(), 2);
+    }
+
+    #[test]
+    fn files_that_are_named_and_cannot_be_read_are_told_all_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("passphrase");
+        std::fs::write(&open, "everybody reads this\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&open, mode).unwrap();
+        let text = format!(
+            "passphrase_file: {}\nweb:\n  tls: files\n  certificate: /nonexistent/c\n  key: {}\n",
+            open.display(),
+            folder.path().display()
+        );
+        let (_, problems) = read(&text);
+        for expected in ["chmod 600", "/nonexistent/c", "is a folder"] {
+            assert!(problems.contains(expected), "{expected}: {problems}");
+        }
+        let document = Document::parse("controller.yaml", &text);
+        let (_, problems) = document.read(|section| Config::read(section, NamedFiles::Ignored));
+        assert_eq!(problems.to_string(), "");
     }
 
     #[test]

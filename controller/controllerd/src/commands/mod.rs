@@ -19,13 +19,17 @@ use xiezhi_store::Store;
 
 use crate::cli::{Cli, Command};
 use crate::clock::now_ms;
-use crate::config::Config;
+use crate::config::{Config, NamedFiles};
 use crate::terminal::say;
 use crate::{logging, service};
 
 /// Does what the command line asks.
 pub(crate) fn run(cli: Cli) -> Result<()> {
-    let config = Config::load(cli.config.as_deref())?;
+    let files = match cli.command {
+        Command::Run(_) | Command::CheckConfig => NamedFiles::Checked,
+        _ => NamedFiles::Ignored,
+    };
+    let config = Config::load(cli.config.as_deref(), files)?;
     match cli.command {
         Command::Run(how) => {
             logging::start(config.log);
