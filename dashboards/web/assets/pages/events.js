@@ -4,6 +4,7 @@ import { t, word, words } from '../lib/i18n.js';
 import { useRoute, setQuery, hrefWith } from '../lib/router.js';
 import { get, url, useResource } from '../lib/api.js';
 import { dateTime, shortTime, date, number, duration } from '../lib/format.js';
+import { eventText, fieldName, fieldValue } from '../lib/eventtext.js';
 import { PageHead, Panel, Loaded, Empty, SearchField, Problem } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Severity, HostLink } from '../parts/status.js';
@@ -25,11 +26,11 @@ function Event({ event, host }) {
     <button class="event-head" aria-expanded=${open ? 'true' : 'false'} onClick=${() => setOpen(!open)}>
       <time dateTime=${new Date(event.time_ms).toISOString()} title=${dateTime(event.time_ms)}>${shortTime(event.time_ms)}</time>
       <${Severity} severity=${event.severity} /><span class="event-kind">${word('kind', event.kind)}</span>
-      <span class="event-text" translate=${false}>${event.message}</span>
+      <span class="event-text" translate=${false} title=${event.message}>${eventText(event)}</span>
       ${late > LATE_MS ? html`<span class="tag" title=${dateTime(event.received_ms)}>${t('events.late', { d: duration(late) })}</span>` : null}
       <span class=${`event-turn${open ? ' tree-open' : ''}`}><${Icon} name="chevron" size="13" /></span></button>
     ${host ? null : html`<span class="event-where"><${HostLink} host=${event.host} /><a class="quiet" href=${`/sites/${event.site.id}`}>${event.site.name}</a></span>`}
-    ${open ? html`<dl class="event-fields">${fields.length ? fields.map(([name, value]) => html`<div key=${name}><dt translate=${false}>${name}</dt><dd class="mono" translate=${false}>${value}</dd></div>`) : html`<div><dd class="muted">–</dd></div>`}</dl>` : null}</li>`;
+    ${open ? html`<dl class="event-fields">${fields.length ? fields.map(([name, value]) => html`<div key=${name}><dt translate=${false}>${fieldName(name)}</dt><dd class="mono" translate=${false}>${fieldValue(name, value)}</dd></div>`) : html`<div><dd class="muted">–</dd></div>`}</dl>` : null}</li>`;
 }
 
 /** Events and gaps in one order, newest first, with a heading for each day. */

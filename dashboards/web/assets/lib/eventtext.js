@@ -1,0 +1,70 @@
+// What an event says, in the reader's language: a sentence made of its kind and fields. The agent's
+// own words are English and stay the text where nothing better is known.
+import { isEnglish } from './i18n.js';
+import { dateTime } from './format.js';
+
+const CHANGES = {
+  added: '新增', created: '新增', removed: '删除', deleted: '删除', changed: '变更', modified: '变更',
+  installed: '安装', upgraded: '升级', downgraded: '降级', replaced: '被替换', missing: '缺失',
+  password: '修改密码', 'password changed': '修改密码', 'member added': '加入成员', 'member removed': '移除成员',
+  'locked after failures': '多次失败后锁定', 'password file changed': '密码文件被改', 'removed or bit cleared': '被删除或去掉提权位', purged: '彻底删除', truncated: '被截断',
+  locked: '锁定', unlocked: '解锁', renamed: '改名',
+};
+
+const FIELDS = {
+  user: '用户', unknown_user: '不存在的用户', target_user: '目标用户', by_user: '操作者', source_address: '来源地址',
+  source_port: '来源端口', source_addresses: '来源地址', users: '用户', service: '服务', method: '方式', command: '命令',
+  working_folder: '工作目录', tty: '终端', change: '变更', group: '用户组', members: '成员', path: '路径', fingerprint: '密钥指纹',
+  key_type: '密钥类型', protocol: '协议', address: '地址', port: '端口', uid: '用户编号', gid: '组编号', mode: '权限', owner: '属主',
+  package: '软件包', before: '之前', after: '之后', vendor_id: '厂商编号', product_id: '产品编号', product: '产品', serial: '序列号',
+  step_ms: '跳变（毫秒）', reason: '原因', source: '来源', from_ms: '开始', to_ms: '结束', count: '次数', version: '版本', process: '程序',
+  pid: '进程号', shell: '登录程序', home: '主目录', record: '记录类型', login_uid: '登录用户编号', result: '结果', key: '规则名', log: '日志',
+  summarised: '合并', forged: '疑似伪造', written_by: '写入程序', written_by_uid: '写入用户编号', account: '账号',
+};
+
+const TIMES = new Set(['from_ms', 'to_ms']);
+
+/** The name of a field. */
+export const fieldName = (name) => (isEnglish() ? name : FIELDS[name] || name);
+
+/** The value of a field: times as times, all else as it came. */
+export const fieldValue = (name, value) => (TIMES.has(name) && /^\d+$/.test(value) ? dateTime(Number(value)) : value);
+
+const from = (f) => (f.source_address ? `，来自 ${f.source_address}` : f.source_addresses ? `，来自 ${f.source_addresses}` : '');
+const by = (f) => (f.service ? `（${f.service}${f.method ? `，${f.method}` : ''}）` : '');
+const who = (f) => f.user || f.unknown_user || f.users || '未知用户';
+const change = (f) => CHANGES[f.change] || f.change || '变更';
+const times = (f) => (f.summarised && f.count ? `，共 ${f.count} 次` : '');
+const seconds = (ms) => `${(Number(ms) / 1000).toFixed(Math.abs(Number(ms)) < 10000 ? 1 : 0)} 秒`;
+const port = (f) => `${f.protocol ? `${f.protocol} ` : ''}${f.address ? `${f.address}:` : ''}${f.port || ''}`;
+
+const SENTENCES = {
+  login: (f) => `${who(f)} 登录${from(f)}${by(f)}${times(f)}`,
+  login_failed: (f) => `${f.unknown_user ? '不存在的用户 ' : ''}${who(f)} 登录失败${from(f)}${by(f)}${times(f)}`,
+  logout: (f) => `${who(f)} 退出${by(f)}${times(f)}`,
+  sudo: (f) => (f.command ? `${who(f)} 以 ${f.target_user || 'root'} 身份执行 ${f.command}` : ''),
+  sudo_failed: (f) => `${who(f)} 提权被拒${f.command ? `：${f.command}` : ''}${times(f)}`,
+  account_changed: (f) => (f.user || f.account ? `账号 ${f.user || f.account}：${change(f)}` : ''),
+  group_changed: (f) => (f.group ? `用户组 ${f.group}：${change(f)}${f.members ? `，成员 ${f.members}` : ''}${f.user ? `，${f.user}` : ''}` : ''),
+  key_changed: (f) => `${f.user || f.path || ''} 的登录密钥：${change(f)}${f.fingerprint ? ` ${f.fingerprint}` : ''}`,
+  listening_port_opened: (f) => (f.port ? `开始监听 ${port(f)}` : ''),
+  listening_port_closed: (f) => (f.port ? `不再监听 ${port(f)}` : ''),
+  setuid_file_added: (f) => (f.path ? `${f.path} 带有提权位${f.owner ? `，属主 ${f.owner}` : ''}${f.mode ? `，权限 ${f.mode}` : ''}` : ''),
+  setuid_file_changed: (f) => (f.path ? `${f.path}：${change(f)}` : ''),
+  package_changed: (f) => (f.package ? `${change(f)} ${f.package}${f.before ? ` ${f.before}` : ''}${f.before && f.after ? ' →' : ''}${f.after ? ` ${f.after}` : ''}` : ''),
+  usb_added: (f) => `接入 USB 设备 ${f.product || ''} ${f.vendor_id || ''}:${f.product_id || ''}${f.serial ? `，序列号 ${f.serial}` : ''}`,
+  usb_removed: (f) => `拔出 USB 设备 ${f.product || ''} ${f.vendor_id || ''}:${f.product_id || ''}`,
+  time_stepped: (f) => (f.step_ms ? `时钟${Number(f.step_ms) < 0 ? '后退' : '前进'} ${seconds(Math.abs(Number(f.step_ms)))}` : ''),
+  agent_tampered: (f) => (f.path ? `代理文件 ${f.path}：${change(f)}` : ''),
+  agent_started: (f) => `代理 ${f.version || ''} 已启动`,
+  agent_stopped: (f) => (f.reason === 'host shuts down' ? '主机关机，代理停止' : '代理停止'),
+  source_gap: (f) => `来源 ${f.source || ''} 有一段时间读不到${f.from_ms ? `，自 ${dateTime(Number(f.from_ms))}` : ''}${f.to_ms ? ` 至 ${dateTime(Number(f.to_ms))}` : ''}`,
+  facts: () => '主机配置有变化',
+};
+
+/** What an event says. */
+export function eventText(event) {
+  if (isEnglish()) return event.message;
+  const sentence = SENTENCES[event.kind];
+  return (sentence && sentence(event.fields || {})) || event.message;
+}
