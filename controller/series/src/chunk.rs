@@ -258,9 +258,7 @@ fn decode_all(grid: Grid, mut bytes: &[u8], out: &mut Points) -> Option<()> {
         out.times
             .extend(steps.map(|row| head.start_ms + row * head.step_ms));
     }
-    column::decode(bytes, head.rows, &mut out.values)?;
-    let values = out.values.get(first..)?;
-    if values.iter().any(|&value| column::is_absent(value)) {
+    if column::decode(bytes, head.rows, &mut out.values)? {
         leave_out_absent(out, first);
     }
     Some(())

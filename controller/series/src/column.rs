@@ -103,11 +103,21 @@ pub(crate) fn encode(rows: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
         work,
     } = scratch;
     present.clear();
-    present.extend(rows.iter().filter(|&&row| State::of(row) == State::Present));
-    let presence = if present.len() == rows.len() {
+    // Most columns never change, and then one value tells all of them.
+    let constant = rows
+        .first()
+        .filter(|&&first| State::of(first) == State::Present);
+    let same = |first: &f64| rows.iter().all(|row| row.to_bits() == first.to_bits());
+    let presence = if let Some(&first) = constant.filter(|first| same(first)) {
+        present.push(first);
         0
     } else {
-        FLAG_PRESENCE
+        present.extend(rows.iter().filter(|&&row| State::of(row) == State::Present));
+        if present.len() == rows.len() {
+            0
+        } else {
+            FLAG_PRESENCE
+        }
     };
     let head_at = out.len();
     out.push(0);
@@ -123,21 +133,24 @@ pub(crate) fn encode(rows: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the rows of a column; `None` if the bytes are none. What was appended then is rubbish.
-pub(crate) fn decode(mut bytes: &[u8], rows: usize, out: &mut Vec<f64>) -> Option<()> {
+/// Appends the rows of a column and tells whether some of them may hold nothing; `None` if the bytes
+/// are none. What was appended then is rubbish.
+pub(crate) fn decode(mut bytes: &[u8], rows: usize, out: &mut Vec<f64>) -> Option<bool> {
     if rows > MAX_ROWS {
         return None;
     }
     let (&head, rest) = bytes.split_first()?;
     bytes = rest;
     if head & FLAG_PRESENCE == 0 {
-        return decode_present(head, bytes, rows, out);
+        decode_present(head, bytes, rows, out)?;
+        return Some(false);
     }
     let start = out.len();
     let mut states = bytes;
     let present = read_presence(&mut bytes, rows)?;
     decode_present(head, bytes, present, out)?;
-    spread(&mut states, rows, start, present, out)
+    spread(&mut states, rows, start, present, out)?;
+    Some(true)
 }
 
 fn decode_present(head: u8, bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Option<()> {

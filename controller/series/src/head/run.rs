@@ -92,23 +92,29 @@ impl Run {
         }
         let first = out.values.len();
         // Written by this process into its own memory; nothing else can be wrong with it.
-        if column::decode(bytes, self.rows(), &mut out.values).is_none() {
+        let Some(has_gaps) = column::decode(bytes, self.rows(), &mut out.values) else {
             out.values.truncate(first);
             return;
+        };
+        match &self.times {
+            Times::Even {
+                start_ms,
+                step_ms,
+                rows,
+            } => {
+                let times = (0..i64::from(*rows)).map(|row| start_ms + step_ms * row);
+                out.times.extend(times);
+            }
+            Times::Listed(times) => out.times.extend_from_slice(times),
         }
-        self.each_time(&mut |time_ms| out.times.push(time_ms));
-        let is_absent = |value: &f64| column::is_absent(*value);
-        if out
-            .values
-            .get(first..)
-            .is_some_and(|values| values.iter().any(is_absent))
-        {
-            let times = out.times.split_off(first);
-            let values = out.values.split_off(first);
-            for (time_ms, value) in times.into_iter().zip(values) {
-                if !column::is_absent(value) {
-                    out.push(time_ms, value);
-                }
+        if !has_gaps {
+            return;
+        }
+        let times = out.times.split_off(first);
+        let values = out.values.split_off(first);
+        for (time_ms, value) in times.into_iter().zip(values) {
+            if !column::is_absent(value) {
+                out.push(time_ms, value);
             }
         }
     }
