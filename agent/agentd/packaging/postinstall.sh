@@ -25,6 +25,7 @@ if [ -d /run/systemd/system ]; then
         systemctl try-restart xiezhi-agent.service
     fi
 fi
-if [ ! -e "$state/identity" ]; then
+# Only an enrolment that succeeded writes this file; a failed one leaves the folder behind.
+if [ ! -e "$state/identity/host.json" ]; then
     echo "next: xiezhi-agent enrol --controller URL --token TOKEN && systemctl start xiezhi-agent"
 fi

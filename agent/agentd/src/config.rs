@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result};
 use xiezhi_document::{Document, Section};
 use xiezhi_spool::Limits;
 
+use crate::privilege;
+
 /// Where the configuration lies unless the command line says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/xiezhi/agent.yaml";
 
@@ -68,18 +70,22 @@ impl Config {
             }
         };
         let document = Document::parse(&given.display().to_string(), &text);
-        let (config, problems) = document.read(Self::read);
+        let (config, problems) =
+            document.read(|section| Self::read(section, &privilege::user_refusal));
         problems
             .into_result()
             .context("the configuration cannot be used")?;
         Ok(config)
     }
 
-    fn read(section: &mut Section<'_>) -> Self {
+    /// `user_refusal` says why a user cannot be the worker's.
+    fn read(section: &mut Section<'_>, user_refusal: &dyn Fn(&str) -> Option<String>) -> Self {
         let default = Self::default();
         let interval = section.duration("interval").unwrap_or(default.interval);
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) {
             section.problem("interval", "`interval` must be between 1s and 1h");
+        } else if interval.subsec_nanos() != 0 {
+            section.problem("interval", "`interval` must be whole seconds, such as 15s");
         }
         let metrics: Option<SocketAddr> =
             section.parsed("metrics", "an address such as 127.0.0.1:9101");
@@ -102,9 +108,7 @@ impl Config {
             section.problem("disabled_collectors", message);
         }
         Self {
-            state_dir: section
-                .text("state_dir")
-                .map_or(default.state_dir, PathBuf::from),
+            state_dir: read_state_dir(section).unwrap_or(default.state_dir),
             interval,
             spool: section
                 .section("spool", read_spool)
@@ -114,14 +118,14 @@ impl Config {
             security: section
                 .boolean("security_events")
                 .unwrap_or(default.security),
-            user: section.text("user").unwrap_or(default.user),
+            user: read_user(section, user_refusal).unwrap_or(default.user),
             log: section.choice("log", &LEVELS).unwrap_or(default.log),
-            reconnect_within: section
-                .duration("reconnect_within")
-                .unwrap_or(default.reconnect_within),
+            reconnect_within: read_reconnect_within(section).unwrap_or(default.reconnect_within),
         }
     }
 }
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 const LEVELS: [(&str, tracing::Level); 4] = [
     ("error", tracing::Level::ERROR),
@@ -129,6 +133,50 @@ const LEVELS: [(&str, tracing::Level); 4] = [
     ("info", tracing::Level::INFO),
     ("debug", tracing::Level::DEBUG),
 ];
+
+fn read_state_dir(section: &mut Section<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(section.text("state_dir")?);
+    if let Some(refusal) = privilege::state_dir_refusal(&path) {
+        section.problem("state_dir", refusal);
+    }
+    Some(path)
+}
+
+/// A user that is named must be there; the default one may come with the installation later.
+fn read_user(
+    section: &mut Section<'_>,
+    refusal: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let user = section.text("user")?;
+    if let Some(refusal) = refusal(&user) {
+        section.problem("user", refusal);
+    }
+    Some(user)
+}
+
+fn read_reconnect_within(section: &mut Section<'_>) -> Option<Duration> {
+    let within = section.duration("reconnect_within")?;
+    if !(Duration::from_millis(100)..=DAY).contains(&within) {
+        section.problem(
+            "reconnect_within",
+            "`reconnect_within` must be between 100ms and 1d: less is a rush after every restart of \
+             the controller, more leaves the host unseen; 30s is right for most",
+        );
+    }
+    Some(within)
+}
+
+fn read_max_age(section: &mut Section<'_>) -> Option<i64> {
+    let age = section.duration("max_age")?;
+    if !(Duration::from_secs(3600)..=DAY * 366).contains(&age) {
+        section.problem(
+            "max_age",
+            "`max_age` must be between 1h and 366d: what is older is given up, so less would lose \
+             reports whenever the line is down; 7d is the default",
+        );
+    }
+    i64::try_from(age.as_millis()).ok()
+}
 
 fn read_spool(section: &mut Section<'_>) -> Limits {
     let default = Limits::default();
@@ -139,12 +187,9 @@ fn read_spool(section: &mut Section<'_>) -> Limits {
             "`max_bytes` must be at least 1MiB: less would not survive an hour",
         );
     }
-    let age = section
-        .duration("max_age")
-        .map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     Limits {
         max_bytes,
-        max_age_ms: age.unwrap_or(default.max_age_ms),
+        max_age_ms: read_max_age(section).unwrap_or(default.max_age_ms),
     }
 }
 
@@ -153,7 +198,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Config, String) {
-        let (config, problems) = Document::parse("agent.yaml", text).read(Config::read);
+        let document = Document::parse("agent.yaml", text);
+        let known = |user: &str| (user != "xiezhi-agent").then(|| format!("no user `{user}`"));
+        let (config, problems) = document.read(|section| Config::read(section, &known));
         (config, problems.to_string())
     }
 
@@ -190,5 +237,29 @@ mod tests {
             ],
             "{problems}"
         );
+    }
+
+    #[test]
+    fn values_that_no_host_can_run_with_are_refused_at_their_place() {
+        for (text, place, word) in [
+            ("reconnect_within: 2d", "1:19", "between 100ms and 1d"),
+            ("reconnect_within: 0s", "1:19", "between 100ms and 1d"),
+            ("spool: {max_age: 0s}", "1:18", "between 1h and 366d"),
+            ("spool: {max_age: 9000d}", "1:18", "between 1h and 366d"),
+            ("interval: 1500ms", "1:11", "whole seconds"),
+            ("interval: 0s", "1:11", "between 1s and 1h"),
+            ("user: nobody-here", "1:7", "no user `nobody-here`"),
+            ("state_dir: /etc", "1:12", "a folder of the system"),
+            ("state_dir: state", "1:12", "an absolute path"),
+        ] {
+            let (_, problems) = read(text);
+            let start = format!("agent.yaml:{place}: ");
+            assert!(
+                problems.starts_with(&start) && problems.contains(word),
+                "{text}: {problems}"
+            );
+        }
+        let most = "reconnect_within: 1d\ninterval: 1h\nspool: {max_age: 366d}";
+        assert_eq!(read(most).1, "");
     }
 }

@@ -60,7 +60,8 @@ fn start(arguments: &[&str]) -> Option<Warden> {
         "the example privilege_probe is not built: run the tests of the whole package"
     );
     let state = tempfile::tempdir().unwrap();
-    fs::write(state.path().join("left-by-enrolment"), "x").unwrap();
+    fs::create_dir(state.path().join("identity")).unwrap();
+    fs::write(state.path().join("identity/host.json"), "x").unwrap();
     let mut child = Command::new(probe())
         .arg(state.path())
         .arg(USER)
@@ -283,7 +284,7 @@ fn every_process_holds_what_the_table_says_and_ends_with_its_warden() {
     check_against_row(worker, row("xiezhi-worker", ""));
     check_against_row(helper, row("xiezhi-helper", "setuid-scan"));
     assert_eq!(
-        fs::metadata(warden.state.path().join("left-by-enrolment"))
+        fs::metadata(warden.state.path().join("identity/host.json"))
             .unwrap()
             .uid(),
         65534

@@ -26,6 +26,11 @@ pub(super) fn find(user: &str) -> Result<Account> {
     parse(user, &passwd, &group)
 }
 
+/// Why the worker cannot run as `user` and what to do; `None` if it can.
+pub(crate) fn user_refusal(user: &str) -> Option<String> {
+    find(user).err().map(|error| format!("{error:#}"))
+}
+
 fn parse(user: &str, passwd: &str, group: &str) -> Result<Account> {
     let Some(line) = passwd
         .lines()
@@ -45,7 +50,10 @@ fn parse(user: &str, passwd: &str, group: &str) -> Result<Account> {
         bail!("the line of `{user}` in /etc/passwd is malformed");
     };
     if uid == 0 || gid == 0 {
-        bail!("the worker must not run as root: `{user}` has number {uid} and group {gid}");
+        bail!(
+            "the worker must not run as root: `{user}` has number {uid} and group {gid}; name an \
+             ordinary user as `user`, such as xiezhi-agent"
+        );
     }
     let groups = READERS
         .iter()

@@ -2,9 +2,10 @@
 //!
 //! Started as root, the agent becomes a tiny *warden* that spawns the unprivileged *worker* (all
 //! of the agent proper) and, on a typed request of the worker, single-purpose *helpers*. All are
-//! this one executable. The warden starts no runtime, reads no network and no configuration
-//! beyond its arguments, and never looks into an answer: helpers write straight to the worker's
-//! socket. [`table`] says what each process holds and is checked against `/proc/PID/status`.
+//! this one executable. Before the warden gives up its rights it reads the configuration,
+//! `/etc/passwd` and `/etc/group`, and for `enrol` the policy root; all of them come from the administrator.
+//! Afterwards its requests are its only input. It starts no runtime, reads no network and never
+//! looks into an answer: helpers write straight to the worker's socket. [`table`] says what each process holds and is checked against `/proc/PID/status`.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -31,8 +32,10 @@ mod table;
 mod warden;
 mod wire;
 
+pub(crate) use accounts::user_refusal;
 pub(crate) use client::PrivilegedClient;
 pub(crate) use errand::run_as_worker;
+pub(crate) use handover::refusal as state_dir_refusal;
 #[cfg(test)]
 pub(crate) use table::markdown;
 pub(crate) use warden::{WardenOptions, supervise};
