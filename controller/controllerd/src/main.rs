@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stderr, reason = "commands answer on the terminal")]
 
+mod authority_watch;
 mod cli;
 mod clock;
 mod commands;

@@ -19,8 +19,8 @@ use crate::cli::Run;
 use crate::clock::{now_ms, now_s};
 use crate::commands::{open_store, passphrase_source};
 use crate::config::{Config, WebTls};
-use crate::own_metrics;
 use crate::terminal::say;
+use crate::{authority_watch, own_metrics};
 
 /// How long a one-time login is valid.
 const LOGIN_CODE_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -62,6 +62,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     let ingest = Ingest::start(parts, &registry)
         .await
         .context("opening the agents' port")?;
+    authority_watch::register(&registry, &authority)?;
     let own_metrics = own_metrics::start(&registry, ingest.fleet(), series.clone())?;
     let (tls, slot) = web_tls(&config, &authority)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -76,7 +77,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
             agent_port: agents_at.port(),
         },
         clock: Clock::system(),
-        registry,
+        registry: registry.clone(),
         options: ApiOptions {
             secure: tls.is_some(),
             ..ApiOptions::default()
@@ -106,7 +107,10 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         web,
         tls,
         router,
-        ServeOptions::default(),
+        ServeOptions {
+            registry,
+            ..ServeOptions::default()
+        },
         wait_for(stopped.clone()),
     ));
     let upkeep = tokio::spawn(upkeep(
@@ -201,6 +205,7 @@ async fn upkeep(
             _ = hourly.tick() => {}
             () = stop => return,
         }
+        authority_watch::warn_if_near(&authority, now_s());
         if authority.server_certificate_due(now_s()) {
             let renewed = authority
                 .issue_server(now_s())
