@@ -91,7 +91,7 @@ fn keys(account: Option<&str>, address: IpAddr) -> Vec<Key> {
 }
 
 /// The network of an address. One IPv6 customer has a whole /64; IPv4 is cut to `bits`.
-fn masked(address: IpAddr, bits: u32) -> IpAddr {
+pub(crate) fn masked(address: IpAddr, bits: u32) -> IpAddr {
     match address {
         IpAddr::V6(six) => IpAddr::V6((six.to_bits() & !u128::from(u64::MAX)).into()),
         IpAddr::V4(four) => {

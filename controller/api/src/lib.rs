@@ -20,6 +20,7 @@
 mod answer;
 mod assets;
 mod attempts;
+mod connection;
 mod cookie;
 mod directory;
 mod extract;
@@ -29,6 +30,7 @@ mod health;
 mod live;
 mod login_codes;
 mod peer;
+mod places;
 mod problem;
 mod program;
 mod refusals;

@@ -1,39 +1,48 @@
 //! The browsers' port: plain on loopback, TLS elsewhere, bounded everywhere.
+//!
+//! Whoever reaches the port may connect, so no one address gets all of it: neither of the places,
+//! nor of the handshakes, nor by a request that never becomes whole ([`crate::connection`]).
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::serve::Listener;
+use prometheus::Registry;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
-use crate::peer::PeerAddress;
+use crate::connection::{Arrival, Bounds, Connection, Transport, accompany};
+use crate::places::{Ended, Shares};
 
 /// Bounds of the port.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// Connections at one time; more wait in the kernel's queue. Default 1,024: browsers open six
-    /// over HTTP/1.1 and one over HTTP/2.
+    /// over HTTP/1.1 and one over HTTP/2. One address (of IPv6, one network of 64 bits) gets a
+    /// quarter of them: a court behind one address has 256 pages open. Loopback, where a proxy
+    /// speaks for everybody, gets three quarters.
     pub connections: usize,
-    /// TLS handshakes at one time. Default 64.
+    /// TLS handshakes at one time. Default 64, shared in the same way.
     pub handshakes: usize,
     /// Longest handshake. Default 10 seconds.
     pub handshake_timeout: Duration,
-    /// A connection over which nothing moves for so long is closed. Default 2 minutes; open pages
-    /// get a heartbeat every 5 seconds.
+    /// Longest time from the connection, or from the first byte of a later request, to the end of
+    /// the request's headers. Default 10 seconds.
+    pub head_timeout: Duration,
+    /// A connection that asks nothing and takes nothing of an answer for so long is closed. Default
+    /// 2 minutes; open pages get a heartbeat every 5 seconds.
     pub idle_timeout: Duration,
+    /// Where the port counts what it ends.
+    pub registry: Registry,
 }
 
 impl Default for ServeOptions {
@@ -42,7 +51,9 @@ impl Default for ServeOptions {
             connections: 1024,
             handshakes: 64,
             handshake_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
+            registry: Registry::new(),
         }
     }
 }
@@ -51,7 +62,7 @@ impl Default for ServeOptions {
 /// port is plain HTTP: the caller makes sure that it is on loopback.
 ///
 /// # Errors
-/// If the listener has no address.
+/// If the listener has no address, or another port counts in the same registry.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -60,7 +71,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let listener = WebListener::start(listener, tls, options)?;
-    let service = router.into_make_service_with_connect_info::<PeerAddress>();
+    let router = router.layer(from_fn(accompany));
+    let service = router.into_make_service_with_connect_info::<Arrival>();
     let (told, stopping) = tokio::sync::oneshot::channel();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
         stop.await;
@@ -94,11 +106,20 @@ impl WebListener {
         options: ServeOptions,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        let ended = Ended::register(&options.registry).map_err(io::Error::other)?;
         let (sender, ready) = mpsc::channel(options.handshakes.max(1));
         let door = Door {
             tls: tls.map(TlsAcceptor::from),
             connections: Arc::new(Semaphore::new(options.connections.max(1))),
             handshakes: Arc::new(Semaphore::new(options.handshakes.max(1))),
+            placed: Shares::new(options.connections.max(1)),
+            shaking: Shares::new(options.handshakes.max(1)),
+            bounds: Bounds {
+                head: options.head_timeout,
+                idle: options.idle_timeout,
+                ended: ended.clone(),
+            },
+            ended,
             options,
             sender,
         };
@@ -139,6 +160,11 @@ struct Door {
     tls: Option<TlsAcceptor>,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
+    /// Places by address, and handshakes by address.
+    placed: Shares,
+    shaking: Shares,
+    bounds: Bounds,
+    ended: Ended,
     options: ServeOptions,
     sender: mpsc::Sender<(Connection, SocketAddr)>,
 }
@@ -172,115 +198,33 @@ impl Door {
     }
 
     async fn admit(&self, stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) {
+        let Some(share) = self.placed.take(address.ip()) else {
+            return self.ended.refused("address", address);
+        };
+        let Some(shaking) = self.shaking.take(address.ip()) else {
+            return self.ended.refused("handshakes", address);
+        };
         stream.set_nodelay(true).ok();
-        let transport = match &self.tls {
-            None => Transport::Plain(stream),
-            Some(tls) => match timeout(self.options.handshake_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Transport::Tls(Box::new(stream)),
-                // Scanners and browsers that refuse the certificate: nothing to be done about it.
-                Ok(Err(error)) => {
-                    tracing::debug!(%address, error = %error, "browser handshake failed");
-                    return;
-                }
-                Err(_) => return,
-            },
+        let Some(transport) = self.shake(stream, address).await else {
+            return self.ended.count("handshake");
         };
-        let connection = Connection::new(transport, self.options.idle_timeout, place);
+        let connection = Connection::new(transport, self.bounds.clone(), (place, share));
         self.sender.send((connection, address)).await.ok();
-    }
-}
-
-#[derive(Debug)]
-enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// A browser's connection: ends when nothing moves for too long, and gives its place back.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    transport: Transport,
-    idle_timeout: Duration,
-    idle: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn new(transport: Transport, idle_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
-        let idle = Box::pin(sleep_until(Instant::now() + idle_timeout));
-        Self {
-            transport,
-            idle_timeout,
-            idle,
-            _place: place,
-        }
+        drop(shaking);
     }
 
-    /// Something moved.
-    fn moved(&mut self) {
-        let until = Instant::now() + self.idle_timeout;
-        // Setting a timer costs; once a second is exact enough.
-        if until.duration_since(self.idle.deadline()) > Duration::from_secs(1) {
-            self.idle.as_mut().reset(until);
-        }
-    }
-
-    fn expired(&mut self, context: &mut Context<'_>) -> bool {
-        self.idle.as_mut().poll(context).is_ready()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+    async fn shake(&self, stream: TcpStream, address: SocketAddr) -> Option<Transport> {
+        let Some(tls) = &self.tls else {
+            return Some(Transport::Plain(stream));
         };
-        match read {
-            Poll::Pending if self.expired(context) => Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "idle connection",
-            ))),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(outcome) => {
-                self.moved();
-                Poll::Ready(outcome)
+        match timeout(self.options.handshake_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Some(Transport::Tls(Box::new(stream))),
+            // Scanners and browsers that refuse the certificate: nothing to be done about it.
+            Ok(Err(error)) => {
+                tracing::debug!(%address, error = %error, "browser handshake failed");
+                None
             }
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-        };
-        if written.is_ready() {
-            self.moved();
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+            Err(_) => None,
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The browsers' port over real sockets.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::Registry;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use xiezhi_identity::{CertificateSlot, web_server_config};
 
@@ -75,6 +79,136 @@ async fn over_tls_one_stalled_handshake_does_not_hold_up_others() {
     drop(stalled);
     drop(stop);
     server.await.unwrap().unwrap();
+}
+
+/// A plain port that is served until the handle is aborted.
+async fn plain(bench: &Bench, options: ServeOptions) -> (SocketAddr, JoinHandle<io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = bench.router.clone();
+    let stop = std::future::pending();
+    (
+        address,
+        tokio::spawn(serve(listener, None, router, options, stop)),
+    )
+}
+
+/// Connects from an address of this machine's own network.
+async fn from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+fn ended(registry: &Registry, reason: &str) -> u64 {
+    let families = registry.gather();
+    let found = families
+        .iter()
+        .filter(|family| family.name() == "xiezhi_web_connections_ended_total")
+        .flat_map(|family| family.get_metric())
+        .find(|metric| {
+            metric
+                .get_label()
+                .iter()
+                .any(|label| label.value() == reason)
+        });
+    found.map_or(0, |metric| metric.get_counter().get_value() as u64)
+}
+
+/// The answer of a connection that stays open.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"}") && !text.ends_with(b"}\n") {
+        let read = tokio::time::timeout(DEADLINE, stream.read_buf(&mut text));
+        assert!(read.await.expect("an answer in time").unwrap() > 0);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+/// Sends a header line again and again until the server hangs up.
+async fn drip(mut stream: TcpStream) {
+    loop {
+        if stream.write_all(b"x-more: 1\r\n").await.is_err() {
+            return;
+        }
+        let mut byte = [0];
+        let read = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut byte));
+        if let Ok(Ok(0) | Err(_)) = read.await {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn headers_that_never_end_are_cut_also_after_a_whole_request() {
+    let bench = Bench::new().await;
+    let options = ServeOptions {
+        head_timeout: Duration::from_millis(300),
+        ..ServeOptions::default()
+    };
+    let registry = options.registry.clone();
+    let (address, server) = plain(&bench, options).await;
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
+        .await
+        .unwrap();
+    let mut later = TcpStream::connect(address).await.unwrap();
+    let whole = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    later.write_all(whole).await.unwrap();
+    assert!(answer(&mut later).await.starts_with("HTTP/1.1 200"));
+    later.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+    for slow in [first, later] {
+        tokio::time::timeout(DEADLINE, drip(slow))
+            .await
+            .expect("the connection is cut");
+    }
+    assert_eq!(ended(&registry, "head"), 2);
+    server.abort();
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_time_for_headers() {
+    let bench = Bench::new().await;
+    let head_timeout = Duration::from_millis(100);
+    let options = ServeOptions {
+        head_timeout,
+        ..ServeOptions::default()
+    };
+    let (address, server) = plain(&bench, options).await;
+    let mut kept = TcpStream::connect(address).await.unwrap();
+    let whole = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    kept.write_all(whole).await.unwrap();
+    assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200"));
+    let mut byte = [0];
+    let closed = tokio::time::timeout(head_timeout * 5, kept.read(&mut byte));
+    assert!(closed.await.is_err(), "nothing comes, not even an end");
+    assert!(healthz(&mut kept).await.starts_with("HTTP/1.1 200"));
+    server.abort();
+}
+
+#[tokio::test]
+async fn an_address_that_holds_its_share_keeps_nobody_else_out() {
+    let bench = Bench::new().await;
+    let options = ServeOptions {
+        connections: 8,
+        ..ServeOptions::default()
+    };
+    let registry = options.registry.clone();
+    let (address, server) = plain(&bench, options).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(from([127, 0, 0, 2], address).await);
+    }
+    let mut beyond = from([127, 0, 0, 2], address).await;
+    let mut byte = [0];
+    let end = tokio::time::timeout(DEADLINE, beyond.read(&mut byte));
+    assert!(!matches!(end.await.unwrap(), Ok(1..)), "closed");
+    assert_eq!(ended(&registry, "address"), 1);
+    let mut other = from([127, 0, 0, 3], address).await;
+    assert!(healthz(&mut other).await.starts_with("HTTP/1.1 200"));
+    drop(held);
+    server.abort();
 }
 
 #[tokio::test]
