@@ -225,27 +225,24 @@ impl Block {
         Ok(())
     }
 
-    /// Visits the frames of each host and epoch, ascending, of one host or of all. Returns how many
-    /// pieces are damaged.
+    /// Visits the frames of each host and epoch, ascending, of the hosts `first..=last`. Returns how
+    /// many pieces are damaged.
     pub(crate) fn ledger(
         &self,
-        host: Option<HostKey>,
+        (first, last): (HostKey, HostKey),
         visit: &mut dyn FnMut(HostKey, u64, Vec<Noted>),
     ) -> io::Result<u64> {
         let lines = &self.footer.ledger;
-        let start = match host {
-            Some(host) => lines
-                .partition_point(|line| line.host <= host)
-                .saturating_sub(1),
-            None => 0,
-        };
+        let start = lines
+            .partition_point(|line| line.host <= first)
+            .saturating_sub(1);
         let mut damaged = 0;
         if lines.is_empty() {
             return Ok(0);
         }
         let file = self.file()?;
         for line in lines.get(start..).unwrap_or_default() {
-            if host.is_some_and(|host| line.host > host) {
+            if line.host > last {
                 break;
             }
             let Some(body) = envelope::read(&*file, line.place, self.seed, Kind::Ledger)? else {
@@ -253,7 +250,7 @@ impl Block {
                 continue;
             };
             for group in ledger::groups(&body) {
-                if host.is_some_and(|host| host != group.host) {
+                if !(first..=last).contains(&group.host) {
                     continue;
                 }
                 match group.frames() {
@@ -263,6 +260,11 @@ impl Block {
             }
         }
         Ok(damaged)
+    }
+
+    /// Hosts at which pieces of the ledger begin.
+    pub(crate) fn ledger_starts(&self) -> impl Iterator<Item = HostKey> {
+        self.footer.ledger.iter().map(|line| line.host)
     }
 
     /// The records that could not be decoded, with their file.

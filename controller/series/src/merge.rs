@@ -140,19 +140,40 @@ fn write(
         points.settle();
         writer.add(text, host, points)
     })?;
-    let mut noted = Vec::new();
     for source in sources {
         writer.widen(source.span());
         copy_orphans(engine, source, &mut writer)?;
-        let damaged = source
-            .ledger(None, &mut |host, epoch, frames| {
-                noted.push((host, epoch, frames))
-            })
-            .map_err(engine.error("read", &source.name))?;
-        count(&engine.counters.damaged, damaged);
     }
-    note_all(noted, &mut writer);
+    copy_ledger(engine, sources, &mut writer)?;
     writer.finish()
+}
+
+/// Copies the ledgers, a few hosts at a time: all frames of a day would fill the memory.
+fn copy_ledger(
+    engine: &Engine,
+    sources: &[Arc<Block>],
+    writer: &mut BlockWriter<'_>,
+) -> Result<(), SeriesError> {
+    let mut starts: Vec<HostKey> = sources
+        .iter()
+        .flat_map(|source| source.ledger_starts())
+        .collect();
+    starts.sort_unstable();
+    starts.dedup();
+    for (index, &first) in starts.iter().enumerate() {
+        let next = starts.get(index + 1).map_or(HostKey::MAX, |next| next - 1);
+        let mut noted = Vec::new();
+        for source in sources {
+            let damaged = source
+                .ledger((first, next), &mut |host, epoch, frames| {
+                    noted.push((host, epoch, frames));
+                })
+                .map_err(engine.error("read", &source.name))?;
+            count(&engine.counters.damaged, damaged);
+        }
+        note_all(noted, writer);
+    }
+    Ok(())
 }
 
 fn copy_orphans(

@@ -223,7 +223,7 @@ impl Opening {
 
     fn learn_from_block(&mut self, block: &Block) -> io::Result<()> {
         let lanes = &mut self.lanes;
-        let damaged = block.ledger(None, &mut |host, epoch, frames| {
+        let damaged = block.ledger((i64::MIN, i64::MAX), &mut |host, epoch, frames| {
             let lane = lanes.entry((host, epoch)).or_default();
             for noted in frames {
                 let frame = noted.frame;

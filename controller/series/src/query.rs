@@ -117,7 +117,7 @@ fn count_frames(
         .values()
         .filter(|block| block.span().overlaps(from_ms, to_ms))
     {
-        let damaged = block.ledger(Some(host), &mut |_, _, frames| {
+        let damaged = block.ledger((host, host), &mut |_, _, frames| {
             let frames = frames
                 .iter()
                 .filter(|noted| in_range(noted.frame.batch.time_ms));
@@ -227,7 +227,7 @@ pub(crate) fn frames(engine: &Engine, host: HostKey) -> Result<Vec<StoredFrame>,
     }
     for block in files.blocks.values() {
         let damaged = block
-            .ledger(Some(host), &mut |_, _, noted| {
+            .ledger((host, host), &mut |_, _, noted| {
                 frames.extend(noted.iter().map(|noted| noted.frame));
             })
             .map_err(engine.error("read", &block.name))?;

@@ -93,7 +93,7 @@ impl Recall {
             }
             // A block and a log never share an id at the same time for long, and hold the same.
             let mut page = self.take(block.first(), host, epoch);
-            block.ledger(Some(host), &mut |_, of, frames| {
+            block.ledger((host, host), &mut |_, of, frames| {
                 if of == epoch {
                     let batches = frames.iter().map(|noted| noted.frame.batch);
                     page.checksums
