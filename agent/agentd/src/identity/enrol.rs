@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use tracing::info;
+use tracing::{info, warn};
 use xiezhi_protocol::ENROL_PATH;
 use xiezhi_protocol::enrol::{EnrolRequest, EnrolResponse, Issued, Token};
 
@@ -17,6 +17,11 @@ use super::client;
 use super::files::{HostRecord, IdentityFiles, write};
 use super::time::TrustedTime;
 use super::verifier::{Anchor, anchored, fingerprint, tls_config};
+
+/// How often it is tried again, and the middle of the first wait; each later one is twice as long, so
+/// that all waits together are 45 s at most.
+const RETRIES: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 /// What a person gave on the command line.
 pub(crate) struct Enrolment {
@@ -91,9 +96,12 @@ async fn ask(
     body: &EnrolRequest,
 ) -> Result<Issued> {
     loop {
-        let anchor = Anchor::Fingerprint(token.root_fingerprint);
-        let tls = tls_config(anchor, Arc::clone(time), None)?;
-        match client::post(address, ENROL_PATH, tls, body).await? {
+        let answer = patiently(FIRST_WAIT, async || {
+            let anchor = Anchor::Fingerprint(token.root_fingerprint);
+            let tls = tls_config(anchor, Arc::clone(time), None)?;
+            client::post(address, ENROL_PATH, tls, body).await
+        });
+        match answer.await? {
             EnrolResponse::Issued(issued) => return Ok(issued),
             EnrolResponse::Pending { retry_after_s } => {
                 info!("waiting for a person to approve this host in the controller's browser page");
@@ -102,6 +110,27 @@ async fn ask(
             }
         }
     }
+}
+
+/// Tries again, at random and ever later, while the connection is only cut off: many hosts that enrol
+/// at once find the controller busy.
+async fn patiently<T>(
+    first_wait: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    for retry in 0..RETRIES {
+        match attempt().await {
+            Err(error) if error.is::<client::CutOff>() => {
+                warn!("the controller is busy or unreachable, trying again within seconds");
+                let wait = first_wait * 2_u32.pow(retry);
+                // Without random numbers the middle is as good as any.
+                let draw = getrandom::u32().unwrap_or(u32::MAX / 2);
+                tokio::time::sleep(wait.mul_f64(0.5 + f64::from(draw) / f64::from(u32::MAX))).await;
+            }
+            done => return done,
+        }
+    }
+    attempt().await
 }
 
 fn check(issued: &Issued, token: &Token) -> Result<()> {
@@ -161,4 +190,38 @@ pub(crate) fn machine_digest() -> String {
     let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let text = format!("xiezhi machine {}", id.trim());
     HEXLOWER.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_was_cut_is_tried_again_and_a_refusal_is_not() {
+        let mut tries = 0;
+        let answered = patiently(Duration::ZERO, async || {
+            tries += 1;
+            if tries < 3 {
+                return Err(client::CutOff::of("c:1").into());
+            }
+            Ok(tries)
+        });
+        assert_eq!(answered.await.unwrap(), 3);
+
+        let mut tries = 0;
+        let refused = patiently(Duration::ZERO, async || {
+            tries += 1;
+            Err(anyhow::anyhow!("the token is used up")) as Result<()>
+        });
+        assert!(refused.await.is_err());
+        assert_eq!(tries, 1);
+
+        let mut tries = 0;
+        let cut = patiently(Duration::ZERO, async || {
+            tries += 1;
+            Err(client::CutOff::of("c:1").into()) as Result<()>
+        });
+        assert!(cut.await.unwrap_err().is::<client::CutOff>());
+        assert_eq!(tries, RETRIES + 1);
+    }
 }
