@@ -8,15 +8,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
 
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::link::Link;
-use crate::{identity, logging, privilege, worker};
+use crate::{identity, logging, privilege, status, worker};
 
 const HELP: &str = "\
 xiezhi-agent: reports this host's health and security events to the controller
@@ -24,7 +25,7 @@ xiezhi-agent: reports this host's health and security events to the controller
   xiezhi-agent run                        run (as root: with an unprivileged worker)
   xiezhi-agent enrol --controller URL --token TOKEN [--policy-root FILE] [--force]
                                           make this host known to the controller
-  xiezhi-agent status                     identity and certificate
+  xiezhi-agent status                     identity, certificate, worker, session, backlog
   xiezhi-agent check-config               show every problem of the configuration
   xiezhi-agent version
 
@@ -52,7 +53,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         "run" => start(&config()?, &arguments),
         "worker" => work(config()?),
         "enrol" => enrol(&config()?, &arguments),
-        "status" => status(&config()?),
+        "status" => show_status(&config()?, &arguments),
         "check-config" => {
             config()?;
             println!("the configuration has no problems");
@@ -148,11 +149,7 @@ fn enrol(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
             words.extend(["--config".into(), path.into()]);
         }
         let status = privilege::run_as_worker(&config.user, &config.state_dir, &words, &token)?;
-        return Ok(if status.success() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        });
+        return Ok(code_of(status));
     }
     logging::start(config.log);
     let request = identity::Enrolment {
@@ -169,10 +166,33 @@ fn enrol(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn status(config: &Config) -> Result<ExitCode> {
-    let link = Link::open(config)?;
-    println!("{}", link.describe());
-    Ok(ExitCode::SUCCESS)
+fn show_status(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
+    if privilege::is_root() {
+        let mut words: Vec<OsString> = vec!["status".into()];
+        if let Some(path) = &arguments.config {
+            words.extend(["--config".into(), path.into()]);
+        }
+        let status = privilege::look_as_worker(&config.user, &words)?;
+        return Ok(code_of(status));
+    }
+    let shown = status::show(config, now_ms())?;
+    print!("{}", shown.text);
+    for problem in &shown.problems {
+        println!("problem      {problem}");
+    }
+    Ok(if shown.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn code_of(status: ExitStatus) -> ExitCode {
+    if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

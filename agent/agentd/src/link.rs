@@ -31,6 +31,8 @@ struct State {
     used: SelfUse,
     /// Local clock of the next attempt to renew after a failure.
     renew_after_ms: i64,
+    /// Short word of the controller's latest refusal; empty since the latest session.
+    refused: String,
     /// A renewal that the controller asked for by refusing an expired certificate.
     renew_now: bool,
 }
@@ -46,6 +48,7 @@ impl Link {
             record,
             trying_next: false,
             used: SelfUse::default(),
+            refused: String::new(),
             renew_after_ms: 0,
             renew_now: false,
         };
@@ -138,19 +141,9 @@ impl Link {
         Ok(())
     }
 
-    /// A few lines for a person.
-    pub(crate) fn describe(&self) -> String {
-        let record = self.state().record.clone();
-        let days = (record.not_after_s - self.time.now_s()) / 86_400;
-        let policy = if record.policy_root.is_empty() {
-            "none: this host only observes".to_owned()
-        } else {
-            record.policy_root
-        };
-        format!(
-            "host         {}\nsite         {}\ncontroller   {}\ncertificate  ends in {days} days\npolicy root  {policy}",
-            record.host, record.site, record.controller
-        )
+    /// Short word with which the controller refuses this host, such as `revoked`; empty if not.
+    pub(crate) fn refusal(&self) -> String {
+        self.state().refused.clone()
     }
 
     fn make_target(&self) -> Result<Target> {
@@ -203,7 +196,11 @@ impl Connector for Link {
     }
 
     fn welcomed(&self, time_ms: i64) {
-        let adopt = self.state().trying_next;
+        let adopt = {
+            let mut state = self.state();
+            state.refused.clear();
+            state.trying_next
+        };
         let kept = self
             .time
             .learn(time_ms)
@@ -219,6 +216,7 @@ impl Connector for Link {
     fn refused(&self, code: &str, detail: &str) {
         let mut state = self.state();
         warn!(code, detail, "the controller refuses this host");
+        code.clone_into(&mut state.refused);
         match code {
             "certificate_expired" => {
                 // A renewed one that ended before it was ever used would hold up the renewal.

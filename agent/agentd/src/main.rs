@@ -14,6 +14,7 @@ mod metrics;
 mod privilege;
 mod schedule;
 mod self_use;
+mod status;
 mod worker;
 
 use std::process::ExitCode;

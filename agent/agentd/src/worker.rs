@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use xiezhi_collect::security::{SecurityOptions, SecurityWatch};
 use xiezhi_collect::{Collectors, HostRoot, Options, facts};
 use xiezhi_protocol::batch::{Stream, encode_signed_events};
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::event::{Event, Severity, kinds};
-use xiezhi_protocol::message::{Directive, DirectiveMessage, DirectiveOutcome, GoodbyeReason};
+use xiezhi_protocol::message::{
+    Directive, DirectiveMessage, DirectiveOutcome, Dropped, GoodbyeReason,
+};
 use xiezhi_protocol::report::Report;
 use xiezhi_spool::{Spool, SpoolError};
 use xiezhi_uplink::Uplink;
@@ -27,6 +29,7 @@ use crate::identity::{EvidenceSigner, Place};
 use crate::link::Link;
 use crate::metrics::{self, Metrics};
 use crate::schedule::Schedule;
+use crate::status::Note;
 use crate::{privilege, self_use};
 
 /// How often sources of security events are looked at.
@@ -82,6 +85,8 @@ struct Worker {
     facts_reader: facts::Reader,
     facts: String,
     supervised: bool,
+    /// What is left on the disk for `xiezhi-agent status`.
+    note: Note,
     /// What the agent used when it last looked.
     used: self_use::SelfUse,
     frame: Vec<u8>,
@@ -124,6 +129,7 @@ impl Worker {
             facts_reader: facts::Reader::new(HostRoot::real()),
             facts: String::new(),
             used: self_use::read(supervised),
+            note: Note::read(&config.state_dir).unwrap_or_default(),
             frame: Vec::new(),
             config,
             link,
@@ -233,11 +239,7 @@ impl Worker {
         self.metrics.spool_bytes.set(clamp(status.bytes));
         self.metrics.sessions.set(clamp(state.sessions));
         self.metrics.sent_bytes.set(clamp(state.bytes_up));
-        let dropped: u64 = status
-            .dropped
-            .iter()
-            .map(|gap| gap.last - gap.first + 1)
-            .sum();
+        let dropped = count(&status.dropped);
         for (name, value) in [
             ("xiezhi_agent_spool_pending", status.pending as f64),
             ("xiezhi_agent_spool_dropped", dropped as f64),
@@ -360,6 +362,7 @@ impl Worker {
 
     async fn look_after(&mut self) {
         self.spool().tick(now_ms());
+        self.leave_note(std::process::id());
         let used = self_use::read(self.supervised);
         self.metrics.memory_bytes.set(clamp(used.memory_bytes));
         self.used = used;
@@ -368,6 +371,34 @@ impl Worker {
         if self.link.renew_if_due(now_ms()).await {
             self.expect_changed_keys();
             self.uplink.reconnect();
+        }
+    }
+
+    /// Leaves a note for a person; `process` is 0 at the end.
+    fn leave_note(&mut self, process: u32) {
+        let state = self.uplink.state();
+        let spool = self.spool().status();
+        let earlier = std::mem::take(&mut self.note);
+        let trouble = [state.trouble, spool.trouble];
+        self.note = Note {
+            version: 1,
+            process,
+            written_ms: now_ms(),
+            connected_since_ms: state.connected_since_ms,
+            last_session_ms: state.connected_since_ms.or(earlier.last_session_ms),
+            last_ack_ms: state.last_ack_ms.or(earlier.last_ack_ms),
+            pending: spool.pending,
+            spool_bytes: spool.bytes,
+            dropped: count(&spool.dropped),
+            trouble: trouble
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .join("; "),
+            refused: self.link.refusal(),
+        };
+        if let Err(error) = self.note.write(&self.config.state_dir) {
+            debug!(%error, "the note for `status` was not written");
         }
     }
 
@@ -437,6 +468,7 @@ impl Worker {
         let event = Event::new(now_ms(), kinds::AGENT_STOPPED, Severity::Notice, word);
         self.append_events(Stream::Events, &[event.with("reason", word)]);
         self.uplink.goodbye(reason, GOODBYE_WITHIN).await;
+        self.leave_note(0);
         self.spool().close();
     }
 }
@@ -512,6 +544,11 @@ fn host_is_shutting_down() -> bool {
         .arg("is-system-running")
         .output();
     asked.is_ok_and(|answer| answer.stdout.starts_with(b"stopping"))
+}
+
+/// Batches in these gaps.
+fn count(dropped: &[Dropped]) -> u64 {
+    dropped.iter().map(|gap| gap.last - gap.first + 1).sum()
 }
 
 fn clamp(value: u64) -> i64 {

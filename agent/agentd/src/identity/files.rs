@@ -1,11 +1,11 @@
 //! The identity folder: what is in it, and writing it so that a crash leaves the old or the new.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
@@ -74,10 +74,13 @@ impl IdentityFiles {
 
     /// Reads the host record.
     pub(crate) fn record(&self) -> Result<HostRecord> {
-        if !self.is_enrolled() {
+        let path = self.path("host.json");
+        let absent = std::fs::symlink_metadata(&path)
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        if absent {
             bail!(
                 "this host has not enrolled (no {}): run `xiezhi-agent enrol --controller URL --token TOKEN`",
-                self.path("host.json").display()
+                path.display()
             );
         }
         let text = self.read("host.json")?;
@@ -96,10 +99,32 @@ impl IdentityFiles {
         let chain = self.read(&format!("{prefix}chain.pem"))?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
             .collect::<Result<_, _>>()
-            .context("the certificate is damaged: enrol again with --force")?;
-        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{prefix}key.pem")))
-            .context("the key is damaged: enrol again with --force")?;
+            .with_context(|| format!("{prefix}chain.pem is damaged: enrol again with --force"))?;
+        ensure!(
+            !chain.is_empty(),
+            "{prefix}chain.pem holds no certificate: enrol again with --force"
+        );
+        let key = self.read(&format!("{prefix}key.pem"))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .with_context(|| format!("{prefix}key.pem is damaged: enrol again with --force"))?;
         Ok(Credentials { chain, key })
+    }
+
+    /// Secret files that others than their owner may read or change, each with what to do.
+    pub(crate) fn exposed(&self) -> Vec<String> {
+        let mut exposed = Vec::new();
+        for name in ["key.pem", "next-key.pem", "evidence.key"] {
+            let path = self.path(name);
+            let mode = std::fs::metadata(&path).map(|metadata| metadata.mode() & 0o7777);
+            if let Some(mode) = mode.ok().filter(|mode| mode & 0o077 != 0) {
+                exposed.push(format!(
+                    "{path} has mode {mode:04o}, so others may have read this secret: `chmod 0600 {path}`, and \
+                     enrol again with --force if the host has other users",
+                    path = path.display()
+                ));
+            }
+        }
+        exposed
     }
 
     /// Whether a new identity waits to be used. Its record is written last, so it is whole.
@@ -169,8 +194,23 @@ impl IdentityFiles {
 
     fn read(&self, name: &str) -> Result<String> {
         let path = self.path(name);
-        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+        std::fs::read_to_string(&path).map_err(|error| {
+            let what = if error.kind() == ErrorKind::PermissionDenied {
+                forbidden(&path)
+            } else {
+                format!("reading {}", path.display())
+            };
+            anyhow::Error::new(error).context(what)
+        })
     }
+}
+
+fn forbidden(path: &Path) -> String {
+    format!(
+        "{} may not be read by this user: run it as root or as xiezhi-agent (the configuration's \
+         `user`); if you did, the file belongs to somebody else and needs `chown`",
+        path.display()
+    )
 }
 
 /// Writes a file of the identity folder so that a crash leaves the old one or the new one; mode 0600.

@@ -1,4 +1,5 @@
-//! One command run as the worker: enrolment reads network input, so root never does it itself.
+//! One command run as the worker: enrolment reads network input and `status` what the worker wrote, so
+//! root never does either itself.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -8,7 +9,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use super::{HELPER_NAME, accounts, confine, handover};
+use super::accounts::{self, Account};
+use super::{HELPER_NAME, confine, handover};
 
 /// Makes `state_dir` the worker's and runs this executable with `arguments` as the worker, `input`
 /// on its standard input. Call it as root.
@@ -23,10 +25,23 @@ pub(crate) fn run_as_worker(
 ) -> Result<ExitStatus> {
     let account = accounts::find(user)?;
     handover::hand_over(state_dir, &account)?;
+    run(&account, arguments, input)
+}
+
+/// Runs this executable with `arguments` as the worker and changes nothing before: for looking at
+/// files that the worker wrote. Call it as root.
+///
+/// # Errors
+/// As [`run_as_worker`].
+pub(crate) fn look_as_worker(user: &str, arguments: &[OsString]) -> Result<ExitStatus> {
+    run(&accounts::find(user)?, arguments, "")
+}
+
+fn run(account: &Account, arguments: &[OsString], input: &str) -> Result<ExitStatus> {
     let mut child = Command::new("/proc/self/exe")
         .arg0(HELPER_NAME)
         .arg("confine")
-        .args(confine::account_words(&account, false))
+        .args(confine::account_words(account, false))
         .args(arguments)
         .stdin(Stdio::piped())
         .spawn()

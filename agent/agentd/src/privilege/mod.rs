@@ -12,7 +12,7 @@
 //! | `accounts` | looks the worker's user and groups up in `/etc/passwd` and `/etc/group` |
 //! | `client` | the worker's side: asks without blocking |
 //! | `confine` | gives up rights, and proves it |
-//! | `errand` | one command as the worker: enrolment |
+//! | `errand` | one command as the worker: enrolment, status |
 //! | `handover` | makes the state folder the worker's |
 //! | `helper` | one request, one answer, exit |
 //! | `table` | the single source of the privilege table |
@@ -34,7 +34,7 @@ mod wire;
 
 pub(crate) use accounts::user_refusal;
 pub(crate) use client::PrivilegedClient;
-pub(crate) use errand::run_as_worker;
+pub(crate) use errand::{look_as_worker, run_as_worker};
 pub(crate) use handover::refusal as state_dir_refusal;
 #[cfg(test)]
 pub(crate) use table::markdown;

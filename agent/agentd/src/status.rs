@@ -1,0 +1,323 @@
+//! What `xiezhi-agent status` shows: the identity, checked by loading it, and what the worker noted.
+//!
+//! The worker leaves a note at most once a minute: one small file, written and renamed, never synced.
+//! Nothing depends on it, so a lost one costs nothing. Showing it changes nothing on the host.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::identity::{Anchor, HostRecord, IdentityFiles, TrustedTime, tls_config};
+
+/// What the worker knows of itself, for a person; times are of the local clock, Unix milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Note {
+    /// Version of this format.
+    pub(crate) version: u8,
+    /// Number of the worker's process; 0 once it has stopped.
+    pub(crate) process: u32,
+    /// When this was written.
+    pub(crate) written_ms: i64,
+    /// When the present session began; `None` without one.
+    pub(crate) connected_since_ms: Option<i64>,
+    /// When the latest session began, also of an earlier process.
+    pub(crate) last_session_ms: Option<i64>,
+    /// When the controller last acknowledged something.
+    pub(crate) last_ack_ms: Option<i64>,
+    /// Batches that wait for acknowledgement.
+    pub(crate) pending: u64,
+    /// Bytes that they take on the disk.
+    pub(crate) spool_bytes: u64,
+    /// Batches that were given up and not yet noted by the controller.
+    pub(crate) dropped: u64,
+    /// Why there is no session, or why the spool cannot write; empty if all is well.
+    pub(crate) trouble: String,
+    /// Short word with which the controller refuses this host, such as `revoked`; empty if not.
+    pub(crate) refused: String,
+}
+
+impl Note {
+    /// What was last noted below `state_dir`; `None` if nothing was, or it cannot be read.
+    pub(crate) fn read(state_dir: &Path) -> Option<Self> {
+        let text = fs::read(path(state_dir)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Writes it; whoever reads meanwhile sees the old one or the new one.
+    ///
+    /// # Errors
+    /// The disk is full, or the folder is not this user's.
+    pub(crate) fn write(&self, state_dir: &Path) -> io::Result<()> {
+        let path = path(state_dir);
+        let temporary = path.with_extension("json.new");
+        let text = serde_json::to_vec(self)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(&temporary)?.write_all(&text)?;
+        fs::rename(&temporary, &path)
+    }
+
+    /// Whether the process that wrote it is alive and still an agent's.
+    fn is_running(&self) -> bool {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.process)).unwrap_or_default();
+        self.process != 0 && ["xiezhi-worker\n", "xiezhi-agent\n"].contains(&name.as_str())
+    }
+}
+
+fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("status.json")
+}
+
+/// What there is to tell.
+pub(crate) struct Shown {
+    /// Lines for a person.
+    pub(crate) text: String,
+    /// What keeps the agent from working, each with what to do.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Looks at the identity and the note below the state folder.
+///
+/// # Errors
+/// The host has not enrolled, or this user may not see whether it has.
+pub(crate) fn show(config: &Config, now_ms: i64) -> Result<Shown> {
+    let files = IdentityFiles::below(&config.state_dir);
+    let record = files.record()?;
+    let time = Arc::new(TrustedTime::open(files.path("time")));
+    let mut text = describe(&record, time.now_s());
+    let note = Note::read(&config.state_dir);
+    describe_note(&mut text, note.as_ref(), now_ms);
+    let mut problems = Vec::new();
+    let next = files.has_next();
+    for prefix in ["", "next-"].into_iter().take(1 + usize::from(next)) {
+        let loaded = load(&files, prefix, &time);
+        problems.extend(loaded.err().map(|error| format!("{error:#}")));
+    }
+    problems.extend(files.exposed());
+    if let Some(note) = note.filter(|note| !note.refused.is_empty()) {
+        let word = printable(&note.refused);
+        problems.push(format!(
+            "the controller refuses this host: {word}; if that is not intended, enrol again with --force"
+        ));
+    }
+    Ok(Shown { text, problems })
+}
+
+fn describe(record: &HostRecord, now_s: i64) -> String {
+    let days = (record.not_after_s - now_s) / 86_400;
+    let policy = if record.policy_root.is_empty() {
+        "none: this host only observes"
+    } else {
+        &record.policy_root
+    };
+    format!(
+        "host         {}\nsite         {}\ncontroller   {}\ncertificate  ends in {days} days\npolicy root  {policy}\n",
+        record.host, record.site, record.controller
+    )
+}
+
+fn describe_note(text: &mut String, note: Option<&Note>, now_ms: i64) {
+    let mut line = |name: &str, value: &str| {
+        // Writing to a text cannot fail.
+        writeln!(text, "{name:<12} {}", printable(value)).ok();
+    };
+    let Some(note) = note else {
+        return line(
+            "worker",
+            "has not noted anything yet: it never ran, or not for a minute",
+        );
+    };
+    let ago = |then_ms: Option<i64>| then_ms.map_or("never".to_owned(), |then| ago(now_ms - then));
+    let written = ago(Some(note.written_ms));
+    let is_running = note.is_running();
+    if is_running {
+        line(
+            "worker",
+            &format!("running, process {}; noted {written}", note.process),
+        );
+    } else {
+        line("worker", &format!("not running; last noted {written}"));
+    }
+    match note.connected_since_ms.filter(|_| is_running) {
+        Some(since) => line("session", &format!("open, began {}", ago(Some(since)))),
+        None => line(
+            "session",
+            &format!("none; the last began {}", ago(note.last_session_ms)),
+        ),
+    }
+    line("acknowledged", &ago(note.last_ack_ms));
+    let waiting = format!("{} batches, {} bytes", note.pending, note.spool_bytes);
+    line("waiting", &waiting);
+    line(
+        "dropped",
+        &format!("{} batches not yet told to the controller", note.dropped),
+    );
+    line(
+        "refused",
+        if note.refused.is_empty() {
+            "no"
+        } else {
+            &note.refused
+        },
+    );
+    if !note.trouble.is_empty() {
+        line("trouble", &note.trouble);
+    }
+}
+
+/// Text of the network on a terminal: without control characters.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|one| if one.is_control() { ' ' } else { one })
+        .collect()
+}
+
+fn ago(passed_ms: i64) -> String {
+    match passed_ms / 1000 {
+        ..0 => "in the future by this clock".to_owned(),
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7_200 => format!("{} min ago", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// Loads what a session needs, as the worker would.
+fn load(files: &IdentityFiles, prefix: &str, time: &Arc<TrustedTime>) -> Result<()> {
+    let credentials = files.credentials(prefix)?;
+    let anchor = Anchor::Root(files.root()?);
+    tls_config(anchor, Arc::clone(time), Some(credentials)).with_context(|| {
+        format!("{prefix}chain.pem and {prefix}key.pem cannot be used: enrol again with --force")
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const NOW_MS: i64 = 1_795_300_000_000;
+
+    /// An enrolled host without a worker.
+    fn host() -> (tempfile::TempDir, Config, IdentityFiles) {
+        let folder = tempfile::tempdir().unwrap();
+        let files = IdentityFiles::below(folder.path());
+        files.create().unwrap();
+        let record = HostRecord {
+            host: "7".to_owned(),
+            site: "court".to_owned(),
+            controller: "127.0.0.1:1".to_owned(),
+            policy_root: String::new(),
+            not_before_s: 0,
+            not_after_s: NOW_MS,
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(vec!["host".to_owned()]).unwrap();
+        let certificate = parameters.self_signed(&key).unwrap().pem();
+        let key = key.serialize_pem();
+        files
+            .write_next(&key, &certificate, Some(&certificate), &record)
+            .unwrap();
+        files.adopt_next().unwrap();
+        let config = Config {
+            state_dir: folder.path().to_owned(),
+            ..Config::default()
+        };
+        (folder, config, files)
+    }
+
+    #[test]
+    fn a_good_identity_has_no_problems_and_the_note_is_told() {
+        let (folder, config, _) = host();
+        let shown = show(&config, NOW_MS).unwrap();
+        assert_eq!(shown.problems, Vec::<String>::new());
+        assert!(
+            shown.text.contains("has not noted anything"),
+            "{}",
+            shown.text
+        );
+        let note = Note {
+            version: 1,
+            process: 0,
+            written_ms: NOW_MS - 30_000,
+            last_session_ms: Some(NOW_MS - 600_000),
+            pending: 3,
+            trouble: "no route\u{1b}[2J".to_owned(),
+            ..Note::default()
+        };
+        note.write(folder.path()).unwrap();
+        assert_eq!(Note::read(folder.path()), Some(note));
+        let text = show(&config, NOW_MS).unwrap().text;
+        for line in [
+            "host         7",
+            "worker       not running; last noted 30 s ago",
+            "session      none; the last began 10 min ago",
+            "acknowledged never",
+            "waiting      3 batches, 0 bytes",
+            "refused      no",
+            "trouble      no route [2J",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn damaged_certificates_keys_of_another_and_open_modes_are_problems() {
+        let (_folder, config, files) = host();
+        let problems = || show(&config, NOW_MS).unwrap().problems.join("\n");
+        let (chain, key) = (files.path("chain.pem"), files.path("key.pem"));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(
+            problems().contains("key.pem has mode 0644"),
+            "{}",
+            problems()
+        );
+        let good = fs::read(&chain).unwrap();
+        fs::write(&chain, "garbage").unwrap();
+        assert!(
+            problems().contains("chain.pem holds no certificate"),
+            "{}",
+            problems()
+        );
+        fs::write(&chain, good).unwrap();
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        fs::write(&key, other).unwrap();
+        assert!(problems().contains("cannot be used"), "{}", problems());
+    }
+
+    #[test]
+    fn a_host_that_is_refused_says_so() {
+        let (folder, config, _) = host();
+        let note = Note {
+            refused: "revoked".to_owned(),
+            ..Note::default()
+        };
+        note.write(folder.path()).unwrap();
+        let problems = show(&config, NOW_MS).unwrap().problems;
+        assert!(
+            problems.concat().contains("refuses this host: revoked"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn a_host_that_never_enrolled_is_told_how() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            state_dir: folder.path().to_owned(),
+            ..Config::default()
+        };
+        let error = show(&config, NOW_MS).err().unwrap().to_string();
+        assert!(error.contains("has not enrolled"), "{error}");
+    }
+}
