@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Enrolment tokens
     #[command(subcommand)]
     Token(Token),
-    /// Tokens of programs: Grafana, another Prometheus
+    /// Tokens of programs, such as Grafana
     #[command(subcommand)]
     ApiToken(ApiToken),
     /// Hosts
@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Bandwidth budgets of sites
     #[command(subcommand)]
     Bandwidth(Bandwidth),
+    /// Dated settings: how long events are kept
+    #[command(subcommand)]
+    Settings(Settings),
     /// Set the administrator's password anew
     SetPassword {
         /// File to read the password from instead of the terminal
@@ -56,7 +59,7 @@ pub(crate) enum Command {
     /// Proof of what hosts reported
     #[command(subcommand)]
     Evidence(Evidence),
-    /// Read every stored sample and report damage
+    /// Read every stored sample and report damage; the controller must be stopped
     VerifySeries,
     /// Show every problem of the configuration
     CheckConfig,
@@ -156,13 +159,13 @@ pub(crate) enum Token {
         /// Key of the site whose hosts may use it, as in `sites list`
         #[arg(long)]
         site: String,
-        /// How many hosts may use it
-        #[arg(long, default_value_t = 1)]
+        /// How many hosts may use it, 1 to 10000
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         uses: u32,
-        /// How long it is valid: 12h, 7d
-        #[arg(long, default_value = "7d", value_parser = duration)]
+        /// How long it is valid, at most 90d: 12h, 7d
+        #[arg(long, default_value = "7d", value_parser = enrolment_life)]
         expires: Duration,
-        /// A person must approve each host in the browser
+        /// A person must approve each host, in the browser or with `host approve`
         #[arg(long)]
         approval: bool,
         /// Hosts that use it are shown as simulated
@@ -183,22 +186,22 @@ pub(crate) enum Token {
 pub(crate) enum ApiToken {
     /// Make a token and print it; it is shown only once
     Create {
-        /// What it is for, such as "Grafana of the high court"
-        #[arg(long)]
+        /// What it is for, such as "Grafana of the high court"; 1 to 100 letters
+        #[arg(long, value_parser = name)]
         name: String,
-        /// read-metrics: ask PromQL; write-metrics: send samples by remote write
+        /// read-metrics: ask PromQL
         #[arg(long, value_parser = right)]
         right: ApiRight,
-        /// Key of the site whose subtree it sees, or that its samples belong to [default: all]
+        /// Key of the site whose subtree it sees [default: all]
         #[arg(long)]
         site: Option<String>,
-        /// How long it is valid: 12h, 90d
-        #[arg(long, default_value = "365d", value_parser = duration)]
+        /// How long it is valid, at most 1825d: 12h, 90d
+        #[arg(long, default_value = "365d", value_parser = program_life)]
         expires: Duration,
     },
     /// List all API tokens
     List,
-    /// Make a token unusable; samples that came with it stay
+    /// Make a token unusable
     Revoke {
         /// Its number, as in `api-token list`
         id: i64,
@@ -210,6 +213,22 @@ pub(crate) enum ApiToken {
 pub(crate) enum Host {
     /// List all hosts
     List,
+    /// List the requests of hosts that wait for a person's approval
+    Approvals {
+        /// Decided ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Let a waiting host enrol
+    Approve {
+        /// Number of its request, as in `host approvals`
+        id: i64,
+    },
+    /// Refuse a waiting host
+    Refuse {
+        /// Number of its request, as in `host approvals`
+        id: i64,
+    },
     /// Close a host's session and refuse it from now on
     Revoke {
         /// Its number, as in `host list`
@@ -246,6 +265,26 @@ pub(crate) enum Bandwidth {
         /// Key of the site, as in `sites list`
         #[arg(long)]
         site: String,
+    },
+}
+
+/// Dated settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Settings {
+    /// Show what holds now and what will
+    List,
+    /// Give a setting a new value; earlier ones stay on record
+    Set {
+        /// Which, as in `settings list`
+        key: String,
+        /// Its value
+        value: String,
+        /// From the begin of this day in Asia/Shanghai: 2026-12-01 [default: now]
+        #[arg(long, value_parser = day)]
+        from: Option<i64>,
+        /// The rule or decision that it comes from
+        #[arg(long)]
+        source: String,
     },
 }
 
@@ -316,9 +355,40 @@ pub(crate) enum Audit {
     },
 }
 
+/// A right that something honours. `write-metrics` waits for the storage of foreign series.
 fn right(text: &str) -> Result<ApiRight, String> {
-    let words = ApiRight::ALL.map(ApiRight::word);
-    ApiRight::from_word(text).ok_or_else(|| format!("write {}", words.join(" or ")))
+    match ApiRight::from_word(text) {
+        Some(ApiRight::ReadMetrics) => Ok(ApiRight::ReadMetrics),
+        _ => Err(format!("write {}", ApiRight::ReadMetrics.word())),
+    }
+}
+
+/// A name that a list can show.
+fn name(text: &str) -> Result<String, String> {
+    const LETTERS: usize = 100;
+    let name = text.trim();
+    if !(1..=LETTERS).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        return Err(format!("give 1 to {LETTERS} letters in one line"));
+    }
+    Ok(name.to_owned())
+}
+
+/// Life of a secret that lets a host in: a forgotten one must not stay open for years.
+fn enrolment_life(text: &str) -> Result<Duration, String> {
+    life(text, 90)
+}
+
+/// Life of a program's secret: five years, about as long as the machine that holds it.
+fn program_life(text: &str) -> Result<Duration, String> {
+    life(text, 1825)
+}
+
+fn life(text: &str, most_days: u64) -> Result<Duration, String> {
+    let life = duration(text)?;
+    if life > Duration::from_secs(most_days * 86_400) {
+        return Err(format!("at most {most_days}d"));
+    }
+    Ok(life)
 }
 
 /// The begin of a day in Asia/Shanghai, Unix milliseconds.
@@ -364,6 +434,42 @@ mod tests {
     fn days_begin_at_midnight_in_shanghai() {
         assert_eq!(day("2026-11-21"), Ok(1_795_190_400_000));
         assert!(day("21.11.2026").is_err() && day("2026-13-01").is_err());
+    }
+
+    #[test]
+    fn tokens_have_bounds() {
+        let taken = |line: &str| {
+            let words = line.split(' ').map(|word| word.replace('_', " "));
+            Cli::try_parse_from(std::iter::once("x".to_owned()).chain(words)).is_ok()
+        };
+        for (options, expected) in [
+            ("--uses 1 --expires 90d", true),
+            ("--uses 10000", true),
+            ("--uses 0", false),
+            ("--uses 10001", false),
+            ("--expires 91d", false),
+            ("--expires 1000000d", false),
+        ] {
+            assert_eq!(
+                taken(&format!("token create --site gs {options}")),
+                expected,
+                "{options}"
+            );
+        }
+        let long = "x".repeat(101);
+        for (options, expected) in [
+            ("--name grafana --right read-metrics --expires 1825d", true),
+            ("--name grafana --right read-metrics --expires 1826d", false),
+            ("--name grafana --right write-metrics", false),
+            ("--name _ --right read-metrics", false),
+            (&format!("--name {long} --right read-metrics"), false),
+        ] {
+            assert_eq!(
+                taken(&format!("api-token create {options}")),
+                expected,
+                "{options}"
+            );
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Passphrase(Zeroizing<String>);
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
     /// The file or credential could not be read.
-    #[error("cannot read the passphrase from {}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
         /// Which file.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum PassphraseError {
         source: io::Error,
     },
     /// Everybody may read the file.
-    #[error("everybody may read the passphrase in {}: run `chmod 600 {}`", path.display(), path.display())]
+    #[error("everybody may read the secret in {}: run `chmod 600 {}`", path.display(), path.display())]
     Readable {
         /// Which file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum PassphraseError {
     )]
     Terminal(#[source] io::Error),
     /// Nothing was given.
-    #[error("the passphrase is empty")]
+    #[error("the secret that was given is empty")]
     Empty,
     /// A new one is too short to protect a key.
     #[error("the passphrase has {characters} characters: use at least {MIN_CHARACTERS}")]

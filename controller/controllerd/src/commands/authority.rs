@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use xiezhi_identity::{
     Authority, KeyPlace, Passphrase, PassphraseSource, Passphrases, Pkcs11Address, Summary,
 };
@@ -73,6 +73,7 @@ pub(super) fn init(
     root_passphrase: Option<PathBuf>,
     online_key: Option<Pkcs11Address>,
 ) -> Result<()> {
+    refuse_inside(offline, &config.data_dir)?;
     let place = place(online_key);
     let passphrases = Passphrases {
         offline: root_source(root_passphrase).read_new("the root key")?,
@@ -86,6 +87,28 @@ pub(super) fn init(
         offline.display()
     );
     Ok(())
+}
+
+/// The root key next to the online key would be no more offline than that one.
+fn refuse_inside(offline: &Path, data: &Path) -> Result<()> {
+    let inside = real(offline)?.starts_with(real(data)?);
+    ensure!(
+        !inside,
+        "{} is inside the data folder {}: give a folder on removable media for the root key",
+        offline.display(),
+        data.display()
+    );
+    Ok(())
+}
+
+/// `path` without links, as far as it exists.
+fn real(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).context("finding the current folder")?;
+    let found = path.ancestors().find_map(|above| {
+        let real = above.canonicalize().ok()?;
+        Some(real.join(path.strip_prefix(above).ok()?))
+    });
+    Ok(found.unwrap_or(path))
 }
 
 fn place(online_key: Option<Pkcs11Address>) -> KeyPlace {
@@ -134,4 +157,24 @@ fn show(summary: &Summary) {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_key_never_goes_into_the_data_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, link) = (folder.path().join("data"), folder.path().join("link"));
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        for inside in [data.clone(), data.join("a/b"), link.join("a"), link.clone()] {
+            let refused = refuse_inside(&inside, &data).unwrap_err().to_string();
+            assert!(refused.contains("removable"), "{refused}");
+        }
+        for outside in ["data-2", "safe/data", "."] {
+            refuse_inside(&folder.path().join(outside), &data).unwrap();
+        }
+    }
 }

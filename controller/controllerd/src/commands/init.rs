@@ -13,33 +13,31 @@ use crate::terminal::say;
 /// Makes the authority and the administrator account.
 pub(super) async fn run(config: &Config, what: &Init) -> Result<()> {
     make_private(&config.data_dir)?;
+    let store = open_store(config).await?;
+    let there = store.user_by_name(passwords::ADMINISTRATOR).await?;
+    // Asked for first: an authority is made once, so a password that is refused after that would
+    // leave no way to try again.
+    let secret = match there {
+        None => Some(passwords::ask(what.password_file.as_deref())?),
+        Some(_) => None,
+    };
     authority::init(
         config,
         &what.offline_dir,
         what.root_passphrase_file.clone(),
         what.online_key.clone(),
     )?;
-    let store = open_store(config).await?;
-    if store
-        .user_by_name(passwords::ADMINISTRATOR)
-        .await?
-        .is_some()
-    {
-        say!(
-            "the account {} exists already and is left as it is",
-            passwords::ADMINISTRATOR
-        );
+    let name = passwords::ADMINISTRATOR;
+    let Some(secret) = secret else {
+        say!("the account {name} exists already and is left as it is");
         return Ok(());
-    }
-    let secret = passwords::ask(what.password_file.as_deref())?;
+    };
     let hash = password::hash(&secret).context("hashing the password")?;
-    let audit = by_console("user.create", passwords::ADMINISTRATOR);
+    let audit = by_console("user.create", name);
     let role = xiezhi_model::Role::Administrator;
-    store
-        .create_user(passwords::ADMINISTRATOR, role, &hash, audit)
-        .await?;
+    store.create_user(name, role, &hash, audit).await?;
     store.close().await;
-    say!("account {} is ready", passwords::ADMINISTRATOR);
+    say!("account {name} is ready");
     say!("next: xiezhi-controller sites import FILE, then start the controller");
     Ok(())
 }

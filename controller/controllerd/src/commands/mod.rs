@@ -8,6 +8,7 @@ mod evidence;
 mod hosts;
 mod init;
 mod passwords;
+mod settings;
 mod sites;
 mod tokens;
 
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::ApiToken(what) => wait(api_tokens::run(&config, what)),
         Command::Host(what) => wait(hosts::run(&config, what)),
         Command::Bandwidth(what) => wait(bandwidth::run(&config, what)),
+        Command::Settings(what) => wait(settings::run(&config, what)),
         Command::Audit(what) => wait(audit::run(&config, what)),
         Command::Evidence(what) => wait(evidence::run(&config, what)),
         Command::SetPassword { password_file } => {
@@ -76,16 +78,26 @@ fn by_console(action: &str, subject: impl Into<String>) -> AuditEntry {
     AuditEntry::new(now_ms(), Actor::Console, action, subject)
 }
 
+/// `text` in one line that cannot steer the terminal: hosts name themselves.
+fn one_line(text: &str) -> String {
+    let signs = text.chars().map(|sign| match sign.is_control() {
+        true => sign.escape_default().to_string(),
+        false => sign.to_string(),
+    });
+    signs.collect()
+}
+
 /// Where the passphrase of the online key comes from.
 pub(crate) fn passphrase_source(config: &Config) -> PassphraseSource {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
     PassphraseSource::choose(config.passphrase_file.clone(), credentials.as_deref())
 }
 
-/// Unix milliseconds as a person reads them, Asia/Shanghai.
+/// Unix milliseconds as a person reads them, Asia/Shanghai, with the zone.
 fn local_time(time_ms: i64) -> String {
     let shanghai = time::UtcOffset::from_hms(8, 0, 0).unwrap_or(time::UtcOffset::UTC);
-    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let format =
+        time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +08:00");
     time::OffsetDateTime::from_unix_timestamp(time_ms.div_euclid(1000))
         .ok()
         .and_then(|time| time.to_offset(shanghai).format(format).ok())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use xiezhi_identity::password;
+use xiezhi_identity::{PassphraseSource, password};
 
 use super::{by_console, open_store};
 use crate::config::Config;
@@ -35,9 +35,9 @@ pub(super) async fn set(config: &Config, file: Option<&Path>) -> Result<()> {
 /// The new password: the file's first line, or asked for twice at the terminal.
 pub(super) fn ask(file: Option<&Path>) -> Result<String> {
     let secret = if let Some(file) = file {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("reading the password from {}", file.display()))?;
-        text.lines().next().unwrap_or_default().to_owned()
+        // Guarded as the files of passphrases are.
+        let secret = PassphraseSource::File(file.to_owned()).read("the account");
+        secret.context("reading the password")?.reveal().to_owned()
     } else {
         let question = format!("New password of {ADMINISTRATOR}: ");
         let first = xiezhi_identity::read_secret(&question).context("asking for the password")?;
@@ -50,4 +50,25 @@ pub(super) fn ask(file: Option<&Path>) -> Result<String> {
     };
     password::check(&secret, ADMINISTRATOR)?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_password_that_everybody_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "correct horse battery staple\nnot this\n").unwrap();
+        let set_mode = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set_mode(0o644);
+        let refused = format!("{:#}", ask(Some(&path)).unwrap_err());
+        assert!(refused.contains("chmod 600"), "{refused}");
+        set_mode(0o600);
+        assert_eq!(ask(Some(&path)).unwrap(), "correct horse battery staple");
+    }
 }

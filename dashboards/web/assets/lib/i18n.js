@@ -486,6 +486,7 @@ const TABLE = {
   'action.host.rolled_back_or_cloned': ['疑似克隆或回滚', 'Rolled back or cloned'],
   'action.host.identity_conflict': ['疑似克隆或回滚', 'Rolled back or cloned'],
   'action.host.batch_refused': ['主机数据被拒收', 'Data of a host refused'],
+  'action.api_token.refuse': ['程序令牌被拒', 'API token refused'],
   'action.host.settle': ['核实身份', 'Identity settled'],
   'action.host.revoke': ['吊销主机身份', 'Host revoked'],
   'action.host.direct': ['下达指令', 'Directive sent'],
@@ -498,6 +499,7 @@ const TABLE = {
   'action.api_token.revoke': ['作废程序令牌', 'API token withdrawn'],
   'action.site.bandwidth_set': ['设置法院带宽预算', 'Court bandwidth set'],
   'action.site.bandwidth_clear': ['取消法院带宽预算', 'Court bandwidth cleared'],
+  'action.setting.set': ['修改设置', 'Setting changed'],
 
   'actor.console': ['控制器终端', 'Controller’s terminal'],
   'actor.system': ['系统', 'The controller itself'],
