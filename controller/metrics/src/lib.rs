@@ -11,6 +11,8 @@
 //! | [`wire`] | Prometheus's JSON: parameters and answers |
 //! | [`remote_write`] | what other programs send: bodies of `POST /api/v1/write` into checked series |
 //!
+//! Nothing calls [`remote_write`] yet: its route comes with storage for series that have no host.
+//!
 //! It opens no listening socket (the interface does) and decides no right: whoever calls it says
 //! whose samples they are.
 

@@ -16,7 +16,7 @@ pub enum StoreError {
     /// The folder for the database is missing or not writable.
     #[error(
         "cannot write {path}: its folder must exist and belong to the controller's user \
-         (install -d -o xiezhi -m 0700 FOLDER)"
+         (install -d -o xiezhi-controller -m 0700 FOLDER)"
     )]
     Folder {
         /// The database file.
@@ -48,7 +48,10 @@ pub enum StoreError {
     #[error("the database is held by another program: stop the other controller, then try again")]
     Locked(#[source] sqlx::Error),
     /// The disk is full. Nothing was stored; what was confirmed before is safe.
-    #[error("the disk under the database is full: free space; work goes on by itself then")]
+    #[error(
+        "the disk under the database is full: free space and try again (a running controller goes on \
+         by itself)"
+    )]
     Full(#[source] sqlx::Error),
     /// The thing to be changed is not there.
     #[error("there is no {0}")]
