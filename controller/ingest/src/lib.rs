@@ -55,6 +55,7 @@ mod problem;
 mod reply;
 mod samples;
 mod session;
+mod share;
 mod shared;
 mod upkeep;
 

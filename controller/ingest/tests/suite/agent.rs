@@ -118,7 +118,7 @@ impl Port {
         self.connect_from(Ipv4Addr::LOCALHOST, identity).await
     }
 
-    async fn connect_from(
+    pub(crate) async fn connect_from(
         &self,
         source: Ipv4Addr,
         identity: Option<&Identity>,

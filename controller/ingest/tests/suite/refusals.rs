@@ -1,6 +1,9 @@
 //! Bad input: a reason, a counter, and nothing else lost.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
+use rcgen::KeyPair;
 use xiezhi_ingest::IngestOptions;
 use xiezhi_protocol::batch::{Stream, encode_events};
 use xiezhi_protocol::codec::Encoder;
@@ -8,7 +11,7 @@ use xiezhi_protocol::event::{Event, Severity};
 use xiezhi_protocol::record::Kind;
 use xiezhi_protocol::report::Report;
 
-use crate::agent::{Down, report};
+use crate::agent::{Down, enrol_request, report};
 use crate::port::{Port, options, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,4 +231,24 @@ async fn what_is_refused_for_good_is_audited_once_however_often_it_comes() {
         port.audited("host.batch_refused").await == 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_source_without_certificates_does_not_stop_the_enrolment_of_others() {
+    const SHARE: usize = 64;
+    let port = Port::start().await;
+    let (crowd, other) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
+    let mut held = Vec::new();
+    for _ in 0..SHARE {
+        held.push(port.connect_from(crowd, None).await.unwrap());
+    }
+    // The handshake is over before its place is looked for, so the client may see either.
+    let beyond = port.connect_from(crowd, None).await;
+    until("one more is refused", async || {
+        port.counter("xiezhi_ingest_refused_total") as u64 == 1
+    })
+    .await;
+    let request = enrol_request(&port.token().await, &KeyPair::generate().unwrap(), "other");
+    port.try_enrol_from(other, &request).await.unwrap();
+    drop((held, beyond));
 }
