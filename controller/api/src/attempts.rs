@@ -7,6 +7,9 @@
 //! whole, far higher: beyond [`FREE_OVERALL`] failures it waits up to a minute for everybody, its
 //! owner too, and then a one-time code from the controller's own terminal still signs in.
 //!
+//! Programs with a wrong API token are counted apart, by address: a forgotten dashboard must not keep
+//! people of its network from signing in, and is told for a while plainly that its token is wrong.
+//!
 //! An attempt counts as failed from the moment it is let in; only a proven success takes that
 //! back. So requests sent side by side cannot all pass before the first has failed. The counts
 //! live in memory, are bounded, and end by themselves.
@@ -19,6 +22,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const FREE: u32 = 4;
 /// The same for one account over all networks.
 const FREE_OVERALL: u32 = 1000;
+/// The same for API tokens: a dashboard with the wrong one asks for all its panels at once.
+const FREE_TOKENS: u32 = 30;
+const TOKEN_MOST_MS: i64 = 60_000;
 const ACCOUNT_MOST_MS: i64 = 60_000;
 const ADDRESS_MOST_MS: i64 = 15 * 60_000;
 /// After so long without another failure all is forgotten.
@@ -47,6 +53,8 @@ enum Key {
     Account(String),
     /// Any account from one address.
     Address(IpAddr),
+    /// API tokens from one address.
+    Tokens(IpAddr),
 }
 
 impl Key {
@@ -54,6 +62,7 @@ impl Key {
         match self {
             Self::Account(_) => FREE_OVERALL,
             Self::AccountFrom(..) | Self::Address(_) => FREE,
+            Self::Tokens(_) => FREE_TOKENS,
         }
     }
 
@@ -61,6 +70,7 @@ impl Key {
         match self {
             Self::Account(_) | Self::AccountFrom(..) => ACCOUNT_MOST_MS,
             Self::Address(_) => ADDRESS_MOST_MS,
+            Self::Tokens(_) => TOKEN_MOST_MS,
         }
     }
 
@@ -116,7 +126,18 @@ impl Attempts {
         address: IpAddr,
         now_ms: i64,
     ) -> Result<Attempt, i64> {
-        let keys = keys(account, address);
+        self.begin_with(keys(account, address), now_ms)
+    }
+
+    /// Lets an attempt with an API token in, as [`Attempts::begin`].
+    ///
+    /// # Errors
+    /// Milliseconds until a token may be tried from this address.
+    pub(crate) fn begin_token(&self, address: IpAddr, now_ms: i64) -> Result<Attempt, i64> {
+        self.begin_with(vec![Key::Tokens(masked(address, 32))], now_ms)
+    }
+
+    fn begin_with(&self, keys: Vec<Key>, now_ms: i64) -> Result<Attempt, i64> {
         let mut attempts = self.locked();
         let waits = keys.iter().filter_map(|key| attempts.get(key));
         let wait_ms = waits.map(|failures| failures.wait_until_ms - now_ms).max();
@@ -147,6 +168,21 @@ impl Attempts {
         match waits.max() {
             Some(wait_ms @ 1..) => Err(wait_ms),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes an attempt with a good token back, and nothing else: that a good one comes from an
+    /// address too gives its guesser no new guesses.
+    pub(crate) fn take_back(&self, attempt: Attempt) {
+        let mut attempts = self.locked();
+        for (key, number) in attempt.counted {
+            if let Some(failures) = attempts.get_mut(&key) {
+                if failures.number == number {
+                    // It was let in, so no wait was left before it.
+                    failures.wait_until_ms = 0;
+                }
+                failures.number = failures.number.saturating_sub(1);
+            }
         }
     }
 
@@ -319,6 +355,24 @@ mod tests {
         assert_eq!(wait_ms(&attempts, "admin", HERE, 0), 1000);
         fail(&attempts, "admin", HERE, FORGET_MS + 1);
         assert_eq!(wait_ms(&attempts, "admin", HERE, FORGET_MS + 1), 0);
+    }
+
+    #[test]
+    fn wrong_tokens_wait_at_most_a_minute_and_keep_nobody_from_signing_in() {
+        let attempts = Attempts::default();
+        let let_in = |now_ms| {
+            let tries = (0..100).map(|_| attempts.begin_token(HERE, now_ms));
+            tries.filter(Result::is_ok).count()
+        };
+        assert_eq!(let_in(0), FREE_TOKENS as usize + 1);
+        assert_eq!(attempts.begin_token(HERE, 0).unwrap_err(), 1000);
+        assert!(attempts.begin_token(NEXT_DOOR, 0).is_ok());
+        assert_eq!(wait_ms(&attempts, "admin", HERE, 0), 0);
+        let mut now = 0;
+        for _ in 0..20 {
+            now += TOKEN_MOST_MS;
+            assert_eq!(let_in(now), 1, "one a minute");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod rows;
 mod serve;
 mod session;
 mod state;
+mod token_desk;
 
 #[cfg(test)]
 mod tests;

@@ -7,14 +7,15 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::BASE64;
-use xiezhi_identity::tokens;
 use xiezhi_metrics::Scope;
-use xiezhi_model::{ApiRight, ApiToken, SiteId, SiteTree};
+use xiezhi_model::{ApiRight, SiteId, SiteTree};
 
+use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::resources::prometheus::Refused;
 use crate::session;
 use crate::state::AppState;
+use crate::token_desk::valid;
 
 /// Whose samples the caller of a query sees. The guard puts it there.
 #[derive(Debug, Clone)]
@@ -43,7 +44,8 @@ async fn reader(
     extensions: &Extensions,
 ) -> Result<Reader, Refused> {
     if let Some(secret) = presented(headers) {
-        let token = valid(state, &secret, ApiRight::ReadMetrics).await?;
+        let address = address_of(extensions);
+        let token = valid(state, &secret, ApiRight::ReadMetrics, address).await?;
         let scope = match token.site {
             None => Scope::Province,
             Some(site) => below(&state.inner.store.site_tree().await?, site),
@@ -61,33 +63,6 @@ async fn reader(
              (`xiezhi-controller api-token create`) as bearer token or as password",
         )),
     }
-}
-
-/// The token behind this secret, if it may do that now.
-pub(crate) async fn valid(
-    state: &AppState,
-    secret: &str,
-    right: ApiRight,
-) -> Result<ApiToken, Refused> {
-    let unknown = || unauthorized("the API token is unknown, expired or withdrawn");
-    let hash = tokens::hash_api_token(secret).ok_or_else(unknown)?;
-    let found = state
-        .inner
-        .store
-        .api_token_by_hash(&hash.to_string())
-        .await?;
-    let token = found.filter(|token| token.is_valid(state.now_ms()));
-    let token = token.ok_or_else(unknown)?;
-    if token.right != right {
-        let detail = format!(
-            "API token {} has the right {}, not {}",
-            token.id,
-            token.right.word(),
-            right.word()
-        );
-        return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", detail));
-    }
-    Ok(token)
 }
 
 fn unauthorized(detail: &'static str) -> Refused {

@@ -19,6 +19,7 @@ use crate::login_codes::LoginCodes;
 use crate::refusals::Refusals;
 use crate::resources::audit::ChainCheck;
 use crate::resources::overview::EventCounts;
+use crate::token_desk::TokenDesk;
 
 /// Password checks at one time: each takes 19 MiB and tens of milliseconds of CPU.
 const PASSWORD_CHECKS: usize = 2;
@@ -104,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) options: ApiOptions,
     pub(crate) attempts: Attempts,
     pub(crate) refusals: Refusals,
+    pub(crate) token_desk: TokenDesk,
     pub(crate) login_codes: LoginCodes,
     pub(crate) password_checks: Arc<Semaphore>,
     pub(crate) series_queries: Arc<Semaphore>,
@@ -120,7 +122,7 @@ impl AppState {
     /// ends with the last clone. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If the system gives no threads for queries.
+    /// If the system gives no threads for queries, or another interface counts in the same registry.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
         let hub = Hub::start(parts.fleet.clone(), parts.clock.clone());
         let directory = Arc::new(FleetDirectory::new(
@@ -132,8 +134,10 @@ impl AppState {
             Arc::clone(&directory) as _,
             Settings::default(),
         )?;
+        let token_desk = TokenDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         Ok(Self {
             inner: Arc::new(Inner {
+                token_desk,
                 store: parts.store,
                 series: parts.series,
                 fleet: parts.fleet,

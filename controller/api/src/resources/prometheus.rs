@@ -41,6 +41,8 @@ pub(crate) struct Refused {
     status: StatusCode,
     kind: &'static str,
     message: Cow<'static, str>,
+    /// When to ask again.
+    retry_after_s: Option<u64>,
 }
 
 impl Refused {
@@ -53,7 +55,13 @@ impl Refused {
             status,
             kind,
             message: message.into(),
+            retry_after_s: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(2),
         }
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
     }
 
     pub(crate) fn bad_data(message: impl Into<Cow<'static, str>>) -> Self {
@@ -70,9 +78,9 @@ impl IntoResponse for Refused {
         let body = axum::Json(wire::error(self.kind, &self.message));
         let mut response = (self.status, body).into_response();
         Self::challenge(&mut response);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = HeaderValue::from_static("2");
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        if let Some(seconds) = self.retry_after_s {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

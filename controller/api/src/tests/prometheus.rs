@@ -8,7 +8,7 @@ use xiezhi_model::{ApiRight, Host};
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::report::Report;
 use xiezhi_series::Frame;
-use xiezhi_store::NewApiToken;
+use xiezhi_store::{AuditQuery, NewApiToken};
 
 use super::bench::*;
 
@@ -198,6 +198,42 @@ async fn tokens_that_are_wrong_withdrawn_expired_or_for_something_else_are_refus
         asked(&bench, &late, path).await.status,
         StatusCode::UNAUTHORIZED
     );
+}
+
+#[tokio::test]
+async fn guessing_tokens_is_slowed_counted_and_audited_once_and_blinds_no_working_program() {
+    let mut bench = Bench::new().await;
+    let (_, secret) = token(&bench, ApiRight::ReadMetrics, None).await;
+    let (_, fresh) = token(&bench, ApiRight::ReadMetrics, None).await;
+    let path = "/api/v1/query?query=1";
+    assert_eq!(asked(&bench, &secret, path).await.status, StatusCode::OK);
+    for _ in 0..31 {
+        let got = asked(&bench, "xza_00", path).await;
+        assert_eq!(got.status, StatusCode::UNAUTHORIZED);
+    }
+    let got = asked(&bench, "xza_00", path).await;
+    assert_eq!(got.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(got.headers[header::RETRY_AFTER], "1");
+    assert_eq!(got.json()["status"], "error");
+    let unseen = asked(&bench, &fresh, path).await;
+    assert_eq!(unseen.status, StatusCode::TOO_MANY_REQUESTS, "may be a hit");
+    assert_eq!(asked(&bench, &secret, path).await.status, StatusCode::OK);
+    bench.advance_ms(1000);
+    assert_eq!(asked(&bench, &fresh, path).await.status, StatusCode::OK);
+
+    let query = AuditQuery {
+        action: Some("api_token.refuse".to_owned()),
+        ..AuditQuery::default()
+    };
+    let entries = bench.store.audit(&query).await.unwrap();
+    assert_eq!(entries.len(), 1);
+    bench.peer = [127, 0, 0, 1].into();
+    let metrics = bench.get("", "/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.body);
+    for (reason, number) in [("unknown", 31), ("throttled", 2)] {
+        let line = format!("xiezhi_api_tokens_refused_total{{reason=\"{reason}\"}} {number}");
+        assert!(text.contains(&line), "{line}");
+    }
 }
 
 #[tokio::test]

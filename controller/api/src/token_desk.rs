@@ -1,0 +1,142 @@
+//! Looks at the API tokens that programs present, so that guessing is neither silent nor free.
+//!
+//! An address that presented wrong tokens waits, up to a minute, and only tokens that were good
+//! before are looked at meanwhile: behind one address (a proxy, a Grafana with many data sources) a
+//! forgotten dashboard does not blind the others. Refusals are counted, and one audit entry an hour
+//! names the address.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+use prometheus::{IntCounterVec, Opts, Registry};
+use xiezhi_identity::tokens;
+use xiezhi_model::{Actor, ApiRight, ApiToken, AuditEntry};
+
+use crate::attempts::{Attempt, masked};
+use crate::problem::chain;
+use crate::resources::prometheus::Refused;
+use crate::state::AppState;
+
+/// Good tokens remembered; there are never so many.
+const MOST_GOOD: usize = 10_000;
+
+/// What the desk counts and remembers.
+#[derive(Debug)]
+pub(crate) struct TokenDesk {
+    refused: IntCounterVec,
+    /// Hashes of tokens that were good when last seen.
+    good: Mutex<HashSet<String>>,
+}
+
+impl TokenDesk {
+    /// # Errors
+    /// Another interface counts there already.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let name = "xiezhi_api_tokens_refused_total";
+        let help = "Requests with an API token that were refused, by reason.";
+        let refused = IntCounterVec::new(Opts::new(name, help), &["reason"])?;
+        registry.register(Box::new(refused.clone()))?;
+        Ok(Self {
+            refused,
+            good: Mutex::default(),
+        })
+    }
+
+    /// `reason` must be a word of a closed set.
+    fn count(&self, reason: &'static str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    fn good(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, hash: &str) {
+        let mut good = self.good();
+        if good.contains(hash) {
+            return;
+        }
+        if good.len() >= MOST_GOOD {
+            good.clear();
+        }
+        good.insert(hash.to_owned());
+    }
+}
+
+/// The token behind this secret, if it may do that now.
+pub(crate) async fn valid(
+    state: &AppState,
+    secret: &str,
+    right: ApiRight,
+    address: IpAddr,
+) -> Result<ApiToken, Refused> {
+    let desk = &state.inner.token_desk;
+    let hash = tokens::hash_api_token(secret).map(|hash| hash.to_string());
+    let known = hash.as_ref().is_some_and(|hash| desk.good().contains(hash));
+    // A token that was good before is no guess.
+    let attempt = if known {
+        None
+    } else {
+        Some(begin(state, address)?)
+    };
+    let Some(token) = find(state, hash.as_deref()).await? else {
+        // It was withdrawn or has expired: from now on it counts like any other.
+        if let Some(hash) = &hash {
+            desk.good().remove(hash);
+        }
+        return Err(refuse(state, address).await);
+    };
+    if let Some(attempt) = attempt {
+        state.inner.attempts.take_back(attempt);
+    }
+    if let Some(hash) = &hash {
+        desk.remember(hash);
+    }
+    if token.right != right {
+        desk.count("right");
+        let detail = format!(
+            "API token {} has the right {}, not {}",
+            token.id,
+            token.right.word(),
+            right.word()
+        );
+        return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    Ok(token)
+}
+
+async fn find(state: &AppState, hash: Option<&str>) -> Result<Option<ApiToken>, Refused> {
+    let Some(hash) = hash else { return Ok(None) };
+    let found = state.inner.store.api_token_by_hash(hash).await?;
+    Ok(found.filter(|token| token.is_valid(state.now_ms())))
+}
+
+/// Lets an attempt in; it counts as failed until the token has proved good.
+fn begin(state: &AppState, address: IpAddr) -> Result<Attempt, Refused> {
+    let begun = state.inner.attempts.begin_token(address, state.now_ms());
+    begun.map_err(|wait_ms| {
+        state.inner.token_desk.count("throttled");
+        let wait_s = u64::try_from(wait_ms).unwrap_or(0).div_ceil(1000);
+        let detail = format!(
+            "too many wrong API tokens came from this address: correct the token and try again in \
+             {wait_s} s"
+        );
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Refused::new(status, "unavailable", detail).retry_after(wait_s)
+    })
+}
+
+async fn refuse(state: &AppState, address: IpAddr) -> Refused {
+    state.inner.token_desk.count("unknown");
+    let subject = masked(address, 32).to_string();
+    let actor = Actor::Address(address.to_string());
+    let entry = AuditEntry::new(state.now_ms(), actor, "api_token.refuse", subject);
+    if let Err(error) = state.inner.store.append_repeated_audit(&entry).await {
+        let error = chain(&error);
+        tracing::warn!(error, "the refusal of an API token cannot be audited");
+    }
+    let detail = "the API token is unknown, expired or withdrawn";
+    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+}
