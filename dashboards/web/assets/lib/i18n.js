@@ -511,6 +511,7 @@ const TABLE = {
   'subject.token': ['令牌', 'Token'],
   'subject.api_token': ['程序令牌', 'API token'],
   'subject.approval': ['申请', 'Request'],
+  'subject.setting': ['设置', 'Setting'],
   'subject.chain': ['证据链', 'Chain'],
   'subject.demo': ['演示用的法院', 'The demonstration’s courts'],
   'detail.address': ['来自', 'From'],
