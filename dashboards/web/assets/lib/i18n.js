@@ -1,5 +1,6 @@
 // Every text that a person reads, in one table: key, Chinese, English. `{name}` is filled in.
 // Kinds, severities and reasons that a newer controller sends and this table lacks show as sent.
+import { ACTIONS } from './actions.js';
 import { watched, useWatched, remember } from './store.js';
 
 const TABLE = {
@@ -469,37 +470,7 @@ const TABLE = {
   'audit.head.text': ['把链头抄录到别处，可以发现末尾记录被删除。', 'Copy the head elsewhere: it reveals whether the newest records were cut off.'],
   'audit.none': ['还没有记录。', 'No records yet.'],
 
-  'action.session.begin': ['登录', 'Signed in'],
-  'action.session.end': ['退出登录', 'Signed out'],
-  'action.session.refuse': ['登录被拒', 'Sign-in refused'],
-  'action.user.create': ['创建账号', 'Account made'],
-  'action.user.set_password': ['设置密码', 'Password set'],
-  'action.sites.import': ['导入组织', 'Courts imported'],
-  'action.token.create': ['生成接入令牌', 'Token made'],
-  'action.token.revoke': ['作废接入令牌', 'Token withdrawn'],
-  'action.approval.approve': ['批准接入', 'Enrolment approved'],
-  'action.approval.refuse': ['拒绝接入', 'Enrolment refused'],
-  'action.host.approval_requested': ['申请接入', 'Enrolment requested'],
-  'action.host.enrolled': ['主机接入', 'Host enrolled'],
-  'action.host.enrolment_refused': ['接入被拒', 'Enrolment refused'],
-  'action.host.certificate_renewed': ['换发证书', 'Certificate renewed'],
-  'action.host.rolled_back_or_cloned': ['疑似克隆或回滚', 'Rolled back or cloned'],
-  'action.host.identity_conflict': ['疑似克隆或回滚', 'Rolled back or cloned'],
-  'action.host.batch_refused': ['主机数据被拒收', 'Data of a host refused'],
-  'action.api_token.refuse': ['程序令牌被拒', 'API token refused'],
-  'action.host.settle': ['核实身份', 'Identity settled'],
-  'action.host.revoke': ['吊销主机身份', 'Host revoked'],
-  'action.host.direct': ['下达指令', 'Directive sent'],
-  'action.host.bandwidth_set': ['设置主机带宽', 'Host bandwidth set'],
-  'action.host.evidence_signature_bad': ['证据签名不对', 'Evidence signature wrong'],
-  'action.host.evidence_unsigned': ['证据没有签名', 'Evidence not signed'],
-  'action.host.resend_asked': ['要求主机补传', 'Host asked to send again'],
-  'action.evidence.anchored': ['证据链头已存证', 'Evidence chain anchored'],
-  'action.api_token.create': ['生成程序令牌', 'API token made'],
-  'action.api_token.revoke': ['作废程序令牌', 'API token withdrawn'],
-  'action.site.bandwidth_set': ['设置法院带宽预算', 'Court bandwidth set'],
-  'action.site.bandwidth_clear': ['取消法院带宽预算', 'Court bandwidth cleared'],
-  'action.setting.set': ['修改设置', 'Setting changed'],
+  ...ACTIONS,
 
   'actor.console': ['控制器终端', 'Controller’s terminal'],
   'actor.system': ['系统', 'The controller itself'],

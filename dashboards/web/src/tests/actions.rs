@@ -62,14 +62,14 @@ fn acts() -> BTreeSet<String> {
 fn every_act_in_the_audit_has_a_name_in_both_languages() {
     let acts = acts();
     assert!(acts.len() > 20, "acts are no longer found: {acts:?}");
-    let table = text("lib/i18n.js");
+    let table = text("lib/actions.js");
     let nameless: Vec<&String> = acts
         .iter()
         .filter(|act| !table.contains(&format!("'action.{act}': [")))
         .collect();
     assert!(
         nameless.is_empty(),
-        "give each a line `'action.…': ['中文', 'English'],` in lib/i18n.js, \
+        "give each a line `'action.…': ['中文', 'English'],` in lib/actions.js, \
          or a line in NO_ACTS: {nameless:?}"
     );
 }
