@@ -60,7 +60,7 @@ fn a_controllers_four_mistakes_are_shown_together() -> Result<()> {
     for word in [
         "address and port",
         "loopback",
-        "`retention` must be at least 1d",
+        "`retention` must be from 1d to 3650d",
         "lgo",
     ] {
         assert!(said.contains(word), "{word}: {said}");
