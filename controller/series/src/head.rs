@@ -102,11 +102,14 @@ impl Keep<'_> {
         self.series.fetch_add(kept as u64, Ordering::Relaxed);
         self.series.fetch_sub(had as u64, Ordering::Relaxed);
         if refused > 0 {
-            self.refused.fetch_add(refused, Ordering::Relaxed);
-            tracing::warn!(
-                refused,
-                "series beyond the limits are not kept; the others are"
-            );
+            // Said once; how many there are is in the statistics.
+            let before = self.refused.fetch_add(refused, Ordering::Relaxed);
+            if before == 0 {
+                tracing::warn!(
+                    refused,
+                    "series beyond the limits are not kept; the others are"
+                );
+            }
         }
         ids
     }
