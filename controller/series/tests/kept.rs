@@ -37,8 +37,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kept/v1")
 }
 
+/// For a new format: `cargo nextest run -p xiezhi-series --run-ignored only -E 'test(kept_folder)'`.
 #[test]
-#[ignore = "writes the kept folder anew"]
+#[ignore = "writes the kept folder anew; the command stands above it"]
 fn write_the_kept_folder() {
     let clock = ManualClock::new();
     let store = SeriesStore::open(&folder(), options(&clock)).unwrap();

@@ -36,7 +36,7 @@ fn group(seq: u64) -> Vec<Owned> {
 
 /// Not a test: the process that is killed. It says the number of each acknowledged group.
 #[test]
-#[ignore = "runs as the child of another test"]
+#[ignore = "is started by nothing_acknowledged_is_lost_when_the_process_is_killed"]
 fn child_that_appends_until_it_is_killed() {
     let Ok(folder) = std::env::var(FOLDER) else {
         return;
