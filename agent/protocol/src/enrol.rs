@@ -97,6 +97,10 @@ pub struct EnrolRequest {
     pub csr_pem: String,
     /// Public key with which the agent signs evidence, Ed25519, hex.
     pub evidence_key: String,
+    /// Signature of that key over [`EnrolRequest::evidence_statement`], hex: who asks holds it. Empty
+    /// from an agent of the first release, which knew no proof.
+    #[serde(default)]
+    pub evidence_proof: String,
     /// The host's own name.
     pub hostname: String,
     /// Digest of `/etc/machine-id`.
@@ -106,6 +110,22 @@ pub struct EnrolRequest {
     /// Fingerprint of the policy root that was installed on the host; empty means observe-only.
     #[serde(default)]
     pub policy_root: String,
+}
+
+impl EnrolRequest {
+    /// The text that the evidence key signs. It names the token and, by its digest, the certificate
+    /// request with the host's own fresh key, so that a proof that was overheard serves nobody else.
+    ///
+    /// `request_sha256` is over the bytes of [`EnrolRequest::csr_pem`].
+    #[must_use]
+    pub fn evidence_statement(&self, request_sha256: &[u8; 32]) -> String {
+        format!(
+            "xiezhi-enrol-1\ntoken {}\nkey {}\nrequest-sha256 {}\n",
+            self.token_id,
+            self.evidence_key,
+            HEXLOWER.encode(request_sha256)
+        )
+    }
 }
 
 /// Answer to a request to enrol.
@@ -174,6 +194,21 @@ mod tests {
         let text = token().to_text();
         assert_eq!(Token::from_text(&format!("  {text}\n")), Ok(token()));
         assert!(!format!("{:?}", token()).contains("02"));
+    }
+
+    #[test]
+    fn what_the_evidence_key_signs_is_this_text_for_ever() {
+        let body = r#"{"token_id":"0101","token_secret":"02","csr_pem":"C","evidence_key":"ab",
+            "hostname":"h","machine":"m","version":"0.1.0"}"#;
+        let request: EnrolRequest = serde_json::from_str(body).unwrap();
+        assert_eq!(request.evidence_proof, "", "the first release sent none");
+        assert_eq!(
+            request.evidence_statement(&[0xcd; 32]),
+            format!(
+                "xiezhi-enrol-1\ntoken 0101\nkey ab\nrequest-sha256 {}\n",
+                "cd".repeat(32)
+            )
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Everything that an anonymous caller says is bounded in size and rate before the store is asked.
 //! The certificate leaves only after the store has recorded it together with the use of the token.
 
+mod proof;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -59,6 +61,7 @@ async fn enrol_checked(
     request: &EnrolRequest,
 ) -> Result<EnrolResponse, Refusal> {
     let store = &context.store;
+    let proven = proof::check(request)?;
     let earlier = store
         .earlier_enrolment(&request.token_id, &request.evidence_key)
         .await
@@ -71,6 +74,9 @@ async fn enrol_checked(
         // The answer was lost on its way; the same agent gets the same again.
         let issued = issued(context, &host, &certificate).await?;
         return Ok(EnrolResponse::Issued(issued));
+    }
+    if !proven {
+        proof::check_unproven(context, request).await?;
     }
     let may = store
         .may_enrol(
@@ -164,6 +170,7 @@ async fn record(
         ..entry(context, address, "host.enrolled", request)
             .with("token", &request.token_id)
             .with("serial", &certificate.serial)
+            .with("evidence_proof", proof::word(request))
     };
     let host = store
         .enrol(&host, context.now_ms(), audit)
@@ -245,6 +252,7 @@ fn check_lengths(request: &EnrolRequest) -> Result<(), Refusal> {
         ("version", request.version.len(), 1, 64),
         ("token_id", request.token_id.len(), 16, 16),
         ("policy_root", request.policy_root.len(), 0, 128),
+        ("evidence_proof", request.evidence_proof.len(), 0, 128),
     ];
     for (field, length, least, most) in bounded {
         if !(least..=most).contains(&length) {

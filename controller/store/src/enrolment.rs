@@ -134,6 +134,16 @@ impl Store {
         Ok(newest.map(|certificate| (host, certificate)))
     }
 
+    /// Whether a host that is not revoked recorded this evidence key, 64 hex digits.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn is_evidence_key_in_use(&self, evidence_key: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM hosts WHERE evidence_key = $1 AND revoked_ms IS NULL LIMIT 1";
+        let query = sqlx::query(sql).bind(evidence_key);
+        Ok(query.fetch_optional(self.database.read()).await?.is_some())
+    }
+
     /// Enrols a host: uses the token once, records host and certificate, and chains the audit entry,
     /// all or nothing.
     ///

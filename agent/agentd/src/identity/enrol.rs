@@ -56,16 +56,18 @@ pub(crate) async fn enrol(request: &Enrolment, state_dir: &Path) -> Result<Issue
     files.create()?;
     let key = rcgen::KeyPair::generate().context("making the host's key")?;
     let evidence = evidence_key(&files)?;
-    let body = EnrolRequest {
+    let mut body = EnrolRequest {
         token_id: token.id_text(),
         token_secret: HEXLOWER.encode(&token.secret),
         csr_pem: certificate_request(&key)?,
-        evidence_key: evidence,
+        evidence_key: HEXLOWER.encode(evidence.public_key().as_ref()),
+        evidence_proof: String::new(),
         hostname: hostname(),
         machine: machine_digest(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         policy_root: policy_root.clone(),
     };
+    body.evidence_proof = proof(&evidence, &body);
     let time = Arc::new(TrustedTime::open(files.path("time")));
     let issued = ask(&address, &token, &time, &body).await?;
     check(&issued, &token)?;
@@ -151,8 +153,17 @@ pub(super) fn certificate_request(key: &rcgen::KeyPair) -> Result<String> {
     request.pem().context("writing the certificate request")
 }
 
-/// The public half of the key that signs evidence; the key is made once and stays.
-fn evidence_key(files: &IdentityFiles) -> Result<String> {
+/// Shows that this host holds the key that it wants recorded.
+fn proof(key: &Ed25519KeyPair, request: &EnrolRequest) -> String {
+    let mut digest = [0; 32];
+    let whole = ring::digest::digest(&ring::digest::SHA256, request.csr_pem.as_bytes());
+    digest.copy_from_slice(whole.as_ref());
+    let statement = request.evidence_statement(&digest);
+    HEXLOWER.encode(key.sign(statement.as_bytes()).as_ref())
+}
+
+/// The key that signs evidence; it is made once and stays.
+fn evidence_key(files: &IdentityFiles) -> Result<Ed25519KeyPair> {
     let path = files.path("evidence.key");
     if !path.exists() {
         let random = ring::rand::SystemRandom::new();
@@ -162,10 +173,9 @@ fn evidence_key(files: &IdentityFiles) -> Result<String> {
         write(&path, key.as_ref())?;
     }
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let key = Ed25519KeyPair::from_pkcs8(&bytes)
+    Ed25519KeyPair::from_pkcs8(&bytes)
         .ok()
-        .context("evidence.key is damaged: remove it and enrol again")?;
-    Ok(HEXLOWER.encode(key.public_key().as_ref()))
+        .context("evidence.key is damaged: remove it and enrol again")
 }
 
 /// Fingerprint of the root certificate or key of signed policy in `file`.

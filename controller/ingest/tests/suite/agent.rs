@@ -8,6 +8,7 @@ use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{Request, StatusCode};
 use rcgen::{CertificateParams, KeyPair};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -46,17 +47,32 @@ pub(crate) fn csr(key: &KeyPair) -> String {
 
 pub(crate) fn enrol_request(token: &Token, key: &KeyPair, name: &str) -> EnrolRequest {
     let hex = data_encoding::HEXLOWER;
-    let evidence: Vec<u8> = name.bytes().cycle().take(32).collect();
-    EnrolRequest {
+    let seed: Vec<u8> = name.bytes().cycle().take(32).collect();
+    let mut request = EnrolRequest {
         token_id: token.id_text(),
         token_secret: hex.encode(&token.secret),
         csr_pem: csr(key),
-        evidence_key: hex.encode(&evidence),
+        evidence_key: String::new(),
+        evidence_proof: String::new(),
         hostname: name.to_owned(),
         machine: hex.encode(name.as_bytes()),
         version: "1.2.3".to_owned(),
         policy_root: String::new(),
-    }
+    };
+    prove(
+        &mut request,
+        &Ed25519KeyPair::from_seed_unchecked(&seed).unwrap(),
+    );
+    request
+}
+
+/// Records this evidence key, and proves that the agent holds it.
+pub(crate) fn prove(request: &mut EnrolRequest, evidence: &Ed25519KeyPair) {
+    let hex = data_encoding::HEXLOWER;
+    request.evidence_key = hex.encode(evidence.public_key().as_ref());
+    let digest = ring::digest::digest(&ring::digest::SHA256, request.csr_pem.as_bytes());
+    let statement = request.evidence_statement(digest.as_ref().try_into().unwrap());
+    request.evidence_proof = hex.encode(evidence.sign(statement.as_bytes()).as_ref());
 }
 
 impl Port {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ring::signature::Ed25519KeyPair;
 use xiezhi_ingest::IngestOptions;
 use xiezhi_model::{Gap, Signature};
 use xiezhi_protocol::batch::{Stream, encode_signed_events};
@@ -13,7 +13,7 @@ use xiezhi_protocol::record::{self, Kind};
 use xiezhi_protocol::signature::{BatchSignature, Statement};
 use xiezhi_store::{EventQuery, EvidenceQuery};
 
-use crate::agent::{Agent, Down, Identity, csr, enrol_request};
+use crate::agent::{Agent, Down, Identity, enrol_request, prove};
 use crate::port::{Port, options, until};
 
 fn pair(seed: u8) -> Ed25519KeyPair {
@@ -25,8 +25,7 @@ async fn enrol(port: &Port) -> Identity {
     let token = port.token().await;
     let key = rcgen::KeyPair::generate().unwrap();
     let mut request = enrol_request(&token, &key, "one");
-    request.csr_pem = csr(&key);
-    request.evidence_key = data_encoding::HEXLOWER.encode(pair(7).public_key().as_ref());
+    prove(&mut request, &pair(7));
     let xiezhi_protocol::enrol::EnrolResponse::Issued(issued) =
         port.try_enrol(&request).await.unwrap()
     else {

@@ -105,6 +105,43 @@ async fn a_host_that_needs_approval_waits_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_evidence_key_is_recorded_only_for_who_holds_it() {
+    let port = Port::start().await;
+    let token = port.token().await;
+    let owner = port.enrol("owner").await;
+    let key = KeyPair::generate().unwrap();
+    let good = enrol_request(&token, &key, "thief");
+
+    // The key of another host, with a proof by the thief's own, and with the owner's proof for the
+    // owner's request.
+    let theirs = enrol_request(&token, &owner.key, "owner");
+    let mut wrong = good.clone();
+    wrong.evidence_key = theirs.evidence_key.clone();
+    let mut overheard = wrong.clone();
+    overheard.evidence_proof = theirs.evidence_proof.clone();
+    let mut cut = good.clone();
+    cut.evidence_proof.truncate(100);
+    for request in [&wrong, &overheard, &cut] {
+        let problem = port.try_enrol(request).await.unwrap_err();
+        assert_eq!(problem.code, "evidence_key_unproven");
+    }
+    // An agent of the first release proves nothing, and may not name a key that another host has.
+    let mut old = wrong.clone();
+    old.evidence_proof.clear();
+    let problem = port.try_enrol(&old).await.unwrap_err();
+    assert_eq!(problem.code, "evidence_key_in_use");
+    old.evidence_key = good.evidence_key.clone();
+    port.try_enrol(&old).await.unwrap();
+
+    let actions = port.audit("host.enrolled").await;
+    let proofs: Vec<_> = actions
+        .iter()
+        .map(|entry| entry.detail.get("evidence_proof").map(String::as_str))
+        .collect();
+    assert_eq!(proofs, [Some("missing"), Some("good")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn malformed_and_oversized_enrolments_are_refused() {
     let port = Port::start().await;
     let token = port.token().await;
@@ -112,6 +149,7 @@ async fn malformed_and_oversized_enrolments_are_refused() {
     let good = enrol_request(&token, &key, "one");
     let mut requests = vec![good.clone(), good.clone(), good.clone(), good];
     requests[0].csr_pem = "no request".to_owned();
+    requests[0].evidence_proof.clear();
     requests[1].evidence_key = "00".to_owned();
     requests[2].hostname = "x".repeat(300);
     requests[3].token_id = "../../etc/passwd".to_owned();

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use xiezhi_identity::{Authority, Passphrase, Passphrases, tokens};
 use xiezhi_ingest::{Clock, Fleet, Ingest, IngestOptions, IngestParts};
-use xiezhi_model::{Actor, AuditEntry, EnrolmentToken, NewSite, SiteId, Tier};
+use xiezhi_model::{Actor, AuditEntry, AuditRecord, EnrolmentToken, NewSite, SiteId, Tier};
 use xiezhi_protocol::enrol::Token;
 use xiezhi_series::SeriesStore;
 use xiezhi_store::{AuditQuery, Store};
@@ -197,11 +197,16 @@ impl Port {
     }
 
     pub(crate) async fn audited(&self, action: &str) -> usize {
+        self.audit(action).await.len()
+    }
+
+    /// Audit entries of this act, newest first.
+    pub(crate) async fn audit(&self, action: &str) -> Vec<AuditRecord> {
         let query = AuditQuery {
             action: Some(action.to_owned()),
             ..AuditQuery::default()
         };
-        self.store.audit(&query).await.unwrap().len()
+        self.store.audit(&query).await.unwrap()
     }
 }
 
