@@ -51,6 +51,16 @@ pub(crate) fn is_absent(value: f64) -> bool {
     value.to_bits() == ABSENT.to_bits()
 }
 
+/// A value as an integer and its decimal scale; `None` if it is no short decimal.
+pub(crate) fn integer(value: f64) -> Option<(i64, u8)> {
+    decimal::one(value)
+}
+
+/// The value of an integer and its decimal scale; `None` if there is no such scale.
+pub(crate) fn from_integer(integer: i64, scale: u8) -> Option<f64> {
+    decimal::is_scale(scale).then(|| decimal::value(integer, scale))
+}
+
 /// Buffers that are used again for each column.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {

@@ -45,7 +45,7 @@ pub(crate) fn cut(engine: &Engine, log: &Arc<Log>) -> Result<(), SeriesError> {
         files.logs.remove(&log.id);
         files.blocks.insert(block.first(), Arc::new(block));
     });
-    engine.heads.forget(log.id);
+    engine.heads.forget(log.id, engine.options.clock.now_ms());
     Ok(())
 }
 
@@ -59,6 +59,8 @@ pub(crate) fn open_own(engine: &Engine, name: &str) -> Result<Block, SeriesError
 fn write(engine: &Engine, log: &Log, name: &str) -> Result<(), SeriesError> {
     let mut writer = BlockWriter::create(engine, name, (log.id, log.id), 0, log.salt)?;
     write_pages(engine, log.id, &mut writer)?;
+    // Foreign samples are in no ledger, but they arrived.
+    writer.widen(&log.state().span);
     let mut hosts: Vec<HostKey> = log.state().index.keys().copied().collect();
     hosts.sort_unstable();
     for host in hosts {
@@ -82,8 +84,14 @@ fn write_pages(engine: &Engine, log: u64, writer: &mut BlockWriter<'_>) -> Resul
             continue;
         };
         points.clear();
-        for run in head::lock(head).made().iter().filter(|run| run.log == log) {
-            run.points(*id, &mut points);
+        {
+            let head = head::lock(head);
+            for run in head.made().iter().filter(|run| run.log == log) {
+                run.points(*id, &mut points);
+            }
+            if let Some(foreign) = head.foreign() {
+                foreign.points_of(*id, log, &mut points);
+            }
         }
         points.settle();
         writer.add(text, *host, &points)?;
@@ -114,6 +122,14 @@ impl Order {
                 before = order;
                 used.extend(order.iter().map(|entry| entry.0));
                 pairs.extend(order.iter().map(|entry| (entry.0, index)));
+            }
+            for id in head
+                .foreign()
+                .iter()
+                .flat_map(|foreign| foreign.ids_of(log))
+            {
+                used.insert(id);
+                pairs.push((id, index));
             }
         }
         let text = |id: TextId| Some((id, engine.heads.texts.text(id)?));

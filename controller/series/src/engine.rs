@@ -3,10 +3,12 @@
 //! - `writer` (a mutex) is held during one append, its fdatasync included.
 //! - `catalog` (a read-write lock) lists the files; it is held for moments only and never while
 //!   reading or writing a file. Readers take the list and go on without it.
+//! - `foreign` (a mutex) is held while samples of a source are judged and written, so that none comes
+//!   between the two.
 //! - `maintenance` (a mutex) is held while blocks are made or removed.
 //! - each host's head has a lock of its own, held for a frame or a look.
 //!
-//! Order: maintenance, then writer, then a head, then catalog. Who reads takes what the heads hold
+//! Order: maintenance or foreign, then writer, then a head, then catalog. Who reads takes what the heads hold
 //! first and the list of files after it: what moves from one to the other meanwhile is seen twice,
 //! which does no harm, and never not at all.
 
@@ -36,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) maintenance: Mutex<()>,
     pub(crate) counters: Counters,
     pub(crate) bell: Bell,
+    /// Held while samples of a source are judged and written.
+    pub(crate) foreign: Mutex<()>,
 }
 
 /// The files of the store, by id: lower ids hold what arrived earlier.
@@ -65,6 +69,9 @@ impl Catalog {
 pub(crate) struct Counters {
     pub(crate) appended: AtomicU64,
     pub(crate) replays: AtomicU64,
+    pub(crate) foreign_stored: AtomicU64,
+    pub(crate) foreign_repeated: AtomicU64,
+    pub(crate) foreign_contradicted: AtomicU64,
     pub(crate) conflicts: AtomicU64,
     pub(crate) torn_tails: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,

@@ -55,6 +55,9 @@ pub enum SeriesError {
         /// The limit that was passed.
         limit: u64,
     },
+    /// Foreign samples were handed over under a key that may be a host's.
+    #[error("{0} is no key of a foreign source: those are below zero")]
+    NoSource(i64),
     /// Background work was stopped because the store is closing.
     #[error("series store is closing")]
     Closing,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xiezhi_protocol::batch::BatchInfo;
 
-/// The host a frame belongs to: the database's number of it.
+/// The host a frame belongs to: the database's number of it. Keys of foreign sources are below zero.
 pub type HostKey = i64;
 
 /// A sample frame on its way into the store. The bytes are opaque to everything but queries.
@@ -121,6 +121,12 @@ pub struct SeriesStats {
     pub appended: u64,
     /// Replays seen since opening.
     pub replays: u64,
+    /// Samples of foreign sources stored since opening.
+    pub foreign_stored: u64,
+    /// Samples of foreign sources that were there already, since opening.
+    pub foreign_repeated: u64,
+    /// Samples of foreign sources whose time had another value already, since opening.
+    pub foreign_contradicted: u64,
     /// Conflicts seen since opening.
     pub conflicts: u64,
     /// Torn ends cut off since opening.

@@ -5,6 +5,7 @@
 //! pushes their frames again.
 
 mod chain;
+pub(crate) mod foreign;
 mod run;
 pub(crate) mod texts;
 
@@ -17,6 +18,7 @@ use xiezhi_protocol::codec::{Column, Decoder};
 pub(crate) use self::chain::Arrival;
 use self::chain::Caught;
 pub(crate) use self::chain::Chain;
+use self::foreign::Foreign;
 pub(crate) use self::run::Run;
 use self::texts::{REFUSED, TextId, Texts};
 use crate::frame::HostKey;
@@ -56,6 +58,8 @@ pub(crate) struct Head {
     /// Offsets of frames that could not be decoded, by log.
     orphans: BTreeMap<u64, Vec<u32>>,
     uses: u64,
+    /// What it holds if it is no host but a source.
+    foreign: Option<Box<Foreign>>,
 }
 
 /// Whether a delta frame's log must tell the state before it.
@@ -101,17 +105,18 @@ impl Keep<'_> {
         let ids = columns.iter().map(&mut number).collect();
         self.series.fetch_add(kept as u64, Ordering::Relaxed);
         self.series.fetch_sub(had as u64, Ordering::Relaxed);
-        if refused > 0 {
-            // Said once; how many there are is in the statistics.
-            let before = self.refused.fetch_add(refused, Ordering::Relaxed);
-            if before == 0 {
-                tracing::warn!(
-                    refused,
-                    "series beyond the limits are not kept; the others are"
-                );
-            }
-        }
+        self.count_refused(refused);
         ids
+    }
+
+    fn count_refused(&self, refused: u64) {
+        // Said once; how many there are is in the statistics.
+        if refused > 0 && self.refused.fetch_add(refused, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                refused,
+                "series beyond the limits are not kept; the others are"
+            );
+        }
     }
 }
 
@@ -145,6 +150,11 @@ impl Heads {
     /// Series that were refused, counted each time that a frame named them.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Counts series of a source that were refused.
+    pub(crate) fn count_refused(&self, refused: u64) {
+        self.keep(0).count_refused(refused);
     }
 
     /// A host's head, if it has one.
@@ -250,7 +260,7 @@ impl Heads {
     }
 
     /// Forgets what is in blocks now: everything of the logs up to `through`.
-    pub(crate) fn forget(&self, through: u64) {
+    pub(crate) fn forget(&self, through: u64, now_ms: i64) {
         for (host, head) in self.hosts() {
             let mut head = lock(&head);
             head.runs.retain(|run| run.log > through);
@@ -258,8 +268,8 @@ impl Heads {
             head.orphans.retain(|&log, _| log > through);
             let dropped = head.drop_idle(through);
             self.series.fetch_sub(dropped as u64, Ordering::Relaxed);
-            let is_empty =
-                head.chains.is_empty() && head.runs.is_empty() && head.orphans.is_empty();
+            self.forget_foreign(&mut head, through, now_ms);
+            let is_empty = head.is_empty();
             drop(head);
             if is_empty {
                 self.remove_if_unused(host);
@@ -273,7 +283,7 @@ impl Heads {
         let unused = |head: &Arc<Mutex<Head>>| {
             let head_now = lock(head);
             // Someone who holds it may be about to push.
-            Arc::strong_count(head) == 1 && head_now.chains.is_empty() && head_now.runs.is_empty()
+            Arc::strong_count(head) == 1 && head_now.is_empty()
         };
         if hosts.get(&host).is_some_and(unused) {
             hosts.remove(&host);
@@ -291,6 +301,7 @@ impl Heads {
             let chains = head.chains.iter().filter_map(Chain::schema);
             let schemas = chains.chain(head.runs.iter().map(|run| &run.schema));
             schemas.for_each(|schema| used.extend(schema.order().iter().map(|entry| entry.0)));
+            used.extend(head.foreign().into_iter().flat_map(Foreign::ids));
         }
         self.texts.sweep(&|id| used.contains(&id));
     }
@@ -307,7 +318,8 @@ impl Heads {
                 .values()
                 .map(|orphans| orphans.capacity() * 4 + 64)
                 .sum();
-            runs + chains + orphans + size_of::<Head>() + 64
+            let foreign = head.foreign().map_or(0, Foreign::heap_bytes);
+            runs + chains + orphans + foreign + size_of::<Head>() + 64
         };
         heads.iter().map(|(_, head)| of_head(head)).sum::<usize>() + self.texts.heap_bytes()
     }
@@ -319,6 +331,11 @@ pub(crate) fn lock(head: &Mutex<Head>) -> MutexGuard<'_, Head> {
 }
 
 impl Head {
+    fn is_empty(&self) -> bool {
+        let has_frames = !self.chains.is_empty() || !self.runs.is_empty();
+        !has_frames && self.orphans.is_empty() && self.foreign.is_none()
+    }
+
     fn push(&mut self, arrival: &Arrival<'_>, keep: &Keep<'_>) {
         let Some(index) = self.chain_for(arrival.epoch, arrival.seq, arrival.key, keep) else {
             self.orphans

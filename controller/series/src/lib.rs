@@ -16,6 +16,9 @@
 //! again is a [`Appended::Replay`]; other content is a [`Appended::Conflict`], and nothing is
 //! stored until the caller has opened another epoch.
 //!
+//! Samples of others than our agents come decoded, by [`SeriesStore::append_foreign`], and are known by
+//! series and time instead; from the log on they go the same way.
+//!
 //! ```text
 //! append → writer → log ── half an hour ──→ cut → block ── merge → block of a day ── retention ──→ gone
 //!            │       └─→ head: host → chain → runs of columns ┘
@@ -25,7 +28,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `wal-N.log` | frames in order of arrival; the highest N is being written |
+//! | `wal-N.log` | frames and foreign samples in order of arrival; the highest N is being written |
 //! | `block-N-M.xzb` | the samples of logs N to M as columns, and which frames those were |
 //! | `rollup-N-M-S.xzb` | the same in steps of S seconds |
 //! | `segment-N.xzs` | a log of the first format, grouped by host; read until retention removes it |
@@ -36,7 +39,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `column`, `chunk` | values as few bytes, and their times; pure |
-//! | `head` | frames become columns in memory: texts, chains, runs |
+//! | `head` | frames become columns in memory: texts, chains, runs; tails of foreign series |
+//! | `foreign` | samples of sources that are no hosts: judged by series and time |
 //! | `block` | columns on disk: pages, directory, ledger, footer |
 //! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
 //! | `verify`, `backup` | reading everything; a copy while the store runs |
@@ -55,6 +59,7 @@ mod cut;
 pub mod disk;
 mod engine;
 mod error;
+mod foreign;
 mod frame;
 pub mod fuzz;
 mod gather;
@@ -82,6 +87,7 @@ mod writer;
 
 pub use backup::check_backup;
 pub use error::SeriesError;
+pub use foreign::{ForeignReport, ForeignSeries, SeriesRefusal};
 pub use frame::{
     Appended, BackupReport, Damage, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
     SeriesPoints, SeriesStats, StoredFrame, VerifyReport,

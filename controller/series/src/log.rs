@@ -1,4 +1,5 @@
-//! A log segment: frames in order of arrival, with an index of where each host's frames are.
+//! A log segment: frames and foreign samples in order of arrival, with an index of where each host's
+//! frames are.
 //!
 //! One writer appends; any number of readers see what is durable.
 
@@ -8,8 +9,9 @@ use std::sync::Arc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::{self, Disk, DiskFile};
+use crate::foreign::batch;
 use crate::frame::{Damage, HostKey};
-use crate::record::{self, FileKind, HEADER_BYTES, Measured, Record};
+use crate::record::{self, Content, FileKind, HEADER_BYTES, Measured, Record};
 use crate::scan::{Scanner, Step};
 
 /// Read at once for one record: almost every frame is shorter.
@@ -45,6 +47,8 @@ pub(crate) struct State {
     /// Length of the file up to the last durable record.
     pub(crate) length: u64,
     pub(crate) frames: u64,
+    /// Records of foreign samples.
+    pub(crate) batches: u64,
     pub(crate) span: Span,
     /// Offsets of a host's records. 32 bits, and no length, because there are 240 per host.
     pub(crate) index: HashMap<HostKey, Vec<u32>>,
@@ -93,6 +97,9 @@ pub(crate) struct Placed {
     pub(crate) offset: u32,
     pub(crate) time_ms: i64,
     pub(crate) received_ms: i64,
+    /// Time of the newest sample, if it is of a foreign source. Nobody looks for such a record by
+    /// its number, so it is not in the index.
+    pub(crate) foreign_newest_ms: Option<i64>,
 }
 
 impl Log {
@@ -117,7 +124,7 @@ impl Log {
         })
     }
 
-    /// Opens a log segment and reads it through: `seen` gets every record, `damaged` every place
+    /// Opens a log segment and reads it through: `seen` gets every frame, `damaged` every place
     /// that is none. The last value is the length of a torn end, which is left to the caller.
     /// `None` if the header is unreadable.
     ///
@@ -197,8 +204,7 @@ impl Log {
         self.file.sync()?;
         let mut state = self.state_mut();
         for record in placed {
-            let offset = start + u64::from(record.offset);
-            state.note(record.host, offset, record.time_ms, record.received_ms);
+            state.note(record, start);
         }
         state.length = start + group.len() as u64;
         Ok(start)
@@ -244,7 +250,7 @@ impl Log {
 #[derive(Default)]
 struct Doubt {
     damaged: Vec<(u64, u64)>,
-    records: Vec<(u64, u32, Record<'static>)>,
+    records: Vec<(u64, u32, Record<'static>, Option<i64>)>,
 }
 
 impl Doubt {
@@ -255,21 +261,23 @@ impl Doubt {
             batch,
             key,
             group,
-            state,
+            content,
             received_ms,
-            ..
+            bytes,
         } = *record;
+        let newest_ms =
+            (content == Content::Foreign).then(|| batch::newest_ms(batch.time_ms, bytes));
         let record = Record {
             host,
             epoch,
             batch,
             key,
             group,
-            state,
+            content,
             received_ms,
             bytes: &[],
         };
-        self.records.push((offset, length, record));
+        self.records.push((offset, length, record, newest_ms));
     }
 
     /// All of it was durable.
@@ -287,11 +295,19 @@ impl Doubt {
                 bytes,
             });
         }
-        for (offset, length, record) in self.records.drain(..) {
-            if !record.state {
+        for (offset, length, record, newest_ms) in self.records.drain(..) {
+            if record.content == Content::Frame {
                 seen(&record);
-                let batch = record.batch;
-                state.note(record.host, offset, batch.time_ms, record.received_ms);
+            }
+            if record.content != Content::State {
+                let placed = Placed {
+                    host: record.host,
+                    offset: 0,
+                    time_ms: record.batch.time_ms,
+                    received_ms: record.received_ms,
+                    foreign_newest_ms: newest_ms,
+                };
+                state.note(&placed, offset);
             }
             state.length = offset + u64::from(length);
         }
@@ -299,18 +315,29 @@ impl Doubt {
 }
 
 impl State {
-    fn note(&mut self, host: HostKey, offset: u64, time_ms: i64, received_ms: i64) {
+    /// Takes a record in whose group begins at `start`.
+    fn note(&mut self, placed: &Placed, start: u64) {
+        self.span.add(placed.time_ms, placed.received_ms);
+        if let Some(newest_ms) = placed.foreign_newest_ms {
+            self.batches += 1;
+            self.span.add(newest_ms, placed.received_ms);
+            return;
+        }
         // The caller keeps segments below 4 GiB; a longer file would have been refused.
-        let Ok(offset) = u32::try_from(offset) else {
+        let Ok(offset) = u32::try_from(start + u64::from(placed.offset)) else {
             return;
         };
-        let offsets = self.index.entry(host).or_default();
+        let offsets = self.index.entry(placed.host).or_default();
         if offsets.len() == offsets.capacity() {
             offsets.reserve_exact((offsets.len() / 4).clamp(4, 32));
         }
         offsets.push(offset);
         self.frames += 1;
-        self.span.add(time_ms, received_ms);
+    }
+
+    /// Whether it holds neither frames nor foreign samples.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames == 0 && self.batches == 0
     }
 
     /// Bytes on the heap.

@@ -76,7 +76,7 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
     // Each handle must go with its log: an open file keeps its space.
     let waiting = waiting(&engine.files());
     let result = waiting.into_iter().try_for_each(|log| {
-        if log.state().frames > 0 {
+        if !log.state().is_empty() {
             cut::cut(engine, &log)?;
         } else {
             engine.change_files(|files| files.logs.remove(&log.id));

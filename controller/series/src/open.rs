@@ -13,7 +13,7 @@ use crate::head::{Arrival, Heads};
 use crate::legacy;
 use crate::log::{self, Log};
 use crate::options::SeriesOptions;
-use crate::record::HEADER_BYTES;
+use crate::record::{Content, HEADER_BYTES};
 use crate::scan::{Scanner, Step};
 use crate::segment::{self, Segment};
 use crate::writer::Writer;
@@ -49,10 +49,12 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         maintenance: Mutex::new(()),
         counters,
         bell: Bell::default(),
+        foreign: Mutex::new(()),
     };
     for log in engine.files().logs.values() {
         fill_heads(&engine, log)?;
     }
+    engine.heads.end_replay();
     Ok(engine)
 }
 
@@ -76,9 +78,20 @@ fn fill_heads(engine: &Engine, log: &Log) -> Result<(), SeriesError> {
             // Logs are shorter than 4 GiB.
             offset: offset as u32,
         };
-        if record.state {
-            engine.heads.follow(host, &arrival, record.received_ms);
-            continue;
+        match record.content {
+            Content::Frame => {}
+            Content::State => {
+                engine.heads.follow(host, &arrival, record.received_ms);
+                continue;
+            }
+            Content::Foreign => {
+                if !engine.heads.replay_foreign(log.id, &record) {
+                    count(&engine.counters.damaged, 1);
+                    tracing::error!(file = %log.name, offset, source = host,
+                        "samples of a foreign source name series of a damaged record; they are lost");
+                }
+                continue;
+            }
         }
         if has_segments && !record.key && !engine.heads.continues(host, epoch, seq) {
             follow_segment(engine, &arrival, host, record.received_ms)?;

@@ -59,9 +59,12 @@ pub struct SeriesLimits {
     pub series: u64,
     /// Series of one host.
     pub series_per_host: u32,
+    /// Series of one foreign source: a Prometheus that scrapes for many has far more than a host.
+    pub series_per_source: u32,
     /// Labels of one series, host labels not counted.
     pub labels_per_series: u32,
-    /// Distinct series texts of all hosts: two hosts with the same disks share theirs.
+    /// Distinct series texts of all hosts: two hosts with the same disks share theirs. Foreign
+    /// sources get no more than half of them, and of the new ones.
     pub texts: u64,
     /// Texts that may be new within an hour.
     pub new_texts_per_hour: u64,
@@ -72,6 +75,7 @@ impl Default for SeriesLimits {
         Self {
             series: 12_000_000,
             series_per_host: 20_000,
+            series_per_source: 200_000,
             labels_per_series: 30,
             texts: 2_000_000,
             new_texts_per_hour: 500_000,

@@ -4,6 +4,8 @@
 //! twice, and of two points of one time one stays. Directory and pages are read per block in the
 //! order in which they lie there.
 
+mod foreign;
+
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -249,7 +251,9 @@ impl Reading<'_, '_> {
             let runs = head.made().iter().map(|run| self.read_run(host, run));
             let runs: u64 = runs.sum();
             let pending = head.pending().map(|chain| self.read_pending(host, chain));
-            runs + pending.sum::<u64>()
+            let pending: u64 = pending.sum();
+            let foreign = head.foreign();
+            runs + pending + foreign.map_or(0, |foreign| self.read_foreign(host, foreign))
         };
         (self.wanted.charge)(points)
     }

@@ -7,6 +7,10 @@
 //! body   = flags:u8 host:signed epoch:varint seq:varint time:signed wait:signed checksum:u32 frame
 //! ```
 //!
+//! In a log a record may also hold samples of a foreign source ([`crate::foreign`]): the source's key
+//! stands in the place of the host, the oldest sample's time in that of the frame, numbers and
+//! checksum are 0.
+//!
 //! Everything is little-endian; `wait` is arrival minus frame time. Both sums are seeded with the
 //! file's random salt: frames come from agents, and without the salt an agent could place a
 //! record of another host inside its own frame, to be found when a reader looks for the next
@@ -33,6 +37,7 @@ const COPY_BYTES: usize = 24;
 const FLAG_KEY: u8 = 1;
 const FLAG_GROUP: u8 = 2;
 const FLAG_STATE: u8 = 4;
+const FLAG_FOREIGN: u8 = 8;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +88,19 @@ pub(crate) fn seed(salt: u64) -> u32 {
     crc32fast::hash(&salt.to_le_bytes())
 }
 
-/// A stored frame.
+/// What a record holds. Anything but a frame stands in logs only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A frame of a host.
+    Frame,
+    /// No stored frame but one of before, told again as a key frame because the next one of its
+    /// chain continues it.
+    State,
+    /// Samples of a foreign source.
+    Foreign,
+}
+
+/// A stored frame, or what stands in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
     /// The host.
@@ -97,9 +114,8 @@ pub(crate) struct Record<'a> {
     /// Whether it is the first of a group: all before it was durable when it was written. Of
     /// meaning only in a log.
     pub(crate) group: bool,
-    /// Whether it is no stored frame but one of before, told again as a key frame because the next
-    /// one of its chain continues it. Of meaning only in a log.
-    pub(crate) state: bool,
+    /// What it holds.
+    pub(crate) content: Content,
     /// When it arrived, Unix milliseconds.
     pub(crate) received_ms: i64,
     /// The frame.
@@ -115,7 +131,8 @@ pub(crate) fn write(out: &mut Vec<u8>, seed: u32, record: &Record<'_>) {
     let flags = [
         (record.key, FLAG_KEY),
         (record.group, FLAG_GROUP),
-        (record.state, FLAG_STATE),
+        (record.content == Content::State, FLAG_STATE),
+        (record.content == Content::Foreign, FLAG_FOREIGN),
     ];
     out.push(
         flags
@@ -202,6 +219,11 @@ fn read_body(mut body: &[u8]) -> Option<Record<'_>> {
     let time_ms = varint::read_signed(&mut body)?;
     let received_ms = time_ms.wrapping_add(varint::read_signed(&mut body)?);
     let (checksum, bytes) = body.split_first_chunk::<4>()?;
+    let content = match (flags & FLAG_STATE != 0, flags & FLAG_FOREIGN != 0) {
+        (_, true) => Content::Foreign,
+        (true, false) => Content::State,
+        (false, false) => Content::Frame,
+    };
     Some(Record {
         host,
         epoch,
@@ -212,7 +234,7 @@ fn read_body(mut body: &[u8]) -> Option<Record<'_>> {
         },
         key: flags & FLAG_KEY != 0,
         group: flags & FLAG_GROUP != 0,
-        state: flags & FLAG_STATE != 0,
+        content,
         received_ms,
         bytes,
     })
@@ -263,11 +285,12 @@ mod tests {
         fn records_come_back_as_they_went_and_damage_is_noticed(
             host in any::<i64>(), epoch in any::<u64>(), seq in any::<u64>(),
             time_ms in any::<i64>(), received_ms in any::<i64>(), checksum in any::<u32>(),
-            key in any::<bool>(), frame in prop::collection::vec(any::<u8>(), 0..300),
+            key in any::<bool>(), content in 0usize..3, frame in prop::collection::vec(any::<u8>(), 0..300),
             salt in any::<u64>(), damage in any::<prop::sample::Index>(), bit in 0u8..8,
         ) {
             let record = Record {
-                host, epoch, batch: BatchInfo { seq, time_ms, checksum }, key, group: !key, state: key, received_ms,
+                host, epoch, batch: BatchInfo { seq, time_ms, checksum }, key, group: !key,
+                content: [Content::Frame, Content::State, Content::Foreign][content], received_ms,
                 bytes: &frame,
             };
             let seed = seed(salt);

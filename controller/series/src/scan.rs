@@ -168,7 +168,7 @@ mod tests {
                 batch,
                 key: false,
                 group: false,
-                state: false,
+                content: record::Content::Frame,
                 received_ms: 6,
                 bytes: frame,
             };

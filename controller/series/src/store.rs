@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use crate::disk::{Disk, Folder};
 use crate::engine::Engine;
 use crate::error::SeriesError;
+use crate::foreign::{ForeignReport, ForeignSeries};
 use crate::frame::{
     Appended, BackupReport, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints,
     SeriesStats, StoredFrame, VerifyReport,
@@ -16,7 +17,7 @@ use crate::lock::Lock;
 use crate::log::Span;
 use crate::options::{Sealing, SeriesOptions};
 use crate::reading::{Found, ReadError, Wanted};
-use crate::{backup, maintain, open, query, reading, verify};
+use crate::{backup, foreign, maintain, open, query, reading, verify};
 
 /// The samples of all hosts. Cheap to clone; calls block, so async callers use a thread.
 #[derive(Debug, Clone)]
@@ -99,6 +100,21 @@ impl SeriesStore {
     /// [`SeriesError::Full`] passes by itself when there is space.
     pub fn append(&self, frames: &[Frame<'_>]) -> Result<Vec<Appended>, SeriesError> {
         self.engine().writer().append(self.engine(), frames)
+    }
+
+    /// Stores samples of a source that is no host: one write and one fdatasync for all that is new.
+    /// `source` is below zero. What the report does not name as refused or contradicted is durable.
+    /// The caller bounds how old and how far ahead samples may be.
+    ///
+    /// # Errors
+    /// On any error nothing of the call is acknowledged; sending it again later is safe.
+    /// [`SeriesError::Full`] passes by itself when there is space.
+    pub fn append_foreign(
+        &self,
+        source: HostKey,
+        series: &[ForeignSeries<'_>],
+    ) -> Result<ForeignReport, SeriesError> {
+        foreign::append(self.engine(), source, series)
     }
 
     /// Points of a host's wanted series with `from_ms <= time <= to_ms`: ascending, one per
@@ -238,7 +254,7 @@ fn spawn(engine: &Arc<Engine>) -> Result<JoinHandle<()>, SeriesError> {
 }
 
 fn add_extent(stats: &mut SeriesStats, frames: u64, span: &Span) {
-    if frames == 0 {
+    if span.oldest_ms > span.newest_ms {
         return;
     }
     stats.frames += frames;
@@ -262,6 +278,9 @@ fn add_counters(stats: &mut SeriesStats, engine: &Engine) {
     let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     stats.appended = load(&counters.appended);
     stats.replays = load(&counters.replays);
+    stats.foreign_stored = load(&counters.foreign_stored);
+    stats.foreign_repeated = load(&counters.foreign_repeated);
+    stats.foreign_contradicted = load(&counters.foreign_contradicted);
     stats.conflicts = load(&counters.conflicts);
     stats.torn_tails = load(&counters.torn_tails);
     stats.torn_bytes = load(&counters.torn_bytes);

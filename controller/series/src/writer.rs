@@ -9,15 +9,18 @@ use std::sync::atomic::Ordering;
 use xiezhi_protocol::batch::BatchInfo;
 
 use crate::checkpoint::Lanes;
+use crate::chunk::Encoder;
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
+use crate::foreign::Accepted;
 use crate::frame::{Appended, Frame, HostKey};
+use crate::head::foreign::Told;
 use crate::head::{Anchor, Arrival};
 use crate::lane::Known;
 use crate::log::{Log, Placed};
 use crate::options::SeriesOptions;
 use crate::recall::Recall;
-use crate::record::{self, MAX_FRAME_BYTES, Record};
+use crate::record::{self, Content, MAX_FRAME_BYTES, Record};
 
 /// Most bytes in one append, so that a group always fits a fresh segment.
 const MAX_GROUP_BYTES: u64 = 512 << 20;
@@ -141,15 +144,7 @@ impl Writer {
         let received_ms = engine.options.clock.now_ms();
         let log = self.log_for(engine, received_ms, size)?;
         self.lay_out(engine, &log, frames, received_ms);
-        let appended = log.append(&self.group, &self.placed);
-        if let Err(error) = appended {
-            self.tail_is_dirty = true;
-            if let Err(error) = self.clean_tail(engine) {
-                tracing::warn!(error = %error, "torn end stays until the next append");
-            }
-            return Err(engine.error("append to", &log.name)(error));
-        }
-        let start = appended.unwrap_or_default();
+        let start = self.commit(engine, &log)?;
         for (frame, placed) in frames.iter().zip(&self.placed) {
             let lane = self.lanes.entry((frame.host, frame.epoch)).or_default();
             lane.insert(frame.batch.seq, frame.batch.checksum, received_ms);
@@ -159,6 +154,84 @@ impl Writer {
             engine.heads.push(frame.host, &arrival, received_ms);
         }
         Ok(())
+    }
+
+    /// Writes new samples of a source; see [`crate::SeriesStore::append_foreign`].
+    pub(crate) fn append_foreign(
+        &mut self,
+        engine: &Engine,
+        source: HostKey,
+        accepted: &[Accepted],
+    ) -> Result<(), SeriesError> {
+        let written = self.write_foreign(engine, source, accepted);
+        let full = written.as_ref().is_err_and(SeriesError::is_full);
+        engine.counters.full.store(full, Ordering::Relaxed);
+        written
+    }
+
+    fn write_foreign(
+        &mut self,
+        engine: &Engine,
+        source: HostKey,
+        accepted: &[Accepted],
+    ) -> Result<(), SeriesError> {
+        let size = foreign_size(accepted)?;
+        self.clean_tail(engine)?;
+        let received_ms = engine.options.clock.now_ms();
+        let log = self.log_for(engine, received_ms, size)?;
+        let heads = &engine.heads;
+        let told = heads.with_foreign(source, received_ms, |foreign, _| {
+            foreign.tell(log.id, accepted)
+        });
+        self.lay_out_foreign(&log, source, &told, received_ms);
+        if let Err(error) = self.commit(engine, &log) {
+            heads.with_foreign(source, received_ms, |foreign, _| foreign.untell());
+            return Err(error);
+        }
+        heads.with_foreign(source, received_ms, |foreign, _| {
+            foreign.push(log.id, accepted, &mut Encoder::default());
+        });
+        Ok(())
+    }
+
+    fn lay_out_foreign(&mut self, log: &Log, source: HostKey, told: &[Told], received_ms: i64) {
+        self.group.clear();
+        self.placed.clear();
+        for one in told {
+            self.placed.push(Placed {
+                host: source,
+                offset: self.group.len() as u32,
+                time_ms: one.oldest_ms,
+                received_ms,
+                foreign_newest_ms: Some(one.newest_ms),
+            });
+            let record = Record {
+                host: source,
+                epoch: 0,
+                batch: BatchInfo {
+                    seq: 0,
+                    time_ms: one.oldest_ms,
+                    checksum: 0,
+                },
+                key: false,
+                group: self.group.is_empty(),
+                content: Content::Foreign,
+                received_ms,
+                bytes: &one.bytes,
+            };
+            record::write(&mut self.group, log.seed, &record);
+        }
+    }
+
+    /// Writes the group and makes it durable; yields where it begins.
+    fn commit(&mut self, engine: &Engine, log: &Log) -> Result<u64, SeriesError> {
+        log.append(&self.group, &self.placed).map_err(|error| {
+            self.tail_is_dirty = true;
+            if let Err(error) = self.clean_tail(engine) {
+                tracing::warn!(error = %error, "torn end stays until the next append");
+            }
+            engine.error("append to", &log.name)(error)
+        })
     }
 
     /// Fills the group. A chain that this log has not begun gets its state before the frame, so
@@ -187,6 +260,7 @@ impl Writer {
                 offset: self.group.len() as u32,
                 time_ms: frame.batch.time_ms,
                 received_ms,
+                foreign_newest_ms: None,
             });
             let record = Record {
                 host: frame.host,
@@ -194,7 +268,7 @@ impl Writer {
                 batch: frame.batch,
                 key: frame.key,
                 group: self.group.is_empty(),
-                state: false,
+                content: Content::Frame,
                 received_ms,
                 bytes: frame.bytes,
             };
@@ -217,7 +291,7 @@ impl Writer {
             batch,
             key: true,
             group: self.group.is_empty(),
-            state: true,
+            content: Content::State,
             received_ms,
             bytes: state,
         };
@@ -326,9 +400,26 @@ fn group_size(frames: &[Frame<'_>]) -> Result<u64, SeriesError> {
     Ok(size)
 }
 
+/// An upper bound of what a source's samples take on disk.
+fn foreign_size(accepted: &[Accepted]) -> Result<u64, SeriesError> {
+    /// A sample's number, time and value at their longest.
+    const SAMPLE_BYTES: u64 = 40;
+    let of = |one: &Accepted| one.text.len() as u64 + 20 + one.points.len() as u64 * SAMPLE_BYTES;
+    let size = RECORD_OVERHEAD + accepted.iter().map(of).sum::<u64>();
+    if size > MAX_GROUP_BYTES {
+        let limit = MAX_GROUP_BYTES;
+        return Err(SeriesError::TooLarge {
+            what: "append",
+            bytes: size,
+            limit,
+        });
+    }
+    Ok(size)
+}
+
 fn is_due(log: &Log, options: &SeriesOptions, received_ms: i64, size: u64) -> bool {
     let state = log.state();
-    if state.frames == 0 {
+    if state.is_empty() {
         return false;
     }
     let span_ms = u64::try_from(options.segment_span.as_millis()).unwrap_or(u64::MAX);

@@ -32,6 +32,17 @@ pub(super) fn integers(values: &[f64], integers: &mut Vec<i64>) -> Option<u8> {
     Some(scale)
 }
 
+/// A value and the smallest scale that holds it exactly.
+pub(super) fn one(value: f64) -> Option<(i64, u8)> {
+    let mut scales = 0..TENS.len() as u8;
+    scales.find_map(|scale| Some((integer(value, scale)?, scale)))
+}
+
+/// Whether there is such a scale.
+pub(super) fn is_scale(scale: u8) -> bool {
+    usize::from(scale) < TENS.len()
+}
+
 fn integer(value: f64, scale: u8) -> Option<i64> {
     let scaled = value * TENS.get(usize::from(scale))?;
     if scaled.abs() > MAX_EXACT {

@@ -116,6 +116,35 @@ impl Texts {
         self.write(|inner| inner.intern(text, now_ms, &self.limits))
     }
 
+    /// As [`Self::intern`], for a source that is no host: it gets at most half of what there is, so
+    /// that hosts have the other half.
+    pub(crate) fn intern_foreign(&self, text: &Arc<str>, now_ms: i64) -> TextId {
+        let limits = SeriesLimits {
+            texts: self.limits.texts / 2,
+            new_texts_per_hour: self.limits.new_texts_per_hour / 2,
+            ..self.limits
+        };
+        match self.id(text) {
+            Some(id) => id,
+            None => self.write(|inner| inner.intern(text, now_ms, &limits)),
+        }
+    }
+
+    /// As [`Self::intern`], whatever the limits say.
+    pub(crate) fn intern_always(&self, text: &Arc<str>) -> TextId {
+        self.id(text)
+            .unwrap_or_else(|| self.write(|inner| inner.add(text)))
+    }
+
+    /// A known text's number and shared copy.
+    pub(crate) fn find(&self, text: &str) -> Option<(TextId, Arc<str>)> {
+        let found = |inner: &Inner| {
+            let (text, &id) = inner.ids.get_key_value(text)?;
+            Some((id, Arc::clone(text)))
+        };
+        self.read(found)
+    }
+
     /// The number of a known text.
     pub(crate) fn id(&self, text: &str) -> Option<TextId> {
         self.read(|inner| inner.ids.get(text).copied())
@@ -195,11 +224,19 @@ impl Inner {
         }
         let is_full =
             self.ids.len() as u64 >= limits.texts || self.new >= limits.new_texts_per_hour;
-        if is_full || self.next == REFUSED {
+        if is_full {
             return REFUSED;
         }
-        self.new += 1;
+        let id = self.add(text);
+        self.new += u64::from(id != REFUSED);
+        id
+    }
+
+    fn add(&mut self, text: &Arc<str>) -> TextId {
         let id = self.next;
+        if id == REFUSED {
+            return REFUSED;
+        }
         self.next += 1;
         self.texts.insert(id, Arc::clone(text));
         self.ids.insert(Arc::clone(text), id);

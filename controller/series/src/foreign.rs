@@ -1,0 +1,150 @@
+//! Samples of sources that are no hosts: what others send by remote write.
+//!
+//! A source has a key in the place of a host's, below zero, so that none is ever a host's. Its samples
+//! come decoded, series by series, and without numbers; so they are known by series and time.
+//!
+//! | sample | what becomes of it |
+//! |---|---|
+//! | newer than all of its series | stored |
+//! | late, at a time that the series has not | stored, and read in its place |
+//! | the same time and value again | merged: nothing is written |
+//! | the same time, another value | the first stays; counted as contradicted |
+//! | of a series beyond a limit | refused, with the reason, series by series |
+//!
+//! How old or how far ahead a sample may be is the caller's to judge. A value that is no number is
+//! kept: the stale marker as it is, any other as the one that Prometheus writes.
+//!
+//! What memory does not know is looked up in the head and in the blocks, once per request and hour of
+//! samples. One request is judged and written at a time; hosts' frames are appended meanwhile.
+
+pub(crate) mod batch;
+mod judge;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+
+use crate::engine::{Engine, count};
+use crate::error::SeriesError;
+use crate::frame::HostKey;
+use crate::head::texts::TextId;
+
+/// Samples of one series of a source.
+#[derive(Debug, Clone, Copy)]
+pub struct ForeignSeries<'a> {
+    /// Name and labels in canonical form, as [`xiezhi_protocol::report::parse_series`] reads it.
+    pub text: &'a str,
+    /// Unix milliseconds and values, in any order.
+    pub points: &'a [(i64, f64)],
+}
+
+/// Why a series of a source is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SeriesRefusal {
+    /// The text is not canonical.
+    BadText,
+    /// More labels than a series may have.
+    TooManyLabels,
+    /// The source has as many series as one may have.
+    SourceFull,
+    /// There are as many series as the store may have.
+    StoreFull,
+    /// Too many series that are new within this hour.
+    TooManyNew,
+}
+
+impl SeriesRefusal {
+    /// A short word for a metric's label.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::BadText => "bad_text",
+            Self::TooManyLabels => "too_many_labels",
+            Self::SourceFull => "source_full",
+            Self::StoreFull => "store_full",
+            Self::TooManyNew => "too_many_new",
+        }
+    }
+}
+
+impl fmt::Display for SeriesRefusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::BadText => "name or labels are malformed",
+            Self::TooManyLabels => "the series has more labels than are allowed",
+            Self::SourceFull => {
+                "this source has as many series as one may have: send fewer, or drop labels that \
+                 change all the time"
+            }
+            Self::StoreFull => "the store has as many series as it may have",
+            Self::TooManyNew => {
+                "too many series are new within this hour: a label may change all the time"
+            }
+        })
+    }
+}
+
+/// What became of a source's samples. All that is not refused or contradicted is durable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForeignReport {
+    /// Samples stored now.
+    pub stored: u64,
+    /// Samples that were stored before, with the same value.
+    pub repeated: u64,
+    /// Samples whose time holds another value already; that one stays.
+    pub contradicted: u64,
+    /// Places of the series that were refused, none of whose samples are stored.
+    pub refused: Vec<(usize, SeriesRefusal)>,
+    /// Place of the first series with a contradicted sample.
+    pub first_contradicted: Option<usize>,
+}
+
+/// New samples of one series, ascending in time, one per time.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: TextId,
+    pub(crate) text: Arc<str>,
+    pub(crate) points: Vec<(i64, f64)>,
+}
+
+impl Accepted {
+    /// Its points in slices of so many.
+    pub(crate) fn slices(&self, most: usize) -> impl Iterator<Item = (&Self, &[(i64, f64)])> {
+        self.points.chunks(most).map(move |points| (self, points))
+    }
+}
+
+/// The value as it is kept: no payload of a NaN but the stale marker's means anything.
+pub(crate) fn kept(value: f64) -> f64 {
+    /// Prometheus's "normal NaN".
+    const NOT_A_NUMBER: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
+    if value.is_nan() && !crate::column::is_stale(value) {
+        NOT_A_NUMBER
+    } else {
+        value
+    }
+}
+
+/// See [`crate::SeriesStore::append_foreign`].
+pub(crate) fn append(
+    engine: &Engine,
+    source: HostKey,
+    series: &[ForeignSeries<'_>],
+) -> Result<ForeignReport, SeriesError> {
+    if source >= 0 {
+        return Err(SeriesError::NoSource(source));
+    }
+    let _turn = engine
+        .foreign
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (accepted, mut report) = judge::judge(engine, source, series)?;
+    if !accepted.is_empty() {
+        engine.writer().append_foreign(engine, source, &accepted)?;
+    }
+    report.stored = accepted.iter().map(|one| one.points.len() as u64).sum();
+    let counters = &engine.counters;
+    count(&counters.foreign_stored, report.stored);
+    count(&counters.foreign_repeated, report.repeated);
+    count(&counters.foreign_contradicted, report.contradicted);
+    Ok(report)
+}
