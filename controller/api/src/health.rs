@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use xiezhi_ingest::Trouble;
 
+use crate::certificates::Certificate;
 use crate::state::AppState;
 
 /// How long a verdict is kept.
@@ -30,10 +31,21 @@ pub(crate) enum Part {
     Database,
     /// Full logs of samples are sealed.
     Sealing,
+    /// The authority's certificate, which signs hosts.
+    IntermediateCertificate,
+    /// The browsers' port's certificate.
+    WebCertificate,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 4] = [Self::Samples, Self::Events, Self::Database, Self::Sealing];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Samples,
+        Self::Events,
+        Self::Database,
+        Self::Sealing,
+        Self::IntermediateCertificate,
+        Self::WebCertificate,
+    ];
 
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -41,12 +53,14 @@ impl Part {
             Self::Events => "events",
             Self::Database => "database",
             Self::Sealing => "sealing",
+            Self::IntermediateCertificate => "intermediate_certificate",
+            Self::WebCertificate => "web_certificate",
         }
     }
 
     /// Whether the controller still takes what agents send while this part is unwell.
     const fn accepts(self) -> bool {
-        matches!(self, Self::Sealing)
+        !matches!(self, Self::Samples | Self::Events | Self::Database)
     }
 }
 
@@ -54,9 +68,13 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full` or `failed`.
+    /// `disk_full` or `failed`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
+    /// Whole days until a certificate ends, negative after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) days_left: Option<i64>,
     /// What the part itself says; for people who are signed in.
     pub(crate) reason: String,
 }
@@ -103,6 +121,7 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
             part,
             code: code(trouble.full),
             since_ms: trouble.since_ms,
+            days_left: None,
             reason: trouble.reason,
         })
     };
@@ -110,20 +129,39 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         part: Part::Sealing,
         code: code(trouble.full),
         since_ms: since(Part::Sealing),
+        days_left: None,
         reason: trouble.reason,
     });
     let database = database(state).await.err().map(|reason| Ailment {
         part: Part::Database,
         code: code(false),
         since_ms: since(Part::Database),
+        days_left: None,
         reason,
     });
     let samples = taken(Part::Samples, intake.samples);
     let events = taken(Part::Events, intake.events);
+    let certificates = [
+        (Part::IntermediateCertificate, Certificate::Intermediate),
+        (Part::WebCertificate, Certificate::Web),
+    ];
+    let certificates = certificates.map(|(part, which)| certificate(state, part, which, now_ms));
     [samples, events, database, sealing]
         .into_iter()
+        .chain(certificates)
         .flatten()
         .collect()
+}
+
+fn certificate(state: &AppState, part: Part, which: Certificate, now_ms: i64) -> Option<Ailment> {
+    let concern = state.inner.certificates.concern(which, now_ms)?;
+    Some(Ailment {
+        part,
+        code: concern.code,
+        since_ms: concern.since_ms,
+        days_left: concern.days_left,
+        reason: concern.reason,
+    })
 }
 
 const fn code(full: bool) -> &'static str {
@@ -144,8 +182,8 @@ async fn database(state: &AppState) -> Result<(), String> {
 fn tell(before: &[Ailment], now: &[Ailment]) {
     let has = |list: &[Ailment], part| list.iter().any(|ailment| ailment.part == part);
     for ailment in now.iter().filter(|ailment| !has(before, ailment.part)) {
-        let (part, reason) = (ailment.part.word(), &ailment.reason);
-        tracing::warn!(part, reason, "a part of the controller is unwell");
+        let (part, code, reason) = (ailment.part.word(), ailment.code, &ailment.reason);
+        tracing::warn!(part, code, reason, "a part of the controller is unwell");
     }
     for ailment in before.iter().filter(|ailment| !has(now, ailment.part)) {
         tracing::info!(part = ailment.part.word(), "well again");

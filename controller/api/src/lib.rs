@@ -20,6 +20,7 @@
 mod answer;
 mod assets;
 mod attempts;
+mod certificates;
 mod connection;
 mod cookie;
 mod directory;
@@ -45,6 +46,7 @@ mod token_desk;
 #[cfg(test)]
 mod tests;
 
+pub use certificates::{Certificate, Certificates};
 pub use directory::OWN_HOST;
 pub use peer::PeerAddress;
 pub use routes::router;

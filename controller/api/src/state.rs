@@ -12,6 +12,7 @@ use xiezhi_series::SeriesStore;
 use xiezhi_store::Store;
 
 use crate::attempts::Attempts;
+use crate::certificates::Certificates;
 use crate::directory::FleetDirectory;
 use crate::health::Verdict;
 use crate::live::Hub;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub fleet: Fleet,
     /// Whether agents' batches are taken.
     pub intake: SharedHealth,
+    /// When the controller's certificates end.
+    pub certificates: Certificates,
     /// What new hosts must know.
     pub enrolment: Enrolment,
     /// The clock.
@@ -99,6 +102,7 @@ pub(crate) struct Inner {
     pub(crate) series: SeriesStore,
     pub(crate) fleet: Fleet,
     pub(crate) intake: SharedHealth,
+    pub(crate) certificates: Certificates,
     pub(crate) enrolment: Enrolment,
     pub(crate) clock: Clock,
     pub(crate) registry: Registry,
@@ -142,6 +146,7 @@ impl AppState {
                 series: parts.series,
                 fleet: parts.fleet,
                 intake: parts.intake,
+                certificates: parts.certificates,
                 enrolment: parts.enrolment,
                 clock: parts.clock,
                 registry: parts.registry,

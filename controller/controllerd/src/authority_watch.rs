@@ -71,7 +71,7 @@ mod tests {
         };
         let now_s = crate::clock::now_s();
         let place = KeyPlace::SealedFile;
-        let made = Authority::init_in(&online, &offline, &passphrases, &place, now_s).unwrap();
+        let made = Authority::init_in(&online, &offline, &passphrases, &place, &[], now_s).unwrap();
         let authority = Authority::open(&online, &passphrases.online, now_s).unwrap();
         let registry = Registry::new();
         register(&registry, &authority).unwrap();

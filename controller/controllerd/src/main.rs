@@ -14,6 +14,7 @@ mod logging;
 mod own_metrics;
 mod service;
 mod terminal;
+mod web_certificate;
 
 use std::process::ExitCode;
 

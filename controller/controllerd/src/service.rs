@@ -7,19 +7,20 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use prometheus::Registry;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use xiezhi_api::{ApiOptions, AppState, Enrolment, Parts, ServeOptions};
-use xiezhi_identity::{Authority, CertificateSlot, ServerIdentity, web_server_config};
+use xiezhi_api::{ApiOptions, AppState, Certificate, Certificates, Enrolment, Parts, ServeOptions};
+use xiezhi_identity::Authority;
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
 use xiezhi_series::{SeriesOptions, SeriesStore};
 
 use crate::cli::Run;
 use crate::clock::{now_ms, now_s};
 use crate::commands::{open_store, passphrase_source};
-use crate::config::{Config, WebTls};
+use crate::config::Config;
 use crate::terminal::say;
+use crate::web_certificate::WebCertificate;
 use crate::{authority_watch, own_metrics};
 
 /// How long a one-time login is valid.
@@ -64,13 +65,21 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         .context("opening the agents' port")?;
     authority_watch::register(&registry, &authority)?;
     let own_metrics = own_metrics::start(&registry, ingest.fleet(), series.clone())?;
-    let (tls, slot) = web_tls(&config, &authority)?;
+    let certificates = Certificates::default();
+    let ends_s = authority.intermediate_not_after_s();
+    certificates.ends(Certificate::Intermediate, Some(ends_s));
+    let web_certificate = WebCertificate::open(&config, &authority, &certificates)?;
+    let tls = web_certificate
+        .as_ref()
+        .map(WebCertificate::server_config)
+        .transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let state = AppState::new(Parts {
         store: store.clone(),
         series: series.clone(),
         fleet: ingest.fleet(),
         intake: ingest.shared_health(),
+        certificates,
         enrolment: Enrolment {
             root_fingerprint: authority.root_fingerprint(),
             agent_host: None,
@@ -113,13 +122,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         },
         wait_for(stopped.clone()),
     ));
-    let upkeep = tokio::spawn(upkeep(
-        config.clone(),
-        authority,
-        slot,
-        store.clone(),
-        stopped,
-    ));
+    let upkeep = tokio::spawn(upkeep(authority, web_certificate, store.clone(), stopped));
     wait_for_signal().await?;
     info!("stopping");
     stop.send_replace(true);
@@ -163,73 +166,69 @@ fn listen(address: std::net::SocketAddr, whom: &str) -> Result<TcpListener> {
     listening.with_context(|| format!("listening for {whom} on {address}: is the port taken?"))
 }
 
-type WebTlsParts = (
-    Option<Arc<rustls::ServerConfig>>,
-    Option<Arc<CertificateSlot>>,
-);
+/// How often the files of the browsers' certificate are looked at.
+const LOOK: Duration = Duration::from_secs(60);
 
-fn web_tls(config: &Config, authority: &Authority) -> Result<WebTlsParts> {
-    let identity = match &config.web.tls {
-        WebTls::Off => return Ok((None, None)),
-        WebTls::Internal(names) => authority.issue_web(&web_names(names), now_s())?,
-        WebTls::Files { certificate, key } => ServerIdentity::from_pem_files(certificate, key)?,
-    };
-    let slot = CertificateSlot::new(identity);
-    let tls = web_server_config(&slot)?;
-    Ok((Some(tls), Some(slot)))
-}
-
-/// The configured names, or this machine's own.
-fn web_names(names: &[String]) -> Vec<String> {
-    if !names.is_empty() {
-        return names.to_vec();
-    }
-    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    names.extend(Some(own.trim().to_owned()).filter(|name| !name.is_empty() && name != "(none)"));
-    names
-}
-
-/// What happens once an hour: certificates that near their end, events past their time.
+/// What happens once an hour: certificates that near their end, events past their time. A reload of
+/// the service (SIGHUP) looks at the files of the browsers' certificate at once.
 async fn upkeep(
-    config: Config,
     authority: Arc<Authority>,
-    slot: Option<Arc<CertificateSlot>>,
+    mut web: Option<WebCertificate>,
     store: xiezhi_store::Store,
     stopped: watch::Receiver<bool>,
 ) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+    let mut look = tokio::time::interval(LOOK);
+    let mut reload = signal(SignalKind::hangup()).ok();
     loop {
         let stop = wait_for(stopped.clone());
         tokio::select! {
-            _ = hourly.tick() => {}
+            _ = hourly.tick() => hourly_work(&authority, web.as_ref(), &store).await,
+            _ = look.tick() => look_at(&mut web),
+            () = hung_up(&mut reload) => look_at(&mut web),
             () = stop => return,
         }
-        authority_watch::warn_if_near(&authority, now_s());
-        if authority.server_certificate_due(now_s()) {
-            let renewed = authority
-                .issue_server(now_s())
-                .map_err(anyhow::Error::from)
-                .and_then(|()| {
-                    if let (WebTls::Internal(names), Some(slot)) = (&config.web.tls, &slot) {
-                        slot.set(authority.issue_web(&web_names(names), now_s())?);
-                    }
-                    Ok(())
-                });
-            if let Err(error) = renewed {
-                warn!(
-                    error = format!("{error:#}"),
-                    "the controller's certificate was not renewed"
-                );
-            }
-        }
-        expire_events(&store).await;
-        if let Err(error) = store.delete_expired_web_sessions(now_ms()).await {
+    }
+}
+
+fn look_at(web: &mut Option<WebCertificate>) {
+    if let Some(web) = web {
+        web.look();
+    }
+}
+
+/// Never, where the system gives no such signal.
+async fn hung_up(reload: &mut Option<Signal>) {
+    match reload {
+        Some(reload) => _ = reload.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn hourly_work(
+    authority: &Authority,
+    web: Option<&WebCertificate>,
+    store: &xiezhi_store::Store,
+) {
+    authority_watch::warn_if_near(authority, now_s());
+    if authority.server_certificate_due(now_s()) {
+        let renewed = authority
+            .issue_server(now_s())
+            .map_err(anyhow::Error::from)
+            .and_then(|()| web.map_or(Ok(()), |web| web.renew(authority)));
+        if let Err(error) = renewed {
             warn!(
-                error = format!("{:#}", anyhow::Error::from(error)),
-                "old browser sessions were not deleted"
+                error = format!("{error:#}"),
+                "the controller's certificate was not renewed"
             );
         }
+    }
+    expire_events(store).await;
+    if let Err(error) = store.delete_expired_web_sessions(now_ms()).await {
+        warn!(
+            error = format!("{:#}", anyhow::Error::from(error)),
+            "old browser sessions were not deleted"
+        );
     }
 }
 

@@ -14,6 +14,7 @@ use xiezhi_protocol::CONTROLLER_NAME;
 
 use crate::certificate::{self, Certificate, HOUR_S, Validity, date};
 use crate::client::HostVerifier;
+use crate::constraints;
 use crate::error::IdentityError;
 use crate::folder::{self, OnlineFolder};
 use crate::key::AuthorityKey;
@@ -150,12 +151,22 @@ impl Authority {
     /// addresses: 90 days. Browsers trust it once [`Authority::root_pem`] is imported there.
     ///
     /// # Errors
-    /// If a name is neither, or the intermediate's time is over.
+    /// If a name is neither, or the intermediate may not sign for it (see [`Authority::permits`]), or
+    /// its time is over.
     pub fn issue_web(&self, names: &[String], now_s: i64) -> Result<ServerIdentity, IdentityError> {
-        let (identity, _) = self
-            .chain()
-            .server(certificate::server(names, now_s)?, now_s)?;
+        let params = certificate::server(names, now_s)?;
+        if let Some(name) = names.iter().find(|name| !self.permits(name)) {
+            return Err(IdentityError::NotPermitted(name.clone()));
+        }
+        let (identity, _) = self.chain().server(params, now_s)?;
         Ok(identity)
+    }
+
+    /// Whether the intermediate may sign for this DNS name or address: it was told at
+    /// [`Authority::init_in`] or [`Authority::rotate`].
+    #[must_use]
+    pub fn permits(&self, name: &str) -> bool {
+        constraints::permits(&self.intermediate, name)
     }
 
     /// TLS for the agent port; see [`crate::peer_of`] for what it lets through.

@@ -125,6 +125,12 @@ pub enum IdentityError {
     /// A name for the web certificate is neither a DNS name nor an address.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     Name(String),
+    /// The intermediate may not sign for this name.
+    #[error(
+        "the intermediate certificate may not sign for {0:?}: run `xiezhi-controller ca rotate` with the \
+         offline folder at hand, which takes the names from `web.names`"
+    )]
+    NotPermitted(String),
     /// The online key is in a PKCS#11 token that does not do its part.
     #[error("the online key's token")]
     Token(#[from] Pkcs11Error),

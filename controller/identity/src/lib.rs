@@ -36,6 +36,7 @@
 mod authority;
 mod certificate;
 mod client;
+mod constraints;
 mod error;
 mod folder;
 mod key;

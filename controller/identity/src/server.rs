@@ -19,6 +19,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use xiezhi_protocol::ALPN;
 
+use crate::certificate;
 use crate::client::HostVerifier;
 use crate::error::IdentityError;
 use crate::folder;
@@ -69,6 +70,12 @@ impl ServerIdentity {
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(IdentityError::Tls)?;
         Ok(Self(Arc::new(certified)))
+    }
+
+    /// When the certificate ends, Unix seconds.
+    #[must_use]
+    pub fn not_after_s(&self) -> Option<i64> {
+        Some(certificate::validity(self.0.cert.first()?)?.not_after_s)
     }
 
     /// The chain, leaf first.

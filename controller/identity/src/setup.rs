@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::authority::Authority;
 use crate::certificate::{self, Certificate, date};
 use crate::client::HostVerifier;
+use crate::constraints;
 use crate::error::IdentityError;
 use crate::folder::{self, OfflineFolder, OnlineFolder, StoredKey};
 use crate::key::{AuthorityKey, KeyPlace};
@@ -53,18 +54,22 @@ impl Authority {
         passphrases: &Passphrases,
         now_s: i64,
     ) -> Result<Summary, IdentityError> {
-        Self::init_in(online, offline, passphrases, &KeyPlace::SealedFile, now_s)
+        let place = KeyPlace::SealedFile;
+        Self::init_in(online, offline, passphrases, &place, &[], now_s)
     }
 
-    /// [`Authority::init`] with the intermediate's key in a place of one's choice.
+    /// [`Authority::init`] with the intermediate's key in a place of one's choice, and with the DNS
+    /// names and addresses for which [`Authority::issue_web`] may make certificates; what lies below a
+    /// DNS name belongs to it.
     ///
     /// # Errors
-    /// As there, or if the token cannot make the key.
+    /// As there, or if the token cannot make the key, or a name is neither.
     pub fn init_in(
         online: &Path,
         offline: &Path,
         passphrases: &Passphrases,
         place: &KeyPlace,
+        names: &[String],
         now_s: i64,
     ) -> Result<Summary, IdentityError> {
         let (online, offline) = (OnlineFolder::new(online), OfflineFolder::new(offline));
@@ -91,6 +96,7 @@ impl Authority {
         let new = NewKey {
             place,
             secret: &passphrases.online,
+            names,
         };
         let summary = sign_intermediate(&online, &root, key, &new, now_s)?;
         folder::write_public(&online.root(), root.to_pem().as_bytes())?;
@@ -99,7 +105,7 @@ impl Authority {
 
     /// Makes a new intermediate with the offline root. Certificates of the old one stay valid until
     /// they end; restart the controller to issue from the new one. The new key may lie in another
-    /// place than the old one.
+    /// place than the old one, and its names may be others.
     ///
     /// # Errors
     /// If the offline folder holds another root, or a passphrase is wrong.
@@ -108,6 +114,7 @@ impl Authority {
         offline: &Path,
         passphrases: &Passphrases,
         place: &KeyPlace,
+        names: &[String],
         now_s: i64,
     ) -> Result<Summary, IdentityError> {
         let (online, offline) = (OnlineFolder::new(online), OfflineFolder::new(offline));
@@ -126,6 +133,7 @@ impl Authority {
         let new = NewKey {
             place,
             secret: &passphrases.online,
+            names,
         };
         sign_intermediate(&online, &root, key, &new, now_s)
     }
@@ -221,6 +229,8 @@ struct NewKey<'a> {
     place: &'a KeyPlace,
     /// Passphrase or PIN.
     secret: &'a Passphrase,
+    /// What it may sign for browsers.
+    names: &'a [String],
 }
 
 fn sign_intermediate(
@@ -231,9 +241,10 @@ fn sign_intermediate(
     now_s: i64,
 ) -> Result<Summary, IdentityError> {
     let issuer = Issuer::from_ca_cert_der(&root.der, root_key).map_err(IdentityError::Issue)?;
-    let (key, stored) = folder::new_key(new.place, new.secret)?;
     let mut params = certificate::intermediate(now_s)?;
+    constraints::limit(&mut params, new.names)?;
     certificate::keep_within(&mut params, root)?;
+    let (key, stored) = folder::new_key(new.place, new.secret)?;
     let signed = params
         .signed_by(&key, &issuer)
         .map_err(IdentityError::Issue)?;

@@ -1,5 +1,6 @@
 //! Tests of the authority as a whole, with real files and real TLS 1.3 handshakes over loopback.
 
+mod constraints;
 mod handshake;
 mod issue;
 mod requests;
@@ -24,7 +25,7 @@ use xiezhi_model::HostId;
 use xiezhi_protocol::CONTROLLER_NAME;
 
 use crate::certificate::DAY_S;
-use crate::{Authority, IdentityError, Passphrase, Passphrases, Peer, peer_of};
+use crate::{Authority, IdentityError, KeyPlace, Passphrase, Passphrases, Peer, peer_of};
 
 /// Some moment in January 2027.
 const NOW_S: i64 = 1_800_000_000;
@@ -49,11 +50,19 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::for_names(&[])
+    }
+
+    /// One that may sign certificates for browsers with these names.
+    fn for_names(names: &[&str]) -> Self {
         let fixture = Self::empty();
-        Authority::init(
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        Authority::init_in(
             fixture.online(),
             fixture.offline(),
             &fixture.passphrases,
+            &KeyPlace::SealedFile,
+            &names,
             NOW_S,
         )
         .unwrap();

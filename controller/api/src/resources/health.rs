@@ -17,8 +17,11 @@ use crate::state::AppState;
 struct Probe {
     /// `ok`; `degraded` if something is unwell and reports are taken all the same; `unwell`.
     status: &'static str,
-    /// `ok`, `disk_full` or `failed` for each part.
+    /// `ok` or the code of what ails it, for each part.
     parts: BTreeMap<&'static str, &'static str>,
+    /// Whole days until a certificate ends, for those that end soon or have ended.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    days_left: BTreeMap<&'static str, i64>,
 }
 
 /// 200 while reports are taken, otherwise 503.
@@ -40,6 +43,10 @@ pub(crate) async fn probe(State(state): State<AppState>) -> Response {
     let probe = Probe {
         status: word,
         parts,
+        days_left: ailments
+            .iter()
+            .filter_map(|ailment| Some((ailment.part.word(), ailment.days_left?)))
+            .collect(),
     };
     (status, Answer(probe)).into_response()
 }

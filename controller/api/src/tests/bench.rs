@@ -22,7 +22,7 @@ use xiezhi_protocol::report::Report;
 use xiezhi_series::{Frame, SeriesOptions, SeriesStore};
 use xiezhi_store::{NewHost, Store};
 
-use crate::{ApiOptions, AppState, Enrolment, Parts, PeerAddress, router};
+use crate::{ApiOptions, AppState, Certificates, Enrolment, Parts, PeerAddress, router};
 
 pub(super) const PASSWORD: &str = "correct horse battery staple";
 pub(super) const START_MS: i64 = 1_760_000_000_000;
@@ -129,6 +129,7 @@ impl Bench {
             series: series.clone(),
             fleet: ingest.fleet(),
             intake: ingest.shared_health(),
+            certificates: Certificates::default(),
             enrolment: Enrolment {
                 root_fingerprint: authority.root_fingerprint(),
                 agent_host: None,

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::bench::Bench;
+use crate::Certificate;
 
 /// Verdicts are kept for a second: asks until `wanted` holds.
 async fn probe_until(bench: &Bench, wanted: impl Fn(StatusCode, &Value) -> bool) -> Value {
@@ -25,7 +26,8 @@ async fn a_healthy_controller_names_its_parts_and_no_more() {
     for path in ["/healthz", "/readyz"] {
         let got = bench.get("", path).await;
         assert_eq!(got.status, StatusCode::OK);
-        let parts = json!({"database": "ok", "events": "ok", "samples": "ok", "sealing": "ok"});
+        let parts = json!({"database": "ok", "events": "ok", "intermediate_certificate": "ok",
+            "samples": "ok", "sealing": "ok", "web_certificate": "ok"});
         assert_eq!(got.json(), json!({"status": "ok", "parts": parts}));
     }
     let cookie = bench.sign_in().await;
@@ -63,5 +65,33 @@ async fn a_failed_sealing_is_told_and_reports_are_taken_all_the_same() {
     assert!(reason.contains("cannot create"), "{reason}");
 
     bench.allow_sealing();
+    probe_until(&bench, |_, body| body["status"] == "ok").await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_told_with_its_days_while_reports_are_taken() {
+    let bench = Bench::new().await;
+    let now_s = super::bench::START_MS / 1000;
+    let ends_s = now_s + 20 * 86_400 + 7_200;
+    bench
+        .state
+        .inner
+        .certificates
+        .ends(Certificate::Web, Some(ends_s));
+    let body = probe_until(&bench, |_, body| body["status"] == "degraded").await;
+    assert_eq!(body["parts"]["web_certificate"], "certificate_ends");
+    assert_eq!(body["days_left"], json!({"web_certificate": 20}));
+    assert_eq!(bench.get("", "/healthz").await.status, StatusCode::OK);
+    let cookie = bench.sign_in().await;
+    let health = bench.read(&cookie, "/api/v1/health").await;
+    assert_eq!(health["accepting"], true);
+    assert_eq!(health["ailments"][0]["days_left"], 20);
+
+    let later_s = now_s + 90 * 86_400;
+    bench
+        .state
+        .inner
+        .certificates
+        .ends(Certificate::Web, Some(later_s));
     probe_until(&bench, |_, body| body["status"] == "ok").await;
 }

@@ -12,6 +12,7 @@ use crate::cli::Ca;
 use crate::clock::now_s;
 use crate::config::Config;
 use crate::terminal::say;
+use crate::web_certificate;
 
 /// Does what `ca …` asks.
 pub(super) fn run(config: &Config, what: Ca) -> Result<()> {
@@ -32,7 +33,9 @@ pub(super) fn run(config: &Config, what: Ca) -> Result<()> {
                 online: online_secret(config, &place)?,
                 offline: root_source(root_passphrase_file).read("the root key")?,
             };
-            let summary = Authority::rotate(&online, &offline_dir, &passphrases, &place, now_s())?;
+            let names = web_certificate::names(config);
+            let summary =
+                Authority::rotate(&online, &offline_dir, &passphrases, &place, &names, now_s())?;
             show(&summary);
             say!("restart the controller to issue from the new intermediate");
             Ok(())
@@ -80,7 +83,8 @@ pub(super) fn init(
         online: new_online_secret(config, &place)?,
     };
     let online = config.authority_dir();
-    let summary = Authority::init_in(&online, offline, &passphrases, &place, now_s())?;
+    let names = web_certificate::names(config);
+    let summary = Authority::init_in(&online, offline, &passphrases, &place, &names, now_s())?;
     show(&summary);
     say!(
         "put {} into a safe: whoever has it and its passphrase is the authority",

@@ -180,6 +180,7 @@ fn an_intermediate_that_the_root_signed_for_someone_else_is_not_ours() {
         fixture.offline(),
         passphrases,
         &KeyPlace::SealedFile,
+        &[],
         days(0),
     )
     .unwrap();
@@ -333,6 +334,7 @@ fn a_host_of_the_intermediate_before_stays_known_until_its_certificate_ends() {
         fixture.offline(),
         &fixture.passphrases,
         &KeyPlace::SealedFile,
+        &[],
         days(705),
     )
     .unwrap();
@@ -393,12 +395,9 @@ fn a_new_controller_certificate_shows_from_the_next_handshake_on() {
 
 #[test]
 fn the_browser_port_serves_its_names_and_files() {
-    let authority = Fixture::new().open();
-    let names = [
-        "monitor.gs-01.test".to_owned(),
-        "127.0.0.1".to_owned(),
-        "::1".to_owned(),
-    ];
+    let names = ["monitor.gs-01.test", "127.0.0.1", "::1"];
+    let authority = Fixture::for_names(&names).open();
+    let names = names.map(str::to_owned);
     let slot = CertificateSlot::new(authority.issue_web(&names, days(0)).unwrap());
     let server = web_server_config(&slot).unwrap();
     let client = |protocol: &str| {

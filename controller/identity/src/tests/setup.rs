@@ -83,6 +83,7 @@ fn an_empty_folder_says_how_to_begin() {
         fixture.offline(),
         &fixture.passphrases,
         &KeyPlace::SealedFile,
+        &[],
         days(0),
     );
     assert!(matches!(rotate, Err(IdentityError::NotInitialised { .. })));
@@ -148,6 +149,7 @@ fn a_rotation_issues_from_a_new_intermediate_of_the_same_root() {
         fixture.offline(),
         &fixture.passphrases,
         &KeyPlace::SealedFile,
+        &[],
         days(600),
     )
     .unwrap();
@@ -178,6 +180,7 @@ fn a_rotation_with_a_clock_that_ran_ahead_before_still_counts() {
         fixture.offline(),
         &fixture.passphrases,
         &KeyPlace::SealedFile,
+        &[],
         days(0),
     )
     .map(|summary| assert_eq!(summary.intermediate_not_after_s, days(730)))
@@ -204,6 +207,7 @@ fn a_rotation_needs_the_same_root_and_its_passphrase() {
             offline,
             passphrases,
             &KeyPlace::SealedFile,
+            &[],
             days(1),
         )
         .unwrap_err()
@@ -276,6 +280,8 @@ fn a_root_held_elsewhere_signs_our_intermediate() {
     let key = KeyPair::generate().unwrap();
     assert!(authority.issue_host(&csr(&key), HostId(1), days(1)).is_ok());
     assert!(!fixture.online().join("pending.key").exists());
+    // What the external root does not forbid is allowed, as with an intermediate of earlier releases.
+    assert!(authority.permits("monitor.test") && authority.permits("10.0.0.1"));
 
     // A second round needs no root certificate and replaces the intermediate.
     let request = Authority::request(

@@ -14,7 +14,7 @@ function Parts({ data }) {
   const ailing = new Map(data.ailments.map((ailment) => [ailment.part, ailment]));
   const told = (part) => {
     const ailment = ailing.get(part);
-    return ailment ? [t(`part.${part}`), html`<span class="bad">${t(`ailment.${part}.${ailment.code}`)}</span>`, t('ailment.since', { time: dateTime(ailment.since_ms) })]
+    return ailment ? [t(`part.${part}`), html`<span class="bad">${t(`ailment.${part}.${ailment.code}`, { days: ailment.days_left })}</span>`, t('ailment.since', { time: dateTime(ailment.since_ms) })]
       : [t(`part.${part}`), html`<span class="good">${t('part.ok')}</span>`];
   };
   return html`<${Pairs} pairs=${[...data.parts.map(told), [t('settings.version'), html`<span class="mono" translate=${false}>${data.version}</span>`]]} />`;

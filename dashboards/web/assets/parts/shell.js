@@ -47,14 +47,17 @@ const leave = async () => {
   navigate('/login');
 };
 
+/** Parts without which reports are not taken. */
+const STOPS = ['samples', 'events', 'database'];
+
 /** What is wrong with the controller itself, what that means and what to do, on every page. */
 function Ailments() {
   const ailments = useAilments();
-  return html`<div class="ailments" role="alert">${ailments.map(({ part, code, since_ms: since, reason }) => html`
-    <section key=${part} class=${`ailment ailment-${part === 'sealing' ? 'stale' : 'down'}`}><${Icon} name="warning" />
-      <div><h2>${t(`ailment.${part}.${code}`)}</h2><p>${t(`ailment.${part}.means`)} ${t(`ailment.${code}.do`)}</p>
+  return html`<div class="ailments" role="alert">${ailments.map(({ part, code, since_ms: since, days_left: days, reason }) => html`
+    <section key=${part} class=${`ailment ailment-${STOPS.includes(part) ? 'down' : 'stale'}`}><${Icon} name="warning" />
+      <div><h2>${t(`ailment.${part}.${code}`, { days })}</h2><p>${t(`ailment.${part}.means`)} ${t(`ailment.${code.startsWith('certificate_') ? part : code}.do`)}</p>
         <p class="ailment-since">${t('ailment.since', { time: dateTime(since) })}</p>
-        <details><summary>${t('ailment.reason')}</summary><code>${reason}</code></details></div></section>`)}</div>`;
+        ${reason ? html`<details><summary>${t('ailment.reason')}</summary><code translate=${false}>${reason}</code></details>` : null}</div></section>`)}</div>`;
 }
 
 const Navigation = ({ current }) => html`<nav class="nav" aria-label=${t('nav.label')}><ul>${NAVIGATION.map(([name, href, text, short]) => html`

@@ -84,4 +84,11 @@ fn every_part_that_can_be_unwell_has_words_for_it() {
         }
         assert!(table.contains(&format!("'part.{part}': [")), "{part}");
     }
+    for part in ["intermediate_certificate", "web_certificate"] {
+        for key in ["certificate_ends", "certificate_ended", "means", "do"] {
+            let key = format!("'ailment.{part}.{key}': [");
+            assert!(table.contains(&key), "lib/i18n.js lacks {key}");
+        }
+        assert!(table.contains(&format!("'part.{part}': [")), "{part}");
+    }
 }

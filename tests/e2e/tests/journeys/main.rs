@@ -20,3 +20,4 @@ mod reporting;
 mod revocation;
 mod supervision;
 mod tokens;
+mod web_certificate;
