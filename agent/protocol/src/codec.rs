@@ -26,12 +26,14 @@ mod checksum;
 mod decoder;
 mod encoder;
 mod glance;
+mod name;
 mod schema;
 mod value;
 pub mod varint;
 
 pub use decoder::{Column, Decoder, FrameInfo};
 pub use encoder::Encoder;
+pub use name::SeriesName;
 
 /// Version byte of sample frames.
 pub const FRAME_VERSION: u8 = 1;

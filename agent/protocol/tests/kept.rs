@@ -6,7 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use xiezhi_protocol::batch::{
     Stream, decode_events, encode_events, encode_signed_events, read_events,
@@ -56,7 +55,7 @@ fn sample_frames_of_version_1_are_read() {
         let mut made = Vec::new();
         encoder.encode(u64::from(step) + 7, &report(step), &mut made);
         let bytes = kept(&format!("frame-v1-{step}.bin"), || made);
-        let info = decoder.decode(&bytes, &mut |name| Arc::from(name)).unwrap();
+        let info = decoder.decode(&bytes, &mut |name| name.into()).unwrap();
         assert_eq!(info.batch.seq, u64::from(step) + 7);
         let wanted = report(step);
         assert_eq!(info.batch.time_ms, wanted.time_ms());

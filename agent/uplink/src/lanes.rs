@@ -4,8 +4,6 @@
 //! chain that was begun since. Everything before is backlog. The controller follows live and backlog
 //! chains apart, so neither disturbs the other.
 
-use std::sync::Arc;
-
 use xiezhi_protocol::batch::{Stream, without_signature};
 use xiezhi_protocol::codec::Decoder;
 use xiezhi_protocol::range_set::RangeSet;
@@ -253,7 +251,7 @@ impl Lane {
             let skip = number < self.next
                 || chain.decoder.is_some() && spool.is_settled(self.stream, number);
             if let Some(decoder) = &mut chain.decoder
-                && let Err(error) = decoder.decode(bytes, &mut |name| Arc::from(name))
+                && let Err(error) = decoder.decode(bytes, &mut |name| name.into())
             {
                 tracing::error!(seq = number, %error, "a spooled frame cannot be read");
                 spool.give_up(self.stream, number);

@@ -1,12 +1,14 @@
 //! One copy of each series text for all hosts.
 //!
 //! Twenty thousand hosts report a few hundred distinct texts between them; every decoder holds
-//! references to the same copy. The table is sharded by hash and holds weak references only, so a
-//! text goes with the last decoder that uses it.
+//! references to the same copy. The table is sharded by hash, and a text that no decoder uses any
+//! more goes at the next sweep.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError};
+
+use xiezhi_protocol::codec::SeriesName;
 
 const SHARDS: usize = 64;
 
@@ -23,7 +25,7 @@ pub(crate) struct Interner {
 #[derive(Debug)]
 struct Shard {
     // Keyed by the hash of the text, so that a text is held once and not again as a key.
-    texts: HashMap<u64, Vec<Weak<str>>>,
+    texts: HashMap<u64, Vec<SeriesName>>,
     len: usize,
     sweep_at: usize,
 }
@@ -42,17 +44,17 @@ impl Interner {
     }
 
     /// The shared copy of `text`.
-    pub(crate) fn intern(&self, text: &str) -> Arc<str> {
+    pub(crate) fn intern(&self, text: &str) -> SeriesName {
         let hash = self.hasher.hash_one(text);
         let Some(shard) = self.shards.get(hash as usize % SHARDS) else {
-            return Arc::from(text);
+            return text.into();
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = shard.find(hash, text) {
             return known;
         }
-        let fresh: Arc<str> = Arc::from(text);
-        shard.insert(hash, &fresh);
+        let fresh = SeriesName::new(text);
+        shard.insert(hash, fresh.clone());
         fresh
     }
 
@@ -66,28 +68,23 @@ impl Interner {
 }
 
 impl Shard {
-    fn find(&self, hash: u64, text: &str) -> Option<Arc<str>> {
+    fn find(&self, hash: u64, text: &str) -> Option<SeriesName> {
         let same_hash = self.texts.get(&hash)?;
-        same_hash
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|known| known.as_ref() == text)
+        same_hash.iter().find(|known| ***known == *text).cloned()
     }
 
-    fn insert(&mut self, hash: u64, text: &Arc<str>) {
+    fn insert(&mut self, hash: u64, name: SeriesName) {
         if self.len >= self.sweep_at {
             self.sweep();
         }
-        self.texts
-            .entry(hash)
-            .or_default()
-            .push(Arc::downgrade(text));
+        self.texts.entry(hash).or_default().push(name);
         self.len += 1;
     }
 
     fn sweep(&mut self) {
         self.texts.retain(|_, same_hash| {
-            same_hash.retain(|text| text.strong_count() > 0);
+            // The table is a holder too.
+            same_hash.retain(|name| name.holders() > 1);
             !same_hash.is_empty()
         });
         self.len = self.texts.values().map(Vec::len).sum();
@@ -104,8 +101,8 @@ mod tests {
         let interner = Interner::new();
         let first = interner.intern("node_load1");
         let second = interner.intern("node_load1");
-        assert!(Arc::ptr_eq(&first, &second));
-        assert!(!Arc::ptr_eq(&first, &interner.intern("node_load5")));
+        assert!(first.is_same_copy(&second));
+        assert!(!first.is_same_copy(&interner.intern("node_load5")));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use xiezhi_protocol::codec::{Column, Decoder};
+use xiezhi_protocol::codec::{Column, Decoder, SeriesName};
 
 pub(crate) use self::chain::Arrival;
 use self::chain::Caught;
@@ -73,8 +73,8 @@ pub(crate) enum Anchor {
 
 impl Keep<'_> {
     /// The shared copy of a text.
-    pub(crate) fn shared(&self, text: &str) -> Arc<str> {
-        self.texts.shared(text).unwrap_or_else(|| Arc::from(text))
+    pub(crate) fn shared(&self, text: &str) -> SeriesName {
+        self.texts.shared(text).unwrap_or_else(|| text.into())
     }
 
     /// Numbers for columns; what is beyond a limit or badly named gets none. `had` is how many

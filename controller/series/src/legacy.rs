@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use xiezhi_protocol::codec::Decoder;
+use xiezhi_protocol::codec::{Decoder, SeriesName};
 
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
@@ -117,18 +117,18 @@ fn decode(
 /// One text per name, however many chains repeat it.
 #[derive(Default)]
 struct Names {
-    known: HashSet<Arc<str>>,
+    known: HashSet<SeriesName>,
     bytes: u64,
 }
 
 impl Names {
-    fn intern(&mut self, name: &str) -> Arc<str> {
+    fn intern(&mut self, name: &str) -> SeriesName {
         if let Some(known) = self.known.get(name) {
-            return Arc::clone(known);
+            return known.clone();
         }
-        let name: Arc<str> = name.into();
+        let name = SeriesName::new(name);
         self.bytes += name.len() as u64 + 64;
-        self.known.insert(Arc::clone(&name));
+        self.known.insert(name.clone());
         name
     }
 
@@ -230,13 +230,13 @@ impl<'q> Points<'q> {
                 .is_some_and(|(known, _)| Arc::ptr_eq(known, name)),
             None => matches!(self.by_name.get(name), Some(None)),
         };
-        let names = columns.iter().map(|column| &column.name);
+        let names = columns.iter().map(|column| column.name.text());
         if self.columns.len() == columns.len() && self.columns.iter().zip(names).all(is_same) {
             return;
         }
         self.columns = columns
             .iter()
-            .map(|column| self.slot(&column.name))
+            .map(|column| self.slot(column.name.text()))
             .collect();
     }
 

@@ -174,7 +174,7 @@ pub(crate) fn latest(engine: &Engine, host: HostKey) -> Result<Option<Latest>, S
     {
         let values = decoder
             .values()
-            .map(|(name, value)| (Arc::clone(name), value));
+            .map(|(name, value)| (Arc::clone(name.text()), value));
         return Ok(Some(Latest {
             time_ms: last.time_ms,
             epoch,

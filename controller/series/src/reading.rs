@@ -205,7 +205,7 @@ impl Reading<'_, '_> {
             return known;
         }
         let shared = self.engine.heads.texts.shared(text);
-        let text: Arc<str> = shared.unwrap_or_else(|| Arc::from(text));
+        let text: Arc<str> = shared.map_or_else(|| text.into(), |name| Arc::clone(name.text()));
         let number = (self.wanted.text)(&text).then(|| {
             self.found.texts.push(Arc::clone(&text));
             self.found.texts.len() as u32 - 1

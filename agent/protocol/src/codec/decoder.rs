@@ -1,25 +1,22 @@
 //! Frame in, values out.
 
-use std::sync::Arc;
-
-use super::checksum::{Content, name_hash};
+use super::checksum::Content;
 use super::encoder::write_value;
+use super::name::SeriesName;
 use super::value::Scale;
 use super::{FLAG_KEY, FRAME_VERSION, FrameError, schema, split, varint};
 use crate::batch::BatchInfo;
-use crate::report::{MAX_SERIES_PER_REPORT, parse_series};
+use crate::report::MAX_SERIES_PER_REPORT;
 
 /// One series of a chain.
 #[derive(Debug, Clone)]
 pub struct Column {
     /// Canonical text of the series; empty if what was sent is not one.
-    pub name: Arc<str>,
-    hash: u64,
+    pub name: SeriesName,
     integer: i64,
     bits: u64,
     scale: Scale,
     present: bool,
-    well_named: bool,
 }
 
 impl Column {
@@ -28,12 +25,17 @@ impl Column {
     #[must_use]
     pub fn value(&self) -> Option<f64> {
         let value = f64::from_bits(self.bits);
-        (self.present && self.well_named && value.is_finite()).then_some(value)
+        (self.present && self.name.is_well_formed() && value.is_finite()).then_some(value)
     }
 
     /// Integer, scale, whether it is present, and whether its name is proper.
     pub(super) fn state(&self) -> (i64, Scale, bool, bool) {
-        (self.integer, self.scale, self.present, self.well_named)
+        (
+            self.integer,
+            self.scale,
+            self.present,
+            self.name.is_well_formed(),
+        )
     }
 
     fn set(&mut self, scale: Scale, integer: i64) {
@@ -73,8 +75,8 @@ impl Decoder {
         Self::default()
     }
 
-    /// Decodes one frame. `intern` turns names into shared texts, so that thousands of hosts with
-    /// the same series keep one copy; `&mut |name| name.into()` will do for one host.
+    /// Decodes one frame. `intern` hands out shared names, so that thousands of hosts with the
+    /// same series keep one copy; `&mut |name| name.into()` will do for one host.
     ///
     /// # Errors
     /// All or nothing: after an error a key frame must come. A delta frame that does not follow the
@@ -82,7 +84,7 @@ impl Decoder {
     pub fn decode(
         &mut self,
         frame: &[u8],
-        intern: &mut dyn FnMut(&str) -> Arc<str>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
     ) -> Result<FrameInfo, FrameError> {
         let (head, body) = split(frame)?;
         if !head.key
@@ -111,7 +113,7 @@ impl Decoder {
     }
 
     /// The series present in the last decoded frame, with their values, in column order.
-    pub fn values(&self) -> impl Iterator<Item = (&Arc<str>, f64)> {
+    pub fn values(&self) -> impl Iterator<Item = (&SeriesName, f64)> {
         self.columns
             .iter()
             .filter_map(|column| Some((&column.name, column.value()?)))
@@ -158,7 +160,7 @@ impl Decoder {
     fn read_key(
         &mut self,
         mut body: &[u8],
-        intern: &mut dyn FnMut(&str) -> Arc<str>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
     ) -> Result<i64, FrameError> {
         let time_ms = varint::read_signed(&mut body).ok_or(FrameError::Malformed)?;
         self.interval_ms = varint::read(&mut body).ok_or(FrameError::Malformed)?;
@@ -175,7 +177,7 @@ impl Decoder {
         &mut self,
         last_ms: i64,
         mut body: &[u8],
-        intern: &mut dyn FnMut(&str) -> Arc<str>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
     ) -> Result<i64, FrameError> {
         let step = match varint::read(&mut body).ok_or(FrameError::Malformed)? {
             0 => i64::try_from(self.interval_ms).map_err(|_| FrameError::Malformed)?,
@@ -197,21 +199,21 @@ impl Decoder {
     fn read_columns(
         &mut self,
         body: &mut &[u8],
-        intern: &mut dyn FnMut(&str) -> Arc<str>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
     ) -> Result<(), FrameError> {
         let known = self.columns.len();
         let columns = &mut self.columns;
         schema::read(body, |name| {
             columns.push(Column {
                 name: intern(name),
-                hash: name_hash(name),
                 integer: 0,
                 bits: 0,
                 scale: Scale::RAW,
                 present: false,
-                well_named: parse_series(name).is_some(),
             });
         })?;
+        // Growth by doubling would leave a third of it unused, twice for each of many thousand hosts.
+        self.columns.shrink_to_fit();
         if self.columns.len() > 2 * MAX_SERIES_PER_REPORT {
             return Err(FrameError::TooManySeries);
         }
@@ -226,7 +228,7 @@ impl Decoder {
         let mut content = Content::default();
         let (mut samples, mut refused) = (0, 0);
         for column in self.columns.iter().filter(|column| column.present) {
-            content.add(column.hash, column.bits);
+            content.add(column.name.hash_of_text(), column.bits);
             if column.value().is_some() {
                 samples += 1;
             } else {

@@ -1,7 +1,6 @@
 //! Frames against a plain map of series to values.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -19,7 +18,7 @@ fn report(time_ms: i64, values: &Values) -> Report {
     report
 }
 
-fn intern(name: &str) -> Arc<str> {
+fn intern(name: &str) -> SeriesName {
     name.into()
 }
 

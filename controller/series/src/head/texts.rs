@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
+use xiezhi_protocol::codec::SeriesName;
+
 use crate::options::SeriesLimits;
 
 /// The number of a text; [`REFUSED`] if it has none.
@@ -28,7 +30,7 @@ pub(crate) struct Texts {
 struct Inner {
     ids: HashMap<Arc<str>, TextId>,
     /// Numbers are never used again: a query may still hold one.
-    texts: HashMap<TextId, Arc<str>>,
+    texts: HashMap<TextId, SeriesName>,
     next: TextId,
     by_metric: HashMap<Box<str>, Vec<TextId>>,
     schemas: HashMap<Box<[TextId]>, Weak<Schema>>,
@@ -96,17 +98,12 @@ impl Texts {
     }
 
     /// The shared copy of a text, if it is known.
-    pub(crate) fn shared(&self, text: &str) -> Option<Arc<str>> {
-        self.read(|inner| {
-            inner
-                .ids
-                .get_key_value(text)
-                .map(|(text, _)| Arc::clone(text))
-        })
+    pub(crate) fn shared(&self, text: &str) -> Option<SeriesName> {
+        self.read(|inner| inner.texts.get(inner.ids.get(text)?).cloned())
     }
 
     /// The number of a text, a new one if need be; [`REFUSED`] beyond the limits.
-    pub(crate) fn intern(&self, text: &Arc<str>, now_ms: i64) -> TextId {
+    pub(crate) fn intern(&self, text: &SeriesName, now_ms: i64) -> TextId {
         if let Some(id) = self.id(text) {
             return id;
         }
@@ -152,13 +149,13 @@ impl Texts {
 
     /// The text of a number.
     pub(crate) fn text(&self, id: TextId) -> Option<Arc<str>> {
-        self.read(|inner| inner.texts.get(&id).cloned())
+        self.read(|inner| inner.texts.get(&id).map(|name| Arc::clone(name.text())))
     }
 
     /// All texts and their numbers, or those of one metric.
     pub(crate) fn list(&self, metric: Option<&str>) -> Vec<(TextId, Arc<str>)> {
         let entry =
-            |inner: &Inner, id: TextId| inner.texts.get(&id).map(|text| (id, Arc::clone(text)));
+            |inner: &Inner, id: TextId| Some((id, Arc::clone(inner.texts.get(&id)?.text())));
         self.read(|inner| match metric {
             Some(metric) => {
                 let ids = inner
@@ -171,7 +168,7 @@ impl Texts {
             None => inner
                 .texts
                 .iter()
-                .map(|(&id, text)| (id, Arc::clone(text)))
+                .map(|(&id, name)| (id, Arc::clone(name.text())))
                 .collect(),
         })
     }
@@ -207,7 +204,7 @@ impl Texts {
     /// Bytes on the heap, about.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.read(|inner| {
-            let texts: usize = inner.ids.keys().map(|text| text.len() + 64).sum();
+            let texts: usize = inner.ids.keys().map(|text| text.len() + 120).sum();
             let schemas: usize = inner.schemas.keys().map(|ids| ids.len() * 16 + 64).sum();
             texts + schemas
         })
@@ -215,8 +212,8 @@ impl Texts {
 }
 
 impl Inner {
-    fn intern(&mut self, text: &Arc<str>, now_ms: i64, limits: &SeriesLimits) -> TextId {
-        if let Some(&id) = self.ids.get(text) {
+    fn intern(&mut self, name: &SeriesName, now_ms: i64, limits: &SeriesLimits) -> TextId {
+        if let Some(&id) = self.ids.get(&**name) {
             return id;
         }
         if now_ms.abs_diff(self.hour_ms) >= HOUR_MS as u64 {
@@ -238,10 +235,10 @@ impl Inner {
             return REFUSED;
         }
         self.next += 1;
-        self.texts.insert(id, Arc::clone(text));
-        self.ids.insert(Arc::clone(text), id);
+        self.texts.insert(id, name.clone());
+        self.ids.insert(Arc::clone(name.text()), id);
         self.by_metric
-            .entry(metric_of(text).into())
+            .entry(metric_of(name).into())
             .or_default()
             .push(id);
         id
