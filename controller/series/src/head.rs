@@ -45,6 +45,8 @@ pub(crate) struct Keep<'a> {
     pub(crate) texts: &'a Texts,
     limits: &'a SeriesLimits,
     now_ms: i64,
+    /// Series of all other hosts.
+    others: u64,
     series: &'a AtomicU64,
     refused: &'a AtomicU64,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Head {
     /// Offsets of frames that could not be decoded, by log.
     orphans: BTreeMap<u64, Vec<u32>>,
     uses: u64,
+    /// Its chains' share of the count of all series.
+    counted: u64,
     /// What it holds if it is no host but a source.
     foreign: Option<Box<Foreign>>,
 }
@@ -77,14 +81,9 @@ impl Keep<'_> {
         self.texts.shared(text).unwrap_or_else(|| text.into())
     }
 
-    /// Numbers for columns; what is beyond a limit or badly named gets none. `had` is how many
-    /// series the chain had before.
-    pub(crate) fn number(&self, columns: &[Column], had: usize) -> Vec<TextId> {
-        let others = self
-            .series
-            .load(Ordering::Relaxed)
-            .saturating_sub(had as u64);
-        let room = self.limits.series.saturating_sub(others);
+    /// Numbers for columns; what is beyond a limit or badly named gets none.
+    pub(crate) fn number(&self, columns: &[Column]) -> Vec<TextId> {
+        let room = self.limits.series.saturating_sub(self.others);
         let most = room.min(u64::from(self.limits.series_per_host)) as usize;
         let (mut kept, mut refused) = (0, 0);
         let mut number = |column: &Column| {
@@ -103,8 +102,6 @@ impl Keep<'_> {
             id
         };
         let ids = columns.iter().map(&mut number).collect();
-        self.series.fetch_add(kept as u64, Ordering::Relaxed);
-        self.series.fetch_sub(had as u64, Ordering::Relaxed);
         self.count_refused(refused);
         ids
     }
@@ -132,11 +129,12 @@ impl Heads {
         }
     }
 
-    fn keep(&self, now_ms: i64) -> Keep<'_> {
+    fn keep(&self, counted: u64, now_ms: i64) -> Keep<'_> {
         Keep {
             texts: &self.texts,
             limits: &self.limits,
             now_ms,
+            others: self.series().saturating_sub(counted),
             series: &self.series,
             refused: &self.refused,
         }
@@ -154,7 +152,7 @@ impl Heads {
 
     /// Counts series of a source that were refused.
     pub(crate) fn count_refused(&self, refused: u64) {
-        self.keep(0).count_refused(refused);
+        self.keep(0, 0).count_refused(refused);
     }
 
     /// A host's head, if it has one.
@@ -192,7 +190,22 @@ impl Heads {
             .numbering
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        act(&mut lock(&head), &self.keep(now_ms))
+        let mut head = lock(&head);
+        let keep = self.keep(head.counted, now_ms);
+        let outcome = act(&mut head, &keep);
+        self.count(&mut head);
+        outcome
+    }
+
+    /// Counts a host's series again after a change. Its chains name the same ones: a live one and a
+    /// backlog are not twice as many.
+    fn count(&self, head: &mut Head) {
+        let now = head.chains.iter().map(Chain::series).max().unwrap_or(0) as u64;
+        let before = std::mem::replace(&mut head.counted, now);
+        if now != before {
+            self.series.fetch_add(now, Ordering::Relaxed);
+            self.series.fetch_sub(before, Ordering::Relaxed);
+        }
     }
 
     /// Takes a frame in that is durable.
@@ -254,8 +267,11 @@ impl Heads {
                 .max_by_key(|chain| (chain.epoch, chain.last_seq, chain.used))
                 .cloned()
         };
-        let mut chain = newest(&lock(&head))?;
-        chain.catch_up(&self.keep(now_ms), &mut Caught::default());
+        let (mut chain, keep) = {
+            let head = lock(&head);
+            (newest(&head)?, self.keep(head.counted, now_ms))
+        };
+        chain.catch_up(&keep, &mut Caught::default());
         Some((chain.epoch, chain.decoder().clone()))
     }
 
@@ -266,8 +282,8 @@ impl Heads {
             head.runs.retain(|run| run.log > through);
             head.runs.shrink_to_fit();
             head.orphans.retain(|&log, _| log > through);
-            let dropped = head.drop_idle(through);
-            self.series.fetch_sub(dropped as u64, Ordering::Relaxed);
+            head.drop_idle(through);
+            self.count(&mut head);
             self.forget_foreign(&mut head, through, now_ms);
             let is_empty = head.is_empty();
             drop(head);
@@ -379,9 +395,7 @@ impl Head {
         };
         chain.used = uses;
         if !chain.follow(arrival.seq, arrival.bytes, keep) {
-            let series = chain.series();
             self.chains.remove(index);
-            keep.series.fetch_sub(series as u64, Ordering::Relaxed);
         }
     }
 
@@ -471,30 +485,22 @@ impl Head {
             let mut caught = Caught::default();
             old.catch_up(keep, &mut caught);
             self.take(caught);
-            keep.series
-                .fetch_sub(old.series() as u64, Ordering::Relaxed);
         }
         self.chains.push(Chain::new(epoch));
         self.chains.len() - 1
     }
 
-    /// Drops chains of which the last frames are in blocks since long; returns their series.
-    fn drop_idle(&mut self, through: u64) -> usize {
+    /// Drops chains of which the last frames are in blocks since long.
+    fn drop_idle(&mut self, through: u64) {
         /// Logs that the newest chain of a silent host outlives, and the others.
         const NEWEST: u64 = 48;
         const OTHERS: u64 = 2;
         let newest = self.uses;
-        let mut dropped = 0;
         self.chains.retain(|chain| {
             let patience = if chain.used == newest { NEWEST } else { OTHERS };
-            let stays = chain.has_pending() || chain.log.saturating_add(patience) > through;
-            if !stays {
-                dropped += chain.series();
-            }
-            stays
+            chain.has_pending() || chain.log.saturating_add(patience) > through
         });
         self.chains.shrink_to_fit();
-        dropped
     }
 
     /// Runs that are made, oldest first.

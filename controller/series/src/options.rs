@@ -53,9 +53,8 @@ impl Default for SeriesOptions {
 /// Bounds of cardinality. A series beyond one is left out and counted; nothing else is.
 #[derive(Debug, Clone, Copy)]
 pub struct SeriesLimits {
-    /// Series of all open chains. A host that comes back has two chains for a while, of the time
-    /// before and of now, so this must be well above twice the series that there are: 20,000 hosts of
-    /// 150 have 3 million, and a storm of them 6.
+    /// Series of all hosts and sources that are in memory: 20,000 hosts of 150 have 3 million. The
+    /// chains of a host (live, and what waited) name the same series and count once.
     pub series: u64,
     /// Series of one host.
     pub series_per_host: u32,
@@ -73,7 +72,7 @@ pub struct SeriesLimits {
 impl Default for SeriesLimits {
     fn default() -> Self {
         Self {
-            series: 12_000_000,
+            series: 8_000_000,
             series_per_host: 20_000,
             series_per_source: 200_000,
             labels_per_series: 30,

@@ -324,6 +324,21 @@ fn series_beyond_a_limit_are_left_out_and_counted_and_the_rest_is_kept() {
 }
 
 #[test]
+fn a_hosts_live_chain_and_its_backlog_count_once() {
+    let mut options = options(&ManualClock::new());
+    options.series.series = 40;
+    let store = SeriesStore::open_on(Arc::new(PowerDisk::default()), options).unwrap();
+    let (mut backlog, mut live) = (Reporter::new(1), Reporter::new(1));
+    for seq in 1..=3 {
+        let group = [backlog.report(seq), live.report(seq + 100)];
+        store.append(&frames(&group)).unwrap();
+    }
+    assert_eq!(points(&store, 1), 6 * 40);
+    let stats = store.stats();
+    assert_eq!((stats.series, stats.refused_series), (40, 0));
+}
+
+#[test]
 fn a_second_store_on_the_folder_is_refused_with_the_holder() {
     let folder = tempfile::tempdir().unwrap();
     let open = || SeriesStore::open(folder.path(), SeriesOptions::default());

@@ -25,11 +25,12 @@ struct Inner {
 impl SeriesName {
     /// A name of its own; who has many chains keeps the first and hands out copies.
     #[must_use]
-    pub fn new(text: &str) -> Self {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
         Self(Arc::new(Inner {
-            hash: name_hash(text),
-            well_formed: parse_series(text).is_some(),
-            text: text.into(),
+            hash: name_hash(&text),
+            well_formed: parse_series(&text).is_some(),
+            text,
         }))
     }
 

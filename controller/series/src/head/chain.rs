@@ -64,6 +64,8 @@ pub(crate) struct Chain {
     present: Vec<bool>,
     bytes: Vec<u8>,
     pending: Vec<Pending>,
+    /// Frames that make the next run.
+    rows: usize,
 }
 
 impl Chain {
@@ -79,6 +81,7 @@ impl Chain {
             present: Vec::new(),
             bytes: Vec::new(),
             pending: Vec::new(),
+            rows: RUN_ROWS,
         }
     }
 
@@ -97,6 +100,9 @@ impl Chain {
     /// Takes a frame of this chain in. Pending ones of another log must have been caught up with.
     pub(crate) fn push(&mut self, arrival: &Arrival<'_>, keep: &Keep<'_>, caught: &mut Caught) {
         self.last_seq = arrival.seq;
+        if self.log != arrival.log {
+            self.rows = first_rows(arrival.offset);
+        }
         self.log = arrival.log;
         self.anchored = true;
         self.bytes.extend_from_slice(arrival.bytes);
@@ -105,8 +111,12 @@ impl Chain {
             offset: arrival.offset,
             time_ms: arrival.time_ms,
         });
-        if self.pending.len() >= RUN_ROWS || !is_plain(arrival.bytes) {
+        let is_full = self.pending.len() >= self.rows;
+        if is_full || !is_plain(arrival.bytes) {
             self.catch_up(keep, caught);
+        }
+        if is_full {
+            self.rows = RUN_ROWS;
         }
     }
 
@@ -296,7 +306,7 @@ impl Chain {
         let columns = self.decoder.columns();
         let is_known = |schema: &Arc<Schema>| schema.ids().len() == columns.len();
         let before = self.schema.take();
-        let ids = keep.number(columns, self.series_of(before.as_ref()));
+        let ids = keep.number(columns);
         if let Some(before) = before
             .as_ref()
             .filter(|&before| is_known(before) && *before.ids() == *ids)
@@ -315,10 +325,6 @@ impl Chain {
         }
         self.present = present;
         self.schema = Some(keep.texts.schema(&ids));
-    }
-
-    fn series_of(&self, schema: Option<&Arc<Schema>>) -> usize {
-        schema.map_or(0, |schema| schema.order().len())
     }
 
     /// Bytes on the heap, about.
@@ -343,6 +349,15 @@ fn rows(columns: &[Column], present: &mut [bool]) -> impl Iterator<Item = f64> {
             None if std::mem::take(present) => STALE,
             None => ABSENT,
         })
+}
+
+/// Frames of a chain's first run in a log. A new log begins for all hosts at once, and a fleet of
+/// one cadence would fill its buffers together and leave them empty together; so each host's first
+/// run is of another length, told by where its first frame lies.
+fn first_rows(offset: u32) -> usize {
+    const LEAST: usize = 8;
+    let spread = offset.wrapping_mul(0x9e37_79b1) >> 16;
+    LEAST + spread as usize % (RUN_ROWS - LEAST + 1)
 }
 
 /// Whether a frame is a delta without new columns.

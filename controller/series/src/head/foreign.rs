@@ -156,7 +156,7 @@ impl Foreign {
         if keep.series.load(Ordering::Relaxed) >= limits.series {
             return Err(SeriesRefusal::StoreFull);
         }
-        let text: Arc<str> = keep.shared(text);
+        let text = Arc::clone(keep.shared(text).text());
         let id = keep.texts.intern_foreign(&text, now_ms);
         if id == REFUSED {
             return Err(SeriesRefusal::TooManyNew);
@@ -289,7 +289,7 @@ impl Foreign {
             self.named.resize(self.named.len().max(first), REFUSED);
         }
         for (text, number) in batch.names.iter().zip(batch.first..) {
-            let text: Arc<str> = keep.shared(text);
+            let text = Arc::clone(keep.shared(text).text());
             let id = keep.texts.intern_always(&text);
             let telling = self.telling;
             let tail = self.add_tail(id, now_ms, keep);

@@ -123,14 +123,19 @@ impl Texts {
         };
         match self.id(text) {
             Some(id) => id,
-            None => self.write(|inner| inner.intern(text, now_ms, &limits)),
+            None => {
+                let name = SeriesName::new(Arc::clone(text));
+                self.write(|inner| inner.intern(&name, now_ms, &limits))
+            }
         }
     }
 
     /// As [`Self::intern`], whatever the limits say.
     pub(crate) fn intern_always(&self, text: &Arc<str>) -> TextId {
-        self.id(text)
-            .unwrap_or_else(|| self.write(|inner| inner.add(text)))
+        self.id(text).unwrap_or_else(|| {
+            let name = SeriesName::new(Arc::clone(text));
+            self.write(|inner| inner.add(&name))
+        })
     }
 
     /// A known text's number and shared copy.
@@ -224,12 +229,12 @@ impl Inner {
         if is_full {
             return REFUSED;
         }
-        let id = self.add(text);
+        let id = self.add(name);
         self.new += u64::from(id != REFUSED);
         id
     }
 
-    fn add(&mut self, text: &Arc<str>) -> TextId {
+    fn add(&mut self, name: &SeriesName) -> TextId {
         let id = self.next;
         if id == REFUSED {
             return REFUSED;
