@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 mod actions;
+mod reasons;
 
 const BOTH: Encodings = Encodings {
     brotli: true,

@@ -25,7 +25,8 @@ pub(super) async fn run(config: &Config, what: Host) -> Result<()> {
             say!("request {id} of {host} is refused");
         }
         Host::Revoke { id, reason } => {
-            let audit = by_console("host.revoke", id.to_string()).with("reason", reason.clone());
+            let audit =
+                by_console("host.revoke", format!("host:{id}")).with("reason", reason.clone());
             store.revoke_host(HostId(id), &reason, audit).await?;
             say!("host {id} is revoked; a running controller closes its session within seconds");
         }

@@ -3,13 +3,14 @@ import { html, useEffect, useState } from '../lib/html.js';
 import { t, word } from '../lib/i18n.js';
 import { get, url, useResource } from '../lib/api.js';
 import { dateTime, number } from '../lib/format.js';
+import { reasonText } from '../lib/reasons.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, Problem } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { Icon } from '../parts/icons.js';
 import { Details, actorName, subjectName } from '../parts/audited.js';
 
 function Chain({ chain }) {
-  if (chain.state === 'broken') return html`<div class="verdict verdict-down" role="alert"><${Icon} name="down" /><div><b>${t('audit.broken', { n: number(chain.position), why: chain.reason })}</b></div></div>`;
+  if (chain.state === 'broken') return html`<div class="verdict verdict-down" role="alert"><${Icon} name="down" /><div><b>${t('audit.broken', { n: number(chain.position), why: reasonText(chain.reason) })}</b></div></div>`;
   return html`<div class="verdict verdict-up"><${Icon} name="up" /><div><b>${t('audit.intact', { n: number(chain.position) })}</b>
     <p class="muted">${t('audit.head')} <code class="digest" translate=${false}>${chain.hash}</code> <${CopyButton} text=${`${chain.position} ${chain.hash}`} /></p><p class="muted">${t('audit.head.text')}</p></div></div>`;
 }

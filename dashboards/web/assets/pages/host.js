@@ -6,6 +6,7 @@ import { useRoute, hrefWith } from '../lib/router.js';
 import { url, send, useResource } from '../lib/api.js';
 import { now, useChanges, useWatchHost } from '../lib/live.js';
 import { dateTime, duration, ago, percent, number, skew, bytes } from '../lib/format.js';
+import { Reason, reasonText } from '../lib/reasons.js';
 import { PageHead, Panel, Loaded, Confirm, Segments } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Status, Simulated } from '../parts/status.js';
@@ -36,7 +37,7 @@ function Presence({ host }) {
 const Warnings = ({ host }) => html`
   ${host.revoked_ms ? html`<p class="notice notice-down"><${Icon} name="warning" size="15" />${t('host.revoked', { time: dateTime(host.revoked_ms) })}</p>` : null}
   ${host.identity_conflict_ms ? html`<p class="notice notice-down"><${Icon} name="warning" size="15" /><span><b>${t('host.conflict')}</b> ${t('host.conflict.text', { time: dateTime(host.identity_conflict_ms) })}</span></p>` : null}
-  ${host.trouble ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('identity.trouble')}：<span translate=${false}>${host.trouble}</span></p>` : null}`;
+  ${host.trouble ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('identity.trouble')}：<${Reason} text=${host.trouble} /></p>` : null}`;
 
 function Acts({ host, reload }) {
   const [asked, ask] = useState(false);
@@ -46,7 +47,7 @@ function Acts({ host, reload }) {
     setBusy(true);
     try {
       const { outcome, detail } = await send('POST', `/hosts/${host.id}/directives`, { kind: 'collect_now' });
-      tell({ good: outcome === 'done', text: outcome === 'done' ? t('host.collect.done') : t('host.collect.failed', { why: detail || outcome }) });
+      tell({ good: outcome === 'done', text: outcome === 'done' ? t('host.collect.done') : t('host.collect.failed', { why: detail ? reasonText(detail) : word('outcome', outcome) }) });
       reload();
     } catch (cause) { tell({ good: false, text: t('host.collect.failed', { why: cause.message }) }); }
     setBusy(false);

@@ -4,11 +4,11 @@ import { t, word, known } from '../lib/i18n.js';
 import { hourRuns, limitText } from './budget.js';
 
 const WHO = { user: 'actor.user', host: 'actor.host', address: 'actor.address' };
-const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', api_token: 'subject.api_token', approval: 'subject.approval', chain: 'subject.chain', setting: 'subject.setting' };
+const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', api_token: 'subject.api_token', 'api-token': 'subject.api_token', user: 'actor.user', approval: 'subject.approval', chain: 'subject.chain', setting: 'subject.setting' };
 
 /** `kind:name` in words; what this build does not know is shown as it is. */
 function named(text, kinds) {
-  const [, kind, name] = /^([a-z_]+):([^]*)$/.exec(text) || [];
+  const [, kind, name] = /^([a-z_-]+):([^]*)$/.exec(text) || [];
   return kinds[kind] ? html`${t(kinds[kind])} <span translate=${false}>${name}</span>` : html`<span translate=${false}>${text}</span>`;
 }
 
@@ -18,6 +18,8 @@ export const actorName = (text) => (known(`actor.${text}`) ? t(`actor.${text}`) 
 /** On what they acted. */
 export function subjectName(text, action) {
   if (!text) return html`<span class="muted">–</span>`;
+  // Earlier releases wrote a revocation on the console without the kind.
+  if (action === 'host.revoke' && /^\d+$/.test(text)) return named(`host:${text}`, WHAT);
   return text === 'the demonstration\'s courts' && action === 'sites.import' ? t('subject.demo') : named(text, WHAT);
 }
 

@@ -6,6 +6,7 @@ import { useRoute, hrefWith, setQuery } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
 import { now, useChanges, useCounts, useSoon } from '../lib/live.js';
 import { number, percent, bytes, ago, skew, dateTime } from '../lib/format.js';
+import { reasonText } from '../lib/reasons.js';
 import { Loaded, Empty, Segments, SearchField } from './ui.js';
 import { Table } from './table.js';
 import { STATES, Status, HostLink } from './status.js';
@@ -34,7 +35,7 @@ function columns(withSite) {
     { minor: true, title: t('host.footprint.cpu.column'), sort: 'agent_cpu', first: 'desc', end: true, cell: (host) => number(host.agent_cpu_s_per_h, 2) },
     { minor: true, title: t('host.skew'), sort: 'skew', first: 'desc', end: true, cell: (host) => html`<span class=${Math.abs(host.skew_ms || 0) > SKEW_LIMIT_MS ? 'bad nowrap' : 'nowrap'}>${skew(host.skew_ms)}</span>` },
     { title: t('host.drops'), sort: 'dropped', first: 'desc', end: true, cell: (host) => html`<span class=${host.dropped ? 'bad' : 'muted'}>${number(host.dropped)}</span>` },
-    { minor: true, title: t('host.pending'), sort: 'pending', first: 'desc', end: true, cell: (host) => html`<span class=${host.trouble ? 'bad' : ''} title=${host.trouble}>${number(host.pending)}</span>` },
+    { minor: true, title: t('host.pending'), sort: 'pending', first: 'desc', end: true, cell: (host) => html`<span class=${host.trouble ? 'bad' : ''} title=${host.trouble && reasonText(host.trouble)}>${number(host.pending)}</span>` },
   ].filter(Boolean);
 }
 

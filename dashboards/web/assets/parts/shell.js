@@ -6,6 +6,7 @@ import { remember } from '../lib/store.js';
 import { send } from '../lib/api.js';
 import { useLiveState, useAilments, stop } from '../lib/live.js';
 import { dateTime } from '../lib/format.js';
+import { Reason } from '../lib/reasons.js';
 import { Icon, Mark } from './icons.js';
 import { SearchField, Guarded } from './ui.js';
 
@@ -57,7 +58,7 @@ function Ailments() {
     <section key=${part} class=${`ailment ailment-${STOPS.includes(part) ? 'down' : 'stale'}`}><${Icon} name="warning" />
       <div><h2>${t(`ailment.${part}.${code}`, { days })}</h2><p>${t(`ailment.${part}.means`)} ${t(`ailment.${code.startsWith('certificate_') ? part : code}.do`)}</p>
         <p class="ailment-since">${t('ailment.since', { time: dateTime(since) })}</p>
-        ${reason ? html`<details><summary>${t('ailment.reason')}</summary><code translate=${false}>${reason}</code></details>` : null}</div></section>`)}</div>`;
+        ${reason ? html`<details><summary>${t('ailment.reason')}</summary><code><${Reason} text=${reason} /></code></details>` : null}</div></section>`)}</div>`;
 }
 
 const Navigation = ({ current }) => html`<nav class="nav" aria-label=${t('nav.label')}><ul>${NAVIGATION.map(([name, href, text, short]) => html`

@@ -3,6 +3,7 @@ import { html } from '../../lib/html.js';
 import { t, word } from '../../lib/i18n.js';
 import { url, useResource } from '../../lib/api.js';
 import { bytes, number, dateTime } from '../../lib/format.js';
+import { Reason } from '../../lib/reasons.js';
 import { Panel, Loaded, Empty } from '../../parts/ui.js';
 import { Pairs, Table } from '../../parts/table.js';
 
@@ -60,7 +61,7 @@ const Known = ({ facts, received }) => html`<div class="halves">
   <${List} id="interfaces" title=${t('facts.interfaces')} columns=${interfaceColumns()} rows=${facts.interfaces} keyOf=${(card) => card.name} />
   <${List} id="disks" title=${t('facts.disks')} columns=${diskColumns()} rows=${facts.disks} keyOf=${(disk) => disk.name} />
   <${List} id="ports" title=${t('facts.listening')} columns=${portColumns()} rows=${facts.listening} keyOf=${(row) => `${row.protocol} ${row.address} ${row.port}`} />
-  ${facts.unreadable.length ? html`<${Panel} id="unreadable" title=${t('facts.unreadable')}><ul class="plain">${facts.unreadable.map((line) => html`<li key=${line} class="mono" translate=${false}>${line}</li>`)}</ul></${Panel}>` : null}`;
+  ${facts.unreadable.length ? html`<${Panel} id="unreadable" title=${t('facts.unreadable')}><ul class="plain">${facts.unreadable.map((line) => html`<li key=${line} ><${Reason} text=${line} /></li>`)}</ul></${Panel}>` : null}`;
 
 export function Facts({ id }) {
   const resource = useResource(url(`/hosts/${id}/facts`), 60000);
