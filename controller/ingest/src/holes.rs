@@ -106,6 +106,13 @@ pub(crate) async fn follow(context: Arc<Context>, mut stop: watch::Receiver<bool
 }
 
 async fn look(context: &Context, holes: &mut Holes) -> Result<(), StoreError> {
+    let filled = context.store.close_filled_gaps(MISSING).await?;
+    if filled > 0 {
+        info!(
+            batches = filled,
+            "batches that were missing came after all; their gaps are closed"
+        );
+    }
     let found = context.store.event_holes().await?;
     let since_ms = context.now_ms() - every_ms(context);
     let steps = holes.look(&found, |host| is_quiet(&context.fleet, host, since_ms));

@@ -59,6 +59,99 @@ impl Store {
         Ok(holes)
     }
 
+    /// Closes gaps of this reason whose batches came after all, and returns how many batches those
+    /// were. A gap of which a part came is left with the rest.
+    ///
+    /// # Errors
+    /// If the database fails; what was closed before stays closed.
+    pub async fn close_filled_gaps(&self, reason: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT g.host_id, g.epoch, g.stream AS word, g.first_seq, g.last_seq, g.from_ms, \
+                   g.to_ms, g.noted_ms, s.stream, s.received FROM gaps g \
+                   JOIN event_streams s ON s.host_id = g.host_id AND s.epoch = g.epoch \
+                   WHERE g.reason = $1 ORDER BY g.noted_ms DESC LIMIT $2";
+        let query = sqlx::query(sql).bind(reason).bind(row::signed(MOST as u64));
+        let mut filled = 0;
+        for row in &query.fetch_all(self.database.read()).await? {
+            filled += self.close_if_filled(row, reason).await?;
+        }
+        Ok(filled)
+    }
+
+    async fn close_if_filled(&self, row: &AnyRow, reason: &str) -> Result<u64, StoreError> {
+        let number = row::number(row, "stream")?;
+        let received = Received::from_text(&row::text(row, "received")?);
+        let (Some(stream), Some(received)) = (EventStream::from_number(number), received) else {
+            return Ok(0);
+        };
+        if stream.word() != row::text(row, "word")? {
+            return Ok(0);
+        }
+        let place = Place {
+            host: HostId(row::number(row, "host_id")?),
+            epoch: row::unsigned(row, "epoch")?,
+            stream,
+        };
+        let (first, last) = (
+            row::unsigned(row, "first_seq")?,
+            row::unsigned(row, "last_seq")?,
+        );
+        let mut known = received.numbers().clone();
+        self.add_other_epochs(&place, (first, last), &mut known)
+            .await?;
+        let rest = missing_in(&known, first, last);
+        if rest == [(first, last)] {
+            return Ok(0);
+        }
+        self.replace_gap(&place, row, reason, &rest).await?;
+        let left: u64 = rest.iter().map(|(first, last)| last - first + 1).sum();
+        Ok((last - first + 1).saturating_sub(left))
+    }
+
+    async fn replace_gap(
+        &self,
+        place: &Place,
+        gap: &AnyRow,
+        reason: &str,
+        rest: &[(u64, u64)],
+    ) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        let sql = "DELETE FROM gaps WHERE host_id = $1 AND epoch = $2 AND stream = $3 \
+                   AND first_seq = $4 AND last_seq = $5 AND reason = $6";
+        let removed = sqlx::query(sql)
+            .bind(place.host.0)
+            .bind(row::signed(place.epoch))
+            .bind(place.stream.word())
+            .bind(row::number(gap, "first_seq")?)
+            .bind(row::number(gap, "last_seq")?)
+            .bind(reason)
+            .execute(&mut *write)
+            .await?;
+        // It changed meanwhile: the next look sees how.
+        let rest = if removed.rows_affected() == 1 {
+            rest
+        } else {
+            &[]
+        };
+        for (first, last) in rest {
+            let sql = "INSERT INTO gaps (host_id, epoch, stream, first_seq, last_seq, from_ms, \
+                       to_ms, reason, noted_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            sqlx::query(sql)
+                .bind(place.host.0)
+                .bind(row::signed(place.epoch))
+                .bind(place.stream.word())
+                .bind(row::signed(*first))
+                .bind(row::signed(*last))
+                .bind(row::number(gap, "from_ms")?)
+                .bind(row::number(gap, "to_ms")?)
+                .bind(reason)
+                .bind(row::number(gap, "noted_ms")?)
+                .execute(&mut *write)
+                .await?;
+        }
+        write.commit().await?;
+        Ok(())
+    }
+
     async fn holes_of(&self, row: &AnyRow) -> Result<Vec<Hole>, StoreError> {
         let number = row::number(row, "stream")?;
         let received = Received::from_text(&row::text(row, "received")?);
@@ -145,6 +238,28 @@ struct Place {
     host: HostId,
     epoch: u64,
     stream: EventStream,
+}
+
+/// What of `first..=last` is not in a set.
+fn missing_in(known: &RangeSet, first: u64, last: u64) -> Vec<(u64, u64)> {
+    let mut missing = Vec::new();
+    let mut next = first;
+    for &(from, to) in known.ranges() {
+        if to < next {
+            continue;
+        }
+        if from > last {
+            break;
+        }
+        if from > next {
+            missing.push((next, from - 1));
+        }
+        next = to.saturating_add(1);
+    }
+    if next <= last {
+        missing.push((next, last));
+    }
+    missing
 }
 
 /// What lies between the ranges of a set.

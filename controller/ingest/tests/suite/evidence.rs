@@ -203,4 +203,23 @@ async fn a_hole_that_stays_gets_a_reason_and_is_not_asked_for_again() {
     assert!(gap.from_ms > 0 && gap.to_ms >= gap.from_ms);
     assert!(port.store.event_holes().await.unwrap().is_empty());
     assert_eq!(port.audited("host.resend_asked").await, 1);
+
+    // The batches come after all, first some and then the rest: so closes the gap.
+    for seq in 400..=1000 {
+        agent.login(seq, "li");
+    }
+    until("what came is no gap any more", async || {
+        let ranges: Vec<_> = gaps()
+            .await
+            .iter()
+            .map(|gap| (gap.first, gap.last))
+            .collect();
+        ranges == [(2, 399)]
+    })
+    .await;
+    for seq in 2..400 {
+        agent.login(seq, "li");
+    }
+    until("the gap is closed", async || gaps().await.is_empty()).await;
+    assert!(port.store.event_holes().await.unwrap().is_empty());
 }
