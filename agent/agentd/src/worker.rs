@@ -49,6 +49,19 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Runs until a signal asks it to stop.
 pub(crate) async fn run(config: Config, link: Arc<Link>, supervised: bool) -> Result<()> {
+    // A warden's worker has had its filter from before its start.
+    let filtered = if supervised {
+        Ok(())
+    } else {
+        privilege::filter_system_calls()
+    };
+    if !privilege::is_filtered() {
+        let error = filtered.err().map(|error| format!("{error:#}"));
+        warn!(
+            error,
+            "this kernel filters no system calls: what takes over the agent could try more of them"
+        );
+    }
     let spool_dir = config.state_dir.join("spool");
     let spool = Spool::open(&spool_dir, config.spool, now_ms())
         .with_context(|| format!("opening the spool in {}", spool_dir.display()))?;

@@ -157,6 +157,8 @@ fn check_against_row(pid: u32, row: &table::Row) {
         "{name}"
     );
     assert_eq!(status["NoNewPrivs"], "1", "{name}");
+    let mode = if row.filtered { "2" } else { "0" };
+    assert_eq!(status["Seccomp"], mode, "{name}");
     let user = if row.user == "root" { "0" } else { "65534" };
     assert_eq!(
         status["Uid"].split('\t').collect::<Vec<_>>(),
@@ -258,6 +260,8 @@ fn every_process_holds_what_the_table_says_and_ends_with_its_warden() {
         "{answers:?}"
     );
     assert!(!answers["dmi"].starts_with("failed"), "{answers:?}");
+    // A call that needs no right at all, and that the filter denies all the same.
+    assert_eq!(answers["traced"], "Err(EPERM)", "{answers:?}");
 
     let (mut helper, mut since) = (None, Instant::now());
     wait_until("the scan runs with its rights given up", || {

@@ -13,6 +13,7 @@
 //! | `client` | the worker's side: asks without blocking |
 //! | `confine` | gives up rights, and proves it |
 //! | `errand` | one command as the worker: enrolment, status |
+//! | `filter` | which system calls the worker and the helpers are denied |
 //! | `handover` | makes the state folder the worker's |
 //! | `helper` | one request, one answer, exit |
 //! | `table` | the single source of the privilege table |
@@ -26,6 +27,7 @@ mod accounts;
 mod client;
 mod confine;
 mod errand;
+mod filter;
 mod handover;
 mod helper;
 mod table;
@@ -35,6 +37,7 @@ mod wire;
 pub(crate) use accounts::user_refusal;
 pub(crate) use client::PrivilegedClient;
 pub(crate) use errand::{look_as_worker, run_as_worker};
+pub(crate) use filter::{filter_system_calls, is_filtered};
 pub(crate) use handover::refusal as state_dir_refusal;
 #[cfg(test)]
 pub(crate) use table::markdown;

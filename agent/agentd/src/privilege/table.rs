@@ -2,8 +2,8 @@
 //!
 //! The rows are what the code asks for (`warden::PERMITTED`, `helper::capabilities`), written out
 //! for people; tests compare them with the code, with `/proc/PID/status` of real processes, and
-//! with ARCHITECTURE.md. The words on system calls and sockets are what the code does: no filter
-//! enforces them.
+//! with ARCHITECTURE.md. The words on system calls and sockets are what the code does. For the
+//! processes with a filter (`filter`) the kernel denies the most dangerous others.
 
 /// What one kind of process may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) struct Row {
     pub(crate) bounding: &'static [&'static str],
     /// System calls beyond memory, time and reading files, in words; not enforced.
     pub(crate) system_calls: &'static str,
+    /// Whether the kernel denies it the calls of the list in `filter`.
+    pub(crate) filtered: bool,
     /// Sockets that it holds; not enforced.
     pub(crate) sockets: &'static str,
     /// What somebody who takes it over gets.
@@ -46,6 +48,7 @@ const ROWS: &[Row] = &[
         permitted: WARDEN,
         bounding: WARDEN,
         system_calls: "fork, exec, kill, wait, poll, signalfd; at the start chown of the state folder",
+        filtered: false,
         sockets: "one socket pair to the worker; reads 64-byte requests of a closed enum",
         compromise: "everything: it is root. Before it drops rights it also reads the configuration, /etc/passwd, /etc/group and, to enrol, the policy root, which all come from the administrator; never network input",
     },
@@ -57,6 +60,7 @@ const ROWS: &[Row] = &[
         permitted: &[],
         bounding: &[],
         system_calls: "sockets, files of its state folder, adjtimex (read); starts `rpm -qa` and systemctl without rights",
+        filtered: true,
         sockets: "TLS to the controller; the warden's pair; D-Bus; optional loopback /metrics",
         compromise: "the host's identity towards the controller, the spool, logs that adm may read, the answers of the helpers; no change to the host",
     },
@@ -68,6 +72,7 @@ const ROWS: &[Row] = &[
         permitted: READER,
         bounding: READER,
         system_calls: "open, read, stat; send",
+        filtered: true,
         sockets: "writes to the worker's pair; reads from none",
         compromise: "reading any file of the host, for the milliseconds that it lives; the text of logs is its only input",
     },
@@ -79,6 +84,7 @@ const ROWS: &[Row] = &[
         permitted: READER,
         bounding: READER,
         system_calls: "open, read, stat; send",
+        filtered: true,
         sockets: "writes to the worker's pair; reads from none",
         compromise: "as log-tail; its input are users' key files",
     },
@@ -90,6 +96,7 @@ const ROWS: &[Row] = &[
         permitted: READER,
         bounding: READER,
         system_calls: "open, getdents, stat; send; setpriority",
+        filtered: true,
         sockets: "writes to the worker's pair; reads from none",
         compromise: "as log-tail, for the minutes of a scan; opens folders, never files",
     },
@@ -101,6 +108,7 @@ const ROWS: &[Row] = &[
         permitted: READER,
         bounding: READER,
         system_calls: "open, read; send",
+        filtered: true,
         sockets: "writes to the worker's pair; reads from none",
         compromise: "as log-tail; its input is the firmware's text",
     },
@@ -140,12 +148,16 @@ pub(crate) fn markdown() -> String {
                 )
             }
         };
+        let system_calls = match row.filtered {
+            true => format!("{}; filtered", row.system_calls),
+            false => row.system_calls.to_owned(),
+        };
         let cells = [
             row.process,
             row.purpose,
             row.user,
             &capabilities,
-            row.system_calls,
+            &system_calls,
             row.sockets,
             row.compromise,
         ];

@@ -51,6 +51,7 @@ async fn the_warden_can_only_end_processes_and_the_worker_nothing() -> Result<()
         assert_eq!(number(&worker, set)?, 0, "{set}");
     }
     assert_eq!(worker["NoNewPrivs"], "1");
+    assert_eq!(worker["Seccomp"], "2", "a filter on system calls");
     assert_eq!(worker["Threads"], "1");
     Ok(())
 }
