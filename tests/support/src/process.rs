@@ -116,6 +116,10 @@ impl Running {
     /// # Errors
     /// It did not stop within 15 s.
     pub fn stop(&mut self) -> Result<bool> {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while !takes_stop(self.id()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         self.signal("TERM")?;
         let deadline = Instant::now() + Duration::from_secs(15);
         while Instant::now() < deadline {
@@ -148,6 +152,20 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether a process catches SIGTERM, or blocks it to read it: one that was started a moment ago does
+/// not yet, and would die of the signal instead of stopping in order.
+fn takes_stop(id: u32) -> bool {
+    const TERM: u64 = 1 << 14;
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let masks = status.lines().filter_map(|line| {
+        let mask = line
+            .strip_prefix("SigBlk:")
+            .or_else(|| line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    masks.fold(0, |all, mask| all | mask) & TERM != 0
 }
 
 /// Whether a process runs; one that only waits to be reaped does not, and holds no locks.
