@@ -1,12 +1,12 @@
-//! Which labels queries see on a host's series: what the controller knows of it now, so that a
+//! Which labels queries see on a host's or a source's series: what the controller knows of it now, so that a
 //! host's whole history follows when it moves to another site.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use xiezhi_ingest::{Fleet, HostView};
-use xiezhi_metrics::{Directory, Origins};
-use xiezhi_model::SiteTree;
+use xiezhi_metrics::{Directory, Origins, SOURCE};
+use xiezhi_model::{ApiRight, SiteId, SiteTree};
 use xiezhi_promql::Labels;
 use xiezhi_series::{HostKey, LabelledHost};
 use xiezhi_store::{Store, StoreError};
@@ -44,16 +44,34 @@ impl FleetDirectory {
         }
         let sites = self.store.site_tree().await?;
         let hosts = self.fleet.snapshot();
-        let known = hosts.iter().map(|host| labelled_host(host, &sites));
+        let known = hosts
+            .iter()
+            .map(|host| (labelled_host(host, &sites), host.site.0));
+        let mut all: Vec<(LabelledHost, i64)> = self.sources(&sites).await?;
+        all.push((own(), 0));
+        all.extend(known);
+        let sites = all.iter().map(|one| one.1).collect();
         let origins = Origins {
-            hosts: std::iter::once(own()).chain(known).collect(),
-            sites: std::iter::once(0)
-                .chain(hosts.iter().map(|host| host.site.0))
-                .collect(),
+            hosts: all.into_iter().map(|one| one.0).collect(),
+            sites,
         };
         *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
         *made = Some(Instant::now());
         Ok(())
+    }
+}
+
+impl FleetDirectory {
+    /// Whoever may or might write: what came with a withdrawn token stays. Ascending by key.
+    async fn sources(&self, sites: &SiteTree) -> Result<Vec<(LabelledHost, i64)>, StoreError> {
+        // They come newest first, which of keys below zero is ascending.
+        let tokens = self.store.api_tokens().await?.into_iter();
+        let writers = tokens.filter(|token| token.right == ApiRight::WriteMetrics);
+        let labelled = writers.filter_map(|token| {
+            let site = token.site?;
+            Some((labelled_source(token.id, site, sites), site.0))
+        });
+        Ok(labelled.collect())
     }
 }
 
@@ -82,6 +100,24 @@ fn labelled_host(host: &HostView, sites: &SiteTree) -> LabelledHost {
             ("job", "node"),
             ("site", site),
             ("site_id", &host.site.to_string()),
+        ],
+    )
+}
+
+/// The key of the source whose samples come with a token: below zero, where no host is.
+pub(crate) fn source_key(token: i64) -> HostKey {
+    token.saturating_neg()
+}
+
+fn labelled_source(token: i64, site: SiteId, sites: &SiteTree) -> LabelledHost {
+    let name = sites.get(site).map_or("", |site| site.key.as_str());
+    let (token_text, site_text) = (token.to_string(), site.to_string());
+    labelled(
+        source_key(token),
+        &[
+            ("site", name),
+            ("site_id", &site_text),
+            (SOURCE, &token_text),
         ],
     )
 }

@@ -65,6 +65,51 @@ async fn reader(
     }
 }
 
+/// Whose samples a request brings. The guard puts it there.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    /// The number of its token.
+    pub(crate) token: i64,
+}
+
+/// Lets programs with the right to write pass.
+pub(crate) async fn metrics_writer(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match writer(&state, request.headers(), request.extensions()).await {
+        Ok(writer) => {
+            request.extensions_mut().insert(writer);
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn writer(
+    state: &AppState,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Writer, Refused> {
+    let secret = presented(headers).ok_or_else(|| {
+        unauthorized(
+            "send an API token with the right write-metrics \
+             (`xiezhi-controller api-token create`) as bearer token or as password",
+        )
+    })?;
+    let address = address_of(extensions);
+    let token = valid(state, &secret, ApiRight::WriteMetrics, address).await;
+    // A Prometheus throws away what was answered with any 4xx.
+    let token = token.map_err(Refused::later_if_too_many)?;
+    if token.site.is_none() {
+        let detail = "the API token has no site to which its samples would belong: make one with \
+                      `--site`";
+        return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    Ok(Writer { token: token.id })
+}
+
 fn unauthorized(detail: &'static str) -> Refused {
     Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
 }

@@ -29,6 +29,8 @@ pub(crate) enum Caller {
     /// People who are signed in, and programs with an API token that reads; each sees only its
     /// scope.
     MetricsReader,
+    /// Programs with an API token that writes.
+    MetricsWriter,
 }
 
 /// How long an answer may take.
@@ -70,7 +72,7 @@ where
 /// The list.
 #[rustfmt::skip]
 pub(crate) fn routes() -> Vec<Route> {
-    use Caller::{Anyone, LocalOrSignedIn, MetricsReader, SignedIn};
+    use Caller::{Anyone, LocalOrSignedIn, MetricsReader, MetricsWriter, SignedIn};
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
     const PUT: MethodFilter = MethodFilter::PUT;
@@ -125,6 +127,8 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/rules", MetricsReader, prometheus::rules),
         route(GET, "/api/v1/alerts", MetricsReader, prometheus::alerts),
         route(GET, "/api/v1/status/buildinfo", MetricsReader, prometheus::build_info),
+        // What a Prometheus or a vmagent sends; it reads its body itself, within its own bounds.
+        route(POST, "/api/v1/write", MetricsWriter, prometheus::write),
 
         Route { length: Length::Open, ..route(GET, "/api/v1/live", SignedIn, live::stream) },
     ]
@@ -154,6 +158,9 @@ pub fn router(state: AppState) -> Router {
             }
             Caller::MetricsReader => {
                 handler.route_layer(from_fn_with_state(state.clone(), program::metrics_reader))
+            }
+            Caller::MetricsWriter => {
+                handler.route_layer(from_fn_with_state(state.clone(), program::metrics_writer))
             }
             Caller::LocalOrSignedIn => {
                 handler.route_layer(from_fn_with_state(state.clone(), guard::local_or_signed_in))

@@ -20,6 +20,7 @@ use crate::login_codes::LoginCodes;
 use crate::refusals::Refusals;
 use crate::resources::audit::ChainCheck;
 use crate::resources::overview::EventCounts;
+use crate::resources::prometheus::WriteDesk;
 use crate::token_desk::TokenDesk;
 
 /// Password checks at one time: each takes 19 MiB and tens of milliseconds of CPU.
@@ -110,6 +111,7 @@ pub(crate) struct Inner {
     pub(crate) attempts: Attempts,
     pub(crate) refusals: Refusals,
     pub(crate) token_desk: TokenDesk,
+    pub(crate) write_desk: WriteDesk,
     pub(crate) login_codes: LoginCodes,
     pub(crate) password_checks: Arc<Semaphore>,
     pub(crate) series_queries: Arc<Semaphore>,
@@ -139,9 +141,11 @@ impl AppState {
             Settings::default(),
         )?;
         let token_desk = TokenDesk::register(&parts.registry).map_err(std::io::Error::other)?;
+        let write_desk = WriteDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 token_desk,
+                write_desk,
                 store: parts.store,
                 series: parts.series,
                 fleet: parts.fleet,

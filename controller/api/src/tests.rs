@@ -8,5 +8,6 @@ mod lists;
 mod live;
 mod port;
 mod prometheus;
+mod remote_write;
 mod signing_in;
 mod writes;

@@ -189,11 +189,11 @@ pub(crate) enum ApiToken {
         /// What it is for, such as "Grafana of the high court"; 1 to 100 letters
         #[arg(long, value_parser = name)]
         name: String,
-        /// read-metrics: ask PromQL
+        /// read-metrics: ask PromQL; write-metrics: send samples by remote write
         #[arg(long, value_parser = right)]
         right: ApiRight,
-        /// Key of the site whose subtree it sees [default: all]
-        #[arg(long)]
+        /// Key of the site whose subtree it sees [default: all], or to which its samples belong
+        #[arg(long, required_if_eq("right", "write-metrics"))]
         site: Option<String>,
         /// How long it is valid, at most 1825d: 12h, 90d
         #[arg(long, default_value = "365d", value_parser = program_life)]
@@ -355,12 +355,11 @@ pub(crate) enum Audit {
     },
 }
 
-/// A right that something honours. `write-metrics` waits for the storage of foreign series.
 fn right(text: &str) -> Result<ApiRight, String> {
-    match ApiRight::from_word(text) {
-        Some(ApiRight::ReadMetrics) => Ok(ApiRight::ReadMetrics),
-        _ => Err(format!("write {}", ApiRight::ReadMetrics.word())),
-    }
+    ApiRight::from_word(text).ok_or_else(|| {
+        let words = ApiRight::ALL.map(ApiRight::word);
+        format!("write one of {}", words.join(", "))
+    })
 }
 
 /// A name that a list can show.
@@ -461,6 +460,7 @@ mod tests {
             ("--name grafana --right read-metrics --expires 1825d", true),
             ("--name grafana --right read-metrics --expires 1826d", false),
             ("--name grafana --right write-metrics", false),
+            ("--name prometheus --right write-metrics --site gs", true),
             ("--name _ --right read-metrics", false),
             (&format!("--name {long} --right read-metrics"), false),
         ] {

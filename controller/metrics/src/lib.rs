@@ -9,9 +9,7 @@
 //! | [`Queries`] | PromQL text in, answers out: bounded in time, memory and number |
 //! | [`Directory`], [`Scope`] | which labels the controller gives a host, and whose hosts a caller sees |
 //! | [`wire`] | Prometheus's JSON: parameters and answers |
-//! | [`remote_write`] | what other programs send: bodies of `POST /api/v1/write` into checked series |
-//!
-//! Nothing calls [`remote_write`] yet: its route comes with storage for series that have no host.
+//! | [`remote_write`] | what other programs send: bodies of `POST /api/v1/write` into stored series |
 //!
 //! It opens no listening socket (the interface does) and decides no right: whoever calls it says
 //! whose samples they are.
@@ -22,6 +20,6 @@ mod queries;
 pub mod remote_write;
 pub mod wire;
 
-pub use directory::{ASSIGNED, Directory, Origins, Scope};
+pub use directory::{ASSIGNED, Directory, Origins, SOURCE, Scope};
 pub use pool::{Busy, Pool};
 pub use queries::{Failure, Queries, Settings};

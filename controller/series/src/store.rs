@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::disk::{Disk, Folder};
 use crate::engine::Engine;
@@ -115,6 +116,12 @@ impl SeriesStore {
         series: &[ForeignSeries<'_>],
     ) -> Result<ForeignReport, SeriesError> {
         foreign::append(self.engine(), source, series)
+    }
+
+    /// How long samples are kept as they were reported.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.engine().options.retention
     }
 
     /// Points of a host's wanted series with `from_ms <= time <= to_ms`: ascending, one per

@@ -1,5 +1,6 @@
 //! Folders of earlier releases open for ever. `tests/kept/v1` holds two sealed segments and a log of
-//! two hosts, 400 reports each, written by the release before chunks existed.
+//! two hosts, 400 reports each, written by the release before chunks existed. `tests/kept/foreign1` holds
+//! a log with samples of a foreign source in the first form of their record.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,7 +15,7 @@ use std::time::Duration;
 use common::{ManualClock, options};
 use xiezhi_protocol::codec::{Encoder, peek};
 use xiezhi_protocol::report::Report;
-use xiezhi_series::{Appended, Frame, SeriesStore};
+use xiezhi_series::{Appended, ForeignSeries, Frame, SeriesStore};
 
 const START: i64 = 1_700_000_000_000;
 const STEP: i64 = 15_000;
@@ -34,7 +35,13 @@ fn values(host: i64, seq: u64) -> Vec<(&'static str, f64)> {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kept/v1")
+    kept("v1")
+}
+
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/kept")
+        .join(name)
 }
 
 /// For a new format: `cargo nextest run -p xiezhi-series --run-ignored only -E 'test(kept_folder)'`.
@@ -73,9 +80,9 @@ fn write_the_kept_folder() {
 }
 
 /// Copies the kept folder, because opening it writes.
-fn copy() -> tempfile::TempDir {
+fn copy(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(folder()).unwrap() {
+    for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
@@ -113,7 +120,7 @@ fn check(store: &SeriesStore) {
 
 #[test]
 fn the_first_format_opens_and_goes_on_as_blocks() {
-    let (copy, clock) = (copy(), ManualClock::new());
+    let (copy, clock) = (copy(&folder()), ManualClock::new());
     clock.advance(Duration::from_secs(2 * 3700));
     let open = || SeriesStore::open(copy.path(), options(&clock)).unwrap();
     let store = open();
@@ -140,4 +147,62 @@ fn the_first_format_opens_and_goes_on_as_blocks() {
     check(&store);
     drop(store);
     check(&open());
+}
+
+const SOURCE: i64 = -7;
+
+/// Every kind of value, series that come later, and a late sample.
+fn foreign_values(step: i64) -> Vec<(&'static str, Vec<(i64, f64)>)> {
+    let time_ms = START + step * STEP;
+    let mut series = vec![
+        ("up{job=\"db\"}", vec![(time_ms, (step % 2) as f64)]),
+        (
+            "bytes_total{x=\"张\"}",
+            vec![(time_ms, (step * 4096) as f64)],
+        ),
+        ("load", vec![(time_ms, step as f64 * 0.25)]),
+        ("odd", vec![(time_ms, 1.0 / (step + 3) as f64)]),
+    ];
+    if step > 10 {
+        let late = (START - step, f64::INFINITY);
+        series.push(("up{job=\"web\"}", vec![late, (time_ms, 1.0)]));
+    }
+    series
+}
+
+/// As above: `-E 'test(kept_foreign)'`.
+#[test]
+#[ignore = "writes the kept folder anew; the command stands above it"]
+fn write_the_kept_foreign_log() {
+    let store = SeriesStore::open(&kept("foreign1"), options(&ManualClock::new())).unwrap();
+    for step in 0..20 {
+        let values = foreign_values(step);
+        let series: Vec<ForeignSeries<'_>> = values
+            .iter()
+            .map(|(text, points)| ForeignSeries { text, points })
+            .collect();
+        store.append_foreign(SOURCE, &series).unwrap();
+    }
+    drop(store);
+    std::fs::remove_file(kept("foreign1").join("lock")).unwrap();
+}
+
+#[test]
+fn foreign_samples_in_their_first_form_are_read() {
+    let copy = copy(&kept("foreign1"));
+    let store = SeriesStore::open(copy.path(), options(&ManualClock::new())).unwrap();
+    let mut expected = std::collections::BTreeMap::<&str, Vec<(i64, f64)>>::new();
+    for step in 0..20 {
+        for (text, points) in foreign_values(step) {
+            expected.entry(text).or_default().extend(points);
+        }
+    }
+    let found = store.range(SOURCE, i64::MIN, i64::MAX, &|_| true).unwrap();
+    assert_eq!(found.len(), expected.len());
+    for one in found {
+        let points = expected.get_mut(&*one.series).unwrap();
+        points.sort_by_key(|point| point.0);
+        assert_eq!(one.points, *points, "{}", one.series);
+    }
+    assert_eq!(store.verify().unwrap().damaged, []);
 }

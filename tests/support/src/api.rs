@@ -6,6 +6,20 @@ use serde_json::Value;
 
 use crate::wait::eventually;
 
+/// What a program of others answers at an address.
+///
+/// # Errors
+/// It cannot be reached, or the status is not a success.
+pub async fn fetch(address: &str) -> Result<String> {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let response = reqwest::Client::builder()
+        .build()?
+        .get(address)
+        .send()
+        .await?;
+    Ok(response.error_for_status()?.text().await?)
+}
+
 /// A signed-in client.
 #[derive(Clone)]
 pub struct Api {

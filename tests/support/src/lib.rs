@@ -21,13 +21,13 @@ mod skip;
 mod wait;
 
 pub use agent::TestAgent;
-pub use api::Api;
+pub use api::{Api, fetch};
 pub use cable::{Cable, FAR, NEAR};
 pub use clock::WrongClock;
 pub use controller::TestController;
 pub use lossy::{Carried, Conditions, LossyLine, Way};
 pub use namespace::{Inside, Namespace};
-pub use process::{Running, program};
+pub use process::{Running, free_port, program};
 pub use random::Random;
 pub use skip::skip;
 pub use wait::{eventually, eventually_within};

@@ -22,6 +22,15 @@ pub fn program(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` first"))
 }
 
+/// A port of loopback that was free a moment ago, for a program that cannot tell which one it got.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
 /// A running program. Dropping it kills it.
 pub struct Running {
     name: String,

@@ -75,6 +75,8 @@ pub(crate) const TEST: &[Package] = &[
         "Chinese text in screenshots",
     ),
     package("prometheus", "promtool", "queries to compare ours with"),
+    package("prometheus", "prometheus", "a sender of remote write"),
+    package("victoria-metrics", "vmagent", "a sender of remote write"),
 ];
 
 /// What `cargo xtask bench` needs besides.

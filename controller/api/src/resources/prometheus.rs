@@ -1,5 +1,5 @@
 //! Prometheus's own interface, so that Grafana, promtool and scripts use the controller as a data
-//! source: the same paths, parameters and answers.
+//! source, and other agents send to it: the same paths, parameters and answers.
 //!
 //! Source: "HTTP API" of the Prometheus documentation. Rules and alerts are empty until there are
 //! rules.
@@ -9,6 +9,7 @@ mod parameters;
 mod query;
 mod select;
 mod status;
+mod write;
 
 use std::borrow::Cow;
 
@@ -25,6 +26,7 @@ pub(crate) use metadata::metadata;
 pub(crate) use query::{instant, range};
 pub(crate) use select::{label_names, label_values, series};
 pub(crate) use status::{alerts, build_info, rules};
+pub(crate) use write::{WriteDesk, write};
 
 /// An answer in Prometheus's envelope.
 pub(crate) struct Success<T>(pub(crate) T);
@@ -62,6 +64,15 @@ impl Refused {
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+
+    /// "Too many requests" as "not now", for callers that come again after the one and not the other.
+    pub(crate) fn later_if_too_many(self) -> Self {
+        let status = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => StatusCode::SERVICE_UNAVAILABLE,
+            other => other,
+        };
+        Self { status, ..self }
     }
 
     pub(crate) fn bad_data(message: impl Into<Cow<'static, str>>) -> Self {

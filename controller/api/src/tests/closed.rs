@@ -38,7 +38,7 @@ async fn every_route_but_signing_in_is_closed_without_a_session() {
             } else {
                 assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{path}");
                 match route.caller {
-                    Caller::MetricsReader => {
+                    Caller::MetricsReader | Caller::MetricsWriter => {
                         assert_eq!(got.json()["errorType"], "unauthorized", "{path}");
                     }
                     _ => assert_eq!(got.code(), "signed_out"),

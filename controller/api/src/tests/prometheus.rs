@@ -13,7 +13,7 @@ use xiezhi_store::{AuditQuery, NewApiToken};
 use super::bench::*;
 
 /// Nine reports, 15 s apart, that end now.
-fn report_loads(bench: &Bench, host: &Host, base: f64) {
+pub(super) fn report_loads(bench: &Bench, host: &Host, base: f64) {
     let mut encoder = Encoder::new(15_000);
     for step in 0..9_u32 {
         let mut report = Report::new();
@@ -38,7 +38,7 @@ fn report_loads(bench: &Bench, host: &Host, base: f64) {
     }
 }
 
-async fn token(bench: &Bench, right: ApiRight, site: Option<&str>) -> (i64, String) {
+pub(super) async fn token(bench: &Bench, right: ApiRight, site: Option<&str>) -> (i64, String) {
     let (secret, hash) = tokens::api_token().unwrap();
     let site = match site {
         Some(key) => Some(bench.site(key).await.id),
@@ -57,7 +57,7 @@ async fn token(bench: &Bench, right: ApiRight, site: Option<&str>) -> (i64, Stri
     (made.await.unwrap().id, secret)
 }
 
-async fn asked(bench: &Bench, secret: &str, path: &str) -> Got {
+pub(super) async fn asked(bench: &Bench, secret: &str, path: &str) -> Got {
     let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {secret}"));
     bench.ask(request.body(Body::empty()).unwrap()).await
 }
@@ -71,7 +71,7 @@ async fn posted(bench: &Bench, secret: &str, path: &str, form: &str) -> Got {
         .await
 }
 
-fn result(got: &Got) -> Value {
+pub(super) fn result(got: &Got) -> Value {
     assert_eq!(got.status, StatusCode::OK, "{got:?}");
     let body = got.json();
     assert_eq!(body["status"], "success");

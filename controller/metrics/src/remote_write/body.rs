@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes};
 use prost::Message as _;
 use prost::encoding::{self, DecodeContext, WireType};
 
-use super::message::{Sample, SeriesV1, SeriesV2};
+use super::message::{MetadataV1, MetadataV2, Sample, SeriesV1, SeriesV2};
 
 /// Largest compressed body. Prometheus sends 2,000 samples in about 60 kB and Grafana's agents at
 /// most 1 MB; a body above this bound is no batch but a mistake.
@@ -101,6 +101,8 @@ pub(super) struct RawSeries {
 pub struct Request {
     symbols: Vec<Bytes>,
     series: Vec<Bytes>,
+    /// Descriptions of metrics; version 2.0 has them in the series.
+    metadata: Vec<Bytes>,
     protocol: Protocol,
 }
 
@@ -109,13 +111,14 @@ pub struct Request {
 /// # Errors
 /// [`BodyError`]; nothing of the body is used then.
 pub fn decode(protocol: Protocol, body: &[u8]) -> Result<Request, BodyError> {
-    let (symbols_tag, series_tag) = match protocol {
-        Protocol::V1 => (None, 1),
-        Protocol::V2 => (Some(4), 5),
+    let (symbols_tag, series_tag, metadata_tag) = match protocol {
+        Protocol::V1 => (None, 1, Some(3)),
+        Protocol::V2 => (Some(4), 5, None),
     };
     let mut request = Request {
         symbols: Vec::new(),
         series: Vec::new(),
+        metadata: Vec::new(),
         protocol,
     };
     let mut rest = decompress(body)?;
@@ -125,6 +128,7 @@ pub fn decode(protocol: Protocol, body: &[u8]) -> Result<Request, BodyError> {
         let list = match tag {
             _ if tag == series_tag => &mut request.series,
             _ if Some(tag) == symbols_tag => &mut request.symbols,
+            _ if Some(tag) == metadata_tag => &mut request.metadata,
             _ => continue,
         };
         bounded(list.len() + 1, MAX_PARTS)?;
@@ -134,6 +138,31 @@ pub fn decode(protocol: Protocol, body: &[u8]) -> Result<Request, BodyError> {
 }
 
 impl Request {
+    /// Which message it was.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// A symbol's text, if it is one.
+    pub(super) fn symbol(&self, position: u32) -> Option<&str> {
+        let bytes = self.symbols.get(usize::try_from(position).ok()?)?;
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// Descriptions that can be read; version 1.0.
+    pub(super) fn metadata(&self) -> impl Iterator<Item = MetadataV1> {
+        let all = self.metadata.iter();
+        all.filter_map(|bytes| MetadataV1::decode(bytes.clone()).ok())
+    }
+
+    /// The series of version 2.0 that can be read and are described.
+    pub(super) fn described(&self) -> impl Iterator<Item = (SeriesV2, MetadataV2)> {
+        let all = self.series.iter().filter(|_| self.protocol == Protocol::V2);
+        let all = all.filter_map(|bytes| SeriesV2::decode(bytes.clone()).ok());
+        all.filter_map(|series| series.metadata.map(|metadata| (series, metadata)))
+    }
+
     /// The series, decoded as they are asked for; an error spoils the rest of the body.
     pub(super) fn series(&self) -> impl Iterator<Item = Result<RawSeries, BodyError>> {
         self.series.iter().map(|bytes| self.one(bytes.clone()))

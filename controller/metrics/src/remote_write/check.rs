@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::body::{BodyError, RawSeries, Request};
 
-/// Most labels of one series, its name included. VictoriaMetrics cuts at 40, Mimir refuses at 30.
+/// Most labels of one series as it is sent, its name included. VictoriaMetrics cuts at 40, Mimir
+/// refuses at 30; the store has a limit of its own for those that are kept.
 pub const MAX_LABELS: usize = 64;
 
 /// Longest canonical text of a series: name and labels together, in bytes.
@@ -116,6 +117,32 @@ pub struct Checked {
 pub struct Refusals {
     /// By reason: how many samples (or histograms, exemplars), and the first series it happened to.
     pub by_reason: BTreeMap<Refusal, (u64, String)>,
+}
+
+impl Written {
+    /// Name and labels in the store's canonical form.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = self.name.clone();
+        for (position, (label, value)) in self.labels.iter().enumerate() {
+            text.push(if position == 0 { '{' } else { ',' });
+            text.push_str(label);
+            text.push_str("=\"");
+            for character in value.chars() {
+                match character {
+                    '\\' => text.push_str("\\\\"),
+                    '"' => text.push_str("\\\""),
+                    '\n' => text.push_str("\\n"),
+                    other => text.push(other),
+                }
+            }
+            text.push('"');
+        }
+        if !self.labels.is_empty() {
+            text.push('}');
+        }
+        text
+    }
 }
 
 impl Refusals {

@@ -53,4 +53,30 @@ pub(super) struct SeriesV2 {
     pub(super) histograms: Vec<Ignored>,
     #[prost(message, repeated, tag = "4")]
     pub(super) exemplars: Vec<Ignored>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) metadata: Option<MetadataV2>,
+}
+
+/// `prometheus.MetricMetadata`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MetadataV1 {
+    #[prost(int32, tag = "1")]
+    pub(super) kind: i32,
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
+    #[prost(string, tag = "4")]
+    pub(super) help: String,
+    #[prost(string, tag = "5")]
+    pub(super) unit: String,
+}
+
+/// `io.prometheus.write.v2.Metadata`; texts are positions in the request's symbols.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct MetadataV2 {
+    #[prost(int32, tag = "1")]
+    pub(super) kind: i32,
+    #[prost(uint32, tag = "3")]
+    pub(super) help: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) unit: u32,
 }

@@ -8,13 +8,21 @@
 //! Versions 1.0 and 2.0 of the protocol are read, without exemplars and native histograms, which are
 //! counted as refused rather than lost in silence.
 //!
+//! What was read is stored by [`receive`], under the rules of `xiezhi_series` for foreign sources; what a
+//! sender tells of its metrics is kept in memory ([`Described`]), since senders tell it every minute.
+//!
 //! Sources: the specifications "Prometheus Remote-Write 1.0" and "2.0"; the snappy block format.
 
 mod body;
 mod check;
+mod describe;
+pub mod encode;
 mod message;
+mod receive;
 
 pub use body::{BodyError, MAX_BODY_BYTES, MAX_DECODED_BYTES, Protocol, decode};
 pub use check::{
     Checked, MAX_LABELS, MAX_SERIES_TEXT_BYTES, Refusal, Refusals, Rules, Written, check,
 };
+pub use describe::{Described, Description, descriptions};
+pub use receive::{Receipt, ReceiveError, receive};

@@ -4,8 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 
 use anyhow::{Context as _, Result, ensure};
-use xiezhi_protocol::codec::varint;
-use xiezhi_protocol::report::parse_series;
+use xiezhi_metrics::remote_write::encode::BodyWriter;
 
 use crate::Arguments;
 use crate::feed::{START, recordings};
@@ -31,7 +30,7 @@ pub(crate) fn send(arguments: &Arguments) -> Result<()> {
         stream,
     };
     let reports = arguments.minutes * 60_000 / INTERVAL_MS as u64;
-    let (mut request, mut held, mut samples) = (Vec::new(), 0, 0u64);
+    let (mut body, mut samples) = (BodyWriter::default(), 0u64);
     for seq in 1..=reports {
         let time_ms = START + seq as i64 * INTERVAL_MS;
         for (index, replay) in replays.iter_mut().enumerate() {
@@ -40,18 +39,15 @@ pub(crate) fn send(arguments: &Arguments) -> Result<()> {
             }
             let instance = format!("host-{:05}", index + 1);
             for (series, value) in replay.next(time_ms, &recordings).iter() {
-                add(&mut request, series, &instance, time_ms, value)?;
-                held += 1;
+                body.add(series, &[(time_ms, value)], &[("instance", &instance)]);
                 samples += 1;
             }
-            if held >= REQUEST_SAMPLES {
-                connection.post(&request)?;
-                request.clear();
-                held = 0;
+            if body.series() >= REQUEST_SAMPLES {
+                connection.post(&body.take())?;
             }
         }
     }
-    connection.post(&request)?;
+    connection.post(&body.take())?;
     println!("samples {samples}");
     println!("end_ms {}", START + reports as i64 * INTERVAL_MS);
     Ok(())
@@ -64,15 +60,14 @@ struct Connection {
 }
 
 impl Connection {
-    fn post(&mut self, request: &[u8]) -> Result<()> {
-        let body = snap::raw::Encoder::new().compress_vec(request)?;
+    fn post(&mut self, body: &[u8]) -> Result<()> {
         write!(
             self.stream,
             "{}Content-Length: {}\r\n\r\n",
             self.head,
             body.len()
         )?;
-        self.stream.write_all(&body)?;
+        self.stream.write_all(body)?;
         let (mut status, mut length) = (String::new(), 0);
         self.answers.read_line(&mut status)?;
         loop {
@@ -94,42 +89,4 @@ impl Connection {
         );
         Ok(())
     }
-}
-
-/// Appends one series with one sample.
-fn add(
-    request: &mut Vec<u8>,
-    series: &str,
-    instance: &str,
-    time_ms: i64,
-    value: f64,
-) -> Result<()> {
-    let (name, labels) = parse_series(series).context("a malformed series")?;
-    let mut all = vec![
-        ("__name__", name.to_owned()),
-        ("instance", instance.to_owned()),
-    ];
-    all.extend(labels);
-    all.sort_unstable();
-    let mut time_series = Vec::with_capacity(120);
-    for (label, text) in &all {
-        let mut pair = Vec::with_capacity(40);
-        field(&mut pair, 1, label.as_bytes());
-        field(&mut pair, 2, text.as_bytes());
-        field(&mut time_series, 1, &pair);
-    }
-    let mut sample = vec![9];
-    sample.extend_from_slice(&value.to_le_bytes());
-    sample.push(16);
-    varint::write(&mut sample, time_ms as u64);
-    field(&mut time_series, 2, &sample);
-    field(request, 1, &time_series);
-    Ok(())
-}
-
-/// A length-delimited field of a protobuf message.
-fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    out.push(number << 3 | 2);
-    varint::write(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }

@@ -121,7 +121,7 @@ impl Sender {
             rounds.tick().await;
             for (instance, machine) in &mut self.machines {
                 machine.report(now_ms(), interval.as_secs_f64(), &mut report);
-                let body = remote_write::body(&report, instance)?;
+                let body = remote_write::body(&report, instance);
                 let head = format!(
                     "POST {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Encoding: snappy\r\n\
                      Content-Type: application/x-protobuf\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n\

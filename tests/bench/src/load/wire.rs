@@ -66,7 +66,7 @@ pub async fn run(
     let mut peer = 0;
     for step in 0..20 {
         machine.report(now_ms() + step * 1000, 1.0, &mut report);
-        peer += remote_write::body(&report, "gs-host-01")?.len();
+        peer += remote_write::body(&report, "gs-host-01").len();
     }
     let samples = (reports as usize * report.len()) as f64;
     Ok(format!(

@@ -16,6 +16,7 @@ mod hardware;
 mod identity;
 mod leaving;
 mod privileges;
+mod remote_write;
 mod reporting;
 mod revocation;
 mod supervision;

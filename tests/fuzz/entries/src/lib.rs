@@ -15,11 +15,13 @@
 mod disk;
 mod protocol;
 mod query;
+mod remote_write;
 mod seeds;
 mod storage;
 
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
+pub use remote_write::remote_write;
 pub use storage::{chunks, config, log, pieces, spool, store};
 
 /// A target: its name, its function, and valid inputs to begin with.
@@ -98,5 +100,10 @@ pub const ALL: &[Target] = &[
         name: "promql",
         run: promql,
         seeds: seeds::promql,
+    },
+    Target {
+        name: "remote_write",
+        run: remote_write,
+        seeds: seeds::remote_write,
     },
 ];

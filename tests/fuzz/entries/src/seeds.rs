@@ -197,6 +197,26 @@ pub(crate) fn config() -> Vec<Vec<u8>> {
     vec![text.as_bytes().to_vec()]
 }
 
+pub(crate) fn remote_write() -> Vec<Vec<u8>> {
+    use xiezhi_metrics::remote_write::encode;
+    let points = [(1_700_000_000_000, 1.5), (1_700_000_015_000, f64::NAN)];
+    let series = ["up{job=\"a\"}", "b_total{x=\"\\\"\\n\"}", "9 bad"];
+    let bodies = [
+        encode::body(series.map(|text| (text, &points[..])), &[("site_id", "4")]),
+        encode::description("b_total", 1, "help"),
+    ];
+    let plain = bodies.map(|body| {
+        let plain = snap::raw::Decoder::new().decompress_vec(&body);
+        [vec![0], plain.expect("a body of ours")].concat()
+    });
+    let mut all = plain.to_vec();
+    // Version 2.0: symbols "", "__name__", "up", then a series with a sample and a description.
+    let second = b"\x01\x22\x00\x22\x08__name__\x22\x02up\x2a\x17\x0a\x02\x01\x02\x12\x0b\x09\
+                   \x00\x00\x00\x00\x00\x00\xf0\x3f\x10\x05\x2a\x04\x08\x02\x18\x02";
+    all.push(second.to_vec());
+    all
+}
+
 pub(crate) fn promql() -> Vec<Vec<u8>> {
     [
         "sum by (host) (rate(requests_total{code=~\"5..\"}[5m] offset 1m)) > bool 0.5",

@@ -129,6 +129,11 @@ fn any_query_text_gets_an_answer_or_an_error() {
 }
 
 #[test]
+fn bodies_of_remote_write_are_stored_once_or_refused() {
+    drive_named("remote_write");
+}
+
+#[test]
 fn every_target_has_its_file_for_the_fuzzer() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz_targets");
     let mut files: Vec<String> = std::fs::read_dir(folder)

@@ -1,12 +1,16 @@
-//! `metadata`: what kind of number a metric is. The type is read off the name, as the naming rules
-//! of the Prometheus documentation have it; agents send no help texts, they would cost the line.
+//! `metadata`: what kind of number a metric is. Of our agents' metrics the type is read off the name, as
+//! the naming rules of the Prometheus documentation have it; agents send no help texts, they would cost
+//! the line. Of a foreign source's metrics it is what the source told, if it told anything.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::extract::State;
 use serde::Serialize;
-use xiezhi_promql::{METRIC_NAME, Matcher, Select, SelectHint};
+use xiezhi_metrics::remote_write::Description;
+use xiezhi_metrics::{Directory as _, SOURCE, Scope};
+use xiezhi_promql::{METRIC_NAME, MatchOp, Matcher, Select, SelectHint};
 
 use super::parameters::Parameters;
 use super::{Refused, Success};
@@ -14,11 +18,11 @@ use crate::program::Reader;
 use crate::state::AppState;
 
 /// What is known of one metric.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Metadata {
     r#type: &'static str,
-    help: &'static str,
-    unit: &'static str,
+    help: Cow<'static, str>,
+    unit: Cow<'static, str>,
 }
 
 const LOOK_BACK_MS: i64 = 3_600_000;
@@ -27,25 +31,84 @@ pub(crate) async fn metadata(
     State(state): State<AppState>,
     Extension(reader): Extension<Reader>,
     parameters: Parameters,
-) -> Result<Success<BTreeMap<String, [Metadata; 1]>>, Refused> {
-    let end_ms = state.now_ms();
+) -> Result<Success<BTreeMap<String, Vec<Metadata>>>, Refused> {
+    state.inner.directory.refresh().await?;
     let wanted = parameters.get("metric");
-    let matchers = wanted.map(|name| Matcher::equal(METRIC_NAME, name));
+    let mut known: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
+    for name in names(&state, &reader.scope, wanted, MatchOp::Equal).await? {
+        let own = of(&name);
+        known.insert(name, vec![own]);
+    }
+    let sources = visible_sources(&state, &reader.scope);
+    let foreign = if sources.is_empty() {
+        Vec::new()
+    } else {
+        names(&state, &reader.scope, wanted, MatchOp::NotEqual).await?
+    };
+    for name in foreign {
+        let told = told(&state, &sources, &name);
+        let all = known.entry(name).or_default();
+        for one in told {
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+    }
+    let limit = parameters.limit()?;
+    Ok(Success(known.into_iter().take(limit).collect()))
+}
+
+/// Names of metrics of hosts (whose label [`SOURCE`] is empty) or of sources.
+async fn names(
+    state: &AppState,
+    scope: &Scope,
+    wanted: Option<&str>,
+    source: MatchOp,
+) -> Result<Vec<String>, Refused> {
+    let end_ms = state.now_ms();
+    let of_source =
+        Matcher::new(SOURCE, source, "").map_err(|error| Refused::bad_data(error.to_string()))?;
+    let named = wanted.map(|name| Matcher::equal(METRIC_NAME, name));
     let selection = Select {
-        matchers: matchers.into_iter().collect(),
+        matchers: named.into_iter().chain([of_source]).collect(),
         start_ms: end_ms.saturating_sub(LOOK_BACK_MS),
         end_ms,
         hint: SelectHint::default(),
     };
-    state.inner.directory.refresh().await?;
-    let (queries, name) = (&state.inner.queries, METRIC_NAME.to_owned());
-    let names = queries
-        .label_values(reader.scope, name, vec![selection])
-        .await?;
-    let known = names.into_iter().take(parameters.limit()?);
-    Ok(Success(
-        known.map(|name| (name.clone(), [of(&name)])).collect(),
-    ))
+    let queries = &state.inner.queries;
+    let values = queries.label_values(scope.clone(), METRIC_NAME.to_owned(), vec![selection]);
+    Ok(values.await?)
+}
+
+/// Keys of the sources that the caller sees.
+fn visible_sources(state: &AppState, scope: &Scope) -> Vec<i64> {
+    let origins = state.inner.directory.origins();
+    let all = origins.hosts.iter().zip(origins.sites.iter());
+    let seen = all.filter(|(origin, site)| origin.host < 0 && scope.sees(**site));
+    seen.map(|(origin, _)| origin.host).collect()
+}
+
+/// What the sources told of a metric; what its name tells if they told nothing.
+fn told(state: &AppState, sources: &[i64], name: &str) -> Vec<Metadata> {
+    let described = state.inner.write_desk.described();
+    let told = sources
+        .iter()
+        .filter_map(|&source| described.of(source, name));
+    let told: Vec<Metadata> = told.map(Metadata::from).collect();
+    if told.is_empty() {
+        return vec![of(name)];
+    }
+    told
+}
+
+impl From<&Description> for Metadata {
+    fn from(description: &Description) -> Self {
+        Self {
+            r#type: description.kind,
+            help: description.help.clone().into(),
+            unit: description.unit.clone().into(),
+        }
+    }
 }
 
 fn of(name: &str) -> Metadata {
@@ -62,8 +125,8 @@ fn of(name: &str) -> Metadata {
     };
     Metadata {
         r#type,
-        help: "",
-        unit,
+        help: Cow::Borrowed(""),
+        unit: Cow::Borrowed(unit),
     }
 }
 

@@ -147,6 +147,7 @@ fn version_two_is_read_through_its_symbols() {
         samples: vec![sample],
         histograms: vec![Ignored {}],
         exemplars: Vec::new(),
+        metadata: None,
     };
     let body = compressed(&RequestV2 {
         symbols: symbols.to_vec(),

@@ -1,0 +1,99 @@
+//! Series as the body of a request of version 1.0: what tests, figures and fuzz seeds send.
+//!
+//! It is not made for speed: who sends a fleet's samples on keeps labels encoded.
+
+use prost::Message as _;
+use xiezhi_protocol::report::parse_series;
+
+use super::message::{Label, MetadataV1, Sample, SeriesV1};
+
+/// `prometheus.WriteRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RequestV1 {
+    #[prost(message, repeated, tag = "1")]
+    series: Vec<SeriesV1>,
+    #[prost(message, repeated, tag = "3")]
+    metadata: Vec<MetadataV1>,
+}
+
+/// A body that series are added to.
+#[derive(Debug, Default)]
+pub struct BodyWriter(RequestV1);
+
+impl BodyWriter {
+    /// Adds a series: a canonical text, points, and more labels. A text that is not canonical is sent
+    /// as a name, for a reader to refuse.
+    pub fn add(&mut self, text: &str, points: &[(i64, f64)], more: &[(&str, &str)]) {
+        self.0.series.push(one(text, points, more));
+    }
+
+    /// Series so far.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.0.series.len()
+    }
+
+    /// The bytes of what was added, which is forgotten then.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        let bytes = pack(&self.0);
+        self.0.series.clear();
+        bytes
+    }
+}
+
+/// A body of series, each a canonical text and points, with more labels for each.
+#[must_use]
+pub fn body<'a>(
+    series: impl IntoIterator<Item = (&'a str, &'a [(i64, f64)])>,
+    more: &[(&str, &str)],
+) -> Vec<u8> {
+    let mut body = BodyWriter::default();
+    for (text, points) in series {
+        body.add(text, points, more);
+    }
+    body.take()
+}
+
+/// A body that describes one metric: the number of its type, and its help.
+#[must_use]
+pub fn description(name: &str, kind: i32, help: &str) -> Vec<u8> {
+    let metadata = MetadataV1 {
+        kind,
+        name: name.to_owned(),
+        help: help.to_owned(),
+        unit: String::new(),
+    };
+    pack(&RequestV1 {
+        series: Vec::new(),
+        metadata: vec![metadata],
+    })
+}
+
+fn one(text: &str, points: &[(i64, f64)], more: &[(&str, &str)]) -> SeriesV1 {
+    let (name, own) = parse_series(text).unwrap_or((text, Vec::new()));
+    let mut labels = vec![("__name__", name)];
+    labels.extend(own.iter().map(|(label, value)| (*label, value.as_str())));
+    labels.extend_from_slice(more);
+    labels.sort_unstable();
+    let labels = labels.into_iter().map(|(name, value)| Label {
+        name: name.to_owned().into(),
+        value: value.to_owned().into(),
+    });
+    let samples = points
+        .iter()
+        .map(|&(time_ms, value)| Sample { value, time_ms });
+    SeriesV1 {
+        labels: labels.collect(),
+        samples: samples.collect(),
+        ..SeriesV1::default()
+    }
+}
+
+fn pack(request: &RequestV1) -> Vec<u8> {
+    let plain = request.encode_to_vec();
+    // It fails only above 4 GiB.
+    snap::raw::Encoder::new()
+        .compress_vec(&plain)
+        .unwrap_or_default()
+}
