@@ -10,7 +10,7 @@ use xiezhi_protocol::message::Ack;
 use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record::{self, Kind};
 use xiezhi_protocol::report::Report;
-use xiezhi_series::{Frame, Sealing, SeriesOptions, SeriesStore};
+use xiezhi_series::{ForeignSeries, Frame, Sealing, SeriesOptions, SeriesStore};
 use xiezhi_spool::{Limits, Spool};
 
 use crate::disk::Memory;
@@ -145,6 +145,14 @@ pub(crate) fn log() -> Vec<Vec<u8>> {
         ..SeriesOptions::default()
     };
     let store = SeriesStore::open_on(Arc::new(disk.clone()), options).expect("a store");
+    let points = [(1_700_000_000_000, 0.5), (1_700_000_015_000, 7.0)];
+    let series = ["a", "b{x=\"1\"}"].map(|text| ForeignSeries {
+        text,
+        points: &points,
+    });
+    store
+        .append_foreign(-1, &series)
+        .expect("memory does not fail");
     for host in 1..3 {
         for (index, (batch, bytes)) in chain().iter().enumerate() {
             let frame = Frame {
@@ -185,6 +193,11 @@ pub(crate) fn store() -> Vec<Vec<u8>> {
     let appends = |action: u8| (1..40u8).flat_map(move |seq| [action, 0, seq, seq]);
     let mut plain: Vec<u8> = appends(0).chain([5, 0, 0, 0, 6, 0, 0, 0]).collect();
     plain.extend(appends(8).chain([5, 0, 0, 0]).chain(appends(0)));
+    plain.extend(
+        appends(4)
+            .chain([5, 0, 0, 0, 6, 0, 0, 0])
+            .chain(appends(12)),
+    );
     let mut damaged = plain.clone();
     damaged.extend([7, 1, 100, 0, 7, 2, 60, 0, 6, 0, 0, 0, 5, 0, 0, 0]);
     damaged.extend(appends(1));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xiezhi_document::{Document, Section};
 use xiezhi_protocol::batch::{BatchInfo, Stream};
-use xiezhi_series::{Appended, Clock, Frame, Sealing, SeriesOptions, SeriesStore};
+use xiezhi_series::{Appended, Clock, ForeignSeries, Frame, Sealing, SeriesOptions, SeriesStore};
 use xiezhi_spool::{Limits, Spool};
 
 use crate::disk::Memory;
@@ -129,13 +129,14 @@ pub fn store(story: &[u8]) {
     let mut store = open();
     let mut model = Model::new();
     let mut ever = BTreeSet::new();
+    let mut foreign = Foreign::default();
     let mut damaged = false;
     for chapter in story.chunks_exact(4).take(200) {
         let &[action, first, second, third] = chapter else {
             break;
         };
         match action % 8 {
-            0..=4 => {
+            0..=3 => {
                 let host = i64::from(action / 8 % 3);
                 let (epoch, seq) = (u64::from(first % 2), u64::from(second));
                 let checksum = u32::from(third % 4);
@@ -171,6 +172,7 @@ pub fn store(story: &[u8]) {
                     ever.insert(((host, epoch, seq), checksum));
                 }
             }
+            4 => foreign.append(&store, chapter, damaged),
             5 => store.maintain().expect("memory"),
             6 => store = open(),
             _ => {
@@ -180,6 +182,7 @@ pub fn store(story: &[u8]) {
         }
     }
     for store in [&store, &open()] {
+        foreign.check(store, damaged);
         let found = stored(store);
         if damaged {
             assert!(
@@ -189,6 +192,73 @@ pub fn store(story: &[u8]) {
         } else {
             assert_eq!(found, model);
         }
+    }
+}
+
+/// What sources sent, by source, series and time; and all that they ever sent.
+#[derive(Default)]
+struct Foreign {
+    model: BTreeMap<(i64, &'static str, i64), u8>,
+    ever: BTreeSet<(i64, &'static str, i64, u8)>,
+}
+
+impl Foreign {
+    const TEXTS: [&str; 3] = ["a", "b{x=\"1\"}", "b{x=\"2\"}"];
+
+    /// Two samples of one series, 20 apart.
+    fn append(&mut self, store: &SeriesStore, chapter: &[u8], damaged: bool) {
+        let &[action, first, second, third] = chapter else {
+            return;
+        };
+        let source = -1 - i64::from(action / 8 % 2);
+        let place = usize::from(first) % Self::TEXTS.len();
+        let text = *Self::TEXTS.get(place).expect("a text");
+        let times = [i64::from(second), i64::from(second) + 20];
+        let points = times.map(|time_ms| (time_ms, f64::from(third % 4)));
+        let series = ForeignSeries {
+            text,
+            points: &points,
+        };
+        let report = store.append_foreign(source, &[series]).expect("memory");
+        let known = |time_ms: &i64| self.model.get(&(source, text, *time_ms)).copied();
+        let count = |is: &dyn Fn(Option<u8>) -> bool| {
+            times.iter().filter(|time_ms| is(known(time_ms))).count() as u64
+        };
+        if !damaged {
+            assert_eq!(report.stored, count(&|known| known.is_none()));
+            assert_eq!(report.repeated, count(&|known| known == Some(third % 4)));
+            let other = |known: Option<u8>| known.is_some_and(|known| known != third % 4);
+            assert_eq!(report.contradicted, count(&other));
+        }
+        for time_ms in times {
+            self.ever.insert((source, text, time_ms, third % 4));
+            let key = (source, text, time_ms);
+            self.model.entry(key).or_insert(third % 4);
+        }
+    }
+
+    fn check(&self, store: &SeriesStore, damaged: bool) {
+        let mut found = 0;
+        for source in [-2, -1] {
+            let Ok(series) = store.range(source, i64::MIN, i64::MAX, &|_| true) else {
+                assert!(damaged, "memory does not fail");
+                continue;
+            };
+            for one in series {
+                let text = Self::TEXTS.into_iter().find(|text| **text == *one.series);
+                let text = text.expect("a series was sent");
+                for (time_ms, value) in one.points {
+                    found += 1;
+                    let sent = (source, text, time_ms, value as u8);
+                    assert!(self.ever.contains(&sent), "a sample was invented");
+                    if !damaged {
+                        let kept = self.model.get(&(source, text, time_ms));
+                        assert_eq!(kept, Some(&(value as u8)));
+                    }
+                }
+            }
+        }
+        assert!(damaged || found == self.model.len(), "a sample is lost");
     }
 }
 

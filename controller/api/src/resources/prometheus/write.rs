@@ -4,8 +4,8 @@
 //! again changes nothing (what could be stored is); 415, another encoding or message, so that it falls
 //! back; 503, again later. Senders stop at nothing else, so a body that is too large is a 400 too.
 //!
-//! Hosts come first: requests are stored two at a time, and the bodies that are held meanwhile have a
-//! bound together. Beyond it a sender hears 503 and waits.
+//! Hosts come first: requests are decoded two at a time and written one at a time, and the bodies that
+//! are held meanwhile have a bound together. Beyond it a sender hears 503 and waits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
