@@ -44,6 +44,13 @@ fn counted(bench: &Bench, name: &str, label: &str) -> u64 {
     found.map_or(0, |metric| metric.get_counter().get_value() as u64)
 }
 
+/// A literal of up to 60 bytes, as snappy's block format writes it.
+fn snappy(plain: &[u8]) -> Vec<u8> {
+    let mut packed = vec![plain.len() as u8, (plain.len() as u8 - 1) << 2];
+    packed.extend_from_slice(plain);
+    packed
+}
+
 /// Labels and values of an instant query, by a token that reads.
 async fn query(bench: &Bench, reader: &str, text: &str) -> Vec<serde_json::Value> {
     let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
@@ -110,12 +117,6 @@ async fn a_body_that_cannot_be_used_is_refused_so_that_nobody_sends_it_again() {
     let bench = Bench::new().await;
     let (_, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
     let good = rows(&[("a", vec![(bench.now_ms(), 1.0)])]);
-    let snappy = |plain: &[u8]| {
-        // A literal of up to 60 bytes, as snappy's block format writes it.
-        let mut packed = vec![plain.len() as u8, (plain.len() as u8 - 1) << 2];
-        packed.extend_from_slice(plain);
-        packed
-    };
     let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
     let bad: [(&str, Vec<u8>); 6] = [
         ("no snappy", b"not compressed".to_vec()),
@@ -204,6 +205,36 @@ async fn only_a_token_that_writes_and_has_a_site_may_and_none_that_was_withdrawn
     let (_, reader) = token(&bench, ApiRight::ReadMetrics, None).await;
     let kept = query(&bench, &reader, "a").await;
     assert_eq!(kept.len(), 1, "what came before it was withdrawn stays");
+}
+
+#[tokio::test]
+async fn version_two_is_taken_and_told_how_much_was_written() {
+    let bench = Bench::new().await;
+    let (_, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    let (_, reader) = token(&bench, ApiRight::ReadMetrics, None).await;
+    // Symbols "", "__name__" and "up"; a series with one sample, 2.0, and its type, a counter.
+    let mut sample = b"\x09\x00\x00\x00\x00\x00\x00\x00\x40\x10".to_vec();
+    xiezhi_protocol::codec::varint::write(&mut sample, bench.now_ms() as u64);
+    let mut series = b"\x0a\x02\x01\x02\x12".to_vec();
+    series.push(sample.len() as u8);
+    series.extend(sample);
+    series.extend(b"\x2a\x02\x08\x01");
+    let mut plain = b"\x22\x00\x22\x08__name__\x22\x02up\x2a".to_vec();
+    plain.push(series.len() as u8);
+    plain.extend(series);
+    let mut request = to_send(&secret, snappy(&plain));
+    let kind = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    let headers = request.headers_mut();
+    headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+    let got = bench.ask(request).await;
+    assert_eq!(got.status, StatusCode::NO_CONTENT, "{got:?}");
+    assert_eq!(
+        got.headers["x-prometheus-remote-write-samples-written"],
+        "1"
+    );
+    assert_eq!(query(&bench, &reader, "up").await[0]["value"][1], "2");
+    let all = result(&asked(&bench, &reader, "/api/v1/metadata").await);
+    assert_eq!(all["up"][0]["type"], "counter");
 }
 
 #[tokio::test]
