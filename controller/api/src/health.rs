@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
-use xiezhi_ingest::Trouble;
+use xiezhi_ingest::{Cause, Trouble};
 
 use crate::certificates::Certificate;
 use crate::state::AppState;
@@ -68,7 +68,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full` or `failed`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -119,7 +119,7 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
     let taken = |part: Part, trouble: Option<Trouble>| {
         trouble.map(|trouble| Ailment {
             part,
-            code: code(trouble.full),
+            code: trouble.cause.word(),
             since_ms: trouble.since_ms,
             days_left: None,
             reason: trouble.reason,
@@ -127,14 +127,14 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
     };
     let sealing = state.inner.series.sealing_trouble().map(|trouble| Ailment {
         part: Part::Sealing,
-        code: code(trouble.full),
+        code: Cause::of_disk(trouble.full).word(),
         since_ms: since(Part::Sealing),
         days_left: None,
         reason: trouble.reason,
     });
-    let database = database(state).await.err().map(|reason| Ailment {
+    let database = database(state).await.err().map(|(cause, reason)| Ailment {
         part: Part::Database,
-        code: code(false),
+        code: cause.word(),
         since_ms: since(Part::Database),
         days_left: None,
         reason,
@@ -164,16 +164,15 @@ fn certificate(state: &AppState, part: Part, which: Certificate, now_ms: i64) ->
     })
 }
 
-const fn code(full: bool) -> &'static str {
-    if full { "disk_full" } else { "failed" }
-}
-
 /// Whether the database answers a read.
-async fn database(state: &AppState) -> Result<(), String> {
+async fn database(state: &AppState) -> Result<(), (Cause, String)> {
     match timeout(PATIENCE, state.inner.store.latest_revocation()).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(crate::problem::chain(&error)),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Ok(Err(error)) => Err((Cause::of(&error), crate::problem::chain(&error))),
+        Err(_) => Err((
+            Cause::Away,
+            format!("no answer within {} s", PATIENCE.as_secs()),
+        )),
     }
 }
 

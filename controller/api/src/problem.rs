@@ -129,6 +129,12 @@ impl From<StoreError> for Problem {
                 "disk_full",
                 error.to_string(),
             ),
+            StoreError::Away(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database_away",
+                error.to_string(),
+            )
+            .retry_after(2),
             _ => Self::failed(&error, "store_failed"),
         }
     }

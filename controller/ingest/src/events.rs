@@ -14,7 +14,7 @@ use xiezhi_model::EventStream;
 use xiezhi_protocol::batch::{BatchError, Stream, peek_events, read_events};
 use xiezhi_store::{BatchOutcome, BatchProof, EventBatch, KeptEvents, Store, StoreError};
 
-use crate::health::{SharedHealth, chain};
+use crate::health::{Cause, SharedHealth, chain};
 use crate::lane::{FrameRefusal, LaneKind};
 use crate::mail::RefusedBatch;
 use crate::metrics::Metrics;
@@ -266,9 +266,8 @@ impl EventCommitter {
             reason,
             "events cannot be stored, trying again; agents keep theirs"
         );
-        let full = matches!(error, StoreError::Full(_));
         self.health
-            .events(self.clock.now_ms(), Some((full, reason)));
+            .events(self.clock.now_ms(), Some((Cause::of(error), reason)));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use xiezhi_store::StoreError;
+
 /// State of the way from the port to the stores.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IngestHealth {
@@ -16,10 +18,49 @@ pub struct IngestHealth {
 pub struct Trouble {
     /// Since when, Unix milliseconds.
     pub since_ms: i64,
-    /// Whether a full disk is the reason.
-    pub full: bool,
+    /// What kind of trouble it is.
+    pub cause: Cause,
     /// What the store says.
     pub reason: String,
+}
+
+/// Kinds of trouble that ask for different acts of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The disk under the store is full.
+    DiskFull,
+    /// The store is on a server that does not answer.
+    Away,
+    /// Anything else.
+    Failed,
+}
+
+impl Cause {
+    /// Why the state database did not do something.
+    #[must_use]
+    pub const fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::Full(_) => Self::DiskFull,
+            StoreError::Away(_) => Self::Away,
+            _ => Self::Failed,
+        }
+    }
+
+    /// Full or not.
+    #[must_use]
+    pub const fn of_disk(full: bool) -> Self {
+        if full { Self::DiskFull } else { Self::Failed }
+    }
+
+    /// `disk_full`, `away` or `failed`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::DiskFull => "disk_full",
+            Self::Away => "away",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl IngestHealth {
@@ -44,27 +85,27 @@ impl SharedHealth {
             .clone()
     }
 
-    /// Notes that samples fail, whether for a full disk and why, or that they no longer do.
-    pub(crate) fn samples(&self, now_ms: i64, reason: Option<(bool, String)>) {
+    /// Notes that samples fail, and why, or that they no longer do.
+    pub(crate) fn samples(&self, now_ms: i64, reason: Option<(Cause, String)>) {
         let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         note(&mut health.samples, now_ms, reason);
     }
 
     /// The same for events.
-    pub(crate) fn events(&self, now_ms: i64, reason: Option<(bool, String)>) {
+    pub(crate) fn events(&self, now_ms: i64, reason: Option<(Cause, String)>) {
         let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         note(&mut health.events, now_ms, reason);
     }
 }
 
-fn note(trouble: &mut Option<Trouble>, now_ms: i64, reason: Option<(bool, String)>) {
+fn note(trouble: &mut Option<Trouble>, now_ms: i64, reason: Option<(Cause, String)>) {
     match (reason, trouble.as_mut()) {
         (None, _) => *trouble = None,
-        (Some((full, reason)), known) => {
+        (Some((cause, reason)), known) => {
             let since_ms = known.map_or(now_ms, |known| known.since_ms);
             *trouble = Some(Trouble {
                 since_ms,
-                full,
+                cause,
                 reason,
             });
         }

@@ -66,6 +66,6 @@ pub use bandwidth::{
 pub use budget::{BudgetError, HOURS, HourlyBudget, MOST_KBPS};
 pub use fleet::{ChangedHosts, DIRECTIVE_TIMEOUT, DirectiveError, Fleet, Footprint, HostView};
 pub use headline::Headline;
-pub use health::{IngestHealth, SharedHealth, Trouble};
+pub use health::{Cause, IngestHealth, SharedHealth, Trouble};
 pub use ingest::{Ingest, IngestError, IngestParts};
 pub use options::{Clock, IngestOptions};

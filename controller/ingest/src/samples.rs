@@ -16,7 +16,7 @@ use xiezhi_protocol::batch::{BatchInfo, Stream};
 use xiezhi_series::{Appended, Frame, SeriesError, SeriesStore};
 use xiezhi_store::{Store, StoreError};
 
-use crate::health::SharedHealth;
+use crate::health::{Cause, SharedHealth};
 use crate::lane::LaneKind;
 use crate::mail::RefusedBatch;
 use crate::metrics::Metrics;
@@ -304,7 +304,7 @@ impl SampleCommitter {
             reason,
             "samples cannot be stored, trying again; agents keep theirs"
         );
-        let why = (failure.is_full(), reason);
+        let why = (Cause::of_disk(failure.is_full()), reason);
         self.health.samples(self.clock.now_ms(), Some(why));
     }
 }

@@ -1,4 +1,5 @@
-//! Opening the database: address, connections, the write lock, schema.
+//! Opening the database: connections, the write lock, schema. What only a PostgreSQL server needs is
+//! in `server.rs`.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -6,20 +7,26 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use sqlx::any::AnyPoolOptions;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{
-    Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _,
 };
+use tokio::sync::watch;
 
-use crate::StoreError;
-use crate::schema;
+use crate::address::{Address, Dialect};
+use crate::bounded::{Reader, Write, silent, within};
+use crate::controller_lock::ControllerLock;
+use crate::{StoreError, schema, server};
 
-/// How long opening goes on while another program holds the file.
+/// How long opening goes on while another program holds the database.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// The same while another controller does: one that ended a moment ago needs no longer.
+const CONTROLLER_WITHIN: Duration = Duration::from_secs(3);
+
 /// Wait between two attempts to open.
-const OPEN_RETRY: Duration = Duration::from_millis(20);
+const OPEN_RETRY: Duration = Duration::from_millis(50);
 
 /// Connections that only read. Each is a thread and about 2 MB of page cache.
 const READERS: u32 = 4;
@@ -32,75 +39,143 @@ const WAIT: Duration = Duration::from_secs(10);
 const SQLITE_SETTINGS: &str =
     "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
 
-/// Which database is behind the connections.
+/// What opens the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Sqlite,
-    Postgres,
+pub(crate) enum Opener {
+    /// The running controller: there is one at a time.
+    Controller,
+    /// A command that works beside it.
+    Command,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Writing,
+    Reading,
 }
 
 /// The connections: one that writes, a few that read.
 #[derive(Debug)]
 pub(crate) struct Database {
     dialect: Dialect,
+    options: AnyConnectOptions,
     writer: AnyPool,
     readers: AnyPool,
+    lock: Option<ControllerLock>,
 }
 
 impl Database {
-    pub(crate) async fn open(address: &str) -> Result<Self, StoreError> {
+    pub(crate) async fn open(address: &Address, opener: Opener) -> Result<Self, StoreError> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let (dialect, url) = parse(address)?;
+        if address.dialect() == Dialect::Sqlite {
+            make_private_file(address.file())?;
+        }
         // Two programs that open a new file at once: while one switches it to the write-ahead log the
-        // other is told "locked" at once, whatever its timeout. A moment later it is not.
-        let deadline = tokio::time::Instant::now() + OPEN_WITHIN;
+        // other is told "locked" at once, whatever its timeout. A moment later it is not. And the
+        // controller that ended a moment ago may still hold its lock.
+        let started = tokio::time::Instant::now();
         loop {
-            match Self::open_once(dialect, &url).await {
-                Err(StoreError::Locked(_)) if tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(OPEN_RETRY).await;
-                }
-                outcome => return outcome,
+            let outcome = Self::open_once(address, opener).await;
+            let patience = match &outcome {
+                Err(StoreError::Locked(_)) => OPEN_WITHIN,
+                Err(StoreError::SecondController) => CONTROLLER_WITHIN,
+                _ => return outcome,
+            };
+            if started.elapsed() > patience {
+                return outcome;
             }
+            tokio::time::sleep(OPEN_RETRY).await;
         }
     }
 
-    async fn open_once(dialect: Dialect, url: &str) -> Result<Self, StoreError> {
-        try_once(dialect, url).await?;
-        let writer = options(dialect, 1, false).connect_lazy(url)?;
-        let readers = options(dialect, READERS, true).connect_lazy(url)?;
+    async fn open_once(address: &Address, opener: Opener) -> Result<Self, StoreError> {
+        let dialect = address.dialect();
+        let options = address.options()?;
+        let lock = match opener {
+            Opener::Controller => Some(ControllerLock::new(address)?),
+            Opener::Command => None,
+        };
+        try_once(dialect, &options, opener).await?;
+        let connected = lock.as_ref().map(ControllerLock::connections);
+        let writer = pool(dialect, Purpose::Writing, connected).connect_lazy_with(options.clone());
+        let readers = pool(dialect, Purpose::Reading, None).connect_lazy_with(options.clone());
         let database = Self {
             dialect,
+            options,
             writer,
             readers,
+            lock,
         };
-        schema::migrate(&database).await?;
-        Ok(database)
+        let prepared = database.prepare().await;
+        if prepared.is_err() {
+            database.close().await;
+        }
+        prepared.map(|()| database)
     }
 
-    /// A connection for one statement that only reads.
-    pub(crate) const fn read(&self) -> &AnyPool {
-        &self.readers
+    async fn prepare(&self) -> Result<(), StoreError> {
+        if let (Dialect::Postgres, Some(lock)) = (self.dialect, &self.lock) {
+            let mut connection = self.plain_writer().await?;
+            lock.take(&mut connection).await?;
+        }
+        schema::migrate(self).await?;
+        if let (Dialect::Postgres, Some(lock)) = (self.dialect, &self.lock) {
+            let mut write = self.write().await?;
+            let turn = lock.count_turn(&mut write).await?;
+            write.commit().await?;
+            lock.set_turn(turn);
+        }
+        Ok(())
+    }
+
+    /// For one statement that only reads.
+    pub(crate) const fn read(&self) -> Reader<'_> {
+        Reader(self)
+    }
+
+    /// Longest wait for the rows of one statement.
+    pub(crate) const fn read_limit(&self) -> Option<Duration> {
+        match self.dialect {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => Some(server::READ_LIMIT),
+        }
+    }
+
+    pub(crate) async fn reading_connection(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
+        self.connection(&self.readers).await
     }
 
     /// Begins a transaction that holds the write lock from the start, so that what it reads cannot
     /// change before it writes, in this process or another.
-    pub(crate) async fn write(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        match self.dialect {
-            Dialect::Sqlite => Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?),
-            Dialect::Postgres => {
-                let mut transaction = self.writer.begin().await?;
-                transaction
-                    .execute("LOCK TABLE schema_version IN EXCLUSIVE MODE")
-                    .await?;
-                Ok(transaction)
-            }
+    pub(crate) async fn write(&self) -> Result<Write, StoreError> {
+        if self.dialect == Dialect::Sqlite {
+            let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            return Ok(Write::new(transaction, None));
         }
+        let limit = Some(server::WRITE_LIMIT);
+        let mut connection = self.connection(&self.writer).await?;
+        if let Some(lock) = &self.lock {
+            lock.take(&mut connection).await?;
+        }
+        let transaction = sqlx::Transaction::begin(connection, None);
+        let mut write = Write::new(within(limit, transaction).await?, limit);
+        write
+            .execute("LOCK TABLE schema_version IN EXCLUSIVE MODE")
+            .await?;
+        Ok(write)
     }
 
     /// The writing connection without a transaction, for what comes before the schema is there.
     pub(crate) async fn plain_writer(&self) -> Result<PoolConnection<Any>, StoreError> {
-        Ok(self.writer.acquire().await?)
+        Ok(self.connection(&self.writer).await?)
+    }
+
+    /// Resolves when another controller has written since this one did: what this one remembers is no
+    /// longer what is stored.
+    pub(crate) fn superseded(&self) -> Option<watch::Receiver<bool>> {
+        self.lock.as_ref().map(ControllerLock::superseded)
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -111,23 +186,70 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+
+    /// A connection from `pool`. While a server is away the pool would try for as long as a writer
+    /// may wait, and then only say that it took too long: one plain attempt says why, and at once.
+    async fn connection(&self, pool: &AnyPool) -> Result<PoolConnection<Any>, sqlx::Error> {
+        if self.dialect == Dialect::Sqlite {
+            return pool.acquire().await;
+        }
+        if pool.size() == 0 {
+            self.probe().await?;
+        }
+        match pool.acquire().await {
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.probe().await?;
+                Err(sqlx::Error::PoolTimedOut)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn probe(&self) -> Result<(), sqlx::Error> {
+        let connection = connect(&self.options, Some(server::CONNECT_LIMIT)).await?;
+        drop(tokio::time::timeout(server::CONNECT_LIMIT, connection.close()).await);
+        Ok(())
+    }
+}
+
+async fn connect(
+    options: &AnyConnectOptions,
+    limit: Option<Duration>,
+) -> Result<AnyConnection, sqlx::Error> {
+    within(limit, options.connect()).await
 }
 
 /// Connects without a pool, which would try again and again and then only say that it took too long.
-async fn try_once(dialect: Dialect, url: &str) -> Result<(), StoreError> {
-    let mut connection = AnyConnection::connect(url).await?;
-    prepare(&mut connection, dialect, false).await?;
-    if dialect == Dialect::Sqlite {
+async fn try_once(
+    dialect: Dialect,
+    options: &AnyConnectOptions,
+    opener: Opener,
+) -> Result<(), StoreError> {
+    let limit = (dialect == Dialect::Postgres).then_some(server::CONNECT_LIMIT);
+    let mut connection = connect(options, limit).await?;
+    prepare(&mut connection, dialect, Purpose::Writing).await?;
+    match dialect {
         // Stays with the file.
-        sqlx::raw_sql("PRAGMA journal_mode = WAL;")
-            .execute(&mut connection)
-            .await?;
+        Dialect::Sqlite => {
+            sqlx::raw_sql("PRAGMA journal_mode = WAL;")
+                .execute(&mut connection)
+                .await?;
+        }
+        Dialect::Postgres => server::check(&mut connection, opener).await?,
     }
     connection.close().await?;
     Ok(())
 }
 
-fn options(dialect: Dialect, connections: u32, read_only: bool) -> sqlx::pool::PoolOptions<Any> {
+fn pool(
+    dialect: Dialect,
+    purpose: Purpose,
+    connected: Option<watch::Sender<u64>>,
+) -> sqlx::pool::PoolOptions<Any> {
+    let connections = match purpose {
+        Purpose::Writing => 1,
+        Purpose::Reading => READERS,
+    };
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(WAIT)
@@ -135,13 +257,28 @@ fn options(dialect: Dialect, connections: u32, read_only: bool) -> sqlx::pool::P
         .max_lifetime(None)
         // A connection to a file cannot be lost; one to a server can.
         .test_before_acquire(dialect == Dialect::Postgres)
-        .after_connect(move |connection, _| Box::pin(prepare(connection, dialect, read_only)))
-        .after_release(|connection, _| {
+        .after_connect(move |connection, _| {
+            let connected = connected.clone();
+            Box::pin(async move {
+                prepare(connection, dialect, purpose).await?;
+                if let Some(connected) = connected {
+                    connected.send_modify(|number| *number += 1);
+                }
+                Ok(())
+            })
+        })
+        .after_release(move |connection, _| {
             // A full disk makes SQLite roll back by itself. The driver does not notice and would
             // refuse every later transaction on this connection: a fresh one takes its place.
             Box::pin(async move {
                 // Waits for a rollback that is still on its way to the connection's thread.
-                connection.ping().await?;
+                let limit = (dialect == Dialect::Postgres).then_some(server::CONNECT_LIMIT);
+                match limit {
+                    None => connection.ping().await?,
+                    Some(limit) => tokio::time::timeout(limit, connection.ping())
+                        .await
+                        .unwrap_or_else(|_| Err(silent(limit)))?,
+                }
                 Ok(!connection.is_in_transaction())
             })
         })
@@ -150,46 +287,18 @@ fn options(dialect: Dialect, connections: u32, read_only: bool) -> sqlx::pool::P
 async fn prepare(
     connection: &mut AnyConnection,
     dialect: Dialect,
-    read_only: bool,
+    purpose: Purpose,
 ) -> sqlx::Result<()> {
-    if dialect == Dialect::Sqlite {
-        let more = if read_only {
-            "PRAGMA query_only = ON;"
-        } else {
-            ""
-        };
-        let settings = AssertSqlSafe(format!("{SQLITE_SETTINGS}{more}"));
-        sqlx::raw_sql(settings).execute(connection).await?;
+    if dialect == Dialect::Postgres {
+        return server::prepare(connection, purpose).await;
     }
-    Ok(())
-}
-
-/// Splits the kinds of address, and makes the file of an SQLite database if it is not there.
-fn parse(address: &str) -> Result<(Dialect, String), StoreError> {
-    let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
-    if matches!(scheme, "postgres" | "postgresql") {
-        if cfg!(feature = "postgres") {
-            return Ok((Dialect::Postgres, address.to_owned()));
-        }
-        let hint = ", or use a build of the controller that speaks to PostgreSQL";
-        return Err(StoreError::Address {
-            url: format!("{scheme}://…"),
-            hint,
-        });
-    }
-    let path = Path::new(address.strip_prefix("sqlite://").unwrap_or(address));
-    let (true, Some(text)) = (path.is_absolute(), path.to_str()) else {
-        return Err(StoreError::Address {
-            url: address.to_owned(),
-            hint: "",
-        });
+    let more = match purpose {
+        Purpose::Reading => "PRAGMA query_only = ON;",
+        Purpose::Writing => "",
     };
-    make_private_file(path)?;
-    let escaped = text
-        .replace('%', "%25")
-        .replace('?', "%3F")
-        .replace('#', "%23");
-    Ok((Dialect::Sqlite, format!("sqlite://{escaped}")))
+    let settings = AssertSqlSafe(format!("{SQLITE_SETTINGS}{more}"));
+    sqlx::raw_sql(settings).execute(connection).await?;
+    Ok(())
 }
 
 /// The file is for the controller's user alone: it holds password digests. SQLite gives the same

@@ -2,17 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::AddressError;
+
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Not a database address.
-    #[error("{url:?} is not a database address: write sqlite:///absolute/path/to/file.db{hint}")]
-    Address {
-        /// What was given, without a password.
-        url: String,
-        /// What else may be the matter; empty or begins with a comma.
-        hint: &'static str,
-    },
+    /// Not a database address that can be used.
+    #[error("the database address cannot be used: {0}")]
+    Address(#[from] AddressError),
     /// The folder for the database is missing or not writable.
     #[error(
         "cannot write {path}: its folder must exist and belong to the controller's user \
@@ -30,7 +27,8 @@ pub enum StoreError {
     NotADatabase(#[source] sqlx::Error),
     /// The database may be read but not written.
     #[error(
-        "the database cannot be written: check its owner and mode, and how its disk is mounted"
+        "the database cannot be written: check its owner and mode, and how its disk is mounted; of \
+         PostgreSQL servers name the primary, not a standby"
     )]
     ReadOnly(#[source] sqlx::Error),
     /// The schema was made by a newer release.
@@ -47,6 +45,57 @@ pub enum StoreError {
     /// Another program holds the database.
     #[error("the database is held by another program: stop the other controller, then try again")]
     Locked(#[source] sqlx::Error),
+    /// The database server does not answer. Whether a change that was under way is stored is not
+    /// known.
+    #[error(
+        "the database server is away: see that it runs and can be reached (a running controller goes \
+         on by itself)"
+    )]
+    Away(#[source] sqlx::Error),
+    /// The database server could not prove who it is.
+    #[error(
+        "the database server is not the one that the address names, or its certificate is from an \
+         authority that this machine does not know: name that authority's certificate with \
+         sslrootcert=/path/to/ca.pem"
+    )]
+    Untrusted(#[source] sqlx::Error),
+    /// The database server does not let this user in, or not do its work.
+    #[error(
+        "the database server refuses this user: check the user, its password \
+         (`database_password_file`), pg_hba.conf, and that the user owns the database \
+         (CREATE DATABASE xiezhi OWNER xiezhi)"
+    )]
+    Refused(#[source] sqlx::Error),
+    /// There is no such database on the server.
+    #[error(
+        "there is no such database on the server: make it with \
+         CREATE DATABASE xiezhi OWNER xiezhi ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    NoDatabase(#[source] sqlx::Error),
+    /// The server's database cannot hold Chinese.
+    #[error(
+        "the database has the encoding {0}: make one with \
+         CREATE DATABASE xiezhi OWNER xiezhi ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding(String),
+    /// The server may lose what it has confirmed.
+    #[error(
+        "the database server runs with {0} = off and would lose confirmed data in a power cut: set \
+         {0} = on in postgresql.conf"
+    )]
+    NotDurable(&'static str),
+    /// Another controller works with the database.
+    #[error(
+        "another controller works with this database: stop it first (the lock of one whose machine \
+         or line failed ends by itself within half a minute)"
+    )]
+    SecondController,
+    /// Another controller has worked with the database since this one did.
+    #[error(
+        "another controller has worked with this database in the meantime: this one must be started \
+         again"
+    )]
+    Superseded,
     /// The disk is full. Nothing was stored; what was confirmed before is safe.
     #[error(
         "the disk under the database is full: free space and try again (a running controller goes on \
@@ -81,17 +130,30 @@ mod sqlite {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if matches!(error, sqlx::Error::PoolTimedOut) {
-            return Self::Locked(error);
+        match &error {
+            sqlx::Error::PoolTimedOut => return Self::Locked(error),
+            // How rustls tells of a certificate.
+            sqlx::Error::Io(inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
+                return Self::Untrusted(error);
+            }
+            sqlx::Error::Io(_) => return Self::Away(error),
+            sqlx::Error::Tls(_) => return Self::Untrusted(error),
+            _ => {}
         }
         let code = error
             .as_database_error()
             .and_then(|error| error.code())
             .unwrap_or_default();
         match code.as_ref() {
+            // PostgreSQL's: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
             "53100" => Self::Full(error),
             "55P03" | "40001" | "40P01" => Self::Locked(error),
             "25006" => Self::ReadOnly(error),
+            "28000" | "28P01" | "42501" | "3F000" => Self::Refused(error),
+            "3D000" => Self::NoDatabase(error),
+            // Shutting down, crashed, starting, sessions ended by an administrator, none left.
+            "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300" => Self::Away(error),
+            code if code.len() == 5 && code.starts_with("08") => Self::Away(error),
             // PostgreSQL's codes have five characters, SQLite's extended ones at most four digits.
             code => match code.parse::<i64>() {
                 Ok(number) if code.len() < 5 => from_sqlite(number, error),
@@ -119,6 +181,9 @@ impl StoreError {
     /// Whether trying again later, without changing anything, may help.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Locked(_))
+        matches!(
+            self,
+            Self::Full(_) | Self::Locked(_) | Self::Away(_) | Self::SecondController
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! The controller's state, and the only SQL of the whole project.
 //!
-//! One file per noun; every method is one transaction. SQLite is the default, and each statement is
-//! written so that PostgreSQL takes it too (`$1` placeholders, `ON CONFLICT`, `RETURNING`, no
+//! One file per noun; every method is one transaction. SQLite is the default; each statement is
+//! written once, for PostgreSQL too (`$1` placeholders, `ON CONFLICT`, `RETURNING`, no
 //! functions of one database only); why through sqlx's `Any` driver is in `docs/adr/003`.
 //!
 //! What holds everywhere:
@@ -15,10 +15,13 @@
 //!
 //! [`AuditEntry`]: xiezhi_model::AuditEntry
 
+mod address;
 mod api_tokens;
 mod approvals;
 mod audit;
+mod bounded;
 mod certificates;
+mod controller_lock;
 mod database;
 mod dedup;
 mod enrolment;
@@ -35,6 +38,7 @@ mod repeats;
 mod revocations;
 mod row;
 mod schema;
+mod server;
 mod sessions;
 mod settings;
 mod sites;
@@ -45,8 +49,9 @@ mod wire_events;
 
 use std::sync::Arc;
 
-use database::Database;
+use database::{Database, Opener};
 
+pub use address::{Address, AddressError};
 pub use api_tokens::NewApiToken;
 pub use approvals::ApprovalRequest;
 pub use audit::{AuditQuery, AuditVerdict};
@@ -70,17 +75,52 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database at `url`, makes it if it is not there, and brings its schema up to date.
+    /// As [`Store::open_at`], for an address without a password.
     ///
-    /// `url` is `sqlite:///absolute/path` (a bare absolute path is taken as one), or `postgres://…`
-    /// where that is built in. A new file is readable for its owner only.
+    /// # Errors
+    /// As there.
+    pub async fn open(address: &str) -> Result<Self, StoreError> {
+        Self::open_at(&Address::parse(address)?).await
+    }
+
+    /// Opens the database at `address` (see [`Address::parse`]), makes it if it is a file that is not
+    /// there, and brings its schema up to date. A new file is readable for its owner only; on a
+    /// PostgreSQL server the database must be there, and its user must own it.
+    ///
+    /// This is for commands: they work beside a running controller.
     ///
     /// # Errors
     /// Each variant of [`StoreError`] says what to do.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open_at(address: &Address) -> Result<Self, StoreError> {
+        Self::open_as(address, Opener::Command).await
+    }
+
+    /// As [`Store::open_at`], for the controller itself: there is one at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::SecondController`] if another one goes on working with this database;
+    /// [`StoreError::NotDurable`] if a server may lose what it confirms.
+    pub async fn open_for_controller(address: &Address) -> Result<Self, StoreError> {
+        Self::open_as(address, Opener::Controller).await
+    }
+
+    async fn open_as(address: &Address, opener: Opener) -> Result<Self, StoreError> {
         Ok(Self {
-            database: Arc::new(Database::open(url).await?),
+            database: Arc::new(Database::open(address, opener).await?),
         })
+    }
+
+    /// Resolves when another controller has worked with the database while this one's connection was
+    /// lost. What this one remembers is stale then, and it refuses to write: end the process.
+    pub async fn superseded(&self) {
+        match self.database.superseded() {
+            Some(mut superseded) => {
+                if superseded.wait_for(|is| *is).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            None => std::future::pending().await,
+        }
     }
 
     /// Waits for running transactions and closes all connections.

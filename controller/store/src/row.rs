@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
 
 use crate::StoreError;
-
-/// A transaction that holds the write lock.
-pub(crate) type Write = Transaction<'static, Any>;
+pub(crate) use crate::bounded::Write;
 
 /// A number.
 pub(crate) fn number(row: &AnyRow, column: &str) -> Result<i64, StoreError> {

@@ -7,7 +7,8 @@
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::StoreError;
-use crate::database::{Database, Dialect};
+use crate::address::Dialect;
+use crate::database::Database;
 
 /// All migrations, oldest first; the number is the position, from 1.
 const MIGRATIONS: &[&str] = &[
@@ -16,6 +17,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_api_tokens.sql"),
     include_str!("../migrations/0004_evidence.sql"),
 ];
+
+const MAKE_VERSION: &str =
+    "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)";
 
 /// Brings the schema up to date.
 pub(crate) async fn migrate(database: &Database) -> Result<(), StoreError> {
@@ -37,11 +41,15 @@ pub(crate) async fn migrate(database: &Database) -> Result<(), StoreError> {
 async fn version(database: &Database) -> Result<i64, StoreError> {
     // A plain transaction: the table that the write lock may need is made here.
     let mut connection = database.plain_writer().await?;
-    sqlx::raw_sql(
-        "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)",
-    )
-    .execute(&mut *connection)
-    .await?;
+    let make = match database.dialect() {
+        Dialect::Sqlite => MAKE_VERSION.to_owned(),
+        // Two servers' sessions that make one table at once fail on each other; both statements are
+        // one transaction.
+        Dialect::Postgres => format!("SELECT pg_advisory_xact_lock(1481252902); {MAKE_VERSION}"),
+    };
+    sqlx::raw_sql(AssertSqlSafe(make))
+        .execute(&mut *connection)
+        .await?;
     let row = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version")
         .fetch_one(&mut *connection)
         .await?;

@@ -20,6 +20,15 @@ pub async fn fetch(address: &str) -> Result<String> {
     Ok(response.error_for_status()?.text().await?)
 }
 
+/// What `/readyz` answers, well or unwell.
+pub(crate) async fn probe(address: &str) -> Result<Value> {
+    // reqwest wants to know a provider even for plain HTTP.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let url = format!("http://{address}/readyz");
+    let body = reqwest::get(url).await?.text().await?;
+    serde_json::from_str(&body).with_context(|| format!("the probe said {body:?}"))
+}
+
 /// A signed-in client.
 #[derive(Clone)]
 pub struct Api {

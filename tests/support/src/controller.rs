@@ -66,7 +66,7 @@ impl TestController {
         );
         std::fs::write(folder.path().join("controller.yaml"), text)?;
         for name in ["passphrase", "root-passphrase", "password"] {
-            write_secret(&folder.path().join(name))?;
+            write_secret(&folder.path().join(name), PASSWORD)?;
         }
         let controller = Self {
             program: program.to_owned(),
@@ -190,6 +190,14 @@ impl TestController {
         Api::sign_in(&self.web, PASSWORD).await
     }
 
+    /// What `/readyz` answers, well or unwell.
+    ///
+    /// # Errors
+    /// It did not answer.
+    pub async fn readiness(&self) -> Result<serde_json::Value> {
+        crate::api::probe(&self.web).await
+    }
+
     /// The agents' port, `host:port`.
     #[must_use]
     pub fn agents(&self) -> &str {
@@ -246,7 +254,7 @@ impl TestController {
 }
 
 /// The controller refuses secrets that others may read.
-fn write_secret(path: &Path) -> Result<()> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = std::fs::OpenOptions::new()
@@ -254,5 +262,5 @@ fn write_secret(path: &Path) -> Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    Ok(file.write_all(PASSWORD.as_bytes())?)
+    Ok(file.write_all(text.as_bytes())?)
 }

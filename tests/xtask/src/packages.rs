@@ -77,6 +77,11 @@ pub(crate) const TEST: &[Package] = &[
     package("prometheus", "promtool", "queries to compare ours with"),
     package("prometheus", "prometheus", "a sender of remote write"),
     package("victoria-metrics", "vmagent", "a sender of remote write"),
+    package(
+        "postgresql",
+        "pg_ctlcluster",
+        "the state database on a server",
+    ),
 ];
 
 /// What `cargo xtask bench` needs besides.

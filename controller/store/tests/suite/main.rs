@@ -1,6 +1,5 @@
-//! The store against a real database: a temporary SQLite file, or PostgreSQL where
-//! `XIEZHI_TEST_POSTGRES` names a server (build with `--features postgres`). Every test gets a
-//! database, or a schema, of its own.
+//! The store against a real database: a temporary SQLite file, and, all of it once more, a real
+//! PostgreSQL server (see `server.rs`). Every test gets a database, or a schema, of its own.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,4 +18,5 @@ mod holes;
 mod opening;
 mod people;
 mod repeats;
+mod server;
 mod support;

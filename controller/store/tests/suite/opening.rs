@@ -1,6 +1,6 @@
 //! Opening: addresses, folders, schemas, and what a person reads when it fails.
 
-use xiezhi_store::{BatchOutcome, Store, StoreError};
+use xiezhi_store::{Address, BatchOutcome, Store, StoreError};
 
 use crate::support::*;
 
@@ -44,7 +44,7 @@ async fn addresses_that_are_none_say_how_to_write_one() {
     ] {
         let error = Store::open(address).await.unwrap_err();
         assert!(
-            matches!(error, StoreError::Address { .. }),
+            matches!(error, StoreError::Address(_)),
             "{address}: {error}"
         );
         assert!(
@@ -52,19 +52,6 @@ async fn addresses_that_are_none_say_how_to_write_one() {
             "{error}"
         );
     }
-}
-
-#[cfg(not(feature = "postgres"))]
-#[tokio::test]
-async fn a_postgresql_address_names_the_missing_build_and_hides_its_password() {
-    let error = Store::open("postgres://xiezhi:secret@db/xiezhi")
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("PostgreSQL") && !error.contains("secret"),
-        "{error}"
-    );
 }
 
 #[tokio::test]
@@ -126,17 +113,33 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_
 }
 
 #[tokio::test]
-async fn two_controllers_that_start_at_once_make_one_schema() {
-    let fresh = fresh().await;
-    if !fresh.is_sqlite() {
-        return;
-    }
-    let path = fresh.folder.path().join("shared.db");
-    let path = path.to_str().unwrap();
-    let (one, two) = tokio::join!(Store::open(path), Store::open(path));
+async fn two_programs_that_start_at_once_make_one_schema() {
+    let (_folder, url) = unopened().await;
+    let (one, two) = tokio::join!(Store::open(&url), Store::open(&url));
     let (one, two) = (one.unwrap(), two.unwrap());
     province(&one).await;
     assert_eq!(two.sites().await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_second_controller_is_refused_until_the_first_has_ended_and_commands_go_on() {
+    let (_folder, url) = unopened().await;
+    let address = Address::parse(&url).unwrap();
+    let first = Store::open_for_controller(&address).await.unwrap();
+    let refused = Store::open_for_controller(&address).await.unwrap_err();
+    assert!(
+        matches!(refused, StoreError::SecondController),
+        "{refused:?}"
+    );
+    let command = Store::open(&url).await.unwrap();
+    province(&command).await;
+    assert_eq!(first.sites().await.unwrap().len(), 4);
+    first.append_audit(entry("still.here")).await.unwrap();
+    first.close().await;
+    drop(first);
+    let second = Store::open_for_controller(&address).await.unwrap();
+    second.append_audit(entry("now.me")).await.unwrap();
+    second.close().await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ pub(crate) const DAY: i64 = 86_400_000;
 pub(crate) struct Fresh {
     pub(crate) store: Store,
     pub(crate) url: String,
-    pub(crate) folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl std::ops::Deref for Fresh {
@@ -43,9 +43,13 @@ impl Fresh {
     }
 }
 
-pub(crate) async fn fresh() -> Fresh {
+/// Names a server while the suite runs on it.
+pub(crate) const SERVER: &str = "XIEZHI_TEST_POSTGRES";
+
+/// A database that nobody has opened yet.
+pub(crate) async fn unopened() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
-    let url = match std::env::var("XIEZHI_TEST_POSTGRES") {
+    let url = match std::env::var(SERVER) {
         Ok(server) => {
             fresh_schema(
                 &server,
@@ -55,8 +59,17 @@ pub(crate) async fn fresh() -> Fresh {
         }
         Err(_) => format!("sqlite://{}", folder.path().join("state.db").display()),
     };
+    (folder, url)
+}
+
+pub(crate) async fn fresh() -> Fresh {
+    let (folder, url) = unopened().await;
     let store = Store::open(&url).await.unwrap();
-    Fresh { store, url, folder }
+    Fresh {
+        store,
+        url,
+        _folder: folder,
+    }
 }
 
 async fn fresh_schema(server: &str, name: &str) -> String {

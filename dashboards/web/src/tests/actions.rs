@@ -78,7 +78,7 @@ fn every_act_in_the_audit_has_a_name_in_both_languages() {
 fn every_part_that_can_be_unwell_has_words_for_it() {
     let table = text("lib/i18n.js");
     for part in ["samples", "events", "database", "sealing"] {
-        for key in ["disk_full", "failed", "means"] {
+        for key in ["disk_full", "away", "failed", "means"] {
             let key = format!("'ailment.{part}.{key}': [");
             assert!(table.contains(&key), "lib/i18n.js lacks {key}");
         }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use xiezhi_test_support::{Random, TestAgent, TestController};
+use xiezhi_test_support::{Random, TestAgent, TestController, TestPostgres};
 
 use crate::proof;
 use crate::settings::from_environment;
@@ -54,6 +54,67 @@ async fn crashes_lose_nothing_and_repeat_nothing() -> Result<()> {
         started.elapsed()
     );
 
+    prove(controller, agent, id, rounds).await
+}
+
+/// The same with the state on a PostgreSQL server, which crashes too: alone, or together with the
+/// controller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_of_the_database_server_lose_nothing_and_repeat_nothing() -> Result<()> {
+    let Some(mut server) = TestPostgres::start().await? else {
+        return Ok(());
+    };
+    let rounds = from_environment("XIEZHI_ROUNDS", 30);
+    let seed = from_environment("XIEZHI_SEED", 1);
+    let mut random = Random::new(seed);
+    let mut controller = TestController::start_with(&server.configuration()).await?;
+    let configuration = "interval: 1s\nreconnect_within: 200ms\nsecurity_events: false\n";
+    let mut agent = TestAgent::enrol(&controller, configuration)?;
+    agent.run()?;
+    let host = controller.api().await?.only_host_when("up").await?;
+    let id = host["id"].as_i64().context("the row has no id")?;
+
+    let (mut agents, mut controllers, mut servers) = (0, 0, 0);
+    for _ in 0..rounds {
+        // The schedule of the crashes, not a wait for anything.
+        tokio::time::sleep(random.moment(LONGEST_LIFE)).await;
+        let whom = random.below(6);
+        if whom.is_multiple_of(2) {
+            // Its start is an event, which is on its way when the others end.
+            agent.kill();
+            agent.run()?;
+            agents += 1;
+            tokio::time::sleep(random.moment(LONGEST_LIFE)).await;
+        }
+        if whom < 4 {
+            server.kill();
+            servers += 1;
+        }
+        if whom > 2 {
+            controller.kill();
+            controllers += 1;
+        }
+        if whom < 4 {
+            server.run().await?;
+        }
+        if whom > 2 {
+            controller.run().await?;
+        }
+    }
+    eprintln!(
+        "{rounds} rounds with seed {seed}: {agents} crashes of the agent, {controllers} of the \
+         controller, {servers} of the database server"
+    );
+    prove(controller, agent, id, rounds).await
+}
+
+/// Everything that the agent has numbered is stored once, and nothing waits.
+async fn prove(
+    mut controller: TestController,
+    mut agent: TestAgent,
+    id: i64,
+    rounds: u64,
+) -> Result<()> {
     let api = controller.api().await?;
     let host = api.only_host_when("up").await?;
     assert!(
