@@ -59,10 +59,26 @@ pub(crate) enum Command {
     /// Proof of what hosts reported
     #[command(subcommand)]
     Evidence(Evidence),
-    /// Read every stored sample and report damage; the controller must be stopped
-    VerifySeries,
+    /// The stored samples: backup and verification
+    #[command(subcommand)]
+    Series(Series),
     /// Show every problem of the configuration
     CheckConfig,
+}
+
+/// The stored samples.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Series {
+    /// Copy the samples into a new folder, whether the controller runs or not
+    Backup {
+        /// Folder to make
+        folder: PathBuf,
+    },
+    /// Read every stored sample, or a backup, and name what is damaged
+    Verify {
+        /// Folder that `series backup` made; without it the controller's own samples
+        backup: Option<PathBuf>,
+    },
 }
 
 /// First steps.

@@ -3,14 +3,18 @@
 //! A value that would let the controller start and then fail (no handshakes, samples deleted as they
 //! come) is refused here, where its line is known.
 
+mod series;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use xiezhi_document::{Document, Section};
 use xiezhi_identity::PassphraseSource;
+use xiezhi_store::Address;
+
+pub(crate) use series::Series;
 
 /// Where the configuration lies unless the command line says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/xiezhi/controller.yaml";
@@ -22,6 +26,9 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Address of the state database; SQLite in the data folder unless given.
     pub(crate) database: Option<String>,
+    /// File with the password of a database server; otherwise the systemd credential
+    /// `database-password`, otherwise what libpq's variables say.
+    pub(crate) database_password_file: Option<PathBuf>,
     /// The agents' port.
     pub(crate) agents: SocketAddr,
     /// TLS handshakes that are begun per second.
@@ -62,15 +69,6 @@ pub(crate) enum WebTls {
     },
 }
 
-/// How samples are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Series {
-    /// How long.
-    pub(crate) retention: Duration,
-    /// How many bytes at most.
-    pub(crate) max_bytes: Option<u64>,
-}
-
 const fn everywhere(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
@@ -80,16 +78,14 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("/var/lib/xiezhi-controller"),
             database: None,
+            database_password_file: None,
             agents: everywhere(8443),
             handshakes_per_second: 500,
             web: Web {
                 listen: everywhere(8444),
                 tls: WebTls::Internal(Vec::new()),
             },
-            series: Series {
-                retention: Duration::from_secs(15 * 86_400),
-                max_bytes: None,
-            },
+            series: Series::default(),
             passphrase_file: None,
             log: tracing::Level::INFO,
         }
@@ -99,17 +95,6 @@ impl Default for Config {
 /// TLS handshakes per second. Zero would close the agents' port to everybody; more than the largest
 /// no machine can do.
 const HANDSHAKES: RangeInclusive<u32> = 1..=100_000;
-
-/// How long samples may be kept. Old samples are deleted by the day.
-const RETENTION: RangeInclusive<Duration> = days(1)..=days(3_650);
-
-/// Fewest bytes for samples. The logs of the running half hour count too and cannot be removed: with
-/// less than this they alone may fill the limit, and everything older is deleted at every pass.
-const LEAST_SERIES_BYTES: u64 = 1 << 30;
-
-const fn days(number: u64) -> Duration {
-    Duration::from_secs(number * 86_400)
-}
 
 /// Whether the files that the configuration names must be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +132,7 @@ impl Config {
         let config = Self {
             data_dir: data_dir(section).unwrap_or(default.data_dir),
             database: database(section),
+            database_password_file: section.text("database_password_file").map(PathBuf::from),
             agents: section
                 .parsed("agents", "an address and port such as 0.0.0.0:8443")
                 .unwrap_or(default.agents),
@@ -167,10 +153,25 @@ impl Config {
             );
             section.problem("agents", message);
         }
-        if let (Some(path), NamedFiles::Checked) = (&config.passphrase_file, files)
-            && let Err(why) = check_passphrase(path)
-        {
-            section.problem("passphrase_file", why);
+        let on_server = config.database.as_deref().is_some_and(is_server);
+        if config.database_password_file.is_some() && !on_server {
+            let message = "`database_password_file` is for a server: `database` must be \
+                           postgres://user@host/database then";
+            section.problem("database_password_file", message);
+        }
+        for (name, path, what) in [
+            ("passphrase_file", &config.passphrase_file, "the online key"),
+            (
+                "database_password_file",
+                &config.database_password_file,
+                "the database",
+            ),
+        ] {
+            if let (Some(path), NamedFiles::Checked) = (path, files)
+                && let Err(why) = check_secret(path, what)
+            {
+                section.problem(name, why);
+            }
         }
         config
     }
@@ -206,16 +207,17 @@ fn data_dir(section: &mut Section<'_>) -> Option<PathBuf> {
 
 fn database(section: &mut Section<'_>) -> Option<String> {
     let url = section.text("database")?;
-    let sqlite = url.strip_prefix("sqlite://").unwrap_or(&url);
-    let postgres = ["postgres://", "postgresql://"];
-    let known = sqlite.starts_with('/') || postgres.iter().any(|scheme| url.starts_with(scheme));
-    if !known {
-        // The address itself may hold a password.
-        let message = "`database` must be sqlite:///absolute/path/to/file.db or \
-                       postgres://user@host/database";
-        section.problem("database", message);
+    if let Err(why) = Address::parse(&url) {
+        section.problem("database", format!("`database` cannot be used: {why}"));
     }
     Some(url)
+}
+
+/// Whether a database's address names a server.
+fn is_server(address: &str) -> bool {
+    ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| address.starts_with(scheme))
 }
 
 fn handshakes(section: &mut Section<'_>) -> Option<u32> {
@@ -246,13 +248,13 @@ fn check_file(path: &Path) -> Result<(), String> {
     }
 }
 
-fn check_passphrase(path: &Path) -> Result<(), String> {
+fn check_secret(path: &Path, what: &str) -> Result<(), String> {
     // A pipe gives its content once, and that is for whoever uses it.
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return Ok(());
     }
     check_file(path)?;
-    let read = PassphraseSource::File(path.to_owned()).read("the online key");
+    let read = PassphraseSource::File(path.to_owned()).read(what);
     read.map(drop).map_err(|error| error.to_string())
 }
 
@@ -292,26 +294,6 @@ impl Web {
             _ => WebTls::Internal(names),
         };
         Self { listen, tls }
-    }
-}
-
-impl Series {
-    fn read(section: &mut Section<'_>) -> Self {
-        let default = Config::default().series;
-        let retention = section.duration("retention").unwrap_or(default.retention);
-        if !RETENTION.contains(&retention) {
-            section.problem("retention", "`retention` must be from 1d to 3650d");
-        }
-        let max_bytes = section.size("max_bytes");
-        if max_bytes.is_some_and(|bytes| bytes < LEAST_SERIES_BYTES) {
-            let message = "`max_bytes` must be at least 1GiB: with less, samples are deleted as fast \
-                           as they come; leave it out to be bounded by `retention` alone";
-            section.problem("max_bytes", message);
-        }
-        Self {
-            retention,
-            max_bytes,
-        }
     }
 }
 
@@ -386,6 +368,31 @@ mod tests {
         let document = Document::parse("controller.yaml", &text);
         let (_, problems) = document.read(|section| Config::read(section, NamedFiles::Ignored));
         assert_eq!(problems.to_string(), "");
+    }
+
+    #[test]
+    fn a_database_server_is_named_without_its_password_and_proves_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database-password");
+        std::fs::write(&file, "geheim\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&file, mode).unwrap();
+        let text = format!(
+            "database: postgres://xiezhi@db.court/xiezhi\ndatabase_password_file: {}\n",
+            file.display()
+        );
+        assert_eq!(read(&text).1, "");
+        for (address, expected) in [
+            ("postgres://xiezhi:geheim@db/x", "database_password_file"),
+            ("postgres://xiezhi@db/x?sslmode=require", "verify-full"),
+        ] {
+            let (_, problems) = read(&format!("database: {address}\n"));
+            assert!(problems.contains("controller.yaml:1:11"), "{problems}");
+            assert!(problems.contains(expected), "{problems}");
+            assert!(!problems.contains("geheim"), "{problems}");
+        }
+        let (_, problems) = read(&format!("database_password_file: {}\n", file.display()));
+        assert!(problems.contains("is for a server"), "{problems}");
     }
 
     #[test]

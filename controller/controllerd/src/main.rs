@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod control;
 mod logging;
 mod own_metrics;
 mod service;

@@ -13,15 +13,16 @@ use tracing::{info, warn};
 use xiezhi_api::{ApiOptions, AppState, Certificate, Certificates, Enrolment, Parts, ServeOptions};
 use xiezhi_identity::Authority;
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
-use xiezhi_series::{SeriesOptions, SeriesStore};
+use xiezhi_series::SeriesStore;
+use xiezhi_store::Store;
 
 use crate::cli::Run;
 use crate::clock::{now_ms, now_s};
-use crate::commands::{open_store, passphrase_source};
+use crate::commands::{database_address, passphrase_source};
 use crate::config::Config;
 use crate::terminal::say;
 use crate::web_certificate::WebCertificate;
-use crate::{authority_watch, own_metrics};
+use crate::{authority_watch, control, own_metrics};
 
 /// How long a one-time login is valid.
 const LOGIN_CODE_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -42,7 +43,7 @@ pub(crate) fn run(config: Config, how: &Run) -> Result<()> {
 }
 
 async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<()> {
-    let store = open_store(&config).await?;
+    let store = open_state(&config).await?;
     let series = open_series(&config).await?;
     let registry = Registry::new();
     let agents = listen(config.agents, "agents")?;
@@ -65,6 +66,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         .context("opening the agents' port")?;
     authority_watch::register(&registry, &authority)?;
     let own_metrics = own_metrics::start(&registry, ingest.fleet(), series.clone())?;
+    let control = control::start(&config.data_dir, series.clone())?;
     let certificates = Certificates::default();
     let ends_s = authority.intermediate_not_after_s();
     certificates.ends(Certificate::Intermediate, Some(ends_s));
@@ -123,25 +125,35 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         wait_for(stopped.clone()),
     ));
     let upkeep = tokio::spawn(upkeep(authority, web_certificate, store.clone(), stopped));
-    wait_for_signal().await?;
+    let superseded = tokio::select! {
+        signal = wait_for_signal() => signal.map(|()| false)?,
+        () = store.superseded() => true,
+    };
     info!("stopping");
     stop.send_replace(true);
     own_metrics.abort();
+    control.abort();
     ingest.stop().await;
     web.await?.context("serving browsers")?;
     upkeep.await?;
     store.close().await;
     drop(series);
+    anyhow::ensure!(!superseded, xiezhi_store::StoreError::Superseded);
     Ok(())
+}
+
+async fn open_state(config: &Config) -> Result<Store> {
+    let address = database_address(config)?;
+    let store = Store::open_for_controller(&address)
+        .await
+        .with_context(|| format!("opening the state database {address}"))?;
+    info!(%address, "state database is open");
+    Ok(store)
 }
 
 async fn open_series(config: &Config) -> Result<SeriesStore> {
     let dir = config.series_dir();
-    let options = SeriesOptions {
-        retention: config.series.retention,
-        max_bytes: config.series.max_bytes,
-        ..SeriesOptions::default()
-    };
+    let options = config.series.options();
     let shown = dir.display().to_string();
     tokio::task::spawn_blocking(move || SeriesStore::open(&dir, options))
         .await?

@@ -8,6 +8,7 @@ mod evidence;
 mod hosts;
 mod init;
 mod passwords;
+mod series;
 mod settings;
 mod sites;
 mod tokens;
@@ -15,8 +16,7 @@ mod tokens;
 use anyhow::{Context as _, Result};
 use xiezhi_identity::PassphraseSource;
 use xiezhi_model::{Actor, AuditEntry};
-use xiezhi_series::{SeriesOptions, SeriesStore};
-use xiezhi_store::Store;
+use xiezhi_store::{Address, Store};
 
 use crate::cli::{Cli, Command};
 use crate::clock::now_ms;
@@ -41,7 +41,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
         Command::Ca(what) => authority::run(&config, what),
-        Command::VerifySeries => verify_series(&config),
+        Command::Series(what) => series::run(&config, &what),
         Command::Init(what) => wait(init::run(&config, &what)),
         Command::Sites(what) => wait(sites::run(&config, what)),
         Command::Token(what) => wait(tokens::run(&config, what)),
@@ -66,11 +66,31 @@ fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 /// Opens the state database; commands work beside a running controller.
-pub(crate) async fn open_store(config: &Config) -> Result<Store> {
-    let url = config.database_url();
-    Store::open(&url)
+async fn open_store(config: &Config) -> Result<Store> {
+    let address = database_address(config)?;
+    Store::open_at(&address)
         .await
-        .with_context(|| format!("opening the state database {url}"))
+        .with_context(|| format!("opening the state database {address}"))
+}
+
+/// Where the state database is, with the password that a server asks for.
+pub(crate) fn database_address(config: &Config) -> Result<Address> {
+    let address = Address::parse(&config.database_url())?;
+    let credential = credentials().map(|folder| folder.join("database-password"));
+    let source = match (&config.database_password_file, credential) {
+        (Some(file), _) => PassphraseSource::File(file.clone()),
+        (None, Some(path)) if path.exists() => PassphraseSource::Credential(path),
+        _ => return Ok(address),
+    };
+    let password = source
+        .read("the database")
+        .context("reading the database's password")?;
+    Ok(address.with_password(Some(password.reveal().to_owned())))
+}
+
+/// Where systemd puts what the unit names with LoadCredential=.
+fn credentials() -> Option<std::path::PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from)
 }
 
 /// An audit entry by whoever sits at this machine's console.
@@ -89,8 +109,7 @@ fn one_line(text: &str) -> String {
 
 /// Where the passphrase of the online key comes from.
 pub(crate) fn passphrase_source(config: &Config) -> PassphraseSource {
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
-    PassphraseSource::choose(config.passphrase_file.clone(), credentials.as_deref())
+    PassphraseSource::choose(config.passphrase_file.clone(), credentials().as_deref())
 }
 
 /// Unix milliseconds as a person reads them, Asia/Shanghai, with the zone.
@@ -102,21 +121,4 @@ fn local_time(time_ms: i64) -> String {
         .ok()
         .and_then(|time| time.to_offset(shanghai).format(format).ok())
         .unwrap_or_else(|| time_ms.to_string())
-}
-
-fn verify_series(config: &Config) -> Result<()> {
-    let dir = config.series_dir();
-    let store = SeriesStore::open(&dir, SeriesOptions::default())
-        .with_context(|| format!("opening the samples in {}", dir.display()))?;
-    let report = store.verify().context("reading the samples")?;
-    say!("{} files, {} intact records", report.files, report.records);
-    for damage in &report.damaged {
-        say!("damaged: {damage:?}");
-    }
-    anyhow::ensure!(
-        report.damaged.is_empty(),
-        "{} damaged places",
-        report.damaged.len()
-    );
-    Ok(())
 }

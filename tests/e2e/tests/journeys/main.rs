@@ -9,8 +9,10 @@
     reason = "a panic in a test is a failure that says where"
 )]
 
+mod backup;
 mod configuration;
 mod dashboards;
+mod database_server;
 mod directives;
 mod hardware;
 mod identity;

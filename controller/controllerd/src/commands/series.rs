@@ -1,0 +1,135 @@
+//! `series`: a backup of the samples, and proof that they, or a backup, are whole.
+//!
+//! A running controller owns the samples, so it is asked for a copy: files that never change are
+//! linked within its data folder, which costs neither time nor space. This command then carries the
+//! copy to where its own user may write; the controller's user may write nowhere else.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use xiezhi_series::{Sealing, SeriesOptions, SeriesStore, check_backup};
+
+use crate::cli::Series;
+use crate::config::Config;
+use crate::control::{self, Answer, Request};
+use crate::terminal::say;
+
+/// The file of a backup that is written last.
+const MANIFEST: &str = "MANIFEST";
+
+/// Does what `series …` asks.
+pub(super) fn run(config: &Config, what: &Series) -> Result<()> {
+    match what {
+        Series::Backup { folder } => backup(config, folder),
+        Series::Verify {
+            backup: Some(folder),
+        } => verify_backup(folder),
+        Series::Verify { backup: None } => verify(config),
+    }
+}
+
+fn backup(config: &Config, folder: &Path) -> Result<()> {
+    ensure!(
+        fs::symlink_metadata(folder).is_err(),
+        "{} is there already: name a folder that is not, for instance one with the date",
+        folder.display()
+    );
+    match control::ask(&config.data_dir, Request::StageSeries)? {
+        Some(_) => {
+            let staging = control::staging(&config.data_dir);
+            let carried = carry(&staging, folder);
+            // Links to old files hold their space; the next backup would remove it as well.
+            drop(fs::remove_dir_all(&staging));
+            carried?;
+        }
+        None => {
+            open(config)?.backup(folder)?;
+        }
+    }
+    verify_backup(folder)
+}
+
+/// Copies a staged backup, its manifest last: a folder without one is no backup.
+fn carry(from: &Path, to: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700);
+    let made = builder.create(to);
+    made.with_context(|| format!("making {}", to.display()))?;
+    let copy = |name: &std::ffi::OsStr| -> Result<()> {
+        let target = to.join(name);
+        let copied =
+            fs::copy(from.join(name), &target).and_then(|_| fs::File::open(&target)?.sync_all());
+        copied.with_context(|| format!("writing {}", target.display()))
+    };
+    let entries = fs::read_dir(from).with_context(|| format!("reading {}", from.display()))?;
+    for entry in entries {
+        let name = entry?.file_name();
+        if name != MANIFEST {
+            copy(&name)?;
+        }
+    }
+    copy(MANIFEST.as_ref())?;
+    Ok(fs::File::open(to)?.sync_all()?)
+}
+
+fn verify_backup(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    let wrong = check_backup(folder).with_context(|| {
+        format!("{shown} is no whole backup: without {MANIFEST} its making was cut short")
+    })?;
+    ensure!(
+        wrong.is_empty(),
+        "{} damaged files in {shown}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        bytes += entry?.metadata()?.len();
+    }
+    say!("{shown}: a whole backup of the samples, {bytes} bytes");
+    Ok(())
+}
+
+fn verify(config: &Config) -> Result<()> {
+    let answer = match control::ask(&config.data_dir, Request::VerifySeries)? {
+        Some(answer) => answer,
+        None => control::verify(&open(config)?)?,
+    };
+    let Answer::Verified {
+        files,
+        records,
+        damaged,
+    } = answer
+    else {
+        bail!("the running controller answered something else");
+    };
+    say!("{files} files, {records} intact records");
+    for place in &damaged {
+        say!("damaged: {place}");
+    }
+    ensure!(
+        damaged.is_empty(),
+        "{} damaged places: the rest is served; what they held is in a backup or lost",
+        damaged.len()
+    );
+    Ok(())
+}
+
+/// The samples of a controller that does not run, as they are: nothing is sealed or removed.
+fn open(config: &Config) -> Result<SeriesStore> {
+    let dir = config.series_dir();
+    ensure!(
+        dir.is_dir(),
+        "there are no samples in {}: is `data_dir` right?",
+        dir.display()
+    );
+    let options = SeriesOptions {
+        sealing: Sealing::Manual,
+        ..config.series.options()
+    };
+    SeriesStore::open(&dir, options)
+        .with_context(|| format!("opening the samples in {}", dir.display()))
+}
