@@ -19,23 +19,7 @@ async fn every_query_of_the_dashboards_finds_data() -> Result<()> {
     let _agent = TestAgent::start(&controller)?;
     let api = controller.api().await?;
     api.only_host_when("up").await?;
-    let mut missing: BTreeSet<(String, String)> = BTreeSet::new();
-    for file in dashboards()? {
-        let name = file
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let board: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
-        let queries = queries(&board);
-        ensure!(
-            queries.len() > 5,
-            "{name} has only {} queries",
-            queries.len()
-        );
-        missing.extend(queries.into_iter().map(|query| (name.clone(), query)));
-    }
-    missing.retain(|(_, query)| is_possible_here(query));
+    let mut missing = all_queries()?;
     // Rates of what the controller records of itself need two of its recordings.
     let found = eventually("every query finds data", async || {
         let mut still = BTreeSet::new();
@@ -49,6 +33,34 @@ async fn every_query_of_the_dashboards_finds_data() -> Result<()> {
     })
     .await;
     found.with_context(|| format!("without data: {missing:#?}"))
+}
+
+/// Every query that can find something on this machine, with its dashboard.
+pub(crate) fn all_queries() -> Result<BTreeSet<(String, String)>> {
+    let mut all = every_query()?;
+    all.retain(|(_, query)| is_possible_here(query));
+    Ok(all)
+}
+
+/// Every query, with its dashboard.
+pub(crate) fn every_query() -> Result<BTreeSet<(String, String)>> {
+    let mut all: BTreeSet<(String, String)> = BTreeSet::new();
+    for file in dashboards()? {
+        let name = file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let board: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+        let queries = queries(&board);
+        ensure!(
+            queries.len() > 5,
+            "{name} has only {} queries",
+            queries.len()
+        );
+        all.extend(queries.into_iter().map(|query| (name.clone(), query)));
+    }
+    Ok(all)
 }
 
 fn dashboards() -> Result<Vec<PathBuf>> {
@@ -86,7 +98,7 @@ fn is_possible_here(query: &str) -> bool {
         .all(|(metric, file)| !query.contains(metric) || Path::new(file).exists())
 }
 
-async fn finds_nothing(api: &Api, query: &str) -> Result<bool> {
+pub(crate) async fn finds_nothing(api: &Api, query: &str) -> Result<bool> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let menu = query
         .strip_prefix("label_values(")

@@ -1,0 +1,300 @@
+//! The dashboards over the embedded store, over Debian's Prometheus and over Debian's VictoriaMetrics,
+//! with the same samples: who moves to a cluster must read the same figures.
+//!
+//! VictoriaMetrics reckons `rate` and `increase` differently by design: docs/dashboards.md lists those
+//! queries, and of them only the series must agree; of every other the figures too. The page must list
+//! exactly what the dashboards have (`XIEZHI_UPDATE_DOCS=1` writes it).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use xiezhi_test_support::{Running, TestAgent, TestController, eventually, free_port, skip};
+
+use crate::dashboards::{all_queries, every_query, finds_nothing};
+
+/// How far figures may be apart that are sums in another order.
+const TOLERANCE: f64 = 1e-9;
+
+/// A series' labels in order, and its value.
+type Figures = BTreeMap<String, f64>;
+
+#[tokio::test]
+async fn dashboards_read_the_same_over_prometheus_and_victoria_metrics() -> Result<()> {
+    for program in ["prometheus", "promtool", "victoria-metrics"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            skip(format!(
+                "{program} is not installed (Debian's prometheus, victoria-metrics)"
+            ));
+            return Ok(());
+        }
+    }
+    let queries = all_queries()?;
+    let (samples, at_ms, ours) = embedded(&queries).await?;
+    let folder = tempfile::tempdir()?;
+    let mut differ = BTreeSet::new();
+    let prometheus = prometheus(folder.path(), &samples).await?;
+    let victoria = victoria(folder.path(), &samples).await?;
+    for ((file, query), ours) in &ours {
+        let theirs = ask(&prometheus.url, query, at_ms).await?;
+        ensure!(
+            agree(ours, &theirs),
+            "{file}: {query}\nembedded:   {ours:?}\nPrometheus: {theirs:?}"
+        );
+        let theirs = ask(&victoria.url, query, at_ms).await?;
+        if !agree(ours, &theirs) {
+            differ.insert(query.clone());
+        }
+        ensure!(
+            if reckons(query) {
+                ours.keys().eq(theirs.keys())
+            } else {
+                agree(ours, &theirs)
+            },
+            "{file}: {query}\nembedded:        {ours:?}\nVictoriaMetrics: {theirs:?}"
+        );
+    }
+    eprintln!(
+        "{} queries; {} of them differ on VictoriaMetrics",
+        ours.len(),
+        differ.len()
+    );
+    Ok(())
+}
+
+/// All samples of a controller with one agent, a moment, and what the queries give then.
+async fn embedded(
+    queries: &BTreeSet<(String, String)>,
+) -> Result<(Value, i64, BTreeMap<(String, String), Figures>)> {
+    let controller = TestController::start().await?;
+    let mut agent = TestAgent::start(&controller)?;
+    let api = controller.api().await?;
+    api.only_host_when("up").await?;
+    eventually("every query finds data", async || {
+        for (_, query) in queries {
+            if finds_nothing(&api, query).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    agent.stop()?;
+    // A moment that lies behind: nothing is added to it while it is asked about.
+    let at_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_millis())? / 1000 * 1000 - 2000;
+    let all = format!(
+        "/api/v1/query?query={}&time={}",
+        encoded("{__name__=~\".+\"}[30m]"),
+        at_ms / 1000
+    );
+    let samples = api.get(&all).await?["data"]["result"].clone();
+    ensure!(
+        samples.as_array().is_some_and(|series| series.len() > 100),
+        "{samples}"
+    );
+    let mut figures = BTreeMap::new();
+    for (file, query) in queries {
+        let answer = api.get(&path(query, at_ms)).await?;
+        figures.insert((file.clone(), query.clone()), figures_of(&answer)?);
+    }
+    Ok((samples, at_ms, figures))
+}
+
+/// A program that answers Prometheus's API.
+struct Peer {
+    url: String,
+    _running: Running,
+}
+
+async fn prometheus(folder: &Path, samples: &Value) -> Result<Peer> {
+    let (text, data) = (folder.join("samples.txt"), folder.join("prometheus"));
+    std::fs::write(&text, open_metrics(samples)?)?;
+    let made = Command::new("promtool")
+        .args(["tsdb", "create-blocks-from", "openmetrics"])
+        .args([&text, &data])
+        .output()?;
+    ensure!(
+        made.status.success(),
+        "promtool: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let configuration = folder.join("prometheus.yml");
+    std::fs::write(&configuration, "global:\n  evaluation_interval: 1m\n")?;
+    let port = free_port()?;
+    let mut command = Command::new("prometheus");
+    command.arg(format!("--config.file={}", configuration.display()));
+    command.arg(format!("--storage.tsdb.path={}", data.display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    start("prometheus", &mut command, folder, port, "/-/ready").await
+}
+
+async fn victoria(folder: &Path, samples: &Value) -> Result<Peer> {
+    let port = free_port()?;
+    let mut command = Command::new("victoria-metrics");
+    command.arg(format!(
+        "-storageDataPath={}",
+        folder.join("victoria").display()
+    ));
+    command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
+    command.args(["-retentionPeriod=1y", "-search.latencyOffset=0s"]);
+    let peer = start("victoria-metrics", &mut command, folder, port, "/health").await?;
+    let mut lines = String::new();
+    for series in samples.as_array().into_iter().flatten() {
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        for (time_ms, value) in points(series)? {
+            times.push(time_ms);
+            values.push(value.parse::<f64>()?);
+        }
+        let line = serde_json::json!({
+            "metric": series["metric"], "values": values, "timestamps": times,
+        });
+        writeln!(lines, "{line}")?;
+    }
+    let client = reqwest::Client::new();
+    let import = client
+        .post(format!("{}/api/v1/import", peer.url))
+        .body(lines);
+    import.send().await?.error_for_status()?;
+    reqwest::get(format!("{}/internal/force_flush", peer.url))
+        .await?
+        .error_for_status()?;
+    Ok(peer)
+}
+
+async fn start(
+    name: &str,
+    command: &mut Command,
+    folder: &Path,
+    port: u16,
+    ready: &str,
+) -> Result<Peer> {
+    let mut running = Running::start(name, command, &folder.join(format!("{name}.log")))?;
+    let url = format!("http://127.0.0.1:{port}");
+    eventually("the peer answers", async || {
+        running.check()?;
+        let answer = reqwest::get(format!("{url}{ready}")).await?;
+        Ok(answer.status().is_success().then_some(()))
+    })
+    .await?;
+    Ok(Peer {
+        url,
+        _running: running,
+    })
+}
+
+async fn ask(url: &str, query: &str, at_ms: i64) -> Result<Figures> {
+    let answer = reqwest::get(format!("{url}{}", path(query, at_ms)))
+        .await?
+        .text()
+        .await?;
+    figures_of(&serde_json::from_str(&answer).with_context(|| answer.clone())?)
+        .with_context(|| query.to_owned())
+}
+
+/// Where a query, or what a menu asks, is answered for a moment.
+fn path(query: &str, at_ms: i64) -> String {
+    let at = at_ms / 1000;
+    let menu = query
+        .strip_prefix("label_values(")
+        .and_then(|rest| rest.strip_suffix(')'));
+    match menu.and_then(|menu| menu.rsplit_once(", ")) {
+        Some((selector, label)) => {
+            let (from, selector) = (at - 1800, encoded(selector));
+            format!("/api/v1/label/{label}/values?match[]={selector}&start={from}&end={at}")
+        }
+        None => format!("/api/v1/query?query={}&time={at}&nocache=1", encoded(query)),
+    }
+}
+
+fn figures_of(answer: &Value) -> Result<Figures> {
+    ensure!(answer["status"] == "success", "{answer}");
+    if let Some(values) = answer["data"].as_array() {
+        return Ok(values
+            .iter()
+            .map(|value| (value.to_string(), 1.0))
+            .collect());
+    }
+    let mut figures = Figures::new();
+    for series in answer["data"]["result"].as_array().context("no result")? {
+        let value = series["value"][1].as_str().context("no value")?;
+        // serde_json keeps the labels in order.
+        figures.insert(series["metric"].to_string(), value.parse()?);
+    }
+    Ok(figures)
+}
+
+fn agree(ours: &Figures, theirs: &Figures) -> bool {
+    ours.keys().eq(theirs.keys())
+        && ours.values().zip(theirs.values()).all(|(a, b)| {
+            a == b
+                || (a.is_nan() && b.is_nan())
+                || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
+        })
+}
+
+/// Milliseconds and values as texts, of a series of a range query.
+fn points(series: &Value) -> Result<Vec<(i64, String)>> {
+    let mut points = Vec::new();
+    for point in series["values"].as_array().context("no values")? {
+        let seconds = point[0].as_f64().context("no time")?;
+        let value = point[1].as_str().context("no value")?;
+        points.push(((seconds * 1000.0).round() as i64, value.to_owned()));
+    }
+    Ok(points)
+}
+
+/// The samples as promtool reads them: a metric's lines together.
+fn open_metrics(samples: &Value) -> Result<String> {
+    let mut by_metric: BTreeMap<String, String> = BTreeMap::new();
+    for series in samples.as_array().into_iter().flatten() {
+        let metric = series["metric"].as_object().context("no labels")?;
+        let name = metric["__name__"].as_str().context("no name")?;
+        let pairs: Vec<String> = metric
+            .iter()
+            .filter(|(label, _)| *label != "__name__")
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
+        let lines = by_metric.entry(name.to_owned()).or_default();
+        for (time_ms, value) in points(series)? {
+            let (seconds, rest) = (time_ms / 1000, time_ms % 1000);
+            writeln!(
+                lines,
+                "{name}{{{}}} {value} {seconds}.{rest:03}",
+                pairs.join(",")
+            )?;
+        }
+    }
+    Ok(by_metric.into_values().collect::<String>() + "# EOF\n")
+}
+
+/// Whether a query uses what VictoriaMetrics reckons differently.
+fn reckons(query: &str) -> bool {
+    query.contains("rate(") || query.contains("increase(")
+}
+
+#[test]
+fn the_page_lists_every_query_that_victoria_metrics_reckons_differently() -> Result<()> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dashboards.md");
+    let text = std::fs::read_to_string(&page)?;
+    let (before, _) = text.split_once("\n    ").unwrap_or((&text, ""));
+    let queries: BTreeSet<String> = every_query()?.into_iter().map(|(_, query)| query).collect();
+    let mut wanted = before.trim_end().to_owned() + "\n\n";
+    for query in queries.iter().filter(|query| reckons(query)) {
+        writeln!(wanted, "    {query}")?;
+    }
+    if std::env::var_os("XIEZHI_UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &wanted)?;
+    }
+    ensure!(
+        std::fs::read_to_string(&page)? == wanted,
+        "docs/dashboards.md does not list what the dashboards have: run this with XIEZHI_UPDATE_DOCS=1"
+    );
+    Ok(())
+}
+
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
