@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use xiezhi_ingest::{Cause, Trouble};
+use xiezhi_model::HostId;
 
 use crate::certificates::Certificate;
 use crate::state::AppState;
@@ -31,6 +32,8 @@ pub(crate) enum Part {
     Database,
     /// Full logs of samples are sealed.
     Sealing,
+    /// Every series that is reported is kept.
+    Series,
     /// The authority's certificate, which signs hosts.
     IntermediateCertificate,
     /// The browsers' port's certificate.
@@ -38,11 +41,12 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Samples,
         Self::Events,
         Self::Database,
         Self::Sealing,
+        Self::Series,
         Self::IntermediateCertificate,
         Self::WebCertificate,
     ];
@@ -53,6 +57,7 @@ impl Part {
             Self::Events => "events",
             Self::Database => "database",
             Self::Sealing => "sealing",
+            Self::Series => "series",
             Self::IntermediateCertificate => "intermediate_certificate",
             Self::WebCertificate => "web_certificate",
         }
@@ -68,7 +73,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full`, `away` or `failed`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of series `left_out`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -146,11 +151,41 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         (Part::WebCertificate, Certificate::Web),
     ];
     let certificates = certificates.map(|(part, which)| certificate(state, part, which, now_ms));
-    [samples, events, database, sealing]
+    [samples, events, database, sealing, left_out(state)]
         .into_iter()
         .chain(certificates)
         .flatten()
         .collect()
+}
+
+/// Hosts that a person is told of by name; the others are counted.
+const NAMED_HOSTS: usize = 10;
+
+/// Characters of a series that are shown.
+const SHOWN_OF_SERIES: usize = 200;
+
+/// Which hosts report series beyond a limit, which limit, and one of the series.
+fn left_out(state: &AppState) -> Option<Ailment> {
+    let all = state.inner.series.left_out();
+    let since_ms = all.iter().map(|one| one.since_ms).min()?;
+    let named = all.iter().take(NAMED_HOSTS).map(|one| {
+        let host = state.inner.fleet.get(HostId(one.host));
+        let name = host.map_or_else(|| format!("host {}", one.host), |host| host.hostname);
+        let (series, limit) = (one.series, one.limit);
+        let example: String = one.example.chars().take(SHOWN_OF_SERIES).collect();
+        format!("{name}: {series} series beyond `series.limits.{limit}`, such as {example}")
+    });
+    let mut reason = named.collect::<Vec<_>>().join("; ");
+    if let more @ 1.. = all.len().saturating_sub(NAMED_HOSTS) {
+        reason.push_str(&format!("; and {more} hosts more"));
+    }
+    Some(Ailment {
+        part: Part::Series,
+        code: "left_out",
+        since_ms,
+        days_left: None,
+        reason,
+    })
 }
 
 fn certificate(state: &AppState, part: Part, which: Certificate, now_ms: i64) -> Option<Ailment> {

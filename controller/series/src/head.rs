@@ -6,6 +6,7 @@
 
 mod chain;
 pub(crate) mod foreign;
+pub(crate) mod left_out;
 mod run;
 pub(crate) mod texts;
 
@@ -19,6 +20,7 @@ pub(crate) use self::chain::Arrival;
 use self::chain::Caught;
 pub(crate) use self::chain::Chain;
 use self::foreign::Foreign;
+use self::left_out::{Board, LeftOut};
 pub(crate) use self::run::Run;
 use self::texts::{REFUSED, TextId, Texts};
 use crate::frame::HostKey;
@@ -37,6 +39,7 @@ pub(crate) struct Heads {
     numbering: RwLock<()>,
     series: AtomicU64,
     refused: AtomicU64,
+    pub(crate) left_out: Board,
 }
 
 /// What catching up needs from outside.
@@ -49,6 +52,8 @@ pub(crate) struct Keep<'a> {
     others: u64,
     series: &'a AtomicU64,
     refused: &'a AtomicU64,
+    host: HostKey,
+    left_out: &'a Board,
 }
 
 /// The samples of one host.
@@ -85,23 +90,38 @@ impl Keep<'_> {
     pub(crate) fn number(&self, columns: &[Column]) -> Vec<TextId> {
         let room = self.limits.series.saturating_sub(self.others);
         let most = room.min(u64::from(self.limits.series_per_host)) as usize;
-        let (mut kept, mut refused) = (0, 0);
+        let (mut kept, mut refused, mut first) = (0, 0, None);
         let mut number = |column: &Column| {
             let labels = column.name.matches("=\"").count();
-            let fits = kept < most && labels <= self.limits.labels_per_series as usize;
-            let id = if fits {
-                self.texts.intern(&column.name, self.now_ms)
+            let limit = if labels > self.limits.labels_per_series as usize {
+                Some("labels_per_series")
+            } else if kept >= self.limits.series_per_host as usize {
+                Some("series_per_host")
             } else {
-                REFUSED
+                (kept >= most).then_some("series")
+            };
+            let id = match limit {
+                None => self.texts.intern(&column.name, self.now_ms),
+                Some(_) => REFUSED,
             };
             if id == REFUSED {
                 refused += 1;
+                let limit = limit.unwrap_or_else(|| self.texts.limit());
+                first.get_or_insert_with(|| (limit, String::from(&*column.name)));
             } else {
                 kept += 1;
             }
             id
         };
         let ids = columns.iter().map(&mut number).collect();
+        let left_out = first.map(|(limit, example)| LeftOut {
+            host: self.host,
+            since_ms: self.now_ms,
+            series: refused,
+            limit,
+            example,
+        });
+        self.left_out.note(self.host, left_out);
         self.count_refused(refused);
         ids
     }
@@ -126,10 +146,11 @@ impl Heads {
             numbering: RwLock::default(),
             series: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            left_out: Board::default(),
         }
     }
 
-    fn keep(&self, counted: u64, now_ms: i64) -> Keep<'_> {
+    fn keep(&self, host: HostKey, counted: u64, now_ms: i64) -> Keep<'_> {
         Keep {
             texts: &self.texts,
             limits: &self.limits,
@@ -137,6 +158,8 @@ impl Heads {
             others: self.series().saturating_sub(counted),
             series: &self.series,
             refused: &self.refused,
+            host,
+            left_out: &self.left_out,
         }
     }
 
@@ -152,7 +175,7 @@ impl Heads {
 
     /// Counts series of a source that were refused.
     pub(crate) fn count_refused(&self, refused: u64) {
-        self.keep(0, 0).count_refused(refused);
+        self.keep(0, 0, 0).count_refused(refused);
     }
 
     /// A host's head, if it has one.
@@ -191,7 +214,7 @@ impl Heads {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let mut head = lock(&head);
-        let keep = self.keep(head.counted, now_ms);
+        let keep = self.keep(host, head.counted, now_ms);
         let outcome = act(&mut head, &keep);
         self.count(&mut head);
         outcome
@@ -269,7 +292,7 @@ impl Heads {
         };
         let (mut chain, keep) = {
             let head = lock(&head);
-            (newest(&head)?, self.keep(head.counted, now_ms))
+            (newest(&head)?, self.keep(host, head.counted, now_ms))
         };
         chain.catch_up(&keep, &mut Caught::default());
         Some((chain.epoch, chain.decoder().clone()))

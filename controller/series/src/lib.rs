@@ -92,6 +92,7 @@ pub use frame::{
     Appended, BackupReport, Damage, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
     SeriesPoints, SeriesStats, StoredFrame, VerifyReport,
 };
+pub use head::left_out::LeftOut;
 pub use options::{Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};
 pub use select::{HostLabels, LabelledHost, Selector};
 pub use store::SeriesStore;

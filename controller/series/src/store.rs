@@ -14,6 +14,7 @@ use crate::frame::{
     Appended, BackupReport, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints,
     SeriesStats, StoredFrame, VerifyReport,
 };
+use crate::head::left_out::LeftOut;
 use crate::lock::Lock;
 use crate::log::Span;
 use crate::options::{Sealing, SeriesOptions};
@@ -212,6 +213,12 @@ impl SeriesStore {
     pub fn sealing_trouble(&self) -> Option<SealingTrouble> {
         let kept = &self.engine().counters.sealing;
         kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Hosts of which series are left out because of a limit, ascending; the first hundred.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.engine().heads.left_out.list()
     }
 
     /// The state of the store.

@@ -308,19 +308,36 @@ fn series_beyond_a_limit_are_left_out_and_counted_and_the_rest_is_kept() {
             store.append(&frames(&group)).unwrap();
         }
         let kept = [1, 2].map(|host| points(&store, host) / 3);
-        (kept, store.stats().refused_series)
+        // A person is told whose, how many, and which key of the configuration says so.
+        let told = store.left_out();
+        let told = told.iter().map(|one| (one.host, one.series, one.limit));
+        let told: Vec<_> = told.collect();
+        (kept, store.stats().refused_series, told)
     };
+    assert_eq!(limited(|_| ()), ([40, 40], 0, vec![]));
+    let per_host = "series_per_host";
     assert_eq!(
         limited(|limits| limits.series_per_host = 30),
-        ([30, 30], 20)
+        ([30, 30], 20, vec![(1, 10, per_host), (2, 10, per_host)])
     );
-    assert_eq!(limited(|limits| limits.series = 50), ([40, 10], 30));
-    assert_eq!(limited(|limits| limits.texts = 35), ([35, 35], 10));
+    assert_eq!(
+        limited(|limits| limits.series = 50),
+        ([40, 10], 30, vec![(2, 30, "series")])
+    );
+    assert_eq!(
+        limited(|limits| limits.texts = 35),
+        ([35, 35], 10, vec![(1, 5, "texts"), (2, 5, "texts")])
+    );
+    let churn = "new_texts_per_hour";
     assert_eq!(
         limited(|limits| limits.new_texts_per_hour = 12),
-        ([12, 12], 56)
+        ([12, 12], 56, vec![(1, 28, churn), (2, 28, churn)])
     );
-    assert_eq!(limited(|limits| limits.labels_per_series = 0), ([0, 0], 80));
+    let labels = "labels_per_series";
+    assert_eq!(
+        limited(|limits| limits.labels_per_series = 0),
+        ([0, 0], 80, vec![(1, 40, labels), (2, 40, labels)])
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ async fn a_healthy_controller_names_its_parts_and_no_more() {
         let got = bench.get("", path).await;
         assert_eq!(got.status, StatusCode::OK);
         let parts = json!({"database": "ok", "events": "ok", "intermediate_certificate": "ok",
-            "samples": "ok", "sealing": "ok", "web_certificate": "ok"});
+            "samples": "ok", "sealing": "ok", "series": "ok", "web_certificate": "ok"});
         assert_eq!(got.json(), json!({"status": "ok", "parts": parts}));
     }
     let cookie = bench.sign_in().await;

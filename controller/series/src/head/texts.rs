@@ -147,6 +147,16 @@ impl Texts {
         self.read(found)
     }
 
+    /// The limit that refuses a new text now.
+    pub(crate) fn limit(&self) -> &'static str {
+        let is_full = self.read(|inner| inner.ids.len() as u64 >= self.limits.texts);
+        if is_full {
+            "texts"
+        } else {
+            "new_texts_per_hour"
+        }
+    }
+
     /// The number of a known text.
     pub(crate) fn id(&self, text: &str) -> Option<TextId> {
         self.read(|inner| inner.ids.get(text).copied())

@@ -91,4 +91,12 @@ fn every_part_that_can_be_unwell_has_words_for_it() {
         }
         assert!(table.contains(&format!("'part.{part}': [")), "{part}");
     }
+    for key in [
+        "ailment.series.left_out",
+        "ailment.series.means",
+        "ailment.left_out.do",
+        "part.series",
+    ] {
+        assert!(table.contains(&format!("'{key}': [")), "{key}");
+    }
 }
