@@ -2,8 +2,8 @@
 //!
 //! The rule that matters: **silence alone is never "down"**. A host behind a cut line says nothing,
 //! and so does a host that has burnt; the two look the same from here and are both *unknown*.
-//! *Down* needs positive evidence: the host said that it shuts down, or other hosts of the same
-//! site still report, so that the line is known to work. And a controller that has just started
+//! *Down* needs positive evidence: the host said that it shuts down, or another host of the same
+//! site reported when this one had been silent for long, so that the line is known to have worked. And a controller that has just started
 //! has not watched long enough to call anyone silent.
 
 use serde::{Deserialize, Serialize};
@@ -127,8 +127,10 @@ pub struct PresenceInputs {
     pub session_open: bool,
     /// Its last goodbye and when it came, by the controller's clock.
     pub goodbye: Option<(Farewell, i64)>,
-    /// Whether another host of the same site is up.
-    pub siblings_report: bool,
+    /// When the newest live report of another host of the same site came that is up now, by the
+    /// controller's clock. A sibling that reports once an hour stays up behind a line that was cut
+    /// half an hour ago, so that it is up tells nothing: its report must be later than the silence.
+    pub sibling_report_ms: Option<i64>,
     /// Since when the controller has been able to receive reports.
     pub watching_since_ms: i64,
 }
@@ -159,15 +161,17 @@ pub fn judge(inputs: &PresenceInputs, now_ms: i64) -> (Presence, PresenceReason)
     if age_ms <= interval_ms.saturating_mul(2) {
         return (Presence::Up, PresenceReason::Reporting);
     }
-    judge_late(
-        inputs,
-        age_ms,
-        now_ms.saturating_sub(inputs.watching_since_ms),
-    )
+    judge_late(inputs, last_report_ms, now_ms)
 }
 
 /// The host's report is late: how late, and what speaks for which reason?
-fn judge_late(inputs: &PresenceInputs, age_ms: i64, watched_ms: i64) -> (Presence, PresenceReason) {
+fn judge_late(
+    inputs: &PresenceInputs,
+    last_report_ms: i64,
+    now_ms: i64,
+) -> (Presence, PresenceReason) {
+    let age_ms = now_ms.saturating_sub(last_report_ms);
+    let watched_ms = now_ms.saturating_sub(inputs.watching_since_ms);
     let silent_after_ms = SILENT_AFTER_MS.max(inputs.interval_ms.saturating_mul(3));
     if inputs.session_open {
         let late = age_ms <= silent_after_ms;
@@ -184,7 +188,11 @@ fn judge_late(inputs: &PresenceInputs, age_ms: i64, watched_ms: i64) -> (Presenc
     if watched_ms <= silent_after_ms {
         return (Presence::Unknown, PresenceReason::ControllerStarted);
     }
-    if inputs.siblings_report {
+    let silent_ms = last_report_ms.saturating_add(silent_after_ms);
+    if inputs
+        .sibling_report_ms
+        .is_some_and(|at_ms| at_ms > silent_ms)
+    {
         return (Presence::Down, PresenceReason::SiteReportsWithoutIt);
     }
     (Presence::Unknown, PresenceReason::SilentWithoutEvidence)

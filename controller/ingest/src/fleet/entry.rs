@@ -55,7 +55,8 @@ pub(crate) struct StatusUpdate {
 /// What the tick needs of a host to judge its siblings.
 pub(super) struct Reporting {
     pub(super) site: SiteId,
-    pub(super) up: bool,
+    /// When its last report came, if it is up.
+    pub(super) up_ms: Option<i64>,
 }
 
 impl HostEntry {
@@ -254,19 +255,20 @@ impl HostEntry {
     pub(super) fn reporting(&self, now_ms: i64) -> Reporting {
         let live = self.live();
         let fresh = i64::from(interval_of(&live.view)).saturating_mul(2);
-        let up = live
-            .view
-            .presence
-            .last_report_ms
-            .is_some_and(|at| now_ms - at <= fresh);
+        let last_ms = live.view.presence.last_report_ms;
         Reporting {
             site: live.view.site,
-            up,
+            up_ms: last_ms.filter(|&at_ms| now_ms.saturating_sub(at_ms) <= fresh),
         }
     }
 
     /// Judges presence anew; tells whether anything of this host changed since the last tick.
-    pub(super) fn judge(&self, siblings_report: bool, watching_since_ms: i64, now_ms: i64) -> bool {
+    pub(super) fn judge(
+        &self,
+        sibling_report_ms: Option<i64>,
+        watching_since_ms: i64,
+        now_ms: i64,
+    ) -> bool {
         let mut live = self.live();
         let inputs = PresenceInputs {
             revoked: live.view.revoked_ms.is_some(),
@@ -274,7 +276,7 @@ impl HostEntry {
             last_report_ms: live.view.presence.last_report_ms,
             session_open: live.session.is_some(),
             goodbye: live.goodbye,
-            siblings_report,
+            sibling_report_ms,
             watching_since_ms,
         };
         let (presence, reason) = judge(&inputs, now_ms);

@@ -13,7 +13,7 @@ fn silent_for(age_ms: i64) -> PresenceInputs {
         last_report_ms: Some(NOW - age_ms),
         session_open: false,
         goodbye: None,
-        siblings_report: false,
+        sibling_report_ms: None,
         watching_since_ms: NOW - 3_600_000,
     }
 }
@@ -46,16 +46,25 @@ fn presence_follows_evidence() {
         (
             "silent among reporting siblings",
             PresenceInputs {
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..silent
             },
             Down,
             SiteReportsWithoutIt,
         ),
         (
+            "a sibling's report of an hour's cadence, from before the line was cut",
+            PresenceInputs {
+                sibling_report_ms: Some(NOW - 80_000),
+                ..silent
+            },
+            Unknown,
+            SilentWithoutEvidence,
+        ),
+        (
             "late among reporting siblings is not yet down",
             PresenceInputs {
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..late
             },
             Stale,
@@ -65,7 +74,7 @@ fn presence_follows_evidence() {
             "connected and late",
             PresenceInputs {
                 session_open: true,
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..late
             },
             Stale,
@@ -75,7 +84,7 @@ fn presence_follows_evidence() {
             "connected and silent is not down: an open session is evidence of life",
             PresenceInputs {
                 session_open: true,
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..silent
             },
             Stale,
@@ -122,7 +131,7 @@ fn presence_follows_evidence() {
             "agent stopped",
             PresenceInputs {
                 goodbye: Some((Stopped, NOW)),
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..base
             },
             Unknown,
@@ -132,7 +141,7 @@ fn presence_follows_evidence() {
             "agent stopped long ago among reporting siblings: the host may still run",
             PresenceInputs {
                 goodbye: Some((Stopped, NOW - 90_000)),
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..silent
             },
             Unknown,
@@ -159,7 +168,7 @@ fn presence_follows_evidence() {
         (
             "the controller started a minute ago and siblings were faster",
             PresenceInputs {
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 watching_since_ms: NOW - 60_000,
                 ..silent
             },
@@ -179,7 +188,7 @@ fn presence_follows_evidence() {
             "never reported among reporting siblings",
             PresenceInputs {
                 last_report_ms: None,
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..base
             },
             Unknown,
@@ -200,7 +209,7 @@ fn presence_follows_evidence() {
             "a slow reporter is given three of its intervals",
             PresenceInputs {
                 interval_ms: 60_000,
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..silent_for(180_000)
             },
             Stale,
@@ -210,7 +219,7 @@ fn presence_follows_evidence() {
             "a slow reporter is silent after three of its intervals",
             PresenceInputs {
                 interval_ms: 60_000,
-                siblings_report: true,
+                sibling_report_ms: Some(NOW),
                 ..silent_for(180_001)
             },
             Down,
@@ -249,7 +258,7 @@ fn down_always_has_positive_evidence() {
                 let inputs = PresenceInputs {
                     revoked: bits & 1 != 0,
                     session_open: bits & 2 != 0,
-                    siblings_report: bits & 4 != 0,
+                    sibling_report_ms: (bits & 4 != 0).then_some(NOW),
                     last_report_ms: (bits & 8 == 0).then_some(NOW - age_ms),
                     goodbye,
                     ..silent_for(age_ms)
@@ -257,7 +266,10 @@ fn down_always_has_positive_evidence() {
                 let (presence, _) = judge(&inputs, NOW);
                 let shut_down = matches!(goodbye, Some((Farewell::HostShutdown, _)));
                 if presence == Presence::Down {
-                    assert!(inputs.siblings_report || shut_down, "{inputs:?}");
+                    assert!(
+                        inputs.sibling_report_ms.is_some() || shut_down,
+                        "{inputs:?}"
+                    );
                     assert!(!inputs.session_open && !inputs.revoked, "{inputs:?}");
                 }
             }
