@@ -14,7 +14,6 @@ pub struct Column {
     /// Canonical text of the series; empty if what was sent is not one.
     pub name: SeriesName,
     integer: i64,
-    bits: u64,
     scale: Scale,
     present: bool,
 }
@@ -24,7 +23,7 @@ impl Column {
     /// name or is not a finite number.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
-        let value = f64::from_bits(self.bits);
+        let value = self.scale.value(self.integer);
         (self.present && self.name.is_well_formed() && value.is_finite()).then_some(value)
     }
 
@@ -41,7 +40,6 @@ impl Column {
     fn set(&mut self, scale: Scale, integer: i64) {
         self.scale = scale;
         self.integer = integer;
-        self.bits = scale.value(integer).to_bits();
     }
 }
 
@@ -207,7 +205,6 @@ impl Decoder {
             columns.push(Column {
                 name: intern(name),
                 integer: 0,
-                bits: 0,
                 scale: Scale::RAW,
                 present: false,
             });
@@ -228,8 +225,9 @@ impl Decoder {
         let mut content = Content::default();
         let (mut samples, mut refused) = (0, 0);
         for column in self.columns.iter().filter(|column| column.present) {
-            content.add(column.name.hash_of_text(), column.bits);
-            if column.value().is_some() {
+            let value = column.scale.value(column.integer);
+            content.add(column.name.hash_of_text(), value.to_bits());
+            if value.is_finite() && column.name.is_well_formed() {
                 samples += 1;
             } else {
                 refused += 1;

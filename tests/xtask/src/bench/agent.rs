@@ -84,6 +84,7 @@ pub(super) fn binary(programs: &Programs) -> Result<()> {
 }
 
 fn side_by_side(programs: &Programs) -> Result<Vec<Used>> {
+    let seconds = programs.seconds.unwrap_or(300);
     let web = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let stage = Stage::prepare(programs.controller.clone(), programs.agent.clone(), web, "")?;
     let mut children = Children::default();
@@ -100,7 +101,7 @@ fn side_by_side(programs: &Programs) -> Result<Vec<Used>> {
     let start = Instant::now();
     let mut seen = [const { Vec::new() }; NAMES.len()];
     let (mut scraped, mut next_scrape) = (0, start);
-    while start.elapsed() < Duration::from_secs(programs.seconds) {
+    while start.elapsed() < Duration::from_secs(seconds) {
         if Instant::now() >= next_scrape {
             scraped = exporter.scrape()?;
             next_scrape += Duration::from_secs(15);
@@ -112,10 +113,7 @@ fn side_by_side(programs: &Programs) -> Result<Vec<Used>> {
         std::thread::sleep(Duration::from_secs(5));
     }
     let hours = start.elapsed().as_secs_f64() / 3600.0;
-    println!(
-        "{} s, {PROCESSES} idle processes; node_exporter's page {scraped} B",
-        programs.seconds
-    );
+    println!("{seconds} s, {PROCESSES} idle processes; node_exporter's page {scraped} B");
     let after = ids.map(cpu_s);
     let used =
         seen.into_iter()

@@ -91,7 +91,7 @@ fn ours(programs: &Programs) -> Result<f64> {
     pause(5);
     let id = children.id("controller").context("no controller")?;
     let (span, before) = (Span::begin(id), hosts.get("samples"));
-    pause(programs.seconds.min(60));
+    pause(programs.seconds.unwrap_or(60).min(60));
     let (spent, samples) = (span.end(), hosts.get("samples") - before);
     let live = say("controller", &spent, samples);
     let all_samples = hosts.get("samples");
