@@ -132,7 +132,8 @@ pub enum GoodbyeReason {
     Reconnect,
 }
 
-/// Upward record, about once a minute: state that is not a sample.
+/// Upward record, every five minutes and when something in it matters at once: state that is not a
+/// sample.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {

@@ -4,8 +4,8 @@
 //! attempt comes from (up to a minute of waiting), and the address alone, whatever the account (up
 //! to a quarter of an hour). So failing on purpose holds an owner up only from the owner's own
 //! network. Against guessing from many networks at once there is a bound for the account as a
-//! whole, far higher: beyond [`FREE_OVERALL`] failures it waits up to a minute for everybody, its
-//! owner too, and then a one-time code from the controller's own terminal still signs in.
+//! whole, far higher: beyond [`FREE_OVERALL`] failures it waits up to a minute between attempts
+//! for everybody, its owner too; the audit record names the addresses that the guesses come from.
 //!
 //! Programs with a wrong API token are counted apart, by address: a forgotten dashboard must not keep
 //! people of its network from signing in, and is told for a while plainly that its token is wrong.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use xiezhi_identity::Pkcs11Address;
 use xiezhi_ingest::MOST_KBPS;
-use xiezhi_model::ApiRight;
+use xiezhi_model::{
+    ApiRight, MAX_REVOCATION_REASON, MAX_TOKEN_DAYS, MAX_TOKEN_USES, revocation_reason,
+};
 
 /// The controller of Xiezhi: takes in what agents report, keeps it and shows it.
 #[derive(Debug, Parser)]
@@ -84,9 +86,10 @@ pub(crate) enum Series {
 /// First steps.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// Folder for the root key: on removable media that then go into a safe, never on this machine
+    /// Folder for the root key: on removable media that then go into a safe, never on this machine.
+    /// Not needed if there is an authority already, by `ca init` or `ca import`
     #[arg(long)]
-    pub(crate) offline_dir: PathBuf,
+    pub(crate) offline_dir: Option<PathBuf>,
     /// File to read the root key's new passphrase from instead of the terminal
     #[arg(long)]
     pub(crate) root_passphrase_file: Option<PathBuf>,
@@ -176,7 +179,7 @@ pub(crate) enum Token {
         #[arg(long)]
         site: String,
         /// How many hosts may use it, 1 to 10000
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKEN_USES)))]
         uses: u32,
         /// How long it is valid, at most 90d: 12h, 7d
         #[arg(long, default_value = "7d", value_parser = enrolment_life)]
@@ -249,8 +252,8 @@ pub(crate) enum Host {
     Revoke {
         /// Its number, as in `host list`
         id: i64,
-        /// Why, for the audit record
-        #[arg(long)]
+        /// Why, for the audit record: at most 200 characters
+        #[arg(long, value_parser = reason)]
         reason: String,
     },
 }
@@ -388,9 +391,15 @@ fn name(text: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-/// Life of a secret that lets a host in: a forgotten one must not stay open for years.
+fn reason(text: &str) -> Result<String, String> {
+    revocation_reason(text)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("say why, in at most {MAX_REVOCATION_REASON} characters"))
+}
+
+/// Life of a secret that lets a host in.
 fn enrolment_life(text: &str) -> Result<Duration, String> {
-    life(text, 90)
+    life(text, MAX_TOKEN_DAYS.into())
 }
 
 /// Life of a program's secret: five years, about as long as the machine that holds it.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use prometheus::{Gauge, IntGauge, IntGaugeVec, Opts, Registry, proto::MetricType};
+use prometheus::{Counter, IntGauge, IntGaugeVec, Opts, Registry, proto::MetricType};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 use xiezhi_api::OWN_HOST;
@@ -33,7 +33,7 @@ struct Gauges {
     damaged: IntGauge,
     memory_bytes: IntGauge,
     resident_bytes: IntGauge,
-    cpu_seconds: Gauge,
+    cpu_seconds: Counter,
 }
 
 impl Gauges {
@@ -48,7 +48,7 @@ impl Gauges {
             &["presence"],
         )?;
         registry.register(Box::new(hosts.clone()))?;
-        let cpu_seconds = Gauge::new(
+        let cpu_seconds = Counter::new(
             "process_cpu_seconds_total",
             "CPU time of the controller, user and system, in seconds.",
         )?;
@@ -97,7 +97,8 @@ impl Gauges {
         self.memory_bytes.set(signed(stats.memory_bytes));
         if let Some((resident_bytes, cpu_seconds)) = process() {
             self.resident_bytes.set(signed(resident_bytes));
-            self.cpu_seconds.set(cpu_seconds);
+            let more = cpu_seconds - self.cpu_seconds.get();
+            self.cpu_seconds.inc_by(more.max(0.0));
         }
     }
 }

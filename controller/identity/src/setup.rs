@@ -43,6 +43,12 @@ pub struct Passphrases {
 }
 
 impl Authority {
+    /// Whether the online folder holds an authority. Its root is written last.
+    #[must_use]
+    pub fn is_there(online: &Path) -> bool {
+        OnlineFolder::new(online).root().exists()
+    }
+
     /// Makes a root in the offline folder and a first intermediate in the online folder. Afterwards the
     /// offline folder belongs into a safe.
     ///

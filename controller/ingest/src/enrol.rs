@@ -368,6 +368,7 @@ fn explain(error: &EnrolError) -> Refusal {
         EnrolRefusal::RevokedToken => (StatusCode::FORBIDDEN, "token_revoked"),
         EnrolRefusal::NotApproved => (StatusCode::FORBIDDEN, "not_approved"),
         EnrolRefusal::ApprovalRefused => (StatusCode::FORBIDDEN, "approval_refused"),
+        EnrolRefusal::ApprovalUsed => (StatusCode::FORBIDDEN, "approval_used"),
         EnrolRefusal::HostExists(_) => (StatusCode::CONFLICT, "host_exists"),
         EnrolRefusal::TooManyPending => (StatusCode::TOO_MANY_REQUESTS, "too_many_pending"),
     };

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::options::Clock;
 use crate::samples::conflict_audit;
 use crate::shared::SessionShared;
+use crate::vital::Vital;
 
 /// Most batches in one transaction.
 const GROUP: usize = 256;
@@ -126,6 +127,7 @@ impl EventCommitter {
     }
 
     async fn run(self, mut batches: mpsc::UnboundedReceiver<Events>, stop: Arc<AtomicBool>) {
+        let _vital = Vital("the commit of events");
         let mut group = Vec::new();
         while batches.recv_many(&mut group, GROUP).await > 0 {
             for _ in 0..ROUNDS {

@@ -202,6 +202,11 @@ impl Fleet {
         self.close(host, CloseReason::Kicked)
     }
 
+    /// Ends the open session of a host that was revoked; tells whether there was one.
+    pub fn end_revoked(&self, host: HostId) -> bool {
+        self.close(host, CloseReason::Revoked)
+    }
+
     /// Takes over what the store now says of a host: a new one, a moved one, a revoked one.
     pub fn refresh(&self, host: &Host) {
         if let Some(entry) = self.entry(host.id) {

@@ -102,7 +102,10 @@ async fn open(
         check_again(&context, caller, &shared).await;
     }
     // After the session can be reached, so that no change falls between.
-    let bandwidth = own.or_else(|| context.bandwidth.of_site(shared.entry.site()));
+    // No budget is told as no limit: one that was taken away while the agent was not here must not
+    // stay with it. What cannot be read is not told, and the agent keeps what it has.
+    let site_budget = || context.bandwidth.of_site(shared.entry.site());
+    let bandwidth = own.map(|own| own.or_else(site_budget).unwrap_or_default());
     let welcome = Welcome {
         protocol: hello.protocol.min(PROTOCOL_VERSION),
         session: id,
@@ -267,14 +270,16 @@ async fn check_again(context: &Context, caller: &Caller, shared: &SessionShared)
 }
 
 /// A session without its budget is better than none: the agent keeps the one that it has.
-async fn own_bandwidth(context: &Context, entry: &HostEntry) -> Option<Bandwidth> {
+/// The host's own budget if it has one; `None` if that cannot be told now.
+async fn own_bandwidth(context: &Context, entry: &HostEntry) -> Option<Option<Bandwidth>> {
     let (store, now_ms) = (&context.store, context.now_ms());
     let budget = bandwidth::of_host_alone(store, entry.id(), now_ms).await;
-    budget.unwrap_or_else(|failure| {
-        let error: &dyn std::error::Error = &failure;
-        warn!(error, host = %entry.id(), "a bandwidth budget cannot be read");
-        None
-    })
+    budget
+        .inspect_err(|failure| {
+            let error: &dyn std::error::Error = failure;
+            warn!(error, host = %entry.id(), "a bandwidth budget cannot be read");
+        })
+        .ok()
 }
 
 fn send(down: &mut SendStream<Bytes>, welcome: &Welcome) -> Result<(), h2::Error> {

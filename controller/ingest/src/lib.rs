@@ -58,6 +58,7 @@ mod session;
 mod share;
 mod shared;
 mod upkeep;
+mod vital;
 
 pub use bandwidth::{
     bandwidth_setting, hosts_with_bandwidth, new_site_bandwidth, site_bandwidth_setting,

@@ -22,6 +22,7 @@ use crate::mail::RefusedBatch;
 use crate::metrics::Metrics;
 use crate::options::Clock;
 use crate::shared::SessionShared;
+use crate::vital::Vital;
 
 /// Waits between attempts while a store fails.
 const RETRY: Duration = Duration::from_secs(1);
@@ -99,6 +100,7 @@ impl SampleCommitter {
     }
 
     fn run(&self, frames: &Receiver<Option<SampleFrame>>) {
+        let _vital = Vital("the commit of samples");
         let mut group = Vec::new();
         let mut ended = false;
         while !ended {

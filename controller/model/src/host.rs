@@ -26,6 +26,18 @@ impl FromStr for HostId {
     }
 }
 
+/// Most characters of the reason for a revocation.
+pub const MAX_REVOCATION_REASON: usize = 200;
+
+/// The reason for a revocation without the space around it; `None` if it says nothing or is too
+/// long. Whoever finds the host refused a year later has nothing else to go by.
+#[must_use]
+pub fn revocation_reason(text: &str) -> Option<&str> {
+    let reason = text.trim();
+    let fits = !reason.is_empty() && reason.chars().count() <= MAX_REVOCATION_REASON;
+    fits.then_some(reason)
+}
+
 /// A machine that was enrolled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {

@@ -2,6 +2,12 @@
 
 use crate::{HostId, SiteId};
 
+/// Most hosts that one token may be made for: a court's largest building, and room.
+pub const MAX_TOKEN_USES: u32 = 10_000;
+
+/// Longest life of a token, days: a forgotten one must not stay open for years.
+pub const MAX_TOKEN_DAYS: u32 = 90;
+
 /// A token as the controller keeps it: never its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrolmentToken {

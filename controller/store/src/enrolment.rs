@@ -53,8 +53,13 @@ pub enum EnrolRefusal {
     )]
     TooManyPending,
     /// A person refused.
-    #[error("this host's enrolment was refused")]
+    #[error(
+        "an administrator refused this host's enrolment: ask why, then enrol with another token"
+    )]
     ApprovalRefused,
+    /// The approval served once, for a host that was revoked since.
+    #[error("the approval of this host was used before: ask for a new enrolment token")]
+    ApprovalUsed,
     /// A host with the same name and machine-id is enrolled and not revoked: a token never takes
     /// over an existing host.
     #[error(
@@ -215,7 +220,7 @@ async fn check(
             ApprovalState::Pending => return Err(EnrolRefusal::NotApproved.into()),
             ApprovalState::Refused => return Err(EnrolRefusal::ApprovalRefused.into()),
             // Its earlier host was revoked, or the check before this one would have found it.
-            ApprovalState::Enrolled => return Err(EnrolRefusal::ApprovalRefused.into()),
+            ApprovalState::Enrolled => return Err(EnrolRefusal::ApprovalUsed.into()),
             ApprovalState::Approved => approval = Some(request.id),
         }
     }

@@ -31,7 +31,7 @@ pub(crate) struct GapRow {
     from_ms: i64,
     /// 0 where unknown.
     to_ms: i64,
-    /// `full`, `age`, `damaged` or `refused`.
+    /// `full`, `age`, `damaged`, `refused` or `missing`.
     reason: String,
 }
 

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::bandwidth_setting;
-use xiezhi_model::{HostId, Setting};
+use xiezhi_model::{HostId, MAX_REVOCATION_REASON, Setting, revocation_reason};
 use xiezhi_protocol::message::{Bandwidth, BandwidthWindow, Directive};
 
 use crate::answer::Answer;
@@ -13,9 +13,6 @@ use crate::problem::Problem;
 use crate::rows::{HostRow, SiteName};
 use crate::session::SignedIn;
 use crate::state::AppState;
-
-/// Longest reason that is kept, in characters.
-const MAX_REASON: usize = 200;
 
 /// Most windows of a bandwidth budget: one for each hour.
 const MAX_WINDOWS: usize = 24;
@@ -86,18 +83,19 @@ pub(crate) async fn revoke(
     Path(id): Path<i64>,
     Json(Revocation { reason }): Json<Revocation>,
 ) -> Result<StatusCode, Problem> {
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > MAX_REASON {
-        let detail = format!("`reason` must say why, in at most {MAX_REASON} characters");
-        return Err(Problem::bad_request(detail));
-    }
+    let reason = revocation_reason(&reason).ok_or_else(|| {
+        let most = MAX_REVOCATION_REASON;
+        Problem::bad_request(format!(
+            "`reason` must say why, in at most {most} characters"
+        ))
+    })?;
     let id = HostId(id);
     let audit = who
         .audit(state.now_ms(), "host.revoke", format!("host:{id}"))
         .with("reason", reason.to_owned());
     state.inner.store.revoke_host(id, reason, audit).await?;
     refresh(&state, id).await?;
-    state.inner.fleet.kick(id);
+    state.inner.fleet.end_revoked(id);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -135,6 +133,8 @@ pub(crate) enum DirectiveBody {
         bytes_per_second: u64,
         windows: Vec<Window>,
     },
+    /// Take the host's own budget away: that of its site applies again. The host need not be here.
+    InheritBandwidth,
 }
 
 /// A daily window, Asia/Shanghai.
@@ -162,10 +162,18 @@ pub(crate) async fn direct(
     Json(body): Json<DirectiveBody>,
 ) -> Result<Answer<Outcome>, Problem> {
     let id = HostId(id);
-    let (word, directive) = directive_of(body)?;
     if state.inner.fleet.get(id).is_none() {
         return Err(Problem::not_found("host"));
     }
+    let Some((word, directive)) = directive_of(body)? else {
+        keep_budget(&state, &who, id, String::new()).await?;
+        // It learns the budget of its site as it comes back.
+        state.inner.fleet.kick(id);
+        return Ok(Answer(Outcome {
+            outcome: "done".to_owned(),
+            detail: String::new(),
+        }));
+    };
     let audit = who
         .audit(state.now_ms(), "host.direct", format!("host:{id}"))
         .with("directive", word);
@@ -202,8 +210,10 @@ async fn keep_budget(
     Ok(state.inner.store.add_setting(&setting, audit).await?)
 }
 
-fn directive_of(body: DirectiveBody) -> Result<(&'static str, Directive), Problem> {
-    Ok(match body {
+/// The directive and its word; `None` if nothing of its own is told.
+fn directive_of(body: DirectiveBody) -> Result<Option<(&'static str, Directive)>, Problem> {
+    Ok(Some(match body {
+        DirectiveBody::InheritBandwidth => return Ok(None),
         DirectiveBody::CollectNow => ("collect_now", Directive::CollectNow),
         DirectiveBody::RenewCertificate => ("renew_certificate", Directive::RenewCertificate),
         DirectiveBody::SetBandwidth {
@@ -229,5 +239,5 @@ fn directive_of(body: DirectiveBody) -> Result<(&'static str, Directive), Proble
             };
             ("set_bandwidth", Directive::SetBandwidth { bandwidth })
         }
-    })
+    }))
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::tokens;
-use xiezhi_model::{EnrolmentToken, SiteId, SiteTree};
+use xiezhi_model::{EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES, SiteId, SiteTree};
 
 use crate::answer::Answer;
 use crate::extract::{Json, Path};
@@ -15,9 +15,8 @@ use crate::rows::SiteName;
 use crate::session::SignedIn;
 use crate::state::AppState;
 
-const MAX_USES: u32 = 100_000;
 const MIN_LIFE_S: u32 = 60;
-const MAX_LIFE_S: u32 = 366 * 86_400;
+const MAX_LIFE_S: u32 = MAX_TOKEN_DAYS * 86_400;
 
 #[derive(Serialize)]
 pub(crate) struct TokenRow {
@@ -137,9 +136,9 @@ pub(crate) async fn create(
 }
 
 fn check(wanted: &NewToken) -> Result<(), Problem> {
-    if !(1..=MAX_USES).contains(&wanted.uses) {
+    if !(1..=MAX_TOKEN_USES).contains(&wanted.uses) {
         return Err(Problem::bad_request(format!(
-            "`uses` must be 1 to {MAX_USES}"
+            "`uses` must be 1 to {MAX_TOKEN_USES}"
         )));
     }
     if !(MIN_LIFE_S..=MAX_LIFE_S).contains(&wanted.expires_in_s) {

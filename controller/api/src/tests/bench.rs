@@ -12,7 +12,7 @@ use prometheus::Registry;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use xiezhi_identity::{Authority, Passphrase, Passphrases, password};
+use xiezhi_identity::{Authority, KeyPlace, Passphrase, Passphrases, password};
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
 use xiezhi_model::{
     Actor, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId, Role, Site,
@@ -287,7 +287,9 @@ fn authority(online: &std::path::Path, offline: &std::path::Path) -> Authority {
         online: Passphrase::new("online passphrase of a test").unwrap(),
         offline: Passphrase::new("offline passphrase of a test").unwrap(),
     };
-    Authority::init(online, offline, &passphrases, START_MS / 1000).unwrap();
+    let names = ["localhost".to_owned()];
+    let (place, now_s) = (KeyPlace::SealedFile, START_MS / 1000);
+    Authority::init_in(online, offline, &passphrases, &place, &names, now_s).unwrap();
     Authority::open(online, &passphrases.online, START_MS / 1000).unwrap()
 }
 

@@ -1,9 +1,12 @@
 //! `init`: from an empty data folder to a controller that can be started.
+//!
+//! Each part that is there already stays as it is, so that a second call ends what a first one, a
+//! crash or `ca import` left.
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use xiezhi_identity::password;
+use anyhow::{Context as _, Result, bail};
+use xiezhi_identity::{Authority, password};
 
 use super::{authority, by_console, open_store, passwords};
 use crate::cli::Init;
@@ -12,6 +15,13 @@ use crate::terminal::say;
 
 /// Makes the authority and the administrator account.
 pub(super) async fn run(config: &Config, what: &Init) -> Result<()> {
+    let has_authority = Authority::is_there(&config.authority_dir());
+    if !has_authority && what.offline_dir.is_none() {
+        bail!(
+            "`--offline-dir FOLDER` is needed: the new root key goes there, best on removable media. \
+             With an authority of your own, run `ca request` and `ca import` first"
+        );
+    }
     make_private(&config.data_dir)?;
     let store = open_store(config).await?;
     let there = store.user_by_name(passwords::ADMINISTRATOR).await?;
@@ -21,12 +31,15 @@ pub(super) async fn run(config: &Config, what: &Init) -> Result<()> {
         None => Some(passwords::ask(what.password_file.as_deref())?),
         Some(_) => None,
     };
-    authority::init(
-        config,
-        &what.offline_dir,
-        what.root_passphrase_file.clone(),
-        what.online_key.clone(),
-    )?;
+    match &what.offline_dir {
+        Some(offline_dir) if !has_authority => authority::init(
+            config,
+            offline_dir,
+            what.root_passphrase_file.clone(),
+            what.online_key.clone(),
+        )?,
+        _ => say!("the certificate authority exists already and is left as it is"),
+    }
     let name = passwords::ADMINISTRATOR;
     let Some(secret) = secret else {
         say!("the account {name} exists already and is left as it is");

@@ -43,7 +43,8 @@ async fn a_directive_goes_down_and_its_outcome_comes_back() {
 async fn a_new_session_is_told_the_budget_that_was_set_last() {
     let port = Port::start().await;
     let identity = port.enrol("one").await;
-    assert_eq!(port.session(&identity).await.welcome.bandwidth, None);
+    let no_limit = Some(Bandwidth::default());
+    assert_eq!(port.session(&identity).await.welcome.bandwidth, no_limit);
     for bytes_per_second in [4096, 8192] {
         port.advance(Duration::from_secs(1));
         let budget = Bandwidth {
@@ -65,6 +66,19 @@ async fn a_new_session_is_told_the_budget_that_was_set_last() {
             Some(budget)
         );
     }
+    // Taken away while the host was not here.
+    port.advance(Duration::from_secs(1));
+    let none = Setting {
+        key: bandwidth_setting(identity.host),
+        value: String::new(),
+        valid_from_ms: port.now_ms(),
+        source: "test".to_owned(),
+    };
+    port.store
+        .add_setting(&none, entry("bandwidth.set"))
+        .await
+        .unwrap();
+    assert_eq!(port.session(&identity).await.welcome.bandwidth, no_limit);
 }
 
 #[tokio::test(flavor = "multi_thread")]
