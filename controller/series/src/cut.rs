@@ -16,6 +16,7 @@ use crate::error::SeriesError;
 use crate::frame::{HostKey, StoredFrame};
 use crate::head::texts::TextId;
 use crate::head::{self, Head};
+use crate::held::Held;
 use crate::log::Log;
 use crate::output;
 use crate::record;
@@ -43,6 +44,9 @@ pub(crate) fn cut(engine: &Engine, log: &Arc<Log>) -> Result<(), SeriesError> {
     );
     engine.change_files(|files| {
         files.logs.remove(&log.id);
+        if engine.options.hold.is_some() {
+            files.held.insert(log.id, Arc::new(Held::of(log)));
+        }
         files.blocks.insert(block.first(), Arc::new(block));
     });
     engine.heads.forget(log.id, engine.options.clock.now_ms());

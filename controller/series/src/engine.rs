@@ -22,9 +22,11 @@ use crate::disk::Disk;
 use crate::error::SeriesError;
 use crate::frame::{HostKey, SealingTrouble};
 use crate::head::Heads;
+use crate::held::Held;
 use crate::log::Log;
 use crate::options::SeriesOptions;
 use crate::segment::Segment;
+use crate::tail::Place;
 use crate::writer::Writer;
 
 /// All state of an open store.
@@ -37,6 +39,8 @@ pub(crate) struct Engine {
     pub(crate) catalog: RwLock<Catalog>,
     pub(crate) maintenance: Mutex<()>,
     pub(crate) counters: Counters,
+    /// What whoever follows the log no longer needs; `None` until it said so.
+    pub(crate) released: Mutex<Option<Place>>,
     pub(crate) bell: Bell,
     /// Held while samples of a source are judged and written.
     pub(crate) foreign: Mutex<()>,
@@ -53,6 +57,8 @@ pub(crate) struct Catalog {
     pub(crate) sealed: BTreeMap<u64, Arc<Segment>>,
     /// The active log and those that wait to become blocks.
     pub(crate) logs: BTreeMap<u64, Arc<Log>>,
+    /// Logs that are in a block and are still to be followed.
+    pub(crate) held: BTreeMap<u64, Arc<Held>>,
     pub(crate) active: Option<u64>,
 }
 
@@ -79,6 +85,8 @@ pub(crate) struct Counters {
     pub(crate) undecodable: AtomicU64,
     pub(crate) removed_segments: AtomicU64,
     pub(crate) failed_seals: AtomicU64,
+    /// Frames of logs that went before they were followed.
+    pub(crate) unfollowed: AtomicU64,
     pub(crate) full: AtomicBool,
     /// Why the last pass of the background thread failed; `None` if it did not.
     pub(crate) sealing: Mutex<Option<SealingTrouble>>,

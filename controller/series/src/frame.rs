@@ -139,6 +139,12 @@ pub struct SeriesStats {
     pub undecodable: u64,
     /// Segments removed by retention since opening.
     pub removed_segments: u64,
+    /// Logs that are kept because they were not followed to their end yet.
+    pub held_logs: u64,
+    /// Their bytes, which are in `bytes` too.
+    pub held_bytes: u64,
+    /// Frames of logs that went before they were followed, since opening.
+    pub unfollowed: u64,
     /// Failed attempts to seal a segment since opening.
     pub failed_seals: u64,
     /// Whether the last append failed for lack of space.

@@ -28,7 +28,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `wal-N.log` | frames and foreign samples in order of arrival; the highest N is being written |
+//! | `wal-N.log` | frames and foreign samples in order of arrival; the highest N is being written, and one that a block has is held for who follows |
 //! | `block-N-M.xzb` | the samples of logs N to M as columns, and which frames those were |
 //! | `rollup-N-M-S.xzb` | the same in steps of S seconds |
 //! | `segment-N.xzs` | a log of the first format, grouped by host; read until retention removes it |
@@ -43,6 +43,7 @@
 //! | `foreign` | samples of sources that are no hosts: judged by series and time |
 //! | `block` | columns on disk: pages, directory, ledger, footer |
 //! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
+//! | `tail`, `held` | following the log, for who sends samples on |
 //! | `verify`, `backup` | reading everything; a copy while the store runs |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
@@ -64,6 +65,7 @@ mod frame;
 pub mod fuzz;
 mod gather;
 mod head;
+mod held;
 mod lane;
 mod legacy;
 mod lock;
@@ -82,6 +84,7 @@ mod scan;
 mod segment;
 mod select;
 mod store;
+mod tail;
 mod verify;
 mod writer;
 
@@ -96,3 +99,4 @@ pub use head::left_out::LeftOut;
 pub use options::{Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};
 pub use select::{HostLabels, LabelledHost, Selector};
 pub use store::SeriesStore;
+pub use tail::{Missed, Place, Tail, TailReport};

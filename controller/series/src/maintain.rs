@@ -11,7 +11,7 @@ use crate::error::SeriesError;
 use crate::frame::SealingTrouble;
 use crate::log::Log;
 use crate::options::SeriesOptions;
-use crate::{cut, merge, rollup};
+use crate::{cut, held, merge, rollup};
 
 /// Pause before a failed pass is tried again; also the longest sleep.
 const RETRY: Duration = Duration::from_secs(30);
@@ -82,6 +82,9 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
             engine.change_files(|files| files.logs.remove(&log.id));
         }
         sealed = Some(log.id);
+        if engine.files().held.contains_key(&log.id) {
+            return Ok(());
+        }
         // At once, so that many waiting logs need the space of one.
         engine
             .disk
@@ -94,7 +97,8 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
     result?;
     merge::merge(engine)?;
     rollup::roll_up(engine)?;
-    expire(engine)
+    expire(engine)?;
+    held::release(engine, newest_arrival(&engine.files()))
 }
 
 fn waiting(files: &Catalog) -> Vec<Arc<Log>> {
@@ -179,7 +183,7 @@ fn expired(engine: &Engine, files: &Catalog) -> Vec<(Candidate, &'static str)> {
     let newest_ms = newest_arrival(files);
     let logs: u64 = files.logs.values().map(|log| log.state().length).sum();
     let candidates = candidates(files);
-    let mut bytes = logs + candidates.iter().map(|one| one.bytes).sum::<u64>();
+    let mut bytes = logs + held::bytes(files) + candidates.iter().map(|one| one.bytes).sum::<u64>();
     let mut victims = Vec::new();
     let mut by_age = 0;
     for candidate in candidates {

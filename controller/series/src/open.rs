@@ -10,6 +10,7 @@ use crate::disk::Disk;
 use crate::engine::{Bell, Catalog, Counters, Engine, count};
 use crate::error::SeriesError;
 use crate::head::{Arrival, Heads};
+use crate::held::Held;
 use crate::legacy;
 use crate::log::{self, Log};
 use crate::options::SeriesOptions;
@@ -22,6 +23,7 @@ use crate::writer::Writer;
 pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine, SeriesError> {
     let mut opening = Opening {
         disk,
+        hold: options.hold.is_some(),
         lanes: Lanes::new(),
         through: 0,
         next_id: 1,
@@ -48,6 +50,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         catalog: RwLock::new(files),
         maintenance: Mutex::new(()),
         counters,
+        released: Mutex::default(),
         bell: Bell::default(),
         foreign: Mutex::new(()),
     };
@@ -130,6 +133,8 @@ fn follow_segment(
 
 struct Opening {
     disk: Arc<dyn Disk>,
+    /// Whether logs that are in a block are still to be followed.
+    hold: bool,
     lanes: Lanes,
     through: u64,
     next_id: u64,
@@ -273,6 +278,12 @@ impl Opening {
 
     fn open_log(&mut self, id: u64) -> io::Result<()> {
         let name = log::name(id);
+        if self.files.covers(id, id) && self.hold {
+            if let Some(held) = Held::open(&*self.disk, id)? {
+                self.files.held.insert(id, Arc::new(held));
+                return Ok(());
+            }
+        }
         if self.files.sealed.contains_key(&id) || self.files.covers(id, id) {
             // In a block, and the power went before the log was removed.
             return self.disk.remove(&name);

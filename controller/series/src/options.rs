@@ -24,6 +24,9 @@ pub struct SeriesOptions {
     pub limits: QueryLimits,
     /// How many series there may be.
     pub series: SeriesLimits,
+    /// Whether somebody follows the log ([`crate::SeriesStore::tail`]), and how long what was not
+    /// followed yet is kept. Such logs take at most half of `max_bytes`.
+    pub hold: Option<Duration>,
     /// Who seals segments.
     pub sealing: Sealing,
     /// Pace of sealing, so that it never competes with appends for the disk.
@@ -41,6 +44,7 @@ impl Default for SeriesOptions {
             retention_5m: Duration::from_secs(90 * 24 * 3600),
             retention_1h: Duration::from_secs(730 * 24 * 3600),
             max_bytes: None,
+            hold: None,
             limits: QueryLimits::default(),
             series: SeriesLimits::default(),
             sealing: Sealing::Background,

@@ -90,7 +90,7 @@ impl SeriesStore {
         })
     }
 
-    fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.handle.engine
     }
 
@@ -233,6 +233,8 @@ impl SeriesStore {
             refused_series: engine.heads.refused(),
             log_segments: files.logs.len() as u64,
             hosts: engine.hosts().len() as u64,
+            held_logs: files.held.len() as u64,
+            held_bytes: crate::held::bytes(&files),
             ..SeriesStats::default()
         };
         for segment in files.sealed.values() {
@@ -252,6 +254,7 @@ impl SeriesStore {
             stats.memory_bytes += state.heap_bytes() as u64;
             add_extent(&mut stats, state.frames, &state.span);
         }
+        stats.bytes += stats.held_bytes;
         stats.memory_bytes += lanes_bytes(engine) + engine.heads.heap_bytes() as u64;
         add_counters(&mut stats, engine);
         stats
@@ -302,5 +305,6 @@ fn add_counters(stats: &mut SeriesStats, engine: &Engine) {
     stats.undecodable = load(&counters.undecodable);
     stats.removed_segments = load(&counters.removed_segments);
     stats.failed_seals = load(&counters.failed_seals);
+    stats.unfollowed = load(&counters.unfollowed);
     stats.full = counters.full.load(Ordering::Relaxed);
 }

@@ -1,0 +1,128 @@
+//! Logs that became blocks and are still to be followed: kept until they were, or until they are too
+//! old.
+//!
+//! A held log keeps its name; what makes it one is that a block has its frames. So there is no step
+//! between "log" and "held" that a crash could fall into: opening finds the block and holds the log,
+//! or removes it if nobody follows.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use crate::disk::{self, Disk, DiskFile};
+use crate::engine::{Catalog, Engine, count};
+use crate::error::SeriesError;
+use crate::log::{self, Log};
+use crate::record::{self, FileKind, HEADER_BYTES};
+use crate::scan::{Scanner, Step};
+
+/// A log whose frames are in a block.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) seed: u32,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) length: u64,
+    pub(crate) last_received_ms: i64,
+}
+
+impl Held {
+    /// A log that was just cut.
+    pub(crate) fn of(log: &Log) -> Self {
+        let state = log.state();
+        Self {
+            id: log.id,
+            name: log.name.clone(),
+            seed: log.seed,
+            file: Arc::clone(&log.file),
+            length: state.length,
+            last_received_ms: state.span.last_received_ms,
+        }
+    }
+
+    /// A log of before; `None` if its header is unreadable.
+    pub(crate) fn open(disk: &dyn Disk, id: u64) -> io::Result<Option<Self>> {
+        let name = log::name(id);
+        let file = disk.open(&name)?;
+        let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
+        let Some(salt) = record::read_header(&header, FileKind::Log, id) else {
+            return Ok(None);
+        };
+        let (seed, length) = (record::seed(salt), file.length()?);
+        let mut held = Self {
+            id,
+            name,
+            seed,
+            length,
+            last_received_ms: i64::MAX,
+            file,
+        };
+        // The first record's arrival stands for all: they are half an hour.
+        let mut scanner = Scanner::new(&*held.file, seed, HEADER_BYTES, length);
+        while let Some(step) = scanner.step()? {
+            if let Step::Record { record, .. } = step {
+                held.last_received_ms = record.received_ms;
+                break;
+            }
+        }
+        Ok(Some(held))
+    }
+
+    /// Frames behind `offset`.
+    fn frames_behind(&self, offset: u64) -> io::Result<u64> {
+        let mut scanner = Scanner::new(&*self.file, self.seed, HEADER_BYTES, self.length);
+        let mut frames = 0;
+        while let Some(step) = scanner.step()? {
+            if let Step::Record { offset: at, record, .. } = step {
+                frames += u64::from(at >= offset && !record.state);
+            }
+        }
+        Ok(frames)
+    }
+}
+
+/// Bytes of all held logs.
+pub(crate) fn bytes(files: &Catalog) -> u64 {
+    files.held.values().map(|held| held.length).sum()
+}
+
+/// Removes held logs that were followed, and those that nobody will follow any more: too old, or
+/// more than half of the space that samples may take.
+pub(crate) fn release(engine: &Engine, newest_ms: i64) -> Result<(), SeriesError> {
+    let files = engine.files();
+    let Some(hold) = engine.options.hold else {
+        return Ok(());
+    };
+    let released = *engine
+        .released
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let place = released.unwrap_or_default();
+    let hold_ms = i64::try_from(hold.as_millis()).unwrap_or(i64::MAX / 4);
+    let most = engine.options.max_bytes.map_or(u64::MAX, |most| most / 2);
+    let mut left = bytes(&files);
+    for held in files.held.values() {
+        let is_followed = held.id < place.log;
+        let is_old = held.last_received_ms < newest_ms.saturating_sub(hold_ms);
+        if !is_followed && !is_old && left <= most {
+            continue;
+        }
+        if !is_followed {
+            let from = if held.id == place.log { place.offset } else { 0 };
+            let frames = held.frames_behind(from).unwrap_or_default();
+            count(&engine.counters.unfollowed, frames);
+            let total = engine.counters.unfollowed.load(Ordering::Relaxed);
+            let reason = if is_old { "age" } else { "size" };
+            tracing::error!(file = %held.name, frames, total, reason,
+                "a log is removed before it was sent on; what was not sent stays in this store only");
+        }
+        left = left.saturating_sub(held.length);
+        engine.change_files(|files| files.held.remove(&held.id));
+        engine
+            .disk
+            .remove(&held.name)
+            .map_err(engine.error("remove", &held.name))?;
+    }
+    Ok(())
+}
