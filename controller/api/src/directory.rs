@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use xiezhi_ingest::{Fleet, HostView};
+use xiezhi_metrics::cluster::{FreshDirectory, Refreshed};
 use xiezhi_metrics::{Directory, Origins, SOURCE};
 use xiezhi_model::{ApiRight, SiteId, SiteTree};
 use xiezhi_promql::Labels;
@@ -72,6 +73,15 @@ impl FleetDirectory {
             Some((labelled_source(token.id, site, sites), site.0))
         });
         Ok(labelled.collect())
+    }
+}
+
+impl FreshDirectory for FleetDirectory {
+    fn fresh(&self) -> Refreshed<'_> {
+        Box::pin(async {
+            self.refresh().await?;
+            Ok(self.origins())
+        })
     }
 }
 

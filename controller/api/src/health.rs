@@ -17,6 +17,9 @@ use crate::state::AppState;
 /// How long a verdict is kept.
 const KEPT: Duration = Duration::from_secs(1);
 
+/// How long the cluster may refuse samples before that is an ailment: restarts pass.
+const CLUSTER_PATIENCE_MS: i64 = 10_000;
+
 /// Longest wait for the database's answer; a healthy one takes a millisecond.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -38,10 +41,12 @@ pub(crate) enum Part {
     IntermediateCertificate,
     /// The browsers' port's certificate.
     WebCertificate,
+    /// Samples are sent on to the cluster, if there is one.
+    Cluster,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Samples,
         Self::Events,
         Self::Database,
@@ -49,6 +54,7 @@ impl Part {
         Self::Series,
         Self::IntermediateCertificate,
         Self::WebCertificate,
+        Self::Cluster,
     ];
 
     pub(crate) const fn word(self) -> &'static str {
@@ -60,6 +66,7 @@ impl Part {
             Self::Series => "series",
             Self::IntermediateCertificate => "intermediate_certificate",
             Self::WebCertificate => "web_certificate",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -86,6 +93,13 @@ pub(crate) struct Ailment {
 
 /// Everything that is wrong now; empty while all is well.
 pub(crate) type Ailments = Arc<[Ailment]>;
+
+/// The parts that this controller has.
+pub(crate) fn present(state: &AppState) -> impl Iterator<Item = Part> {
+    let has_cluster = state.inner.cluster.is_some();
+    let all = Part::ALL.into_iter();
+    all.filter(move |part| *part != Part::Cluster || has_cluster)
+}
 
 /// Whether agents' reports are taken although `ailments` hold.
 pub(crate) fn accepting(ailments: &[Ailment]) -> bool {
@@ -151,11 +165,27 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         (Part::WebCertificate, Certificate::Web),
     ];
     let certificates = certificates.map(|(part, which)| certificate(state, part, which, now_ms));
-    [samples, events, database, sealing, left_out(state)]
+    let cluster = cluster(state, now_ms);
+    [samples, events, database, sealing, left_out(state), cluster]
         .into_iter()
         .chain(certificates)
         .flatten()
         .collect()
+}
+
+fn cluster(state: &AppState, now_ms: i64) -> Option<Ailment> {
+    let standing = state.inner.cluster.as_ref()?.now();
+    let (since_ms, reason) = standing.trouble?;
+    (now_ms.saturating_sub(since_ms) >= CLUSTER_PATIENCE_MS).then(|| Ailment {
+        part: Part::Cluster,
+        code: "failed",
+        since_ms,
+        days_left: None,
+        reason: format!(
+            "{reason}; samples wait on disk since {} s",
+            standing.lag_ms / 1000
+        ),
+    })
 }
 
 /// Hosts that a person is told of by name; the others are counted.

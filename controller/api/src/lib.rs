@@ -51,4 +51,4 @@ pub use directory::OWN_HOST;
 pub use peer::PeerAddress;
 pub use routes::router;
 pub use serve::{ServeOptions, serve};
-pub use state::{ApiOptions, AppState, Enrolment, Parts};
+pub use state::{ApiOptions, AppState, Cluster, Enrolment, Parts};

@@ -118,6 +118,8 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/api/v1/query", MetricsReader, prometheus::instant),
         route(GET, "/api/v1/query_range", MetricsReader, prometheus::range),
         route(POST, "/api/v1/query_range", MetricsReader, prometheus::range),
+        route(GET, "/api/v1/format_query", MetricsReader, prometheus::format),
+        route(POST, "/api/v1/format_query", MetricsReader, prometheus::format),
         route(GET, "/api/v1/series", MetricsReader, prometheus::series),
         route(POST, "/api/v1/series", MetricsReader, prometheus::series),
         route(GET, "/api/v1/labels", MetricsReader, prometheus::label_names),

@@ -7,6 +7,7 @@ use prometheus::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use xiezhi_identity::IdentityError;
 use xiezhi_ingest::{Clock, Fleet, SharedHealth};
+use xiezhi_metrics::cluster::{Ask, FreshDirectory, Status};
 use xiezhi_metrics::{Queries, Settings};
 use xiezhi_series::SeriesStore;
 use xiezhi_store::Store;
@@ -46,10 +47,21 @@ pub struct Parts {
     pub enrolment: Enrolment,
     /// The clock.
     pub clock: Clock,
+    /// A cluster that samples are sent on to, if there is one.
+    pub cluster: Option<Cluster>,
     /// What `/metrics` shows.
     pub registry: Registry,
     /// How sessions behave.
     pub options: ApiOptions,
+}
+
+/// A cluster beside the embedded engine.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// How sending to it stands.
+    pub status: Status,
+    /// Who asks it; `None`: queries are answered here.
+    pub ask: Option<Ask>,
 }
 
 /// What an enrolment token and its commands carry.
@@ -115,6 +127,8 @@ pub(crate) struct Inner {
     pub(crate) login_codes: LoginCodes,
     pub(crate) password_checks: Arc<Semaphore>,
     pub(crate) series_queries: Arc<Semaphore>,
+    /// How sending to a cluster stands, if there is one.
+    pub(crate) cluster: Option<Status>,
     pub(crate) directory: Arc<FleetDirectory>,
     pub(crate) queries: Queries,
     pub(crate) hub: Hub,
@@ -140,6 +154,11 @@ impl AppState {
             Arc::clone(&directory) as _,
             Settings::default(),
         )?;
+        let (status, ask) = parts.cluster.map(|one| (one.status, one.ask)).unzip();
+        let queries = match ask.flatten() {
+            Some(ask) => queries.with_cluster(ask),
+            None => queries,
+        };
         let token_desk = TokenDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         let write_desk = WriteDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         Ok(Self {
@@ -164,6 +183,7 @@ impl AppState {
                 event_counts: Mutex::default(),
                 chain_check: Mutex::default(),
                 health: Mutex::default(),
+                cluster: status,
                 directory,
                 queries,
             }),
@@ -183,6 +203,12 @@ impl AppState {
         let valid_ms = i64::try_from(valid_for.as_millis()).unwrap_or(i64::MAX);
         let until_ms = self.now_ms().saturating_add(valid_ms);
         self.inner.login_codes.issue(user, until_ms)
+    }
+
+    /// Whose samples they are, for who sends them on.
+    #[must_use]
+    pub fn directory(&self) -> Arc<dyn FreshDirectory> {
+        Arc::clone(&self.inner.directory) as _
     }
 
     pub(crate) fn now_ms(&self) -> i64 {

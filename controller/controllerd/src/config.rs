@@ -3,6 +3,7 @@
 //! A value that would let the controller start and then fail (no handshakes, samples deleted as they
 //! come) is refused here, where its line is known.
 
+mod cluster;
 mod series;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,6 +16,8 @@ use xiezhi_identity::PassphraseSource;
 use xiezhi_store::Address;
 
 pub(crate) use series::Series;
+
+pub(crate) use self::cluster::Cluster;
 
 /// Where the configuration lies unless the command line says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/xiezhi/controller.yaml";
@@ -37,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) web: Web,
     /// How samples are kept.
     pub(crate) series: Series,
+    /// A cluster that samples are sent on to.
+    pub(crate) cluster: Option<Cluster>,
     /// File with the passphrase of the online key; otherwise the systemd credential
     /// `ca-passphrase`, otherwise the terminal.
     pub(crate) passphrase_file: Option<PathBuf>,
@@ -86,6 +91,7 @@ impl Default for Config {
                 tls: WebTls::Internal(Vec::new()),
             },
             series: Series::default(),
+            cluster: None,
             passphrase_file: None,
             log: tracing::Level::INFO,
         }
@@ -129,6 +135,9 @@ impl Config {
 
     fn read(section: &mut Section<'_>, files: NamedFiles) -> Self {
         let default = Self::default();
+        let cluster = section.section("cluster", |cluster| Cluster::read(cluster, files));
+        let cluster = cluster.flatten();
+        let least = cluster.as_ref().map(Cluster::least_retention);
         let config = Self {
             data_dir: data_dir(section).unwrap_or(default.data_dir),
             database: database(section),
@@ -141,8 +150,12 @@ impl Config {
                 .section("web", |web| Web::read(web, files))
                 .unwrap_or(default.web),
             series: section
-                .section("series", Series::read)
-                .unwrap_or(default.series),
+                .section("series", |series| Series::read(series, least))
+                .unwrap_or(Series {
+                    retention: least.unwrap_or(default.series.retention),
+                    ..default.series
+                }),
+            cluster,
             passphrase_file: section.text("passphrase_file").map(PathBuf::from),
             log: section.choice("log", &LEVELS).unwrap_or(default.log),
         };
@@ -306,6 +319,7 @@ const LEVELS: [(&str, tracing::Level); 4] = [
 
 #[cfg(test)]
 mod tests {
+    use super::series::days;
     use super::*;
 
     fn read(text: &str) -> (Config, String) {
@@ -393,6 +407,47 @@ mod tests {
         }
         let (_, problems) = read(&format!("database_password_file: {}\n", file.display()));
         assert!(problems.contains("is for a server"), "{problems}");
+    }
+
+    #[test]
+    fn a_cluster_shortens_what_is_kept_here_but_not_below_what_rules_need() {
+        let cluster = "cluster: {write: 'http://127.0.0.1:8428/api/v1/write', spool_age: 2d}\n";
+        let (config, problems) = read(cluster);
+        assert_eq!((problems.as_str(), config.series.retention), ("", days(3)));
+        let with_limit = format!("{cluster}series: {{max_bytes: 2GiB}}\n");
+        assert_eq!(read(&with_limit).0.series.retention, days(3));
+        let short = format!("{cluster}series: {{retention: 2d}}\n");
+        assert_eq!(places(&short), ["controller.yaml:2:21"]);
+        let enough = format!("{cluster}series: {{retention: 3d}}\n");
+        assert_eq!(read(&enough).1, "");
+    }
+
+    #[test]
+    fn every_problem_of_a_cluster_is_told_at_once() {
+        let text = "cluster:\n  write: http://user:secret@h/w\n  query: ftp://h\n  user: me\n  \
+                    ca_file: /nonexistent/ca\n  spool_age: 1m\n  resend: 1s\n  requests: 0\n  \
+                    query_bytes: 1B\n  tenant: 'a b'\n  shards: 3\n";
+        let (_, problems) = read(text);
+        assert!(!problems.contains("secret"), "{problems}");
+        for (line, expected) in [
+            (2, "password_file"),
+            (3, "http://"),
+            (4, "needs `password_file`"),
+            (5, "/nonexistent/ca"),
+            (10, "tenant"),
+            (11, "unknown key `shards`"),
+        ] {
+            let found = problems.lines().any(|problem| {
+                problem.starts_with(&format!("controller.yaml:{line}:"))
+                    && problem.contains(expected)
+            });
+            assert!(found, "{line} {expected}: {problems}");
+        }
+        let text = "cluster: {write: 'http://h/w', spool_age: 1m, resend: 1s, requests: 0}\n";
+        assert_eq!(places(text).len(), 3);
+        let text = "cluster: {write: 'http://10.0.0.5/w', token_file: /dev/null}\n";
+        assert!(read(text).1.contains("in the clear"), "{}", read(text).1);
+        assert!(read("cluster: {}\n").1.contains("`write` is missing"));
     }
 
     #[test]

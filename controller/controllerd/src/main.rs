@@ -8,6 +8,7 @@
 mod authority_watch;
 mod cli;
 mod clock;
+mod cluster;
 mod commands;
 mod config;
 mod control;

@@ -19,10 +19,10 @@ use xiezhi_store::Store;
 use crate::cli::Run;
 use crate::clock::{now_ms, now_s};
 use crate::commands::{database_address, passphrase_source};
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 use crate::terminal::say;
 use crate::web_certificate::WebCertificate;
-use crate::{authority_watch, control, own_metrics};
+use crate::{authority_watch, cluster, control, own_metrics};
 
 /// How long a one-time login is valid.
 const LOGIN_CODE_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -46,6 +46,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     let store = open_state(&config).await?;
     let series = open_series(&config).await?;
     let registry = Registry::new();
+    let cluster = cluster::prepare(&config, &registry)?;
     let agents = listen(config.agents, "agents")?;
     let web = listen(config.web.listen, "browsers")?;
     let (agents_at, web_at) = (agents.local_addr()?, web.local_addr()?);
@@ -88,6 +89,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
             agent_port: agents_at.port(),
         },
         clock: Clock::system(),
+        cluster: cluster.as_ref().map(cluster::Prepared::shown),
         registry: registry.clone(),
         options: ApiOptions {
             secure: tls.is_some(),
@@ -113,6 +115,9 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         write_ready(file, &ready.to_string())?;
     }
     let (stop, stopped) = watch::channel(false);
+    let sender = cluster
+        .map(|cluster| cluster.start(series.clone(), state.directory(), stopped.clone()))
+        .transpose()?;
     let router = xiezhi_api::router(state);
     let web = tokio::spawn(xiezhi_api::serve(
         web,
@@ -134,6 +139,9 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     own_metrics.abort();
     control.abort();
     ingest.stop().await;
+    if let Some(sender) = sender {
+        sender.await?;
+    }
     web.await?.context("serving browsers")?;
     upkeep.await?;
     store.close().await;
@@ -153,7 +161,10 @@ async fn open_state(config: &Config) -> Result<Store> {
 
 async fn open_series(config: &Config) -> Result<SeriesStore> {
     let dir = config.series_dir();
-    let options = config.series.options();
+    let options = SeriesOptions {
+        hold: config.cluster.as_ref().map(Cluster::least_retention),
+        ..config.series.options()
+    };
     let shown = dir.display().to_string();
     tokio::task::spawn_blocking(move || SeriesStore::open(&dir, options))
         .await?

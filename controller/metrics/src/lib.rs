@@ -9,11 +9,13 @@
 //! | [`Queries`] | PromQL text in, answers out: bounded in time, memory and number |
 //! | [`Directory`], [`Scope`] | which labels the controller gives a host, and whose hosts a caller sees |
 //! | [`wire`] | Prometheus's JSON: parameters and answers |
+//! | [`cluster`] | samples sent on to a cluster, and queries answered by one |
 //! | [`remote_write`] | what other programs send: bodies of `POST /api/v1/write` into stored series |
 //!
 //! It opens no listening socket (the interface does) and decides no right: whoever calls it says
 //! whose samples they are.
 
+pub mod cluster;
 mod directory;
 mod pool;
 mod queries;
@@ -22,4 +24,4 @@ pub mod wire;
 
 pub use directory::{ASSIGNED, Directory, Origins, SOURCE, Scope};
 pub use pool::{Busy, Pool};
-pub use queries::{Failure, Queries, Settings};
+pub use queries::{Failure, Queries, Remote, Settings};

@@ -13,6 +13,7 @@ use xiezhi_promql::{
 };
 use xiezhi_series::{Selector, SeriesStore};
 
+use crate::cluster::Ask;
 use crate::directory::{Directory, Scope, Seen};
 use crate::pool::{Busy, Pool};
 
@@ -49,9 +50,24 @@ pub enum Failure {
     /// Too many at once.
     #[error(transparent)]
     Busy(#[from] Busy),
+    /// A cluster was asked, and says no or nothing.
+    #[error(transparent)]
+    Remote(#[from] Remote),
     /// The thread that evaluated it failed.
     #[error("the query failed; the controller's log says why")]
     Lost,
+}
+
+/// What became of a query at a cluster, as Prometheus's interface tells it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Remote {
+    /// Status of the answer.
+    pub status: u16,
+    /// `bad_data`, `execution`, `timeout`, `canceled` or `unavailable`.
+    pub kind: &'static str,
+    /// For a person.
+    pub message: String,
 }
 
 impl From<StorageError> for Failure {
@@ -64,6 +80,7 @@ impl From<StorageError> for Failure {
 #[derive(Debug, Clone)]
 pub struct Queries {
     inner: Arc<Inner>,
+    cluster: Option<Ask>,
 }
 
 #[derive(Debug)]
@@ -103,7 +120,27 @@ impl Queries {
                 pool,
                 settings,
             }),
+            cluster: None,
         })
+    }
+
+    /// The same questions, answered by a cluster.
+    #[must_use]
+    pub fn with_cluster(self, cluster: Ask) -> Self {
+        Self {
+            cluster: Some(cluster),
+            ..self
+        }
+    }
+
+    /// The embedded engine whatever answers people: alert rules ask it, so that they cannot change
+    /// with the backend.
+    #[must_use]
+    pub fn local(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            cluster: None,
+        }
     }
 
     /// The value of `query` at one time, Unix milliseconds.
@@ -117,6 +154,11 @@ impl Queries {
         time_ms: i64,
         timeout: Option<Duration>,
     ) -> Result<Answer, Failure> {
+        if let Some(cluster) = &self.cluster {
+            let origins = self.inner.directory.origins();
+            let within = (&scope, &origins);
+            return cluster.instant(within, &query, time_ms, timeout).await;
+        }
         self.run(scope, timeout, move |engine, storage, budget| {
             Ok(engine.instant(storage, &query, time_ms, budget)?)
         })
@@ -134,6 +176,12 @@ impl Queries {
         (start_ms, end_ms, step_ms): (i64, i64, i64),
         timeout: Option<Duration>,
     ) -> Result<Answer, Failure> {
+        if let Some(cluster) = &self.cluster {
+            let origins = self.inner.directory.origins();
+            let steps = (start_ms, end_ms, step_ms);
+            let within = (&scope, &origins);
+            return cluster.range(within, &query, steps, timeout).await;
+        }
         self.run(scope, timeout, move |engine, storage, budget| {
             Ok(engine.range(storage, &query, start_ms, end_ms, step_ms, budget)?)
         })
@@ -149,6 +197,10 @@ impl Queries {
         scope: Scope,
         selections: Vec<Select>,
     ) -> Result<Vec<Labels>, Failure> {
+        if let Some(cluster) = &self.cluster {
+            let origins = self.inner.directory.origins();
+            return cluster.series((&scope, &origins), &selections).await;
+        }
         self.run(scope, None, move |_, storage, budget| {
             let mut all = Vec::new();
             for selection in &selections {
@@ -170,6 +222,11 @@ impl Queries {
         scope: Scope,
         selections: Vec<Select>,
     ) -> Result<Vec<String>, Failure> {
+        if let Some(cluster) = &self.cluster {
+            let origins = self.inner.directory.origins();
+            let within = (&scope, &origins);
+            return cluster.texts(within, "labels", &selections).await;
+        }
         self.texts(scope, selections, |storage, selection, budget| {
             storage.label_names(selection, budget)
         })
@@ -186,6 +243,12 @@ impl Queries {
         name: String,
         selections: Vec<Select>,
     ) -> Result<Vec<String>, Failure> {
+        if let Some(cluster) = &self.cluster {
+            let origins = self.inner.directory.origins();
+            let path = cluster_path(&name)?;
+            let within = (&scope, &origins);
+            return cluster.texts(within, &path, &selections).await;
+        }
         self.texts(scope, selections, move |storage, selection, budget| {
             storage.label_values(&name, selection, budget)
         })
@@ -242,4 +305,14 @@ impl Queries {
         })?;
         answered.await.map_err(|_| Failure::Lost)?
     }
+}
+
+/// The path of a label's values. Only classic names can stand in a path as they are.
+fn cluster_path(name: &str) -> Result<String, Failure> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        let message = format!("invalid label name: \"{}\"", name.escape_debug());
+        return Err(Failure::Query(QueryError::BadData(message)));
+    }
+    Ok(format!("label/{name}/values"))
 }

@@ -72,6 +72,16 @@ impl Matcher {
         }
     }
 
+    /// A matcher that is only written down: a pattern is not compiled, and matches nothing here.
+    pub fn written(name: impl Into<Arc<str>>, op: MatchOp, value: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            op,
+            value: value.into(),
+            pattern: None,
+        }
+    }
+
     /// Whether it asks for exactly one metric by its name.
     pub(crate) fn is_metric_name(&self) -> bool {
         self.op == MatchOp::Equal && &*self.name == crate::labels::METRIC_NAME

@@ -74,7 +74,10 @@ impl Held {
         let mut scanner = Scanner::new(&*self.file, self.seed, HEADER_BYTES, self.length);
         let mut frames = 0;
         while let Some(step) = scanner.step()? {
-            if let Step::Record { offset: at, record, .. } = step {
+            if let Step::Record {
+                offset: at, record, ..
+            } = step
+            {
                 frames += u64::from(at >= offset && !record.state);
             }
         }
@@ -109,7 +112,11 @@ pub(crate) fn release(engine: &Engine, newest_ms: i64) -> Result<(), SeriesError
             continue;
         }
         if !is_followed {
-            let from = if held.id == place.log { place.offset } else { 0 };
+            let from = if held.id == place.log {
+                place.offset
+            } else {
+                0
+            };
             let frames = held.frames_behind(from).unwrap_or_default();
             count(&engine.counters.unfollowed, frames);
             let total = engine.counters.unfollowed.load(Ordering::Relaxed);

@@ -11,6 +11,7 @@
 mod chains;
 
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use self::chains::Chains;
@@ -42,6 +43,8 @@ pub struct TailReport {
     pub host: HostKey,
     /// Its time, Unix milliseconds.
     pub time_ms: i64,
+    /// When it was stored, Unix milliseconds.
+    pub received_ms: i64,
     /// Series as the agent wrote them, and values; Prometheus's stale marker where one ended.
     pub samples: Vec<(Arc<str>, f64)>,
     /// The place behind it.
@@ -143,6 +146,14 @@ impl SeriesStore {
         let released = &self.engine().released;
         *released.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
     }
+
+    /// Bytes of logs that are kept for a follower, and frames that went before they were followed.
+    #[must_use]
+    pub fn held(&self) -> (u64, u64) {
+        let engine = self.engine();
+        let bytes = crate::held::bytes(&engine.files());
+        (bytes, engine.counters.unfollowed.load(Ordering::Relaxed))
+    }
 }
 
 impl Tail {
@@ -190,8 +201,8 @@ impl Tail {
             return Some(source.clone());
         }
         let files = engine.files();
-        let known = Source::find(&files, self.place.log)
-            .filter(|source| source.seed() == self.place.mark);
+        let known =
+            Source::find(&files, self.place.log).filter(|source| source.seed() == self.place.mark);
         let source = match known {
             Some(source) => source,
             None => {
@@ -261,17 +272,23 @@ impl Tail {
                     let samples = self.chains.take(&record, &mut intern);
                     let is_new = offset >= self.place.offset && !record.state;
                     self.missed.undecodable += u64::from(is_new && samples.is_none());
-                    let whose = is_new.then_some((record.host, record.batch.time_ms));
-                    (offset + u64::from(length), samples.unwrap_or_default(), whose)
+                    let whose = (record.host, record.batch.time_ms, record.received_ms);
+                    let whose = is_new.then_some(whose);
+                    (
+                        offset + u64::from(length),
+                        samples.unwrap_or_default(),
+                        whose,
+                    )
                 }
             };
             self.decoded = at;
             self.place.offset = self.place.offset.max(at);
-            if let Some((host, time_ms)) = whose.filter(|_| !samples.is_empty()) {
+            if let Some((host, time_ms, received_ms)) = whose.filter(|_| !samples.is_empty()) {
                 *left = left.saturating_sub(samples.len());
                 out.push(TailReport {
                     host,
                     time_ms,
+                    received_ms,
                     samples,
                     end: self.place,
                 });

@@ -86,7 +86,13 @@ fn check_values(report: &TailReport) {
     let mut expected = expected;
     expected.sort_by(|left, right| left.0.cmp(&right.0));
     found.sort_by(|left, right| left.0.cmp(&right.0));
-    assert_eq!(found, expected, "host {} seq {}", report.host, seq_of(report));
+    assert_eq!(
+        found,
+        expected,
+        "host {} seq {}",
+        report.host,
+        seq_of(report)
+    );
 }
 
 proptest! {
@@ -218,7 +224,14 @@ fn a_place_of_another_store_is_no_place_here() {
         mark: tail.place().mark ^ 1,
         ..tail.place()
     };
-    for place in [foreign, Place { log: 99, offset: 7, mark: 3 }] {
+    for place in [
+        foreign,
+        Place {
+            log: 99,
+            offset: 7,
+            mark: 3,
+        },
+    ] {
         let mut again = setting.store().tail(place);
         assert_eq!(all(&mut again, 1000).len(), 2, "{place:?}");
     }

@@ -75,12 +75,21 @@ pub(crate) const TEST: &[Package] = &[
         "Chinese text in screenshots",
     ),
     package("prometheus", "promtool", "queries to compare ours with"),
-    package("prometheus", "prometheus", "a sender of remote write"),
+    package(
+        "prometheus",
+        "prometheus",
+        "a sender of remote write, and a cluster to send to",
+    ),
     package("victoria-metrics", "vmagent", "a sender of remote write"),
     package(
         "postgresql",
         "pg_ctlcluster",
         "the state database on a server",
+    ),
+    package(
+        "victoria-metrics",
+        "victoria-metrics",
+        "a cluster to send samples on to",
     ),
 ];
 

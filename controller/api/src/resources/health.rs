@@ -9,6 +9,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
+use xiezhi_metrics::cluster::Standing;
+
 use crate::answer::Answer;
 use crate::health::{self, Ailment, Part};
 use crate::state::AppState;
@@ -27,7 +29,8 @@ struct Probe {
 /// 200 while reports are taken, otherwise 503.
 pub(crate) async fn probe(State(state): State<AppState>) -> Response {
     let ailments = health::ailments(&state).await;
-    let mut parts: BTreeMap<_, _> = Part::ALL.map(|part| (part.word(), "ok")).into();
+    let present = health::present(&state);
+    let mut parts: BTreeMap<_, _> = present.map(|part| (part.word(), "ok")).collect();
     parts.extend(
         ailments
             .iter()
@@ -57,15 +60,44 @@ pub(crate) struct Health {
     accepting: bool,
     parts: Vec<&'static str>,
     ailments: Vec<Ailment>,
+    /// How sending to the cluster stands; missing without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Cluster>,
     version: String,
+}
+
+/// Numbers since the start.
+#[derive(Serialize)]
+pub(crate) struct Cluster {
+    /// Age of the oldest sample that the cluster does not have yet.
+    lag_s: i64,
+    sent_samples: u64,
+    dropped_samples: u64,
+    unsent_frames: u64,
+}
+
+impl Cluster {
+    fn of(standing: &Standing) -> Self {
+        Self {
+            lag_s: standing.lag_ms / 1000,
+            sent_samples: standing.sent,
+            dropped_samples: standing.dropped,
+            unsent_frames: standing.unsent,
+        }
+    }
 }
 
 pub(crate) async fn read(State(state): State<AppState>) -> Answer<Health> {
     let ailments = health::ailments(&state).await;
     Answer(Health {
         accepting: health::accepting(&ailments),
-        parts: Part::ALL.map(Part::word).to_vec(),
+        parts: health::present(&state).map(Part::word).collect(),
         ailments: ailments.to_vec(),
+        cluster: state
+            .inner
+            .cluster
+            .as_ref()
+            .map(|status| Cluster::of(&status.now())),
         version: state.inner.options.version.clone(),
     })
 }

@@ -23,7 +23,7 @@ use xiezhi_store::StoreError;
 use crate::problem::chain;
 
 pub(crate) use metadata::metadata;
-pub(crate) use query::{instant, range};
+pub(crate) use query::{format, instant, range};
 pub(crate) use select::{label_names, label_values, series};
 pub(crate) use status::{alerts, build_info, rules};
 pub(crate) use write::{WriteDesk, write};
@@ -114,6 +114,10 @@ impl From<Failure> for Refused {
         let (status, kind) = match &failure {
             Failure::Query(error) => (status_of(error), error.kind()),
             Failure::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Failure::Remote(remote) => (
+                StatusCode::from_u16(remote.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+                remote.kind,
+            ),
             Failure::Lost => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         if let Failure::Query(QueryError::Storage(error)) = &failure {

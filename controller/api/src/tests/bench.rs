@@ -125,6 +125,7 @@ impl Bench {
         };
         let ingest = Ingest::start(parts, &registry).await.unwrap();
         let state = AppState::new(Parts {
+            cluster: None,
             store: store.clone(),
             series: series.clone(),
             fleet: ingest.fleet(),

@@ -41,7 +41,7 @@ const RETENTION: RangeInclusive<Duration> = days(1)..=days(3_650);
 /// less than this they alone may fill the limit, and everything older is deleted at every pass.
 const LEAST_SERIES_BYTES: u64 = 1 << 30;
 
-const fn days(number: u64) -> Duration {
+pub(super) const fn days(number: u64) -> Duration {
     Duration::from_secs(number * 86_400)
 }
 
@@ -74,9 +74,19 @@ impl Default for Series {
 }
 
 impl Series {
-    pub(super) fn read(section: &mut Section<'_>) -> Self {
+    /// With a cluster the samples need not stay here longer than `least`, and not shorter.
+    pub(super) fn read(section: &mut Section<'_>, least: Option<Duration>) -> Self {
         let default = Self::default();
-        let retention = kept(section, "retention", default.retention, None);
+        let usual = least.unwrap_or(default.retention);
+        let retention = kept(section, "retention", usual, None);
+        if let Some(least) = least.filter(|least| retention < *least) {
+            let message = format!(
+                "`retention` must be at least {}h, `cluster.spool_age` and a day: alert rules judge \
+                 late samples here; leave it out to keep just that",
+                least.as_secs().div_ceil(3600)
+            );
+            section.problem("retention", message);
+        }
         let finer = ("retention", retention);
         let retention_5m = kept(section, "retention_5m", default.retention_5m, Some(finer));
         let finer = ("retention_5m", retention_5m);
@@ -207,7 +217,7 @@ mod tests {
 
     fn read(text: &str) -> (Series, String) {
         let document = Document::parse("controller.yaml", text);
-        let (series, problems) = document.read(Series::read);
+        let (series, problems) = document.read(|section| Series::read(section, None));
         (series, problems.to_string())
     }
 

@@ -118,7 +118,9 @@ impl Chain {
     fn present_texts(&self) -> Vec<Arc<str>> {
         let columns = self.decoder.columns().iter().zip(&self.present);
         let present = columns.filter(|(_, present)| **present);
-        present.map(|(column, _)| Arc::clone(&column.name)).collect()
+        present
+            .map(|(column, _)| Arc::clone(&column.name))
+            .collect()
     }
 
     /// The last frame's values, and a marker for what was in the one before and is not in it.

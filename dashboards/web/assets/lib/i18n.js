@@ -89,6 +89,8 @@ const TABLE = {
   'ailment.web_certificate.certificate_unusable': ['新的网页证书无法使用，仍使用旧证书', 'The new browsers’ certificate cannot be used; the old one stays'],
   'ailment.web_certificate.means': ['证书到期后，浏览器会警告或拒绝打开这些页面。', 'After its end browsers warn of these pages or refuse them.'],
   'ailment.web_certificate.do': ['请把新证书和对应的私钥放到配置 web.certificate、web.key 指定的文件，控制器会自动读取；若证书由控制器签发，请查看控制器日志。', 'Put a new certificate and its key into the files that web.certificate and web.key name; the controller reads them by itself. If the controller makes its own, look at its log.'],
+  'ailment.cluster.failed': ['集群不接收运行数据', 'The cluster does not take samples'],
+  'ailment.cluster.means': ['数据照常接收并留在本机，集群恢复后补发；在此之前，向集群的查询可能没有结果。', 'Reports are taken as usual and kept here; they are sent on when the cluster is back. Until then queries to it may have no answer.'],
   'ailment.disk_full.do': ['请在控制器上清理磁盘，或缩短数据保留时间。腾出空间后会自动恢复，不用重启。', 'Free space on the controller, or shorten the retention. It goes on by itself then; no restart is needed.'],
   'ailment.away.do': ['请检查数据库服务器是否在运行、网络是否通；恢复后会自动继续，不用重启控制器。', 'See that the database server runs and can be reached. The controller goes on by itself then; no restart is needed.'],
   'ailment.failed.do': ['请查看控制器日志和磁盘、数据库状态；排除故障后会自动恢复。', 'Look at the controller’s log, its disk and its database; it goes on by itself once they are mended.'],
@@ -102,6 +104,7 @@ const TABLE = {
   'part.series': ['保存指标', 'Keeping series'],
   'part.intermediate_certificate': ['中间证书', 'Intermediate certificate'],
   'part.web_certificate': ['网页证书', 'Browsers’ certificate'],
+  'part.cluster': ['转发到集群', 'Sending on to the cluster'],
   'part.ok': ['正常', 'Fine'],
 
   'settings.controller': ['控制器状态', 'The controller'],

@@ -14,7 +14,9 @@
 )]
 
 mod apart;
+mod backend;
 mod clock;
+mod cluster;
 mod cut;
 mod disk;
 mod gauge;

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use xiezhi_metrics::wire;
 use xiezhi_promql::Answer;
 
-use super::Refused;
 use super::parameters::Parameters;
+use super::{Refused, Success};
 use crate::program::Reader;
 use crate::state::AppState;
 
@@ -47,6 +47,15 @@ pub(crate) async fn range(
     let queries = &state.inner.queries;
     let answer = queries.range(reader.scope, query, steps, timeout).await?;
     Ok(respond(&answer))
+}
+
+/// A query in Prometheus's own form; nothing is asked of anybody.
+pub(crate) async fn format(parameters: Parameters) -> Result<Success<String>, Refused> {
+    let query = parameters.get("query").unwrap_or_default();
+    let formatted = xiezhi_promql::format_query(query);
+    formatted
+        .map(Success)
+        .map_err(|error| Refused::parameter("query", error))
 }
 
 fn check_steps(start_ms: i64, end_ms: i64, step_ms: i64) -> Result<(), Refused> {

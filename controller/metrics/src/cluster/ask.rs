@@ -1,0 +1,306 @@
+//! Queries answered by the cluster: PromQL as text there, JSON back.
+//!
+//! Bounded like queries of the embedded engine: in time, in number, in size. Whatever is wrong over
+//! there becomes an error in Prometheus's shape that says who did not answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use xiezhi_promql::{Answer, Labels, Select};
+
+use super::answer::{Envelope, Outcome, answer};
+use super::scope;
+use super::target::Target;
+use crate::directory::{Origins, Scope};
+use crate::pool::Busy;
+use crate::queries::{Failure, Remote};
+
+/// Names and values of a request.
+type Form = Vec<(&'static str, String)>;
+
+/// What an operator may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskSettings {
+    /// Queries at one time.
+    pub requests: usize,
+    /// Queries that wait for one of these.
+    pub waiting: usize,
+    /// Longest time of one, its wait included; a caller may ask for less.
+    pub timeout: Duration,
+    /// Longest text that is sent.
+    pub query_bytes: usize,
+    /// Longest answer that is read.
+    pub answer_bytes: usize,
+}
+
+impl Default for AskSettings {
+    fn default() -> Self {
+        Self {
+            requests: 8,
+            waiting: 40,
+            timeout: Duration::from_secs(30),
+            query_bytes: 16 << 10,
+            answer_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Asks the cluster. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    client: reqwest::Client,
+    target: Arc<Target>,
+    settings: AskSettings,
+    /// A permit for each query that runs or waits.
+    line: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+}
+
+impl Ask {
+    /// Prepares; no connection is made yet.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be made.
+    pub fn new(target: Arc<Target>, settings: AskSettings) -> std::io::Result<Self> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured((*target.tls).clone())
+            .connect_timeout(Duration::from_secs(5))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(std::io::Error::other)?;
+        Ok(Self {
+            client,
+            line: Arc::new(Semaphore::new(settings.requests + settings.waiting)),
+            slots: Arc::new(Semaphore::new(settings.requests)),
+            target,
+            settings,
+        })
+    }
+
+    pub(crate) async fn instant(
+        &self,
+        (scope, origins): (&Scope, &Origins),
+        query: &str,
+        time_ms: i64,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        let form = vec![
+            ("query", scope::query(query, scope, origins)?),
+            ("time", seconds(time_ms)),
+        ];
+        self.value("query", form, timeout).await
+    }
+
+    pub(crate) async fn range(
+        &self,
+        (scope, origins): (&Scope, &Origins),
+        query: &str,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        let form = vec![
+            ("query", scope::query(query, scope, origins)?),
+            ("start", seconds(start_ms)),
+            ("end", seconds(end_ms)),
+            ("step", seconds(step_ms)),
+        ];
+        self.value("query_range", form, timeout).await
+    }
+
+    pub(crate) async fn series(
+        &self,
+        within: (&Scope, &Origins),
+        selections: &[Select],
+    ) -> Result<Vec<Labels>, Failure> {
+        type Found = Vec<std::collections::BTreeMap<String, String>>;
+        let form = selected(within, selections);
+        let found: Envelope<Found> = self.call("series", form, None).await?;
+        let found = found.data.unwrap_or_default();
+        let mut all: Vec<Labels> = found.into_iter().map(Labels::new).collect();
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    }
+
+    pub(crate) async fn texts(
+        &self,
+        within: (&Scope, &Origins),
+        path: &str,
+        selections: &[Select],
+    ) -> Result<Vec<String>, Failure> {
+        let form = selected(within, selections);
+        let found: Envelope<Vec<String>> = self.call(path, form, None).await?;
+        let mut all = found.data.unwrap_or_default();
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    }
+
+    async fn value(
+        &self,
+        path: &str,
+        form: Form,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        let envelope: Envelope<Outcome> = self.call(path, form, timeout).await?;
+        answer(envelope).ok_or_else(|| self.away("answers what is no result of a query"))
+    }
+
+    /// One request, within its time.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut form: Form,
+        timeout: Option<Duration>,
+    ) -> Result<Envelope<T>, Failure> {
+        let most = self.settings.timeout;
+        let limit = timeout.map_or(most, |asked| asked.min(most));
+        let length: usize = form.iter().map(|pair| pair.1.len()).max().unwrap_or(0);
+        if length > self.settings.query_bytes {
+            return Err(self.too_long(length));
+        }
+        let Ok(_waiting) = self.line.try_acquire() else {
+            return Err(Busy.into());
+        };
+        form.push(("timeout", format!("{}ms", limit.as_millis().max(1))));
+        let work = async {
+            // The semaphore is never closed.
+            let _running = self.slots.acquire().await;
+            self.exchange(path, &form).await
+        };
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Remote(Remote {
+                status: 503,
+                kind: "timeout",
+                message: format!(
+                    "query timed out: the cluster at {} gave no answer within {} s",
+                    self.shown(),
+                    limit.as_secs_f64()
+                ),
+            })),
+        }
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &Form,
+    ) -> Result<Envelope<T>, Failure> {
+        let base = self.target.query.to_string();
+        let url = format!("{}/api/v1/{path}", base.trim_end_matches('/'));
+        let headers = self.target.headers().map_err(|error| {
+            tracing::error!(error = %error, "the cluster cannot be asked");
+            self.away("cannot be asked: the controller's log says why")
+        })?;
+        // Lists of a label's values take no POST.
+        let request = if path.starts_with("label/") {
+            self.client.get(url).query(form)
+        } else {
+            self.client.post(url).form(form)
+        };
+        let sent = request.headers(headers).send().await;
+        let mut response = sent.map_err(|error| {
+            tracing::debug!(error = %error, "the cluster does not answer");
+            self.away("does not answer")
+        })?;
+        let status = response.status();
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > self.settings.answer_bytes => {
+                    return Err(self.too_much());
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(_) => return Err(self.away("stopped in the middle of its answer")),
+            }
+        }
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|_| self.away("answers what is no JSON of Prometheus"));
+        }
+        Err(self.refused(status.as_u16(), &body))
+    }
+
+    /// What the cluster itself says of a query, or that it is unwell.
+    fn refused(&self, status: u16, body: &[u8]) -> Failure {
+        let said = serde_json::from_slice::<Envelope<serde_json::Value>>(body).ok();
+        let message = said.and_then(|said| {
+            let kind = said.kind.unwrap_or_default();
+            said.error.map(|error| (kind, error))
+        });
+        let kind = match (status, &message) {
+            (400, Some(_)) => "bad_data",
+            (422, Some(_)) => "execution",
+            (503, Some((kind, _))) if kind == "timeout" => "timeout",
+            (503, Some((kind, _))) if kind == "canceled" => "canceled",
+            _ => return self.away(&format!("answers with status {status}")),
+        };
+        Failure::Remote(Remote {
+            status,
+            kind,
+            message: message.map(|(_, error)| error).unwrap_or_default(),
+        })
+    }
+
+    fn away(&self, what: &str) -> Failure {
+        Failure::Remote(Remote {
+            status: 503,
+            kind: "unavailable",
+            message: format!("the cluster at {} {what}", self.shown()),
+        })
+    }
+
+    fn too_long(&self, length: usize) -> Failure {
+        let most = self.settings.query_bytes;
+        Failure::Remote(Remote {
+            status: 422,
+            kind: "execution",
+            message: format!(
+                "with the hosts that you may see the query has {length} bytes and the cluster takes \
+                 {most}: narrow it by site or site_id, or let the administrator raise \
+                 `cluster.query_bytes` (and -search.maxQueryLen of VictoriaMetrics)"
+            ),
+        })
+    }
+
+    fn too_much(&self) -> Failure {
+        let most = self.settings.answer_bytes >> 20;
+        Failure::Remote(Remote {
+            status: 422,
+            kind: "execution",
+            message: format!("the answer has more than {most} MiB: ask for fewer series or steps"),
+        })
+    }
+
+    fn shown(&self) -> String {
+        let uri: &Uri = &self.target.query;
+        Target::shown(uri)
+    }
+}
+
+/// Selections as a form. All of a request look at the same time.
+fn selected((scope, origins): (&Scope, &Origins), selections: &[Select]) -> Form {
+    let texts = selections
+        .iter()
+        .map(|select| scope::selection(&select.matchers, scope, origins));
+    let texts: Option<Vec<String>> = texts.collect();
+    // One that is everything makes the others void.
+    let texts = texts.unwrap_or_default();
+    let mut form: Form = texts.into_iter().map(|text| ("match[]", text)).collect();
+    if let Some(first) = selections.first() {
+        form.push(("start", seconds(first.start_ms)));
+        form.push(("end", seconds(first.end_ms)));
+    }
+    form
+}
+
+fn seconds(ms: i64) -> String {
+    let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
+    format!("{sign}{}.{:03}", ms / 1000, ms % 1000)
+}
