@@ -151,18 +151,20 @@ impl Fake {
     }
 
     async fn serve(&self, mut stream: TcpStream) -> Option<()> {
+        let life = *self.crash.borrow();
         loop {
             let (head, body) = read_request(&mut stream).await?;
             if self.state.lock().unwrap().mood == Mood::Gone {
                 return None;
             }
-            let status = self.take(&head, &body);
+            let status = self.take(life, &head, &body)?;
             let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\nno");
             stream.write_all(answer.as_bytes()).await.ok()?;
         }
     }
 
-    fn take(&self, head: &str, body: &[u8]) -> u16 {
+    /// What it answers; nothing to what reached it in a life before.
+    fn take(&self, life: u64, head: &str, body: &[u8]) -> Option<u16> {
         let body = snap::raw::Decoder::new().decompress_vec(body).unwrap();
         let request = Request::decode(&body[..]).unwrap();
         let label = |series: &OneSeries, name: &str| {
@@ -170,6 +172,9 @@ impl Fake {
             found.map(|label| label.value.clone()).unwrap_or_default()
         };
         let mut state = self.state.lock().unwrap();
+        if *self.crash.borrow() != life {
+            return None;
+        }
         let secret = head.lines().find(|line| line.starts_with("authorization:"));
         state.authorization.extend(secret.map(str::to_owned));
         let samples: Vec<(i64, i64)> = request
@@ -184,12 +189,12 @@ impl Fake {
             })
             .collect();
         if samples.is_empty() {
-            return 200;
+            return Some(200);
         }
         match state.mood {
-            Mood::Answers(status) => return status,
+            Mood::Answers(status) => return Some(status),
             Mood::Dislikes(host, status) if samples.iter().any(|one| one.0 == host) => {
-                return status;
+                return Some(status);
             }
             _ => {}
         }
@@ -201,7 +206,7 @@ impl Fake {
             }
             state.memory.push((Instant::now(), host, time_ms));
         }
-        200
+        Some(200)
     }
 }
 

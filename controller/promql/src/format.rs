@@ -4,14 +4,14 @@
 //! What is printed reads back as the same tree. Parentheses are nodes of their own, so none is added
 //! and none is lost. Source of the form: `promql/parser/printer.go` and `prettier.go` of Prometheus.
 
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
 use crate::ast::{
     Aggregate, At, Binary, Call, Expr, Group, Grouping, Matching, Moment, Node, Selector, Subquery,
 };
 use crate::error::ParseError;
-use crate::labels::{METRIC_NAME, quote};
+use crate::labels::quote;
 use crate::matcher::{MatchOp, Matcher};
 use crate::number::format_value;
 use crate::parse;
@@ -46,8 +46,8 @@ pub fn rewrite_selectors<E: From<ParseError>>(
 pub fn format_matchers(matchers: &[Matcher]) -> String {
     let mut out = String::new();
     // Writing into a text cannot fail.
-    drop(write_matchers(&mut out, matchers.iter()));
-    out
+    let written = write_matchers(&mut out, matchers.iter());
+    written.map(|()| out).unwrap_or_default()
 }
 
 fn rewrite<E>(

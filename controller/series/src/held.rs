@@ -13,7 +13,7 @@ use crate::disk::{self, Disk, DiskFile};
 use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
 use crate::log::{self, Log};
-use crate::record::{self, FileKind, HEADER_BYTES};
+use crate::record::{self, Content, FileKind, HEADER_BYTES};
 use crate::scan::{Scanner, Step};
 
 /// A log whose frames are in a block.
@@ -78,7 +78,7 @@ impl Held {
                 offset: at, record, ..
             } = step
             {
-                frames += u64::from(at >= offset && !record.state);
+                frames += u64::from(at >= offset && record.content != Content::State);
             }
         }
         Ok(frames)

@@ -278,11 +278,12 @@ impl Opening {
 
     fn open_log(&mut self, id: u64) -> io::Result<()> {
         let name = log::name(id);
-        if self.files.covers(id, id) && self.hold {
-            if let Some(held) = Held::open(&*self.disk, id)? {
-                self.files.held.insert(id, Arc::new(held));
-                return Ok(());
-            }
+        if self.hold
+            && self.files.covers(id, id)
+            && let Some(held) = Held::open(&*self.disk, id)?
+        {
+            self.files.held.insert(id, Arc::new(held));
+            return Ok(());
         }
         if self.files.sealed.contains_key(&id) || self.files.covers(id, id) {
             // In a block, and the power went before the log was removed.

@@ -14,6 +14,8 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use xiezhi_protocol::codec::SeriesName;
+
 use self::chains::Chains;
 use crate::disk::DiskFile;
 use crate::engine::{Catalog, Engine};
@@ -21,7 +23,7 @@ use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::held::Held;
 use crate::log::Log;
-use crate::record::HEADER_BYTES;
+use crate::record::{Content, HEADER_BYTES};
 use crate::scan::{Scanner, Step};
 use crate::store::SeriesStore;
 
@@ -36,10 +38,10 @@ pub struct Place {
     pub mark: u32,
 }
 
-/// One frame's samples.
+/// Samples of one time: a frame's, or a part of what a foreign source sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TailReport {
-    /// The host that reported.
+    /// The host that reported, or the source.
     pub host: HostKey,
     /// Its time, Unix milliseconds.
     pub time_ms: i64,
@@ -253,37 +255,41 @@ impl Tail {
         let mut scanner = Scanner::new(source.file(), source.seed(), self.decoded, end);
         let mut intern = |text: &str| {
             let shared = engine.heads.texts.shared(text);
-            shared.unwrap_or_else(|| Arc::from(text))
+            shared.unwrap_or_else(|| SeriesName::new(text))
         };
         while *left > 0 {
             let step = scanner.step();
             let step = step.map_err(|error| engine.error("read", &crate::log::name(log))(error))?;
             let Some(step) = step else { return Ok(()) };
-            let (at, samples, whose) = match step {
+            let (at, found) = match step {
                 Step::Damaged { offset, length } => {
                     self.missed.damaged += u64::from(offset >= self.place.offset);
-                    (offset + length, Vec::new(), None)
+                    (offset + length, None)
                 }
                 Step::Record {
                     offset,
                     length,
                     record,
                 } => {
-                    let samples = self.chains.take(&record, &mut intern);
-                    let is_new = offset >= self.place.offset && !record.state;
-                    self.missed.undecodable += u64::from(is_new && samples.is_none());
-                    let whose = (record.host, record.batch.time_ms, record.received_ms);
-                    let whose = is_new.then_some(whose);
-                    (
-                        offset + u64::from(length),
-                        samples.unwrap_or_default(),
-                        whose,
-                    )
+                    let groups = self.chains.take(&record, &mut intern);
+                    let is_new = offset >= self.place.offset && record.content != Content::State;
+                    self.missed.undecodable += u64::from(is_new && groups.is_none());
+                    let found = groups.map(|groups| (record.host, record.received_ms, groups));
+                    (offset + u64::from(length), found.filter(|_| is_new))
                 }
             };
             self.decoded = at;
             self.place.offset = self.place.offset.max(at);
-            if let Some((host, time_ms, received_ms)) = whose.filter(|_| !samples.is_empty()) {
+            // All of a record have its end: they go on together.
+            for (host, received_ms, (time_ms, samples)) in found
+                .into_iter()
+                .flat_map(|(host, received_ms, groups)| {
+                    groups
+                        .into_iter()
+                        .map(move |group| (host, received_ms, group))
+                })
+                .filter(|(_, _, group)| !group.1.is_empty())
+            {
                 *left = left.saturating_sub(samples.len());
                 out.push(TailReport {
                     host,

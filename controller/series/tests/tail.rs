@@ -236,3 +236,44 @@ fn a_place_of_another_store_is_no_place_here() {
         assert_eq!(all(&mut again, 1000).len(), 2, "{place:?}");
     }
 }
+
+#[test]
+fn samples_of_foreign_sources_are_followed_too() {
+    let mut setting = Setting::new(Some(DAY));
+    let mut reporter = Reporter::new(1);
+    let push = |setting: &Setting, from: i64| {
+        let points: Vec<(i64, f64)> = (from..from + 3).map(|at| (at * 1000, at as f64)).collect();
+        let series = ["a{x=\"1\"}", "b"].map(|text| xiezhi_series::ForeignSeries {
+            text,
+            points: &points,
+        });
+        setting.store().append_foreign(-7, &series).unwrap();
+    };
+    push(&setting, 1_700_000_000);
+    let mut tail = setting.store().tail(Place::default());
+    let mut first = Vec::new();
+    tail.read(1, &mut first).unwrap();
+    // A record goes on as a whole, and numbers that it gave are known behind it.
+    assert_eq!(first.len(), 3);
+    let place = tail.place();
+    setting.reopen();
+    push(&setting, 1_700_000_003);
+    setting.cut(&mut reporter, 1);
+    let mut tail = setting.store().tail(place);
+    let rest = all(&mut tail, 1000);
+    let of_source = rest.iter().filter(|report| report.host == -7);
+    let mut points: Vec<(i64, String, f64)> = first
+        .iter()
+        .chain(of_source)
+        .flat_map(|report| {
+            let samples = report.samples.iter();
+            samples.map(|(text, value)| (report.time_ms, text.to_string(), *value))
+        })
+        .collect();
+    points.sort_by(|left, right| left.partial_cmp(right).unwrap());
+    let expected: Vec<(i64, String, f64)> = (1_700_000_000..1_700_000_006)
+        .flat_map(|at| ["a{x=\"1\"}", "b"].map(|text| (at * 1000, text.to_owned(), at as f64)))
+        .collect();
+    assert_eq!(points, expected);
+    assert_eq!(tail.missed(), Default::default());
+}

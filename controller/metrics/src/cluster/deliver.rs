@@ -75,7 +75,10 @@ pub(super) async fn deliver(
     manner: Manner,
     status: &Status,
 ) -> Outcome {
-    let mut ranges = vec![0..pieces.len()];
+    let mut ranges = Vec::from([std::ops::Range {
+        start: 0,
+        end: pieces.len(),
+    }]);
     let mut requests = 0;
     let mut is_told = false;
     let mut refused = false;

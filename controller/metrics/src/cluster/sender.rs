@@ -366,10 +366,11 @@ impl Sender {
         sleep(pause(self.attempts, broken.retry_after)).await;
         if broken.answered && broken.forgot {
             self.suspicions = self.suspicions.saturating_add(1);
-            if self.suspicions >= SUSPICION && !self.is_suspect {
-                if let Some(link) = self.links.first_mut() {
-                    self.is_suspect = takes_others(link).await;
-                }
+            if self.suspicions >= SUSPICION
+                && !self.is_suspect
+                && let Some(link) = self.links.first_mut()
+            {
+                self.is_suspect = takes_others(link).await;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Chains of frames, followed one frame at a time.
+//! Chains of frames, followed one frame at a time, and the numbered series of foreign sources.
 //!
 //! The head decodes frames thirty-two at a time and can wait; who sends samples on cannot. So there is
 //! a second set of decoders here, for one log, and gone with it.
@@ -6,11 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use xiezhi_protocol::codec::{Column, Decoder};
+use xiezhi_protocol::codec::{Column, Decoder, SeriesName};
 
 use crate::column::STALE;
+use crate::foreign::batch::Batch;
 use crate::frame::HostKey;
-use crate::record::Record;
+use crate::record::{Content, Record};
 
 /// Chains of one host, as the head has it.
 const MAX_CHAINS: usize = 4;
@@ -22,6 +23,8 @@ pub(super) type Samples = Vec<(Arc<str>, f64)>;
 #[derive(Debug, Default)]
 pub(super) struct Chains {
     hosts: HashMap<HostKey, Vec<Chain>>,
+    /// Series by the numbers that this log gave them; a hole where a record is damaged.
+    named: HashMap<HostKey, Vec<Option<Arc<str>>>>,
     uses: u64,
 }
 
@@ -36,19 +39,67 @@ struct Chain {
 }
 
 impl Chains {
-    /// The samples of a record; `None` if it cannot be decoded. A state yields samples that were
-    /// given before.
+    /// The samples of a record by their time; `None` if it cannot be decoded. A state yields samples
+    /// that were given before.
     pub(super) fn take(
         &mut self,
         record: &Record<'_>,
-        intern: &mut dyn FnMut(&str) -> Arc<str>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
+    ) -> Option<Vec<(i64, Samples)>> {
+        if record.content == Content::Foreign {
+            return self.take_foreign(record, intern);
+        }
+        let samples = self.take_frame(record, intern)?;
+        Some(vec![(record.batch.time_ms, samples)])
+    }
+
+    fn take_foreign(
+        &mut self,
+        record: &Record<'_>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
+    ) -> Option<Vec<(i64, Samples)>> {
+        /// Numbers of a log at most; as the head has it.
+        const MOST: usize = 1 << 27;
+        let batch = Batch::parse(record.batch.time_ms, record.bytes)?;
+        let named = self.named.entry(record.host).or_default();
+        let first = batch.first as usize;
+        if first > MOST {
+            return None;
+        }
+        if !batch.names.is_empty() {
+            named.resize(named.len().max(first + batch.names.len()), None);
+        }
+        for (place, text) in named.iter_mut().skip(first).zip(&batch.names) {
+            *place = Some(Arc::clone(intern(text).text()));
+        }
+        let mut groups: Vec<(i64, Samples)> = Vec::new();
+        let mut unknown = 0u64;
+        batch.each(&mut |sample| {
+            let Some(Some(text)) = named.get(sample.number as usize) else {
+                unknown += 1;
+                return;
+            };
+            let one = (Arc::clone(text), sample.value);
+            match groups.last_mut() {
+                Some((time_ms, samples)) if *time_ms == sample.time_ms => samples.push(one),
+                _ => groups.push((sample.time_ms, vec![one])),
+            }
+        })?;
+        (unknown == 0 || !groups.is_empty()).then_some(groups)
+    }
+
+    fn take_frame(
+        &mut self,
+        record: &Record<'_>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
     ) -> Option<Samples> {
+        let is_state = record.content == Content::State;
         self.uses += 1;
         let uses = self.uses;
         let chains = self.hosts.entry(record.host).or_default();
         let (epoch, seq) = (record.epoch, record.batch.seq);
         let same = |chain: &Chain| {
-            let wanted = if record.state {
+            let wanted = if is_state {
                 Some(seq)
             } else {
                 seq.checked_sub(1)
@@ -65,7 +116,7 @@ impl Chains {
         };
         let chain = chains.get_mut(index)?;
         (chain.last_seq, chain.used) = (seq, uses);
-        chain.decode(record, known.is_some() && !record.state, intern)
+        chain.decode(record, known.is_some() && !is_state, intern)
     }
 }
 
@@ -89,15 +140,16 @@ impl Chain {
         &mut self,
         record: &Record<'_>,
         continues: bool,
-        intern: &mut dyn FnMut(&str) -> Arc<str>,
+        intern: &mut dyn FnMut(&str) -> SeriesName,
     ) -> Option<Samples> {
+        let is_state = record.content == Content::State;
         let before = if record.key && continues {
             self.present_texts()
         } else {
             Vec::new()
         };
         let decoded = self.decoder.decode(record.bytes, intern);
-        if !decoded.is_ok_and(|info| record.state || info.batch.time_ms == record.batch.time_ms) {
+        if !decoded.is_ok_and(|info| is_state || info.batch.time_ms == record.batch.time_ms) {
             self.decoder = Decoder::new();
             self.present.clear();
             return None;
@@ -119,7 +171,7 @@ impl Chain {
         let columns = self.decoder.columns().iter().zip(&self.present);
         let present = columns.filter(|(_, present)| **present);
         present
-            .map(|(column, _)| Arc::clone(&column.name))
+            .map(|(column, _)| Arc::clone(column.name.text()))
             .collect()
     }
 
@@ -132,7 +184,7 @@ impl Chain {
             let value: Option<f64> = Column::value(column);
             let was = std::mem::replace(present, value.is_some());
             if let Some(value) = value.or(was.then_some(STALE)) {
-                samples.push((Arc::clone(&column.name), value));
+                samples.push((Arc::clone(column.name.text()), value));
             }
         }
         samples

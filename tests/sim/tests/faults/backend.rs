@@ -149,7 +149,9 @@ fn text(metric: &serde_json::Map<String, Value>) -> String {
     format!("{own:?}")
 }
 
-/// Everything that the embedded engine holds in this folder, read from a copy.
+/// Everything that the embedded engine holds in this folder, read from a copy, without the times at
+/// which a host reported twice, as one does that is restarted within a second: there the engine shows
+/// the first, and a cluster the one it prefers.
 pub(crate) fn embedded(series: &Path) -> Result<Held> {
     let copy = tempfile::tempdir()?;
     let dir = copy.path().join("series");
@@ -163,6 +165,11 @@ pub(crate) fn embedded(series: &Path) -> Result<Held> {
     let store = xiezhi_series::SeriesStore::open(&dir, options)?;
     let mut held = Held::new();
     for host in store.hosts() {
+        let mut times = BTreeMap::<i64, u32>::new();
+        for frame in store.frames(host)? {
+            *times.entry(frame.batch.time_ms).or_default() += 1;
+        }
+        let is_told_once = |time_ms: i64| times.get(&time_ms) == Some(&1);
         for series in store.range(host, 0, i64::MAX, &|_| true)? {
             let (name, pairs) = xiezhi_protocol::report::parse_series(&series.series)
                 .context("a series without a name")?;
@@ -172,7 +179,8 @@ pub(crate) fn embedded(series: &Path) -> Result<Held> {
                 metric.insert((*label).to_owned(), value.as_str().into());
             }
             let points = held.entry((host, text(&metric))).or_default();
-            points.extend(series.points);
+            let told = series.points.into_iter();
+            points.extend(told.filter(|point| is_told_once(point.0)));
         }
     }
     Ok(held)
