@@ -12,7 +12,7 @@ use xiezhi_promql::{Label, METRIC_NAME};
 use xiezhi_protocol::report::parse_series;
 use xiezhi_series::{HostKey, TailReport};
 
-use crate::directory::Origins;
+use crate::directory::{Origins, SOURCE};
 
 /// Series texts whose labels are kept parsed; the fleet has a few hundred.
 const MOST_TEXTS: usize = 200_000;
@@ -140,6 +140,7 @@ fn host_labels(host: HostKey, origins: &Origins) -> Vec<Ready> {
                 .map(|Label { name, value }| ready(name, value))
                 .collect()
         }
+        None if host < 0 => vec![ready(SOURCE, &host.unsigned_abs().to_string())],
         None => vec![ready("host_id", &host.to_string())],
     }
 }

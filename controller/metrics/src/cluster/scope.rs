@@ -4,13 +4,16 @@
 //! The hosts are those that are at the caller's sites *now*, so a host that moved takes its history
 //! along for its readers. For the same reason the selector's own matchers on `site` and `site_id` are
 //! answered here and not sent: in the cluster these labels say where a host was.
+//!
+//! Series of foreign sources have no `host_id`. A selector that names a `source_id` is held to the
+//! sources of the caller's sites instead; one that does not sees hosts only.
 
 use std::collections::BTreeMap;
 
 use xiezhi_promql::{MatchOp, Matcher, format_matchers, rewrite_selectors};
 use xiezhi_series::LabelledHost;
 
-use crate::directory::{Origins, Scope};
+use crate::directory::{Origins, SOURCE, Scope};
 use crate::queries::Failure;
 
 /// What every series of ours has, except the controller's own.
@@ -68,14 +71,20 @@ fn limit(matchers: Vec<Matcher>, hosts: &[&LabelledHost]) -> Vec<Matcher> {
         let mut all = moving.iter();
         all.all(|matcher| matcher.matches(label(host, &matcher.name)))
     };
-    let ids = hosts.iter().filter(holds).map(|host| label(host, HOST_ID));
+    let names_source = |matcher: &Matcher| &*matcher.name == SOURCE && !matcher.matches("");
+    let name = if kept.iter().any(names_source) {
+        SOURCE
+    } else {
+        HOST_ID
+    };
+    let ids = hosts.iter().filter(holds).map(|host| label(host, name));
     let mut ids: Vec<&str> = ids.filter(|id| !id.is_empty()).collect();
     ids.sort_unstable();
     ids.dedup();
     kept.push(match ids.as_slice() {
-        [] => Matcher::equal(HOST_ID, NOBODY),
-        [one] => Matcher::equal(HOST_ID, *one),
-        many => Matcher::written(HOST_ID, MatchOp::Regex, one_of(many)),
+        [] => Matcher::equal(name, NOBODY),
+        [one] => Matcher::equal(name, *one),
+        many => Matcher::written(name, MatchOp::Regex, one_of(many)),
     });
     kept
 }
@@ -172,9 +181,24 @@ mod tests {
             host: 0,
             labels: Vec::new(),
         };
+        let source = |id: &str| LabelledHost {
+            host: -id.parse::<i64>().unwrap(),
+            labels: vec![Label {
+                name: SOURCE.into(),
+                value: id.into(),
+            }],
+        };
         Origins {
-            hosts: [own, host(1, "a", 10), host(2, "a", 10), host(3, "b", 11)].into(),
-            sites: [0, 10, 10, 11].into(),
+            hosts: [
+                source("8"),
+                source("7"),
+                own,
+                host(1, "a", 10),
+                host(2, "a", 10),
+                host(3, "b", 11),
+            ]
+            .into(),
+            sites: [11, 10, 0, 10, 10, 11].into(),
         }
     }
 
@@ -199,6 +223,16 @@ mod tests {
                 sites(&[10, 11]),
                 "max_over_time((a or b{site!~\"a\"})[1h:1m])",
                 "max_over_time((a{host_id=~\"1|2|3\"} or b{host_id=\"3\"})[1h:1m])",
+            ),
+            (
+                sites(&[10]),
+                "a{source_id=~\".+\"}",
+                "a{source_id=~\".+\",source_id=\"7\"}",
+            ),
+            (
+                sites(&[10]),
+                "a{source_id!=\"8\"}",
+                "a{source_id!=\"8\",host_id=~\"1|2\"}",
             ),
             // A caller's own choice of hosts narrows and never widens.
             (
