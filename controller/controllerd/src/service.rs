@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use xiezhi_api::{ApiOptions, AppState, Certificate, Certificates, Enrolment, Parts, ServeOptions};
 use xiezhi_identity::Authority;
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
-use xiezhi_series::SeriesStore;
+use xiezhi_series::{SeriesOptions, SeriesStore};
 use xiezhi_store::Store;
 
 use crate::cli::Run;

@@ -561,7 +561,6 @@ const TABLE = {
 
   'confirm.cancel': ['取消', 'Cancel'],
   'confirm.do': ['确定', 'Confirm'],
-
   'time.day': ['{n} 天', '{n} d'],
   'time.hour': ['{n} 小时', '{n} h'],
   'time.minute': ['{n} 分', '{n} min'],
@@ -592,7 +591,6 @@ export function t(key, values) {
 }
 
 export const known = (key) => Boolean(TABLE[key]);
-
 /** The text of a word that the controller sent; an unknown word shows as sent. */
 export const word = (group, name) => (TABLE[`${group}.${name}`] ? t(`${group}.${name}`) : String(name));
 

@@ -84,7 +84,11 @@ fn every_part_that_can_be_unwell_has_words_for_it() {
         }
         assert!(table.contains(&format!("'part.{part}': [")), "{part}");
     }
-    for key in ["'ailment.cluster.failed': [", "'ailment.cluster.means': [", "'part.cluster': ["] {
+    for key in [
+        "'ailment.cluster.failed': [",
+        "'ailment.cluster.means': [",
+        "'part.cluster': [",
+    ] {
         assert!(table.contains(key), "lib/i18n.js lacks {key}");
     }
     for part in ["intermediate_certificate", "web_certificate"] {
