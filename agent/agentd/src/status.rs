@@ -51,18 +51,26 @@ impl Note {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Writes it; whoever reads meanwhile sees the old one or the new one.
+    /// Writes it; whoever reads meanwhile sees the old one or the new one. On a full disk the old
+    /// file is written over: a note that says what is wrong is worth more than one that is whole.
     ///
     /// # Errors
-    /// The disk is full, or the folder is not this user's.
+    /// There is no old file on a full disk, or the folder is not this user's.
     pub(crate) fn write(&self, state_dir: &Path) -> io::Result<()> {
         let path = path(state_dir);
         let temporary = path.with_extension("json.new");
         let text = serde_json::to_vec(self)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(&temporary)?.write_all(&text)?;
-        fs::rename(&temporary, &path)
+        let written = options
+            .open(&temporary)
+            .and_then(|mut file| file.write_all(&text))
+            .and_then(|()| fs::rename(&temporary, &path));
+        written.or_else(|error| {
+            // Its blocks are what the disk lacks; if it was not even made there is nothing to remove.
+            drop(fs::remove_file(&temporary));
+            overwrite(&path, text).map_err(|_| error)
+        })
     }
 
     /// Whether the process that wrote it is alive and still an agent's.
@@ -70,6 +78,15 @@ impl Note {
         let name = fs::read_to_string(format!("/proc/{}/comm", self.process)).unwrap_or_default();
         self.process != 0 && ["xiezhi-worker\n", "xiezhi-agent\n"].contains(&name.as_str())
     }
+}
+
+/// Writes over a file without taking or giving back any of its space; what is left of a longer text
+/// becomes blanks, which JSON allows.
+fn overwrite(path: &Path, mut text: Vec<u8>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    text.resize(length.max(text.len()), b' ');
+    file.write_all(&text)
 }
 
 fn path(state_dir: &Path) -> PathBuf {

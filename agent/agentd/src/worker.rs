@@ -49,19 +49,7 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Runs until a signal asks it to stop.
 pub(crate) async fn run(config: Config, link: Arc<Link>, supervised: bool) -> Result<()> {
-    // A warden's worker has had its filter from before its start.
-    let filtered = if supervised {
-        Ok(())
-    } else {
-        privilege::filter_system_calls()
-    };
-    if !privilege::is_filtered() {
-        let error = filtered.err().map(|error| format!("{error:#}"));
-        warn!(
-            error,
-            "this kernel filters no system calls: what takes over the agent could try more of them"
-        );
-    }
+    privilege::ensure_filtered(supervised);
     let spool_dir = config.state_dir.join("spool");
     let spool = Spool::open(&spool_dir, config.spool, now_ms())
         .with_context(|| format!("opening the spool in {}", spool_dir.display()))?;
@@ -100,6 +88,8 @@ struct Worker {
     supervised: bool,
     /// What is left on the disk for `xiezhi-agent status`.
     note: Note,
+    /// Whether the spool was in trouble at the last report.
+    noted_trouble: bool,
     /// What the agent used when it last looked.
     used: self_use::SelfUse,
     frame: Vec<u8>,
@@ -143,6 +133,7 @@ impl Worker {
             facts: String::new(),
             used: self_use::read(supervised),
             note: Note::read(&config.state_dir).unwrap_or_default(),
+            noted_trouble: false,
             frame: Vec::new(),
             config,
             link,
@@ -180,6 +171,7 @@ impl Worker {
     async fn turn(&mut self, due: &mut Due) {
         if let Some(at_ms) = due.report.take(now_ms()) {
             self.report(at_ms);
+            self.note_trouble();
         }
         if due.security.take(now_ms()).is_some() {
             self.reopen_security();
@@ -384,6 +376,15 @@ impl Worker {
         if self.link.renew_if_due(now_ms()).await {
             self.expect_changed_keys();
             self.uplink.reconnect();
+        }
+    }
+
+    /// A spool that can no longer write, or can again, is noted at once.
+    fn note_trouble(&mut self) {
+        let is_troubled = self.spool().is_troubled();
+        if is_troubled != self.noted_trouble {
+            self.noted_trouble = is_troubled;
+            self.leave_note(std::process::id());
         }
     }
 

@@ -395,6 +395,12 @@ impl Spool {
         }
     }
 
+    /// Whether it cannot write at the moment: [`SpoolStatus::trouble`] says why.
+    #[must_use]
+    pub const fn is_troubled(&self) -> bool {
+        self.write_trouble.is_some() || self.state_trouble.is_some()
+    }
+
     /// Forgets drops that the controller has taken note of (as [`Spool::status`] gave them).
     pub fn confirm_dropped(&mut self, reported: &[Dropped]) {
         if !reported.is_empty() {

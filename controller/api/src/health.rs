@@ -151,13 +151,15 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         days_left: None,
         reason: trouble.reason,
     });
-    let database = database(state).await.err().map(|(cause, reason)| Ailment {
+    // What cannot be read is worse than what cannot be written.
+    let unread = database(state).await.err().map(|(cause, reason)| Ailment {
         part: Part::Database,
         code: cause.word(),
         since_ms: since(Part::Database),
         days_left: None,
         reason,
     });
+    let database = unread.or_else(|| taken(Part::Database, intake.sessions));
     let samples = taken(Part::Samples, intake.samples);
     let events = taken(Part::Events, intake.events);
     let certificates = [

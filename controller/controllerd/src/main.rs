@@ -14,6 +14,7 @@ mod config;
 mod control;
 mod logging;
 mod own_metrics;
+mod reserve;
 mod service;
 mod terminal;
 mod web_certificate;

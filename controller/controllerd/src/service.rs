@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use xiezhi_api::{ApiOptions, AppState, Certificate, Certificates, Enrolment, Parts, ServeOptions};
 use xiezhi_identity::Authority;
-use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
+use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts, SharedHealth};
 use xiezhi_series::{SeriesOptions, SeriesStore};
 use xiezhi_store::Store;
 
@@ -20,6 +20,7 @@ use crate::cli::Run;
 use crate::clock::{now_ms, now_s};
 use crate::commands::{database_address, passphrase_source};
 use crate::config::{Cluster, Config};
+use crate::reserve::{self, Reserve};
 use crate::terminal::say;
 use crate::web_certificate::WebCertificate;
 use crate::{authority_watch, cluster, control, own_metrics};
@@ -43,8 +44,9 @@ pub(crate) fn run(config: Config, how: &Run) -> Result<()> {
 }
 
 async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<()> {
-    let store = open_state(&config).await?;
-    let series = open_series(&config).await?;
+    let reserve = Reserve::of(&config.data_dir);
+    let store = reserve::open_with(&reserve, async || open_state(&config).await).await?;
+    let series = reserve::open_with(&reserve, async || open_series(&config).await).await?;
     let registry = Registry::new();
     let cluster = cluster::prepare(&config, &registry)?;
     let agents = listen(config.agents, "agents")?;
@@ -129,7 +131,14 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         },
         wait_for(stopped.clone()),
     ));
-    let upkeep = tokio::spawn(upkeep(authority, web_certificate, store.clone(), stopped));
+    let upkeep = tokio::spawn(upkeep(
+        authority,
+        web_certificate,
+        reserve,
+        ingest.shared_health(),
+        store.clone(),
+        stopped,
+    ));
     let superseded = tokio::select! {
         signal = wait_for_signal() => signal.map(|()| false)?,
         () = store.superseded() => true,
@@ -197,6 +206,8 @@ const LOOK: Duration = Duration::from_secs(60);
 async fn upkeep(
     authority: Arc<Authority>,
     mut web: Option<WebCertificate>,
+    reserve: Reserve,
+    intake: SharedHealth,
     store: xiezhi_store::Store,
     stopped: watch::Receiver<bool>,
 ) {
@@ -207,7 +218,12 @@ async fn upkeep(
         let stop = wait_for(stopped.clone());
         tokio::select! {
             _ = hourly.tick() => hourly_work(&authority, web.as_ref(), &store).await,
-            _ = look.tick() => look_at(&mut web),
+            _ = look.tick() => {
+                look_at(&mut web);
+                if intake.get().is_well() {
+                    reserve.keep();
+                }
+            }
             () = hung_up(&mut reload) => look_at(&mut web),
             () = stop => return,
         }

@@ -11,6 +11,8 @@ pub struct IngestHealth {
     pub samples: Option<Trouble>,
     /// The same for events.
     pub events: Option<Trouble>,
+    /// Why no session can begin: the database cannot be written to.
+    pub sessions: Option<Trouble>,
 }
 
 /// A store that does not take what it is given. It is tried again until it does.
@@ -67,7 +69,7 @@ impl IngestHealth {
     /// Whether everything is taken.
     #[must_use]
     pub const fn is_well(&self) -> bool {
-        self.samples.is_none() && self.events.is_none()
+        self.samples.is_none() && self.events.is_none() && self.sessions.is_none()
     }
 }
 
@@ -95,6 +97,12 @@ impl SharedHealth {
     pub(crate) fn events(&self, now_ms: i64, reason: Option<(Cause, String)>) {
         let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         note(&mut health.events, now_ms, reason);
+    }
+
+    /// The same for the beginning of sessions.
+    pub(crate) fn sessions(&self, now_ms: i64, reason: Option<(Cause, String)>) {
+        let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        note(&mut health.sessions, now_ms, reason);
     }
 }
 

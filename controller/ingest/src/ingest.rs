@@ -126,7 +126,7 @@ impl Ingest {
             clock: options.clock.clone(),
         };
         let context = Arc::new(Context {
-            desk: Desk::open(store.clone()),
+            desk: Desk::open(store.clone(), health.clone(), options.clock.clone()),
             budget: Arc::new(Semaphore::new(options.queued_bytes)),
             limits: Limits::new(&options),
             interner: Interner::new(),

@@ -87,6 +87,17 @@ impl From<sqlx::Error> for EnrolError {
 }
 
 impl Store {
+    /// Whether anything can be written, by a write that changes nothing.
+    ///
+    /// # Errors
+    /// If not, for instance [`StoreError::Full`].
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        row::count_up(&mut write, "hosts", 0).await?;
+        write.commit().await?;
+        Ok(())
+    }
+
     /// Reserves a host number. Numbers that are never used leave holes, which does no harm.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod postgres;
 mod process;
 mod random;
 mod skip;
+mod small_disk;
 mod wait;
 
 pub use agent::TestAgent;
@@ -32,4 +33,5 @@ pub use postgres::TestPostgres;
 pub use process::{Running, free_port, program};
 pub use random::Random;
 pub use skip::skip;
+pub use small_disk::SmallDisk;
 pub use wait::{eventually, eventually_within};

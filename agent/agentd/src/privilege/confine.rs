@@ -90,7 +90,7 @@ pub(super) fn become_user(account: &Account, keep: CapabilitySet) -> Result<()> 
     }
     hold(keep, keep)?;
     // Last: a kernel without filters leaves a loss that the worker states, not a host without agent.
-    super::filter_system_calls().ok();
+    super::filter::filter_system_calls().ok();
     ensure!(
         thread::set_thread_uid(Uid::ROOT).is_err(),
         "could become root again"

@@ -104,7 +104,7 @@ const NAMESPACES: [libc::c_int; 7] = [
 /// # Errors
 /// The kernel knows no filters (CONFIG_SECCOMP_FILTER), or the processor is not known here. The
 /// process goes on without one, which the worker then says.
-pub(crate) fn filter_system_calls() -> Result<()> {
+pub(super) fn filter_system_calls() -> Result<()> {
     let denied = program(denied()?, libc::EPERM)?;
     // The flags of clone3 lie behind a pointer, where no filter sees them. Without it libraries use
     // clone, whose flags are seen.
@@ -144,8 +144,24 @@ fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, error: libc::c_int) -> Result
         .context("compiling the filter on system calls")
 }
 
+/// Puts the filter on a worker that has no warden, and says so if this one or the warden's is not on.
+pub(crate) fn ensure_filtered(supervised: bool) {
+    let filtered = if supervised {
+        Ok(())
+    } else {
+        filter_system_calls()
+    };
+    if !is_filtered() {
+        let error = filtered.err().map(|error| format!("{error:#}"));
+        tracing::warn!(
+            error,
+            "this kernel filters no system calls: what takes over the agent could try more of them"
+        );
+    }
+}
+
 /// Whether a filter is on this process, proc_pid_status(5).
-pub(crate) fn is_filtered() -> bool {
+fn is_filtered() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mode = status
         .lines()

@@ -1,70 +1,21 @@
 //! The controller's disk is full: every page says so in words, probes say which part, and both say
 //! when it is over.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use anyhow::{Context as _, Result, ensure};
-use xiezhi_test_support::{TestAgent, TestController, eventually};
+use xiezhi_test_support::{SmallDisk, TestAgent, TestController, eventually};
 
 use crate::browser::Browser;
 use crate::checks;
 use crate::look::Look;
 
-/// A small filesystem in memory; unmounted when it goes out of scope.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Moves the content of `folder` to a filesystem of its own that is mounted there.
-    fn under(folder: &Path) -> Result<Self> {
-        let aside = folder.with_extension("aside");
-        std::fs::rename(folder, &aside)?;
-        std::fs::create_dir(folder)?;
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs"]);
-        ensure!(
-            mount.arg(folder).status()?.success(),
-            "no tmpfs can be mounted"
-        );
-        let disk = Self(folder.to_owned());
-        let mut copy = Command::new("cp");
-        copy.arg("-a").arg(aside.join(".")).arg(folder);
-        ensure!(copy.status()?.success(), "the data folder cannot be copied");
-        Ok(disk)
-    }
-
-    /// Takes all the space that is left; yields the file to remove.
-    fn fill(&self) -> Result<PathBuf> {
-        let path = self.0.join("ballast");
-        let mut file = File::create(&path)?;
-        for size in [65_536, 4096, 1] {
-            let block = vec![0; size];
-            while file.write_all(&block).is_ok() {}
-        }
-        Ok(path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
-    }
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-}
-
 #[tokio::test]
 async fn a_full_disk_is_told_on_every_page_and_by_the_probe() -> Result<()> {
-    if !is_root() {
-        eprintln!("skipped: only root may mount a tmpfs");
+    if !SmallDisk::is_possible() {
+        xiezhi_test_support::skip("this user may not mount a tmpfs (run as root)");
         return Ok(());
     }
     let mut controller = TestController::prepare("")?;
-    let disk = SmallDisk::under(&controller.folder().join("data"))?;
+    let disk = SmallDisk::under(&controller.folder().join("data"), 24)?;
     let result = fill_and_free(&mut controller, &disk).await;
     // In this order: a folder with a filesystem on it cannot be removed.
     controller.kill();
