@@ -24,6 +24,7 @@ impl WrongClock {
     /// The library is not installed; the text says how to change that.
     pub fn new(folder: &Path) -> Result<Self> {
         let library = library().context("there is no libfaketime: apt-get install faketime")?;
+        remove_leftovers();
         let clock = Self {
             library,
             file: folder.join("clock"),
@@ -56,6 +57,24 @@ impl WrongClock {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
+    }
+}
+
+/// Every program leaves a semaphore and a piece of shared memory with its number in the name if it is
+/// killed. Numbers come back: a worker with the number of a program that root ran could not make its
+/// own, and would not start.
+fn remove_leftovers() {
+    let found = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    for path in found.map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.unwrap_or_default();
+        let number = ["faketime_shm_", "sem.faketime_sem_"]
+            .iter()
+            .find_map(|head| name.strip_prefix(head));
+        if number.is_some_and(|number| !Path::new("/proc").join(number).exists()) {
+            // Another test may have been faster, or it is another user's.
+            drop(fs::remove_file(&path));
+        }
     }
 }
 

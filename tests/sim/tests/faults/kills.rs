@@ -1,16 +1,18 @@
 //! Crashes at any moment, of either side.
 //!
 //! `XIEZHI_ROUNDS` makes it longer, `XIEZHI_SEED` makes it another run. Reports and ordinary events
-//! are counted on both sides. Security events travel by the same spool and are switched off here:
-//! their sources would search this machine at every start.
+//! are counted on both sides. Security events come from a log of the agent's own, where each round
+//! writes logins of users that occur once; only root can give an agent such a log.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use xiezhi_test_support::{Random, TestAgent, TestController, TestPostgres};
+use anyhow::{Context as _, Result, ensure};
+use xiezhi_test_support::{Api, Random, TestAgent, TestController, TestPostgres, eventually};
 
-use crate::proof;
 use crate::settings::from_environment;
+use crate::{proof, security};
 
 /// Longest life between two crashes. Shorter than the interval of reports on the average, so that
 /// crashes fall into every phase: connecting, sending, committing, acknowledging.
@@ -22,15 +24,22 @@ async fn crashes_lose_nothing_and_repeat_nothing() -> Result<()> {
     let seed = from_environment("XIEZHI_SEED", 1);
     let mut random = Random::new(seed);
     let mut controller = TestController::start().await?;
-    let configuration = "interval: 1s\nreconnect_within: 200ms\nsecurity_events: false\n";
-    let mut agent = TestAgent::enrol(&controller, configuration)?;
+    let mut agent = TestAgent::prepare("interval: 1s\nreconnect_within: 200ms\n")?;
+    let log = OwnLog::of(&mut agent)?;
+    let Some(log) = log else {
+        return Ok(());
+    };
+    agent.enrol_with(controller.agents(), &controller.token(1)?, &[])?;
     agent.run()?;
     let host = controller.api().await?.only_host_when("up").await?;
     let id = host["id"].as_i64().context("the row has no id")?;
 
+    security::wait_for_baseline(&agent).await?;
+
     let started = std::time::Instant::now();
     let (mut agents, mut controllers) = (0, 0);
-    for _ in 0..rounds {
+    for round in 0..rounds {
+        log.write(round)?;
         // The schedule of the crashes, not a wait for anything.
         tokio::time::sleep(random.moment(LONGEST_LIFE)).await;
         let whom = random.below(5);
@@ -54,7 +63,7 @@ async fn crashes_lose_nothing_and_repeat_nothing() -> Result<()> {
         started.elapsed()
     );
 
-    prove(controller, agent, id, rounds).await
+    prove(controller, agent, id, rounds, Some(&log)).await
 }
 
 /// The same with the state on a PostgreSQL server, which crashes too: alone, or together with the
@@ -105,7 +114,7 @@ async fn crashes_of_the_database_server_lose_nothing_and_repeat_nothing() -> Res
         "{rounds} rounds with seed {seed}: {agents} crashes of the agent, {controllers} of the \
          controller, {servers} of the database server"
     );
-    prove(controller, agent, id, rounds).await
+    prove(controller, agent, id, rounds, None).await
 }
 
 /// Everything that the agent has numbered is stored once, and nothing waits.
@@ -114,6 +123,7 @@ async fn prove(
     mut agent: TestAgent,
     id: i64,
     rounds: u64,
+    log: Option<&OwnLog>,
 ) -> Result<()> {
     let api = controller.api().await?;
     let host = api.only_host_when("up").await?;
@@ -122,6 +132,9 @@ async fn prove(
         "a crash is no clone: {host}"
     );
     let ours = proof::stop_with_empty_spool(&mut agent, &api).await?;
+    if let Some(log) = log {
+        log.check(&api, id, rounds).await?;
+    }
     let page = api.get(&format!("/api/v1/hosts/{id}")).await?;
     assert_eq!(page["record"]["epoch"], 1, "crashes open no epoch: {page}");
     assert_eq!(
@@ -141,4 +154,57 @@ async fn prove(
         ours.last
     );
     Ok(())
+}
+
+/// Log lines of one kind in a minute beyond which they would only be counted; a run of 30 rounds takes
+/// less than a minute, a longer one writes none in the rounds after.
+const MOST_LINES: u64 = 55;
+
+/// A log that only this agent sees.
+struct OwnLog(PathBuf);
+
+impl OwnLog {
+    /// `None`, and the reason printed, where this user cannot give an agent one.
+    fn of(agent: &mut TestAgent) -> Result<Option<Self>> {
+        let logs = agent.folder().join("logs");
+        std::fs::create_dir(&logs)?;
+        let path = logs.join("auth.log");
+        std::fs::write(&path, "")?;
+        let own = security::has_its_own_logs(agent, &logs);
+        Ok(own.then_some(Self(path)))
+    }
+
+    /// What sshd writes when the user of this round comes and when a stranger fails.
+    fn write(&self, round: u64) -> Result<()> {
+        if round >= MOST_LINES {
+            return Ok(());
+        }
+        let head = "Nov 21 10:00:00 h sshd[7]:";
+        let text = format!(
+            "{head} Accepted password for k{round} from 10.0.0.9 port 5 ssh2\n\
+             {head} Failed password for k{round} from 10.0.0.9 port 5 ssh2\n"
+        );
+        let mut file = std::fs::OpenOptions::new().append(true).open(&self.0)?;
+        Ok(file.write_all(text.as_bytes())?)
+    }
+
+    /// Waits until each is shown, and fails if one is shown twice.
+    async fn check(&self, api: &Api, host: i64, rounds: u64) -> Result<()> {
+        for kind in ["login", "login_failed"] {
+            let seen = eventually("every login is shown", async || {
+                let seen = security::users(api, host, kind).await?;
+                ensure!(
+                    seen.len() as u64 >= rounds.min(MOST_LINES),
+                    "{kind}: {} users are shown",
+                    seen.len()
+                );
+                Ok(Some(seen))
+            })
+            .await?;
+            let twice: Vec<_> = seen.iter().filter(|(_, times)| **times != 1).collect();
+            assert!(twice.is_empty(), "{kind}: {twice:?}");
+            assert_eq!(seen.len() as u64, rounds.min(MOST_LINES), "{kind}");
+        }
+        Ok(())
+    }
 }

@@ -39,11 +39,7 @@ async fn a_kill_between_two_batches_of_one_poll_repeats_and_loses_no_event() -> 
     let api = controller.api().await?;
     let host = api.only_host_when("up").await?;
     let host = host["id"].as_i64().context("the row has no id")?;
-    let positions = agent.state().join("security");
-    eventually("the sources have a baseline", async || {
-        Ok(std::fs::read_dir(&positions)?.next().map(|_| ()))
-    })
-    .await?;
+    wait_for_baseline(&agent).await?;
 
     for round in 1..=rounds {
         // Another minute, or the events would only be counted.
@@ -58,7 +54,9 @@ async fn a_kill_between_two_batches_of_one_poll_repeats_and_loses_no_event() -> 
         kill_process(worker, Signal::KILL)?;
         agent.kill();
         agent.run()?;
-        wait_for_last(&api, host, round).await?;
+        wait_for_last(&api, host, round)
+            .await
+            .with_context(|| format!("round {round}; the agent said:\n{}", agent.log()))?;
     }
     proof::stop_with_empty_spool(&mut agent, &api).await?;
     for kind in KINDS {
@@ -86,8 +84,17 @@ fn clock(agent: &TestAgent) -> Result<Option<WrongClock>> {
     }
 }
 
+/// Waits until the sources know where they begin: what is written to a log from now on is an event.
+pub(crate) async fn wait_for_baseline(agent: &TestAgent) -> Result<()> {
+    let positions = agent.state().join("security");
+    eventually("the sources have a baseline", async || {
+        Ok(std::fs::read_dir(&positions)?.next().map(|_| ()))
+    })
+    .await
+}
+
 /// Shows the agent `logs` as `/var/log`; only root can.
-fn has_its_own_logs(agent: &mut TestAgent, logs: &Path) -> bool {
+pub(crate) fn has_its_own_logs(agent: &mut TestAgent, logs: &Path) -> bool {
     let script = "mount --bind \"$0\" /var/log && exec \"$@\"";
     let logs = logs.display().to_string();
     let words = ["unshare", "--mount", "sh", "-c", script, &logs];
@@ -169,13 +176,14 @@ async fn wait_for_last(api: &Api, host: i64, round: u64) -> Result<()> {
     let last = format!("u{round}x{}", PER_KIND - 1);
     eventually("the events of the round are shown", async || {
         let seen = users(api, host, "sudo_failed").await?;
-        Ok(seen.contains_key(&last).then_some(()))
+        ensure!(seen.contains_key(&last), "{} users are shown", seen.len());
+        Ok(Some(()))
     })
     .await
 }
 
 /// How often each user occurs in events of a kind.
-async fn users(api: &Api, host: i64, kind: &str) -> Result<BTreeMap<String, u32>> {
+pub(crate) async fn users(api: &Api, host: i64, kind: &str) -> Result<BTreeMap<String, u32>> {
     let mut users = BTreeMap::new();
     let mut cursor = String::new();
     loop {
