@@ -12,6 +12,7 @@ mod delivery;
 mod directives;
 mod disk;
 mod evidence;
+mod hostile;
 mod identity;
 mod port;
 mod refusals;
