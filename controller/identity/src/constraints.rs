@@ -3,7 +3,7 @@
 //! People import the root into their browsers. Without these constraints a thief of the online key
 //! could show them any site of the world; with them only the controller's own names, to TLS servers and
 //! clients. The names of hosts are URIs, which no constraint covers: `webpki` refuses every certificate
-//! below a constraint on URIs. The agents' port therefore checks them by itself (`docs/adr/020`).
+//! below a constraint on URIs. The agents' port therefore checks them by itself (`docs/adr/016`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
