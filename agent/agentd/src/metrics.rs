@@ -1,5 +1,9 @@
 //! The agent's own metrics, and the optional loopback page that shows everything.
+//!
+//! What the report holds is not counted a second time here: a page with two metrics of one name is
+//! refused by every reader of Prometheus's text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,14 +23,6 @@ pub(crate) struct Metrics {
     pub(crate) events: IntCounter,
     /// Batches that could not be kept.
     pub(crate) spool_errors: IntCounter,
-    /// Batches waiting for acknowledgement.
-    pub(crate) spool_pending: IntGauge,
-    /// Bytes of the spool on disk.
-    pub(crate) spool_bytes: IntGauge,
-    /// Memory of all the agent's processes.
-    pub(crate) memory_bytes: IntGauge,
-    /// Sessions since start.
-    pub(crate) sessions: IntGauge,
     /// Bytes sent since start.
     pub(crate) sent_bytes: IntGauge,
 }
@@ -40,11 +36,8 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok(counter)
         };
-        let gauge = |name: &str, help: &str| -> Result<IntGauge> {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
+        let sent_bytes = IntGauge::new("xiezhi_agent_sent_bytes", "Bytes sent since start.")?;
+        registry.register(Box::new(sent_bytes.clone()))?;
         Ok(Self {
             reports: counter("xiezhi_agent_reports_total", "Reports taken.")?,
             events: counter(
@@ -55,30 +48,93 @@ impl Metrics {
                 "xiezhi_agent_spool_errors_total",
                 "Batches that could not be kept.",
             )?,
-            spool_pending: gauge(
-                "xiezhi_agent_spool_pending",
-                "Batches waiting for acknowledgement.",
-            )?,
-            spool_bytes: gauge("xiezhi_agent_spool_bytes", "Bytes of the spool on disk.")?,
-            memory_bytes: gauge(
-                "xiezhi_agent_memory_bytes",
-                "Memory of all the agent's processes.",
-            )?,
-            sessions: gauge("xiezhi_agent_sessions", "Sessions since start.")?,
-            sent_bytes: gauge("xiezhi_agent_sent_bytes", "Bytes sent since start.")?,
+            sent_bytes,
             registry,
         })
     }
 
     /// Everything in Prometheus's text format: the last report, then the agent's own metrics.
     fn render(&self, report: &Report) -> Result<Vec<u8>> {
-        let mut page = String::new();
-        for (series, value) in report.iter() {
-            writeln!(page, "{series} {value}").context("writing to memory")?;
-        }
-        let mut bytes = page.into_bytes();
+        let mut bytes = describe(report).context("writing to memory")?.into_bytes();
         TextEncoder::new().encode(&self.registry.gather(), &mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// What a metric of the report means, if it is not one of node_exporter's.
+const HELP: &[(&str, &str)] = &[
+    (
+        "xiezhi_agent_spool_pending",
+        "Batches waiting for acknowledgement.",
+    ),
+    (
+        "xiezhi_agent_spool_dropped",
+        "Batches that were given up and not yet noted by the controller.",
+    ),
+    ("xiezhi_agent_spool_bytes", "Bytes of the spool on disk."),
+    (
+        "xiezhi_agent_memory_bytes",
+        "Memory of all the agent's processes.",
+    ),
+    ("xiezhi_agent_sessions", "Sessions since start."),
+    (
+        "xiezhi_agent_cpu_seconds_total",
+        "Processor time of all the agent's processes.",
+    ),
+    ("xiezhi_agent_info", "Version of the agent; always 1."),
+    (
+        "xiezhi_process_top_cpu_seconds_total",
+        "Processor time of the programs that use most.",
+    ),
+    (
+        "xiezhi_process_top_resident_bytes",
+        "Memory of the programs that use most.",
+    ),
+    ("xiezhi_logged_in_sessions", "Sessions of people logged in."),
+    ("xiezhi_logged_in_users", "People logged in."),
+    (
+        "xiezhi_storage_life_used_ratio",
+        "Part of the device's rated life that is used; may exceed 1.",
+    ),
+    (
+        "xiezhi_storage_end_of_life_level",
+        "The device's own warning before its end: 1 normal, 2 warning, 3 urgent.",
+    ),
+    (
+        "xiezhi_disk_command_errors_total",
+        "Commands that the disk answered with an error.",
+    ),
+];
+
+/// The report as text: each metric's series together, below what it is. Reports hold series in the
+/// order in which they were read.
+fn describe(report: &Report) -> Result<String, std::fmt::Error> {
+    let mut families: BTreeMap<&str, Vec<(&str, f64)>> = BTreeMap::new();
+    for (series, value) in report.iter() {
+        let name = series.split('{').next().unwrap_or(series);
+        families.entry(name).or_default().push((series, value));
+    }
+    let mut page = String::new();
+    for (name, family) in families {
+        let help = HELP.iter().find(|(known, _)| *known == name);
+        let help = help.map_or("As in Prometheus's node_exporter.", |(_, help)| help);
+        writeln!(page, "# HELP {name} {help}\n# TYPE {name} {}", kind(name))?;
+        for (series, value) in family {
+            writeln!(page, "{series} {value}")?;
+        }
+    }
+    Ok(page)
+}
+
+/// The type that node_exporter gives a metric of this name.
+fn kind(name: &str) -> &'static str {
+    if name.ends_with("_total") {
+        "counter"
+    } else if name.starts_with("node_netstat_") || name.starts_with("node_vmstat_") {
+        // The kernel mixes both kinds in those files.
+        "untyped"
+    } else {
+        "gauge"
     }
 }
 
@@ -94,6 +150,9 @@ pub(crate) async fn serve(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listening on {address} for /metrics: is it taken?"))?;
+    // Which port the system chose, if the configuration leaves it the choice.
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "/metrics is served");
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
@@ -125,4 +184,47 @@ async fn answer(mut stream: TcpStream, page: &[u8]) -> std::io::Result<()> {
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;
     stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_each_metric_once_and_keeps_its_series_together() {
+        let mut report = Report::new();
+        for (name, labels, value) in [
+            ("node_network_up", [("device", "a")], 1.0),
+            ("node_network_receive_bytes_total", [("device", "a")], 5.5),
+            ("node_network_up", [("device", "b")], 0.0),
+        ] {
+            report.push(name, &labels, value).unwrap();
+        }
+        report.push("xiezhi_agent_sessions", &[], 2.0).unwrap();
+        report.push("node_vmstat_pgfault", &[], 3.0).unwrap();
+        let page = Metrics::new().unwrap().render(&report).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        let expected = "\
+# HELP node_network_receive_bytes_total As in Prometheus's node_exporter.
+# TYPE node_network_receive_bytes_total counter
+node_network_receive_bytes_total{device=\"a\"} 5.5
+# HELP node_network_up As in Prometheus's node_exporter.
+# TYPE node_network_up gauge
+node_network_up{device=\"a\"} 1
+node_network_up{device=\"b\"} 0
+# HELP node_vmstat_pgfault As in Prometheus's node_exporter.
+# TYPE node_vmstat_pgfault untyped
+node_vmstat_pgfault 3
+# HELP xiezhi_agent_sessions Sessions since start.
+# TYPE xiezhi_agent_sessions gauge
+xiezhi_agent_sessions 2
+";
+        assert!(page.starts_with(expected), "{page}");
+        assert!(page.contains("# TYPE xiezhi_agent_reports_total counter"));
+        let described = |name: &str| page.matches(&format!("# TYPE {name} ")).count();
+        for (name, _) in HELP {
+            assert!(described(name) <= 1, "{name}");
+        }
+        assert_eq!(described("xiezhi_agent_sessions"), 1);
+    }
 }

@@ -240,18 +240,12 @@ impl Worker {
     fn add_own_samples(&mut self) {
         let state = self.uplink.state();
         let status = self.spool().status();
-        self.metrics.spool_pending.set(clamp(status.pending));
-        self.metrics.spool_bytes.set(clamp(status.bytes));
-        self.metrics.sessions.set(clamp(state.sessions));
         self.metrics.sent_bytes.set(clamp(state.bytes_up));
         let dropped = count(&status.dropped);
         for (name, value) in [
             ("xiezhi_agent_spool_pending", status.pending as f64),
             ("xiezhi_agent_spool_dropped", dropped as f64),
-            (
-                "xiezhi_agent_memory_bytes",
-                self.metrics.memory_bytes.get() as f64,
-            ),
+            ("xiezhi_agent_memory_bytes", self.used.memory_bytes as f64),
             ("xiezhi_agent_sessions", state.sessions as f64),
             ("xiezhi_agent_spool_bytes", status.bytes as f64),
             (
@@ -369,7 +363,6 @@ impl Worker {
         self.spool().tick(now_ms());
         self.leave_note(std::process::id());
         let used = self_use::read(self.supervised);
-        self.metrics.memory_bytes.set(clamp(used.memory_bytes));
         self.used = used;
         self.link.note_use(used);
         self.send_changed_facts();

@@ -17,6 +17,7 @@ mod directives;
 mod hardware;
 mod identity;
 mod leaving;
+mod metrics;
 mod peers;
 mod privileges;
 mod remote_write;

@@ -19,9 +19,8 @@ pub(crate) fn pending(port: u16) -> Result<Option<f64>> {
     let mut page = Vec::new();
     stream.read_to_end(&mut page)?;
     let page = String::from_utf8_lossy(&page);
-    // The report's own series has the same name; the gauge is written behind it.
     let line = page
         .lines()
-        .rfind(|line| line.starts_with("xiezhi_agent_spool_pending "));
+        .find(|line| line.starts_with("xiezhi_agent_spool_pending "));
     Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()))
 }
