@@ -134,6 +134,16 @@ impl TestAgent {
         self.there(|| output(&mut command))
     }
 
+    /// Starts one of the agent's commands, for a test that ends it before it has.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_command(&self, arguments: &[&str]) -> Result<Running> {
+        let mut command = self.prepared(arguments);
+        let log = self.folder.path().join("command.log");
+        self.there(|| Running::start("agent", &mut command, &log))
+    }
+
     /// Starts a process where the agent lives.
     fn there<T: Send>(&self, start: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         match &self.namespace {

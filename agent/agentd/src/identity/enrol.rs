@@ -37,12 +37,16 @@ pub(crate) struct Enrolment {
 
 /// Makes the host's keys, shows the token and stores the identity that comes back.
 ///
+/// Whenever it ends early, even after the controller has recorded the host, the same command tried
+/// again brings it to its end: the keys are on the disk before the controller hears of them.
+///
 /// # Errors
-/// Each says what to do; nothing is stored unless all went well.
+/// Each says what to do; no identity is stored unless all went well.
 pub(crate) async fn enrol(request: &Enrolment, state_dir: &Path) -> Result<Issued> {
     let token = Token::from_text(&request.token)?;
     let address = client::address_of(&request.controller)?;
     let files = IdentityFiles::below(state_dir);
+    files.mend()?;
     if files.is_enrolled() && !request.force {
         let record = files.record()?;
         bail!(
@@ -54,7 +58,12 @@ pub(crate) async fn enrol(request: &Enrolment, state_dir: &Path) -> Result<Issue
     }
     let policy_root = request.policy_root.clone();
     files.create()?;
-    let key = rcgen::KeyPair::generate().context("making the host's key")?;
+    let key_pem = files.enrolment_key(|| {
+        let key = rcgen::KeyPair::generate().context("making the host's key")?;
+        Ok(key.serialize_pem())
+    })?;
+    let key = rcgen::KeyPair::from_pem(&key_pem)
+        .context("enrol-key.pem is damaged: remove it and enrol again")?;
     let evidence = evidence_key(&files)?;
     let mut body = EnrolRequest {
         token_id: token.id_text(),
@@ -80,12 +89,7 @@ pub(crate) async fn enrol(request: &Enrolment, state_dir: &Path) -> Result<Issue
         not_after_s: issued.not_after_s,
     };
     time.learn(issued.time_ms)?;
-    files.write_next(
-        &key.serialize_pem(),
-        &issued.chain_pem,
-        Some(&issued.root_pem),
-        &record,
-    )?;
+    files.write_next(&key_pem, &issued.chain_pem, Some(&issued.root_pem), &record)?;
     files.adopt_next()?;
     Ok(issued)
 }

@@ -39,6 +39,9 @@ pub(crate) struct Credentials {
 /// The files of an identity, in the order in which they are adopted; the record is last.
 const PARTS: [&str; 4] = ["key.pem", "chain.pem", "root.pem", "host.json"];
 
+/// Key of an enrolment that has not come to its end.
+const ENROLMENT_KEY: &str = "enrol-key.pem";
+
 /// The identity folder.
 #[derive(Debug, Clone)]
 pub(crate) struct IdentityFiles {
@@ -113,7 +116,7 @@ impl IdentityFiles {
     /// Secret files that others than their owner may read or change, each with what to do.
     pub(crate) fn exposed(&self) -> Vec<String> {
         let mut exposed = Vec::new();
-        for name in ["key.pem", "next-key.pem", "evidence.key"] {
+        for name in ["key.pem", "next-key.pem", ENROLMENT_KEY, "evidence.key"] {
             let path = self.path(name);
             let mode = std::fs::metadata(&path).map(|metadata| metadata.mode() & 0o7777);
             if let Some(mode) = mode.ok().filter(|mode| mode & 0o077 != 0) {
@@ -130,6 +133,19 @@ impl IdentityFiles {
     /// Whether a new identity waits to be used. Its record is written last, so it is whole.
     pub(crate) fn has_next(&self) -> bool {
         self.path("next-host.json").exists()
+    }
+
+    /// The key that an enrolment asks a certificate for, PEM; `make` makes it if none is there.
+    ///
+    /// It is on the disk before the controller hears of it and stays until its identity is adopted:
+    /// the controller takes an agent that asks again with the same key for the same host, whatever
+    /// became of the first answer.
+    pub(crate) fn enrolment_key(&self, make: impl FnOnce() -> Result<String>) -> Result<String> {
+        let path = self.path(ENROLMENT_KEY);
+        if !path.exists() {
+            write(&path, make()?.as_bytes())?;
+        }
+        self.read(ENROLMENT_KEY)
     }
 
     /// Stores a new identity beside the one in use; `root` only if it is another one.
@@ -175,8 +191,19 @@ impl IdentityFiles {
                     .with_context(|| format!("adopting {}", from.display()))?;
             }
         }
+        self.end_enrolment()?;
         sync_dir(&self.dir)?;
         std::fs::remove_file(self.path("adopting")).context("ending the adoption")
+    }
+
+    /// Forgets the key of an enrolment once it is the key in use; another's, which a renewal
+    /// overtook, may still be answered.
+    fn end_enrolment(&self) -> Result<()> {
+        let path = self.path(ENROLMENT_KEY);
+        if path.exists() && self.read(ENROLMENT_KEY)? == self.read("key.pem")? {
+            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Forgets a new identity that the controller does not take. Its record goes first, so that
@@ -276,6 +303,27 @@ mod tests {
             );
             assert!(!files.has_next() && !files.path("adopting").exists());
         }
+    }
+
+    #[test]
+    fn the_key_of_an_enrolment_stays_until_its_identity_is_adopted() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = IdentityFiles::below(folder.path());
+        files.create().unwrap();
+        assert_eq!(files.enrolment_key(|| Ok("k1".to_owned())).unwrap(), "k1");
+        let mode = std::fs::metadata(files.path(ENROLMENT_KEY)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // Another identity is adopted meanwhile.
+        files
+            .write_next("k0", "c0", Some("r0"), &record("other"))
+            .unwrap();
+        files.adopt_next().unwrap();
+        assert_eq!(files.enrolment_key(|| Ok("k2".to_owned())).unwrap(), "k1");
+        files
+            .write_next("k1", "c1", Some("r1"), &record("own"))
+            .unwrap();
+        files.adopt_next().unwrap();
+        assert_eq!(files.enrolment_key(|| Ok("k2".to_owned())).unwrap(), "k2");
     }
 
     #[test]

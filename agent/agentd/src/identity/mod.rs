@@ -10,6 +10,7 @@
 //! | `root.pem` | the pinned root |
 //! | `chain.pem`, `key.pem` | certificate and key in use |
 //! | `next-chain.pem`, `next-key.pem` | renewed ones until a session was opened with them |
+//! | `enrol-key.pem` | key of an enrolment that has not come to its end |
 //! | `evidence.key` | key that signs evidence, Ed25519, PKCS#8 |
 //! | `time` | last controller time seen, Unix milliseconds |
 

@@ -19,6 +19,7 @@ mod clock;
 mod cluster;
 mod cut;
 mod disk;
+mod enrolment;
 mod gauge;
 mod kills;
 mod line;
