@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// Prefix of every enrolment token, so that a pasted secret is recognised for what it is.
 pub const TOKEN_PREFIX: &str = "xz1-";
 
+/// What hosts without a machine-id tell as its digest: agents of every release digest an empty id so.
+/// It names no machine, and two hosts that tell it need not be one.
+pub const NO_MACHINE: &str = "18ea2bb45db42a26cdbe5002bca969b9305ad50a529ddbdc531f40eeea04dc6a";
+
 /// What an enrolment token carries. The controller stores only a digest of the secret; the agent
 /// needs the fingerprint to know the controller before it trusts anything that it says.
 #[derive(Clone, PartialEq, Eq)]
@@ -103,7 +107,7 @@ pub struct EnrolRequest {
     pub evidence_proof: String,
     /// The host's own name.
     pub hostname: String,
-    /// Digest of `/etc/machine-id`.
+    /// Digest of `/etc/machine-id`; [`NO_MACHINE`] of a host that has none.
     pub machine: String,
     /// Agent's version.
     pub version: String,

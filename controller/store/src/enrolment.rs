@@ -1,6 +1,7 @@
 //! Enrolment: token, host, certificate and audit entry in one transaction.
 
 use xiezhi_model::{ApprovalState, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId};
+use xiezhi_protocol::enrol::NO_MACHINE;
 
 use crate::hosts::{host_from, select_host};
 use crate::row::{self, Write};
@@ -238,12 +239,13 @@ async fn check(
     Ok(Permit { token, approval })
 }
 
-/// An unrevoked host with the same name and machine-id; machines without an id are not compared.
+/// An unrevoked host with the same name and machine-id; machines without an id are not compared, for
+/// many are called localhost.
 async fn same_machine(
     write: &mut Write,
     (hostname, machine): (&str, &str),
 ) -> Result<Option<HostId>, StoreError> {
-    if machine.is_empty() {
+    if machine.is_empty() || machine == NO_MACHINE {
         return Ok(None);
     }
     let sql = "SELECT id FROM hosts WHERE machine = $1 AND hostname = $2 AND revoked_ms IS NULL \

@@ -201,14 +201,29 @@ pub(crate) fn hostname() -> String {
 
 /// SHA-256 of the machine id under a name of our own: the id itself is meant to stay on the host.
 pub(crate) fn machine_digest() -> String {
-    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let text = format!("xiezhi machine {}", id.trim());
+    digest_of(&std::fs::read_to_string("/etc/machine-id").unwrap_or_default())
+}
+
+/// Without an id it is [`xiezhi_protocol::enrol::NO_MACHINE`].
+fn digest_of(id: &str) -> String {
+    // What systemd writes into an image whose machines get their id at the first boot.
+    let id = Some(id.trim()).filter(|&id| id != "uninitialized");
+    let text = format!("xiezhi machine {}", id.unwrap_or_default());
     HEXLOWER.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_without_an_id_says_so_in_the_agreed_word() {
+        use xiezhi_protocol::enrol::NO_MACHINE;
+        for none in ["", "\n", "uninitialized\n"] {
+            assert_eq!(digest_of(none), NO_MACHINE, "{none:?}");
+        }
+        assert_ne!(digest_of("0123456789abcdef0123456789abcdef\n"), NO_MACHINE);
+    }
 
     #[tokio::test]
     async fn a_connection_that_was_cut_is_tried_again_and_a_refusal_is_not() {

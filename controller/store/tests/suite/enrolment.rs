@@ -128,6 +128,22 @@ async fn a_token_never_takes_over_an_existing_host() {
 }
 
 #[tokio::test]
+async fn machines_without_an_id_may_share_a_name() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    fresh
+        .create_token(&token("many", root, 9), entry("token.created"))
+        .await
+        .unwrap();
+    for number in [1, 2] {
+        let mut host = new_host(HostId(number), "many");
+        "localhost".clone_into(&mut host.hostname);
+        xiezhi_protocol::enrol::NO_MACHINE.clone_into(&mut host.machine);
+        fresh.enrol(&host, NOW, entry("e")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_enrolment_that_fails_half_way_leaves_nothing() {
     let fresh = fresh().await;
     let [root, ..] = province(&fresh).await;
