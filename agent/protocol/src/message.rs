@@ -166,10 +166,36 @@ pub struct Bandwidth {
 pub struct BandwidthWindow {
     /// First minute of the day, 0–1439, Asia/Shanghai.
     pub from_minute: u16,
-    /// Minute of the day after the last; smaller than `from_minute` wraps over midnight.
+    /// Minute of the day after the last, at most 1440; smaller than `from_minute` wraps over
+    /// midnight, and the same is a window of no time.
     pub to_minute: u16,
     /// Budget; 0 means that backlog and bulk stop.
     pub bytes_per_second: u64,
+}
+
+impl Bandwidth {
+    /// Bytes per second at a minute of the day, Asia/Shanghai; `None` is unlimited, 0 lets only live
+    /// reports pass. Both sides ask here, so that a page shows what an agent does.
+    #[must_use]
+    pub fn at_minute(&self, minute: u16) -> Option<u64> {
+        let window = self.windows.iter().find(|window| window.contains(minute));
+        match window {
+            Some(window) => Some(window.bytes_per_second),
+            None => (self.bytes_per_second > 0).then_some(self.bytes_per_second),
+        }
+    }
+}
+
+impl BandwidthWindow {
+    /// Whether a minute of the day lies within.
+    fn contains(&self, minute: u16) -> bool {
+        let (from, to) = (self.from_minute, self.to_minute);
+        if from <= to {
+            (from..to).contains(&minute)
+        } else {
+            minute >= from || minute < to
+        }
+    }
 }
 
 /// What the online controller alone may tell an agent: a closed list. What each can do at worst is

@@ -71,22 +71,7 @@ impl Budget {
 fn rate_at(bandwidth: &Bandwidth, clock_ms: i64) -> Option<u64> {
     let seconds = clock_ms.div_euclid(1000) + SHANGHAI_OFFSET_S;
     let minute = seconds.rem_euclid(86_400) / 60;
-    let within = |from: u16, to: u16| {
-        let (from, to) = (i64::from(from), i64::from(to));
-        if from <= to {
-            (from..to).contains(&minute)
-        } else {
-            minute >= from || minute < to
-        }
-    };
-    let window = bandwidth
-        .windows
-        .iter()
-        .find(|w| within(w.from_minute, w.to_minute));
-    match window {
-        Some(window) => Some(window.bytes_per_second),
-        None => (bandwidth.bytes_per_second > 0).then_some(bandwidth.bytes_per_second),
-    }
+    bandwidth.at_minute(u16::try_from(minute).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -118,6 +103,18 @@ mod tests {
         assert_eq!(at(8 * 60), Some(0));
         assert_eq!(at(12 * 60), None);
         assert_eq!(at(23 * 60), Some(9000));
+    }
+
+    #[test]
+    fn a_window_that_ends_where_it_begins_is_none() {
+        let bandwidth = Bandwidth {
+            bytes_per_second: 5,
+            windows: vec![window(480, 480, 0)],
+        };
+        for minute in [0, 479, 480, 481, 1439] {
+            let rate = rate_at(&bandwidth, MIDNIGHT_MS + minute * 60_000);
+            assert_eq!(rate, Some(5), "{minute}");
+        }
     }
 
     #[test]

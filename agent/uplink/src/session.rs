@@ -78,6 +78,8 @@ pub(crate) struct Session<'a> {
     directives_inbox: BytesMut,
     lanes: Lanes,
     budget: Budget,
+    /// What the controller's clock read at the welcome, Unix milliseconds, and when that was.
+    welcomed: (i64, Instant),
     /// Drops that were reported, and from which number on an acknowledgement proves it was read.
     reported: Vec<Dropped>,
     marks: [u64; 3],
@@ -95,7 +97,8 @@ pub(crate) struct Session<'a> {
     wants_room: bool,
     refusals: Vec<(Stream, u64, u32)>,
     leaving: Option<Leaving>,
-    /// What the controller said last about the whole session.
+    /// What the controller said last about the whole session; why it ended, if nothing is
+    /// acknowledged after it.
     farewell: Option<String>,
 }
 
@@ -160,6 +163,7 @@ impl<'a> Session<'a> {
             marks: lanes.marks(),
             lanes,
             budget,
+            welcomed: (welcome.time_ms, now),
             reported,
             // The first one goes with the next report: a person at the screen waits for it.
             last_status: now.checked_sub(runner.config.status_every).unwrap_or(now),

@@ -58,11 +58,11 @@ impl HourlyBudget {
     }
 
     /// The same with another limit from the hour `from` up to `to`; an end before the start wraps
-    /// over midnight.
+    /// over midnight, and the same hour twice changes nothing.
     #[must_use]
     pub fn with(mut self, from: usize, to: usize, limit: Option<u32>) -> Self {
         for (hour, value) in self.kbps.iter_mut().enumerate() {
-            let inside = if from < to {
+            let inside = if from <= to {
                 (from..to).contains(&hour)
             } else {
                 hour >= from || hour < to
@@ -110,22 +110,8 @@ impl From<&Bandwidth> for HourlyBudget {
     /// What holds at the beginning of each hour: a budget that was set by the minute is rounded.
     fn from(bandwidth: &Bandwidth) -> Self {
         let kbps = |rate: u64| u32::try_from(rate / BYTES_PER_KBIT).unwrap_or(MOST_KBPS);
-        let otherwise = Some(bandwidth.bytes_per_second)
-            .filter(|&rate| rate > 0)
-            .map(kbps);
-        let at = |hour: usize| {
-            let minute = hour * 60;
-            let inside = |window: &&BandwidthWindow| {
-                let (from, to) = (window.from_minute.into(), window.to_minute.into());
-                if from < to {
-                    (from..to).contains(&minute)
-                } else {
-                    minute >= from || minute < to
-                }
-            };
-            let window = bandwidth.windows.iter().find(inside);
-            window.map_or(otherwise, |window| Some(kbps(window.bytes_per_second)))
-        };
+        let minute = |hour: usize| u16::try_from(hour * 60).unwrap_or_default();
+        let at = |hour: usize| bandwidth.at_minute(minute(hour)).map(kbps);
         Self {
             kbps: std::array::from_fn(at),
         }
@@ -185,6 +171,21 @@ mod tests {
         assert_eq!(hourly.kbps[23], Some(10));
         assert_eq!(hourly.kbps[0], Some(1));
         assert_eq!(hourly.kbps[2], Some(10));
+    }
+
+    #[test]
+    fn a_window_that_ends_where_it_begins_is_none() {
+        let bandwidth = Bandwidth {
+            bytes_per_second: 1250,
+            windows: vec![BandwidthWindow {
+                from_minute: 480,
+                to_minute: 480,
+                bytes_per_second: 0,
+            }],
+        };
+        assert_eq!(HourlyBudget::from(&bandwidth).kbps, [Some(10); HOURS]);
+        let none = HourlyBudget::default().with(8, 8, Some(64));
+        assert_eq!(none, HourlyBudget::default());
     }
 
     #[test]

@@ -37,6 +37,8 @@ impl Session<'_> {
         self.runner.shared.state().last_ack_ms = Some(clock_ms);
         self.waiting_since = None;
         self.flushed = false;
+        // The session goes on, so what was said about all of it was a notice and no farewell.
+        self.farewell = None;
         let Some(last) = ack.ranges.last() else {
             return;
         };

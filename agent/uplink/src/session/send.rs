@@ -85,8 +85,11 @@ impl Session<'_> {
         }
     }
 
+    /// The hours of a budget are the controller's: the host's own clock may be wrong.
     fn ask_budget(&mut self, now: Instant) -> Permission {
-        let clock_ms = self.runner.connector.now_ms();
+        let (time_ms, then) = self.welcomed;
+        let passed = now.duration_since(then).as_millis();
+        let clock_ms = time_ms.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX));
         self.budget.ask(now.into_std(), clock_ms)
     }
 

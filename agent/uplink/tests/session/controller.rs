@@ -37,6 +37,10 @@ pub struct Faults {
     /// Sent down raw after the welcome.
     pub nonsense: Vec<u8>,
     pub bandwidth: Option<Bandwidth>,
+    /// Sent once, about the whole session, with the next acknowledgement: before or after it.
+    pub notice: Option<(String, bool)>,
+    /// What the clock reads at each welcome, if another than the agents', Unix milliseconds.
+    pub time_ms: Option<i64>,
     /// Epoch of acknowledgements, if another than the session's.
     pub epoch: u64,
     /// Speak this protocol instead of the newest.
@@ -266,7 +270,7 @@ impl Session {
     }
 
     fn welcome(&mut self, hello: Hello) {
-        let (number, protocol, bandwidth, nonsense) = {
+        let (number, protocol, bandwidth, nonsense, time_ms) = {
             let mut seen = self.controller.seen.lock().unwrap();
             seen.sessions += 1;
             self.epoch = hello.epoch.max(1);
@@ -277,13 +281,14 @@ impl Session {
                 faults.protocol.unwrap_or(PROTOCOL_VERSION),
                 faults.bandwidth.clone(),
                 std::mem::take(&mut faults.nonsense),
+                faults.time_ms.unwrap_or(1_700_000_000_000),
             )
         };
         let welcome = Welcome {
             protocol,
             session: format!("session-{number}"),
             epoch: self.epoch,
-            time_ms: 1_700_000_000_000,
+            time_ms,
             version: "test".to_owned(),
             bandwidth,
         };
@@ -353,12 +358,20 @@ impl Session {
     }
 
     fn acknowledge(&mut self) {
-        let faults = self.controller.faults.lock().unwrap();
+        let mut faults = self.controller.faults.lock().unwrap();
         if faults.silent {
             return;
         }
         let epoch = self.epoch.max(faults.epoch);
+        let due = !self.unacked.is_empty();
+        let notice = faults.notice.take_if(|_| due);
         drop(faults);
+        let (before, after) = match notice {
+            Some((reason, true)) => (Some(reason), None),
+            Some((reason, false)) => (None, Some(reason)),
+            None => (None, None),
+        };
+        self.notify(before);
         for (stream, ranges) in std::mem::take(&mut self.unacked) {
             let mut payload = Vec::new();
             record::write_ack(
@@ -371,6 +384,19 @@ impl Session {
             );
             self.send(Kind::Ack, &payload);
         }
+        self.notify(after);
+    }
+
+    /// Says something about the whole session.
+    fn notify(&mut self, reason: Option<String>) {
+        let Some(reason) = reason else { return };
+        let refused = Refused {
+            stream: Stream::Samples,
+            seq: None,
+            resend: false,
+            reason,
+        };
+        self.send(Kind::Refused, &serde_json::to_vec(&refused).unwrap());
     }
 
     fn refuse(&mut self, stream: Stream, seq: u64, resend: bool, reason: &str) {

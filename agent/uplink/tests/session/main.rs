@@ -11,6 +11,7 @@
 
 mod agent;
 mod controller;
+mod told;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
