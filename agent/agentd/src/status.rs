@@ -1,7 +1,7 @@
 //! What `xiezhi-agent status` shows: the identity, checked by loading it, and what the worker noted.
 //!
-//! The worker leaves a note at most once a minute: one small file, written and renamed, never synced.
-//! Nothing depends on it, so a lost one costs nothing. Showing it changes nothing on the host.
+//! The worker leaves a note at its start and once a minute: one small file, written and renamed, never
+//! synced. Nothing depends on it, so a lost one costs nothing. Showing it changes nothing on the host.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -112,7 +112,14 @@ pub(crate) fn show(config: &Config, now_ms: i64) -> Result<Shown> {
     let mut text = describe(&record, time.now_s());
     let note = Note::read(&config.state_dir);
     describe_note(&mut text, note.as_ref(), now_ms);
-    let mut problems = Vec::new();
+    let mut problems = work_problems(note.as_ref(), &record.controller);
+    if record.not_after_s < time.now_s() {
+        problems.push(
+            "the certificate has ended: an agent that runs and reaches the controller renews it by itself \
+             for 180 days; after that, enrol again with --force and a new token"
+                .to_owned(),
+        );
+    }
     let next = files.has_next();
     for prefix in ["", "next-"].into_iter().take(1 + usize::from(next)) {
         let loaded = load(&files, prefix, &time);
@@ -128,15 +135,47 @@ pub(crate) fn show(config: &Config, now_ms: i64) -> Result<Shown> {
     Ok(Shown { text, problems })
 }
 
+/// What keeps the worker from its work.
+fn work_problems(note: Option<&Note>, controller: &str) -> Vec<String> {
+    let Some(note) = note.filter(|note| note.is_running()) else {
+        return vec![
+            "the worker is not running, so nothing is reported: `systemctl start xiezhi-agent`, and if it \
+             does not stay, `journalctl -u xiezhi-agent` says why"
+                .to_owned(),
+        ];
+    };
+    let trouble = printable(&note.trouble);
+    if note.connected_since_ms.is_none() {
+        let why = if trouble.is_empty() { "" } else { ": " };
+        return vec![format!(
+            "there is no session with the controller{why}{trouble}; reports wait on the disk. Check that \
+             {controller} can be reached (line, firewall) and that the controller runs"
+        )];
+    }
+    if trouble.is_empty() {
+        return Vec::new();
+    }
+    // With a session it is the spool's.
+    vec![format!(
+        "reports cannot be kept on the disk: {trouble}; make room there or mend it"
+    )]
+}
+
 fn describe(record: &HostRecord, now_s: i64) -> String {
-    let days = (record.not_after_s - now_s) / 86_400;
+    let left_s = record.not_after_s - now_s;
+    let days = left_s.abs() / 86_400;
+    let certificate = if left_s < 0 {
+        format!("ended {days} days ago")
+    } else {
+        format!("ends in {days} days")
+    };
     let policy = if record.policy_root.is_empty() {
         "none: this host only observes"
     } else {
         &record.policy_root
     };
     format!(
-        "host         {}\nsite         {}\ncontroller   {}\ncertificate  ends in {days} days\npolicy root  {policy}\n",
+        "host         {}\nsite         {}\ncontroller   {}\ncertificate  {certificate}\npolicy root  {policy}\n",
         record.host, record.site, record.controller
     )
 }
@@ -149,7 +188,7 @@ fn describe_note(text: &mut String, note: Option<&Note>, now_ms: i64) {
     let Some(note) = note else {
         return line(
             "worker",
-            "has not noted anything yet: it never ran, or not for a minute",
+            "has not noted anything yet: it never ran, or not for some seconds",
         );
     };
     let ago = |then_ms: Option<i64>| then_ms.map_or("never".to_owned(), |then| ago(now_ms - then));
@@ -253,11 +292,84 @@ mod tests {
         (folder, config, files)
     }
 
+    /// The note of a worker that runs and has a session. A test's own name is not an agent's, so this
+    /// thread, whose number is found like a process's, takes one.
+    fn working() -> Note {
+        fs::write("/proc/thread-self/comm", "xiezhi-worker").unwrap();
+        let own = fs::read_link("/proc/thread-self").unwrap();
+        let number = own.file_name().unwrap().to_str().unwrap();
+        Note {
+            version: 1,
+            process: number.parse().unwrap(),
+            connected_since_ms: Some(NOW_MS),
+            ..Note::default()
+        }
+    }
+
     #[test]
-    fn a_good_identity_has_no_problems_and_the_note_is_told() {
+    fn a_worker_with_a_session_has_no_problems() {
+        let (folder, config, _) = host();
+        working().write(folder.path()).unwrap();
+        let shown = show(&config, NOW_MS).unwrap();
+        assert_eq!(shown.problems, Vec::<String>::new(), "{}", shown.text);
+    }
+
+    #[test]
+    fn what_keeps_an_agent_from_reporting_is_a_problem_that_says_what_to_do() {
+        let (folder, config, files) = host();
+        let problems = |note: &Note| {
+            note.write(folder.path()).unwrap();
+            show(&config, NOW_MS).unwrap().problems
+        };
+        let stopped = Note {
+            process: 0,
+            ..working()
+        };
+        let cut = Note {
+            connected_since_ms: None,
+            trouble: "no route".to_owned(),
+            ..working()
+        };
+        let full = Note {
+            trouble: "no space left".to_owned(),
+            ..working()
+        };
+        for (note, said) in [
+            (stopped, "`systemctl start xiezhi-agent`"),
+            (
+                cut,
+                "the controller: no route; reports wait on the disk. Check that 127.0.0.1:1 can",
+            ),
+            (full, "on the disk: no space left"),
+        ] {
+            let problems = problems(&note);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems.concat().contains(said), "{problems:?}");
+        }
+        let ended = HostRecord {
+            not_after_s: 5,
+            ..files.record().unwrap()
+        };
+        fs::write(files.path("host.json"), serde_json::to_vec(&ended).unwrap()).unwrap();
+        let problems = problems(&working());
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems.concat().contains("the certificate has ended"));
+        let text = show(&config, NOW_MS).unwrap().text;
+        assert!(
+            text.contains("certificate  ended ") && text.contains(" days ago"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_note_is_told_and_a_host_that_never_ran_is_told_to_start() {
         let (folder, config, _) = host();
         let shown = show(&config, NOW_MS).unwrap();
-        assert_eq!(shown.problems, Vec::<String>::new());
+        assert!(
+            shown.problems.concat().contains("is not running"),
+            "{:?}",
+            shown.problems
+        );
         assert!(
             shown.text.contains("has not noted anything"),
             "{}",

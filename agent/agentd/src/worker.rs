@@ -153,7 +153,9 @@ impl Worker {
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
         self.announce();
+        self.leave_note(std::process::id());
         self.wait_for_session().await;
+        self.leave_note(std::process::id());
         let mut due = Due::new(self.config.interval, now_ms());
         loop {
             tokio::select! {
