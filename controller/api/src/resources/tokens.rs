@@ -163,7 +163,10 @@ fn commands(state: &AppState, headers: &HeaderMap, token: &str) -> Vec<String> {
         .unwrap_or_else(|| "CONTROLLER".to_owned());
     let port = enrolment.agent_port;
     vec![
-        format!("xiezhi-agent enrol --controller https://{host}:{port} --token {token}"),
+        // Not as an argument: every user of the host can read those while the command runs.
+        format!(
+            "printf %s {token} | xiezhi-agent enrol --controller https://{host}:{port} --token -"
+        ),
         "systemctl enable --now xiezhi-agent".to_owned(),
     ]
 }

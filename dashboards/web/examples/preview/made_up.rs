@@ -360,7 +360,7 @@ pub(crate) fn answer(path: &str, query: &[(String, String)], now: i64) -> Option
         }
         ("tokens", _) if query.is_empty() && parts.len() == 1 => {
             json!({"token": "xz1-abcdefg", "id": "9f00aa1122334455", "expires_ms": now + 600_000_000,
-            "commands": ["xiezhi-agent enrol --controller https://controller:7443 --token xz1-abcdefg"],
+            "commands": ["printf %s xz1-abcdefg | xiezhi-agent enrol --controller https://controller:7443 --token -"],
             "items": [{"id": "9f00aa1122334455", "site": {"id": 3, "name": "嘉峪关市中级人民法院"}, "uses": 5, "uses_left": 3, "expires_ms": now + 600_000_000,
                 "approval": true, "simulated": false, "created_ms": now, "created_by": "user:admin", "revoked_ms": null, "state": "active"}]})
         }

@@ -1,7 +1,9 @@
 //! Every token that does not work says why, and what to do.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
-use xiezhi_test_support::{TestAgent, TestController};
+use xiezhi_test_support::{TestAgent, TestController, program};
 
 #[tokio::test]
 async fn tokens_that_do_not_work_say_why() -> Result<()> {
@@ -96,5 +98,35 @@ async fn a_token_of_another_controller_never_reaches_this_one() -> Result<()> {
         .get("/api/v1/audit?action=host.enrol")
         .await?;
     assert_eq!(audit["items"].as_array().map(Vec::len), Some(0), "{audit}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_command_that_the_page_shows_enrols_a_host_in_a_shell() -> Result<()> {
+    let controller = TestController::start().await?;
+    let api = controller.api().await?;
+    let sites = api.get("/api/v1/sites").await?;
+    let wanted = serde_json::json!({
+        "site": sites["items"][0]["id"], "uses": 1, "expires_in_s": 3600, "approval": false,
+    });
+    let made = api.post("/api/v1/tokens", &wanted).await?;
+    let shown = made["commands"][0].as_str().context("no command")?;
+    let token = made["token"].as_str().context("no token")?;
+    let words = shown.split('|').nth(1).context("no pipe")?;
+    assert!(!words.contains(token), "the token is an argument: {shown}");
+
+    let agent = TestAgent::prepare("")?;
+    let folder = program("xiezhi-agent")?;
+    let folder = folder.parent().context("no folder")?.display();
+    let config = agent.folder().join("agent.yaml");
+    // A test's agent has a configuration of its own, and lies in no folder of the system's.
+    let line = format!(
+        "PATH=\"{folder}:$PATH\"; {shown} --config {}",
+        config.display()
+    );
+    let done = Command::new("sh").args(["-c", &line]).output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{line}: {said}");
+    assert!(agent.state().join("identity/host.json").exists());
     Ok(())
 }
