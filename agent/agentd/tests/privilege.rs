@@ -52,7 +52,7 @@ fn probe() -> PathBuf {
 /// `None`, with the reason on the terminal, if this cannot run here.
 fn start(arguments: &[&str]) -> Option<Warden> {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: not root");
+        xiezhi_test_skip::skip("not root");
         return None;
     }
     assert!(
@@ -320,7 +320,7 @@ fn worker_ends_when_its_warden_is_killed() {
 #[test]
 fn missing_user_is_refused_with_what_to_do() {
     if !rustix::process::geteuid().is_root() || !probe().exists() {
-        println!("skipped: not root, or the probe is not built");
+        xiezhi_test_skip::skip("not root, or the probe is not built");
         return;
     }
     let state = tempfile::tempdir().unwrap();

@@ -142,7 +142,7 @@ impl Drop for SmallFileSystem {
 #[test]
 fn a_full_file_system_refuses_and_recovers_by_itself() {
     let Some(small) = SmallFileSystem::mount() else {
-        eprintln!("skipped: mounting a tmpfs needs root");
+        xiezhi_test_skip::skip("mounting a tmpfs needs root");
         return;
     };
     let ballast = small.0.path().join("ballast");

@@ -154,7 +154,7 @@ mod tests {
         let namespace = match Namespace::new() {
             Ok(namespace) => namespace,
             Err(error) => {
-                eprintln!("skipped: {error:#}");
+                crate::skip(format!("{error:#}"));
                 return;
             }
         };

@@ -49,6 +49,18 @@ pub(crate) const TEST: &[Package] = &[
         "a system bus for the unit states",
     ),
     package("sudo", "sudo", "real sudo for the security events"),
+    // Without systemd-sysv, which would make it the machine's init.
+    package(
+        "systemd",
+        "/usr/lib/systemd/systemd-journald",
+        "a real journal for the security events",
+    ),
+    package(
+        "rpm",
+        "rpmbuild",
+        "real package changes for the security events",
+    ),
+    package("openssl", "openssl", "a check of evidence by others"),
     package("iproute2", "ip", "network namespaces"),
     package("faketime", "faketime", "hosts whose clock is wrong"),
     package("procps", "ps", "looking at processes"),

@@ -258,7 +258,7 @@ mod tests {
     /// A folder of root's to work in; `None`, and it is said, if this is not root.
     fn workplace() -> Option<(tempfile::TempDir, PathBuf)> {
         if !rustix::process::geteuid().is_root() {
-            println!("skipped: not root");
+            xiezhi_test_skip::skip("not root");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();

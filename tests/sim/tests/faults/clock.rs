@@ -27,9 +27,7 @@ impl Host {
         let clock = match WrongClock::new(agent.folder()) {
             Ok(clock) => clock,
             Err(error) => {
-                // Where the suite brought its packages along, this is a failure.
-                anyhow::ensure!(std::env::var_os("XIEZHI_REQUIRE_PEERS").is_none(), error);
-                eprintln!("skipped: {error:#}");
+                xiezhi_test_support::skip(format!("{error:#}"));
                 return Ok(None);
             }
         };

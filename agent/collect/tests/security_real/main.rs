@@ -1,16 +1,17 @@
 //! Security events of real programs: sshd, sudo, useradd, journald, a listening socket.
 //!
-//! These need root, the Debian packages openssh-server and sudo, and (for what logs through
-//! syslog) that nobody owns `/dev/log`. Where something is missing the test says so and passes;
-//! `cargo xtask test` installs what is needed.
+//! These need root and the Debian packages openssh-server, sudo, systemd and rpm, which
+//! `cargo xtask test` installs. What logs through syslog has a `/dev` of its own, so that whoever owns
+//! the host's `/dev/log` neither hinders the test nor hears of it.
 
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     clippy::let_underscore_must_use,
-    reason = "a test may panic and says on the terminal why it is skipped"
+    reason = "a test may panic"
 )]
+
+mod syslog;
 
 use std::fs;
 use std::io::Write as _;
@@ -18,14 +19,14 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use xiezhi_collect::security::privileged::Unprivileged;
 use xiezhi_collect::security::{SecurityOptions, SecurityWatch};
 use xiezhi_protocol::event::{Event, kinds};
+use xiezhi_test_skip::skip;
+
+use crate::syslog::{Syslog, make_own_dev};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -99,63 +100,6 @@ fn open(root: &Path) -> SecurityWatch {
     .unwrap();
     watch.poll(now_ms());
     watch
-}
-
-/// What rsyslog does: takes datagrams from `/dev/log` and writes traditional lines.
-struct Syslog {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Syslog {
-    /// `None` if somebody else owns `/dev/log`.
-    fn start(log: PathBuf) -> Option<Self> {
-        if Path::new("/dev/log").exists() {
-            return None;
-        }
-        let socket = UnixDatagram::bind("/dev/log").ok()?;
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_millis(50)))
-            .unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut file = fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(log)
-                .unwrap();
-            let mut buffer = [0; 8192];
-            while !stopped.load(Ordering::Relaxed) {
-                let Ok(length) = socket.recv(&mut buffer) else {
-                    continue;
-                };
-                let text = String::from_utf8_lossy(&buffer[..length]);
-                // `<86>Nov 21 10:00:00 sshd[1]: …`: rsyslog drops the number and adds the host.
-                let text = text
-                    .split_once('>')
-                    .map_or(&*text, |(_, rest)| rest)
-                    .trim_end_matches('\0')
-                    .trim_end();
-                let (stamp, rest) = text.split_at(15);
-                writeln!(file, "{stamp} gs-01{rest}").unwrap();
-            }
-        });
-        Some(Self {
-            stop,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Syslog {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap();
-        fs::remove_file("/dev/log").unwrap();
-    }
 }
 
 fn free_port() -> u16 {
@@ -233,7 +177,7 @@ fn real_sshd_and_sudo_and_useradd_become_events() {
         "/usr/bin/ssh",
         "/usr/sbin/useradd",
     ]) {
-        println!("skipped: {reason}");
+        skip(reason);
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -245,10 +189,11 @@ fn real_sshd_and_sudo_and_useradd_become_events() {
     }
     let log = root.join("var/log/auth.log");
     fs::write(&log, "").unwrap();
-    let Some(_syslog) = Syslog::start(log) else {
-        println!("skipped: /dev/log belongs to somebody else");
+    if let Err(reason) = make_own_dev(dir.path()) {
+        skip(format!("mounts of its own are refused: {reason}"));
         return;
-    };
+    }
+    let _syslog = Syslog::start(log);
     let mut watch = open(&root);
 
     let port = free_port();
@@ -374,11 +319,11 @@ fn real_journald_is_followed_without_journalctl() {
     .into_iter()
     .find(|path| Path::new(path).exists());
     let Some(journald) = journald else {
-        println!("skipped: no systemd-journald");
+        skip("no systemd-journald: apt-get install systemd");
         return;
     };
     if let Some(reason) = missing(&["/etc/machine-id"]) {
-        println!("skipped: {reason}");
+        skip(reason);
         return;
     }
     // A journald of its own name has its own sockets and folders, and leaves the host's alone.
@@ -401,7 +346,7 @@ fn real_journald_is_followed_without_journalctl() {
     while !socket.exists() {
         let is_gone = child.0.try_wait().unwrap().is_some();
         if is_gone {
-            println!("skipped: systemd-journald does not run here");
+            skip("systemd-journald does not run here");
             return;
         }
         assert!(Instant::now() < deadline, "journald does not start");
@@ -543,7 +488,7 @@ fn install_rpm(dir: &Path, root: &Path, version: &str) {
 #[test]
 fn real_rpm_changes_become_events() {
     if let Some(reason) = missing(&["/usr/bin/rpm", "/usr/bin/rpmbuild"]) {
-        println!("skipped: {reason}");
+        skip(reason);
         return;
     }
     let dir = tempfile::tempdir().unwrap();
