@@ -189,14 +189,33 @@ fn listed() -> Vec<(String, String, bool)> {
         .collect()
 }
 
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
+fn matches(pattern: &str, series: &str) -> bool {
+    let name = name_of(series);
+    let (pattern, condition) = match pattern.split_once('{') {
+        Some((pattern, condition)) => (pattern, condition.strip_suffix('}').unwrap()),
+        None => (pattern, ""),
+    };
+    let is_named = match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
         None => pattern == name,
-    }
+    };
+    let has = |(label, values): (&str, &str)| {
+        let mut values = values.split('|');
+        values.any(|value| series.contains(&format!("{label}=\"{value}\"")))
+    };
+    is_named && condition.split_once('=').is_none_or(has)
 }
 
-/// Differences of one round, as `kind name`. What came or went between our two readings does not
+#[test]
+fn a_listed_difference_with_a_condition_excuses_no_other_series() {
+    let pattern = "node_filesystem_*{fstype=nfs|cifs}";
+    let size = |kind: &str| format!("node_filesystem_size_bytes{{device=\"a\",fstype=\"{kind}\"}}");
+    assert!(matches(pattern, &size("nfs")) && matches(pattern, &size("cifs")));
+    assert!(!matches(pattern, &size("nfs4")) && !matches(pattern, &size("ext4")));
+    assert!(!matches(pattern, "node_load1"));
+}
+
+/// Differences of one round, as `kind series`. What came or went between our two readings does not
 /// count.
 fn differences(before: &Series, theirs: &Series, after: &Series) -> BTreeSet<String> {
     let names = |all: &Series| -> BTreeSet<String> {
@@ -211,7 +230,7 @@ fn differences(before: &Series, theirs: &Series, after: &Series) -> BTreeSet<Str
             let name = name_of(series);
             let is_known = names_before.contains(name) || names_after.contains(name);
             found.insert(format!(
-                "{} {name}",
+                "{} {series}",
                 if is_known { "labels" } else { "theirs" }
             ));
         }
@@ -221,7 +240,7 @@ fn differences(before: &Series, theirs: &Series, after: &Series) -> BTreeSet<Str
             let name = name_of(series);
             let is_known = their_names.contains(name);
             found.insert(format!(
-                "{} {name}",
+                "{} {series}",
                 if is_known { "labels" } else { "ours" }
             ));
         }
@@ -292,10 +311,10 @@ fn every_shared_value_agrees_and_every_difference_is_listed() {
 fn check_listed(found: &BTreeSet<String>) {
     let listed = listed();
     let is_listed = |difference: &str| {
-        let (kind, name) = difference.split_once(' ').unwrap();
+        let (kind, series) = difference.split_once(' ').unwrap();
         listed
             .iter()
-            .any(|(known, pattern, _)| known == kind && matches(pattern, name))
+            .any(|(known, pattern, _)| known == kind && matches(pattern, series))
     };
     let unlisted: Vec<_> = found
         .iter()
@@ -305,7 +324,7 @@ fn check_listed(found: &BTreeSet<String>) {
         found
             .iter()
             .filter_map(|found| found.split_once(' '))
-            .any(|(known, name)| known == kind && matches(pattern, name))
+            .any(|(known, series)| known == kind && matches(pattern, series))
     };
     let gone: Vec<_> = listed
         .iter()
