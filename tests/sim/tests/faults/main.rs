@@ -15,6 +15,7 @@
 
 mod apart;
 mod backend;
+mod certificate;
 mod clock;
 mod cluster;
 mod cut;
