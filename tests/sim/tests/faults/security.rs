@@ -14,7 +14,7 @@ use xiezhi_spool::{Limits, Spool};
 use xiezhi_test_support::{Api, Random, TestAgent, TestController, WrongClock, eventually};
 
 use crate::proof;
-use crate::settings::from_environment;
+use crate::settings::{from_environment, seed};
 
 /// Events of each kind that one minute may bring before they are only counted.
 const PER_KIND: u64 = 60;
@@ -23,7 +23,7 @@ const KINDS: [&str; 4] = ["login", "login_failed", "sudo", "sudo_failed"];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_between_two_batches_of_one_poll_repeats_and_loses_no_event() -> Result<()> {
     let rounds = from_environment("XIEZHI_ROUNDS", 4).min(30);
-    let mut random = Random::new(from_environment("XIEZHI_SEED", 1));
+    let mut random = Random::new(seed());
     let mut agent = TestAgent::prepare("interval: 1s\nreconnect_within: 200ms\n")?;
     let logs = agent.folder().join("logs");
     std::fs::create_dir(&logs)?;
