@@ -137,7 +137,7 @@ struct Lanes([Points; AGGREGATES]);
 impl Lanes {
     fn fill(&mut self, counter: bool, points: &Points, step_ms: i64) {
         self.0.iter_mut().for_each(Points::clear);
-        let mut before: Option<f64> = None;
+        let mut before: Option<(i64, f64)> = None;
         let mut step: Option<Step> = None;
         for (time_ms, value) in points.iter().filter(|&(_, value)| !is_stale(value)) {
             let end_ms = end_of(time_ms, step_ms);
@@ -145,8 +145,8 @@ impl Lanes {
                 self.put(counter, &done);
             }
             step.get_or_insert_with(|| Step::new(end_ms))
-                .add(value, before);
-            before = Some(value);
+                .add(value, near_before(before, time_ms, step_ms));
+            before = Some((time_ms, value));
         }
         if let Some(done) = step {
             self.put(counter, &done);
@@ -168,6 +168,15 @@ impl Lanes {
             }
         }
     }
+}
+
+/// The value before, if it is no more than a step older. What lies in a longer gap may be a backlog in
+/// the block of another day: growth over the gap is the difference of two rows, and would be counted
+/// twice if it were in the growth of this one as well.
+fn near_before(before: Option<(i64, f64)>, time_ms: i64, step_ms: i64) -> Option<f64> {
+    before
+        .filter(|&(before_ms, _)| time_ms.saturating_sub(before_ms) <= step_ms)
+        .map(|(_, value)| value)
 }
 
 /// When the step of a time ends: a sample at the very end belongs to it.
@@ -249,6 +258,16 @@ impl Answer {
             "sum_over_time" => Self::Sum,
             _ => Self::Usual,
         }
+    }
+
+    /// Whether a rollup may answer although the samples are there: only where the answer is the same
+    /// but for what lies within a step of the window's ends. Everything else (a value at a time, a
+    /// count, a quantile, what changed) would be another figure.
+    pub(crate) fn is_faithful(function: &str) -> bool {
+        matches!(
+            function,
+            "rate" | "increase" | "min_over_time" | "max_over_time"
+        )
     }
 
     /// Whether an aggregate is needed for it.
@@ -386,6 +405,38 @@ mod tests {
         assert_eq!(lanes.0[5], points(&[(300_000, 2.0), (600_000, 2.0)]));
         let mean = Answer::to("avg_over_time").points(&mut lanes.0, 300_000);
         assert_eq!(mean, points(&[(300_000, 20.0), (600_000, 6.75)]));
+    }
+
+    #[test]
+    fn a_backlog_of_another_day_does_not_double_the_growth() {
+        const MINUTE: i64 = 60_000;
+        let minutes = |range: std::ops::Range<i64>| {
+            let rows: Vec<_> = range.map(|at| (at * MINUTE, at as f64)).collect();
+            points(&rows)
+        };
+        // Five hours behind a cut line came a day later, into another block.
+        let mut live = minutes(1..60);
+        for (time_ms, value) in minutes(360..421).iter() {
+            live.push(time_ms, value);
+        }
+        for step_ms in [300_000, 3_600_000] {
+            let mut all: [Points; AGGREGATES] = Default::default();
+            for part in [&live, &minutes(60..360)] {
+                let mut lanes = Lanes::default();
+                lanes.fill(true, part, step_ms);
+                for (all, lane) in all.iter_mut().zip(&lanes.0) {
+                    lane.iter()
+                        .for_each(|(time_ms, value)| all.push(time_ms, value));
+                }
+            }
+            let grown = Answer::Growth.points(&mut all, step_ms);
+            // Within the first row of an hour nothing is known of where it began.
+            let rows = grown.iter().filter(|&(time_ms, _)| time_ms >= 3_600_000);
+            let rows: Vec<_> = rows.collect();
+            let (first, last) = (rows[0], rows[rows.len() - 1]);
+            let minutes = (last.0 - first.0) as f64 / MINUTE as f64;
+            assert_eq!(last.1 - first.1, minutes, "{rows:?}");
+        }
     }
 
     #[test]

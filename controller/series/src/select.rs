@@ -117,15 +117,16 @@ impl Selector {
     }
 }
 
-/// How rollups answer: where the samples are gone always, and instead of them if the steps are so
-/// coarse that nobody could see the difference.
+/// How rollups answer: where the samples are gone always, and instead of them for the few functions
+/// whose answer stays the same, if query and window are far coarser than the steps.
 fn rolled(request: &Select) -> Rolled {
     let hint = &request.hint;
     let span_ms = request.end_ms.saturating_sub(request.start_ms);
     let is_coarse = |resolution_ms: u64| {
         let least_ms = 2 * resolution_ms as i64;
-        let window_fits = hint.range_ms == 0 || hint.range_ms >= least_ms;
-        hint.step_ms >= least_ms && window_fits && span_ms >= COARSE_SPAN_MS
+        let window_fits = hint.range_ms >= least_ms;
+        let is_far = hint.step_ms >= least_ms && window_fits && span_ms >= COARSE_SPAN_MS;
+        is_far && Answer::is_faithful(&hint.function)
     };
     Rolled {
         answer: Answer::to(&hint.function),

@@ -57,5 +57,5 @@ export const reasonText = (text) => translated(text) || text;
 /** The same on a page, where what is not known is marked as data. */
 export function Reason({ text }) {
   const said = translated(text);
-  return said === null ? html`<span translate=${false}>${text}</span>` : html`<span title=${text}>${said}</span>`;
+  return said === null ? html`<span translate=${false}>${text}</span>` : html`<span>${said}</span>`;
 }
