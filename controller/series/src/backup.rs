@@ -145,6 +145,7 @@ impl Copy<'_> {
         file.sync_all().map_err(error)?;
         fs::File::open(self.target)
             .and_then(|folder| folder.sync_all())
+            .and_then(|()| crate::store::sync_parent(self.target))
             .map_err(error)?;
         Ok(self.report)
     }

@@ -48,6 +48,12 @@ impl Drop for Handle {
     }
 }
 
+/// Makes the name of a new folder durable: without it a power loss takes all that is in it.
+pub(crate) fn sync_parent(dir: &Path) -> std::io::Result<()> {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 impl SeriesStore {
     /// Opens or creates the store in `dir`, recovering from whatever stopped it before.
     ///
@@ -55,7 +61,10 @@ impl SeriesStore {
     /// [`SeriesError::Locked`] if another process has it open; otherwise I/O.
     pub fn open(dir: &Path, options: SeriesOptions) -> Result<Self, SeriesError> {
         let io = |action| move |source| SeriesError::io(action, dir.to_path_buf(), source);
-        std::fs::create_dir_all(dir).map_err(io("create"))?;
+        if !dir.exists() {
+            std::fs::create_dir_all(dir).map_err(io("create"))?;
+            sync_parent(dir).map_err(io("sync the folder above"))?;
+        }
         let lock = Lock::take(dir)?;
         let folder = Folder::open(dir).map_err(io("open"))?;
         Self::start(Arc::new(folder), options, Some(lock))
