@@ -265,9 +265,9 @@ async fn a_token_that_goes_away_stops_renewals_and_nothing_else() -> Result<()> 
     let path = format!("/api/v1/hosts/{}", host["id"]);
     let renew = format!("{path}/directives");
     // Reports from before the restart make it up; its session may not be open again yet.
+    let renewal = json!({ "kind": "renew_certificate" });
     let renewed = eventually("the host takes a directive", async || {
-        let asked = api.post(&renew, &json!({ "kind": "renew_certificate" }));
-        Ok(asked.await.ok())
+        Ok(api.post(&renew, &renewal).await.ok())
     })
     .await?;
     assert_eq!(renewed["outcome"], "done", "{renewed}");
