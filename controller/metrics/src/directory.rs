@@ -78,4 +78,8 @@ impl HostLabels for Seen {
     fn all(&self) -> Arc<[LabelledHost]> {
         Arc::clone(&self.0)
     }
+
+    fn assigned(&self) -> &[&str] {
+        &ASSIGNED
+    }
 }

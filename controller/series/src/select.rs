@@ -2,7 +2,7 @@
 //!
 //! A series has the labels of its text and those of its host, which the caller brings anew for each
 //! query: a host that moves to another site takes its history along. A label of the host hides one of
-//! the same name in the text. Matchers on host labels choose hosts before anything is read; the
+//! the same name in the text, and names that only the caller assigns are hidden in every text. Matchers on host labels choose hosts before anything is read; the
 //! others choose texts, of which there are few hundred however many hosts there are.
 
 use std::cell::RefCell;
@@ -35,6 +35,12 @@ pub trait HostLabels: Send + Sync {
     /// All hosts, ascending by key. Asked once per query, so it must be cheap; series of hosts that
     /// are not in it are not found.
     fn all(&self) -> Arc<[LabelledHost]>;
+
+    /// Names of labels that nobody but the caller gives: a text's own of these names are not seen,
+    /// whether its host has such a label or not.
+    fn assigned(&self) -> &[&str] {
+        &[]
+    }
 }
 
 /// The store as PromQL sees it. Cheap to make.
@@ -90,7 +96,8 @@ impl Selector {
             hosts: Some(chosen.masks.iter().map(|chosen| chosen.0).collect()),
             metrics: metrics(&request.matchers),
             text: &|text| {
-                let known = TextLabels::new(text, &request.matchers, &chosen.distinct);
+                let assigned = self.hosts.assigned();
+                let known = TextLabels::new(text, assigned, &request.matchers, &chosen.distinct);
                 let is_wanted = known
                     .as_ref()
                     .is_some_and(|known| known.verdicts.contains(&true));
@@ -205,8 +212,9 @@ struct TextLabels {
 }
 
 impl TextLabels {
-    fn new(text: &str, matchers: &[Matcher], masks: &[u64]) -> Option<Self> {
-        let (name, pairs) = parse_series(text)?;
+    fn new(text: &str, assigned: &[&str], matchers: &[Matcher], masks: &[u64]) -> Option<Self> {
+        let (name, mut pairs) = parse_series(text)?;
+        pairs.retain(|pair| !assigned.contains(&pair.0));
         let value = |wanted: &str| match wanted {
             METRIC_NAME => name,
             _ => pairs

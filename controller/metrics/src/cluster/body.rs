@@ -12,7 +12,7 @@ use xiezhi_promql::{Label, METRIC_NAME};
 use xiezhi_protocol::report::parse_series;
 use xiezhi_series::{HostKey, TailReport};
 
-use crate::directory::{Origins, SOURCE};
+use crate::directory::{ASSIGNED, Origins, SOURCE};
 
 /// Series texts whose labels are kept parsed; the fleet has a few hundred.
 const MOST_TEXTS: usize = 200_000;
@@ -84,7 +84,11 @@ impl Encoder {
             self.texts.clear();
         }
         let parsed = parse_series(text).map(|(name, pairs)| {
-            let pairs = pairs.iter().filter(|pair| !pair.1.is_empty());
+            // Whether this host has such a label or not: an agent speaks for no other origin.
+            let is_own = |name: &str| !ASSIGNED.contains(&name);
+            let pairs = pairs
+                .iter()
+                .filter(|pair| is_own(pair.0) && !pair.1.is_empty());
             let pairs = pairs.map(|(name, value)| ready(name, value));
             let mut labels: Vec<Ready> = pairs.chain([ready(METRIC_NAME, name)]).collect();
             labels.sort_unstable_by(|left, right| left.name.cmp(&right.name));
@@ -190,7 +194,7 @@ mod tests {
     use xiezhi_series::{LabelledHost, Place};
 
     #[test]
-    fn what_is_sent_has_sorted_labels_and_those_of_the_controller_win() {
+    fn what_is_sent_has_sorted_labels_and_only_the_controller_tells_of_origins() {
         let label = |name: &str, value: &str| Label {
             name: name.into(),
             value: value.into(),
@@ -208,7 +212,7 @@ mod tests {
             time_ms: 1_700_000_000_123,
             received_ms: 0,
             samples: vec![
-                ("up".into(), 1.5),
+                ("up{site=\"x\",site_id=\"2\",source_id=\"3\"}".into(), 1.5),
                 ("a_total{A=\"b\",host_id=\"9\",x=\"y\"}".into(), -0.0),
                 ("no series".into(), 1.0),
             ],

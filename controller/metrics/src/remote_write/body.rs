@@ -19,6 +19,10 @@ const MAX_PARTS: usize = 200_000;
 /// Largest message of one series; a day of samples at 15 s has 100 kB.
 const MAX_SERIES_BYTES: usize = 1 << 20;
 
+/// Longest symbol of version 2.0, in bytes: any number of labels may name the same one, so that its
+/// length is a factor. A series' whole text has 4,096; only a help may be longer.
+pub const MAX_SYMBOL_BYTES: usize = 64 << 10;
+
 /// Which message a body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -71,6 +75,23 @@ pub enum BodyError {
     TooLarge {
         /// Bytes or parts that the body has, or its header claims.
         found: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A symbol above [`MAX_SYMBOL_BYTES`].
+    #[error(
+        "a symbol of {found} bytes is above the limit of {MAX_SYMBOL_BYTES}: send no such label or help"
+    )]
+    LongSymbol {
+        /// Bytes that it has.
+        found: usize,
+    },
+    /// Series whose labels take more than [`MAX_LABEL_BYTES`](super::MAX_LABEL_BYTES) when each has
+    /// its own; in the body they may share symbols.
+    #[error(
+        "the labels of the series together take more than {limit} bytes: send fewer series in a request"
+    )]
+    ManyLabels {
         /// What is allowed.
         limit: usize,
     },
@@ -132,6 +153,9 @@ pub fn decode(protocol: Protocol, body: &[u8]) -> Result<Request, BodyError> {
             _ => continue,
         };
         bounded(list.len() + 1, MAX_PARTS)?;
+        if Some(tag) == symbols_tag && field.len() > MAX_SYMBOL_BYTES {
+            return Err(BodyError::LongSymbol { found: field.len() });
+        }
         list.push(field);
     }
     Ok(request)
@@ -144,10 +168,11 @@ impl Request {
         self.protocol
     }
 
-    /// A symbol's text, if it is one.
-    pub(super) fn symbol(&self, position: u32) -> Option<&str> {
+    /// A symbol, which may not be UTF-8: who needs a text bounds its length first, since a request
+    /// may name the same symbol hundreds of thousands of times.
+    pub(super) fn symbol(&self, position: u32) -> Option<&[u8]> {
         let bytes = self.symbols.get(usize::try_from(position).ok()?)?;
-        std::str::from_utf8(bytes).ok()
+        Some(bytes)
     }
 
     /// Descriptions that can be read; version 1.0.

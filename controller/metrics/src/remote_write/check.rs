@@ -14,6 +14,13 @@ pub const MAX_LABELS: usize = 64;
 /// Longest canonical text of a series: name and labels together, in bytes.
 pub const MAX_SERIES_TEXT_BYTES: usize = 4096;
 
+/// Most memory that the labels of one request's series may take, in bytes. Version 2.0 shares symbols,
+/// so that a small body may have labels for gigabytes.
+pub const MAX_LABEL_BYTES: usize = 32 << 20;
+
+/// Longest example of a refused series, in characters.
+const EXAMPLE_CHARS: usize = 200;
+
 /// Bounds on the time of samples, which the caller derives from its clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
@@ -177,9 +184,11 @@ impl fmt::Display for Refusals {
 /// Judges each series by itself.
 ///
 /// # Errors
-/// [`BodyError`] if a series' own message cannot be read; nothing of the request is used then.
+/// [`BodyError`] if a series' own message cannot be read, or if their labels take more than
+/// [`MAX_LABEL_BYTES`]; nothing of the request is used then.
 pub fn check(request: &Request, rules: &Rules<'_>) -> Result<Checked, BodyError> {
     let mut checked = Checked::default();
+    let mut label_bytes = 0;
     for raw in request.series() {
         let raw = raw?;
         let example = || example(&raw);
@@ -194,6 +203,11 @@ pub fn check(request: &Request, rules: &Rules<'_>) -> Result<Checked, BodyError>
             Ok((name, labels)) => {
                 let samples = samples(&raw, rules, refusals);
                 if !samples.is_empty() {
+                    label_bytes += name.len() + memory(&labels);
+                    if label_bytes > MAX_LABEL_BYTES {
+                        let limit = MAX_LABEL_BYTES;
+                        return Err(BodyError::ManyLabels { limit });
+                    }
                     checked.series.push(Written {
                         name,
                         labels,
@@ -207,6 +221,12 @@ pub fn check(request: &Request, rules: &Rules<'_>) -> Result<Checked, BodyError>
 }
 
 type Named = (String, Vec<(String, String)>);
+
+/// What labels take. A pair counts with its texts: it is larger than most of them.
+fn memory(labels: &[(String, String)]) -> usize {
+    let texts = labels.iter().map(|(name, value)| name.len() + value.len());
+    size_of_val(labels) + texts.sum::<usize>()
+}
 
 fn labels(raw: &RawSeries, rules: &Rules<'_>) -> Result<Named, Refusal> {
     let raw = raw.labels.as_ref().ok_or(Refusal::BadText)?;
@@ -234,6 +254,8 @@ fn labels(raw: &RawSeries, rules: &Rules<'_>) -> Result<Named, Refusal> {
             labels.push((label.to_owned(), value.to_owned()));
         }
     }
+    // Labels that were left out would take memory that nobody counts.
+    labels.shrink_to_fit();
     labels.sort_unstable();
     if labels
         .windows(2)
@@ -280,18 +302,24 @@ fn samples(raw: &RawSeries, rules: &Rules<'_>, refusals: &mut Refusals) -> Vec<(
     kept
 }
 
-/// A short form of a series for a message: whatever can be read of it.
+/// A short form of a series for a message: whatever can be read of it. No more is formatted than is
+/// shown, since a sender chooses how long labels are and how many.
 fn example(raw: &RawSeries) -> String {
-    let labels = raw.labels.as_deref().unwrap_or_default();
-    let pairs = labels.iter().map(|(name, value)| {
-        format!(
-            "{}={:?}",
-            String::from_utf8_lossy(name),
-            String::from_utf8_lossy(value)
-        )
-    });
-    let text = pairs.collect::<Vec<_>>().join(",");
-    let short: String = text.chars().take(200).collect();
+    // A character has four bytes at most, so that what is cut off would not be shown.
+    let most = EXAMPLE_CHARS * 4;
+    let lossy = |bytes: &Bytes| {
+        let bytes = bytes.get(..most).unwrap_or(bytes);
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let mut text = String::new();
+    for (name, value) in raw.labels.as_deref().unwrap_or_default() {
+        if text.len() > most {
+            break;
+        }
+        let separator = if text.is_empty() { "" } else { "," };
+        text += &format!("{separator}{}={:?}", lossy(name), lossy(value));
+    }
+    let short: String = text.chars().take(EXAMPLE_CHARS).collect();
     format!("{{{short}}}")
 }
 

@@ -58,23 +58,30 @@ impl Described {
 #[must_use]
 pub fn descriptions(request: &Request) -> Vec<(String, Description)> {
     let first = request.metadata().filter_map(|one| {
-        let description = description(one.kind, &one.help, &one.unit)?;
+        let description = description(one.kind, one.help.as_bytes(), one.unit.as_bytes())?;
         (!one.name.is_empty() && one.name.len() <= NAME_BYTES).then_some((one.name, description))
     });
     let second = request.described().filter_map(|(series, metadata)| {
         let mut pairs = series.label_positions.chunks_exact(2);
         let name = pairs.find_map(|pair| match pair {
-            [name, value] if request.symbol(*name) == Some("__name__") => request.symbol(*value),
+            [name, value] if request.symbol(*name) == Some(b"__name__") => request.symbol(*value),
             _ => None,
         })?;
-        let text = |position: u32| request.symbol(position).unwrap_or_default();
-        let description = description(metadata.kind, text(metadata.help), text(metadata.unit))?;
-        (name.len() <= NAME_BYTES).then(|| (name.to_owned(), description))
+        let name = short(name)?;
+        let symbol = |position: u32| request.symbol(position).unwrap_or_default();
+        let description = description(metadata.kind, symbol(metadata.help), symbol(metadata.unit))?;
+        Some((name.to_owned(), description))
     });
     first.chain(second).take(MOST_NAMES).collect()
 }
 
-fn description(kind: i32, help: &str, unit: &str) -> Option<Description> {
+/// A text that is not longer than names and units are.
+fn short(bytes: &[u8]) -> Option<&str> {
+    let bytes = Some(bytes).filter(|bytes| bytes.len() <= NAME_BYTES)?;
+    std::str::from_utf8(bytes).ok()
+}
+
+fn description(kind: i32, help: &[u8], unit: &[u8]) -> Option<Description> {
     let kind = match kind {
         0 => "unknown",
         1 => "counter",
@@ -86,13 +93,12 @@ fn description(kind: i32, help: &str, unit: &str) -> Option<Description> {
         7 => "stateset",
         _ => return None,
     };
-    let end = (0..=help.len().min(HELP_BYTES))
-        .rev()
-        .find(|&end| help.is_char_boundary(end));
-    let help = help.get(..end.unwrap_or(0)).unwrap_or_default();
-    (unit.len() <= NAME_BYTES).then(|| Description {
+    // Cut before it is read: series may share one long help.
+    let help = help.get(..HELP_BYTES).unwrap_or(help);
+    let readable = help.utf8_chunks().next();
+    Some(Description {
         kind,
-        help: help.to_owned(),
-        unit: unit.to_owned(),
+        help: readable.map_or("", |chunk| chunk.valid()).to_owned(),
+        unit: short(unit)?.to_owned(),
     })
 }

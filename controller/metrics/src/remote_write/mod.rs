@@ -20,9 +20,10 @@ pub mod encode;
 mod message;
 mod receive;
 
-pub use body::{BodyError, MAX_BODY_BYTES, MAX_DECODED_BYTES, Protocol, decode};
+pub use body::{BodyError, MAX_BODY_BYTES, MAX_DECODED_BYTES, MAX_SYMBOL_BYTES, Protocol, decode};
 pub use check::{
-    Checked, MAX_LABELS, MAX_SERIES_TEXT_BYTES, Refusal, Refusals, Rules, Written, check,
+    Checked, MAX_LABEL_BYTES, MAX_LABELS, MAX_SERIES_TEXT_BYTES, Refusal, Refusals, Rules, Written,
+    check,
 };
 pub use describe::{Described, Description, descriptions};
 pub use receive::{Receipt, ReceiveError, receive};

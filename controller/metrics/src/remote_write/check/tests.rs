@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::message::{Ignored, Label, Sample, SeriesV1, SeriesV2};
-use super::super::{Protocol, decode};
+use super::super::message::{Ignored, Label, MetadataV2, Sample, SeriesV1, SeriesV2};
+use super::super::{Protocol, decode, descriptions};
 use super::*;
 
 const RULES: Rules<'_> = Rules {
@@ -204,6 +204,115 @@ fn millions_of_empty_parts_are_refused_before_they_take_memory() {
     });
     let refused = check(&decode(Protocol::V1, &body).unwrap(), &RULES).unwrap_err();
     assert!(matches!(refused, BodyError::TooLarge { .. }), "{refused}");
+}
+
+/// Series that all have the same labels, by their positions.
+fn sharing(symbols: &[&str], label_positions: &[u32], count: usize) -> Vec<u8> {
+    let symbols = symbols.iter();
+    let sample = Sample {
+        value: 1.0,
+        time_ms: 2_000,
+    };
+    let one = SeriesV2 {
+        label_positions: label_positions.to_vec(),
+        samples: vec![sample],
+        ..SeriesV2::default()
+    };
+    compressed(&RequestV2 {
+        symbols: symbols
+            .map(|text| Bytes::copy_from_slice(text.as_bytes()))
+            .collect(),
+        series: vec![one; count],
+    })
+}
+
+#[test]
+fn a_symbol_of_megabytes_is_refused_before_any_label_names_it() {
+    let body = sharing(&["", &"x".repeat(4 << 20)], &[1; 300], 1);
+    assert!(body.len() < 300_000);
+    let refused = decode(Protocol::V2, &body).unwrap_err();
+    assert!(
+        matches!(refused, BodyError::LongSymbol { found: 4_194_304 }),
+        "{refused}"
+    );
+    let long_enough = sharing(&["", &"x".repeat(64 << 10)], &[1; 2], 1);
+    decode(Protocol::V2, &long_enough).unwrap();
+}
+
+#[test]
+fn an_example_of_long_labels_is_short_and_cheap() {
+    let long = "\u{1f980}".repeat(16 << 10);
+    let body = sharing(
+        &["", "__name__", "up", &long],
+        &[&[1, 2][..], &[3; 100_000]].concat(),
+        1,
+    );
+    let answer = check(&decode(Protocol::V2, &body).unwrap(), &RULES).unwrap();
+    let (count, example) = &answer.refusals.by_reason[&Refusal::TooManyLabels];
+    assert_eq!((*count, example.chars().count()), (1, 202));
+    assert!(
+        example.starts_with("{__name__=\"up\",\u{1f980}"),
+        "{example}"
+    );
+    // Not even the first label was formatted whole.
+    assert!(example.len() < 1000);
+}
+
+#[test]
+fn a_small_body_whose_labels_take_much_memory_is_refused() {
+    let long = "x".repeat(4_000);
+    let long = ["", "__name__", "up", "a", &long];
+    let few = sharing(&long, &[1, 2, 3, 4], 1_000);
+    assert_eq!(
+        check(&decode(Protocol::V2, &few).unwrap(), &RULES)
+            .map(|checked| checked.series.len())
+            .ok(),
+        Some(1_000)
+    );
+    let names: Vec<String> = (0..60).map(|number| format!("l{number}")).collect();
+    let mut short = vec!["", "__name__", "up", "v"];
+    short.extend(names.iter().map(String::as_str));
+    let pairs = (4..64).flat_map(|name| [name, 3]);
+    let many_labels: Vec<u32> = [1, 2].into_iter().chain(pairs).collect();
+    for body in [
+        sharing(&long, &[1, 2, 3, 4], 50_000),
+        sharing(&short, &many_labels, 50_000),
+    ] {
+        assert!(body.len() < 1 << 20);
+        let refused = check(&decode(Protocol::V2, &body).unwrap(), &RULES).unwrap_err();
+        assert!(matches!(refused, BodyError::ManyLabels { .. }), "{refused}");
+        assert!(refused.to_string().contains("send fewer series"));
+    }
+}
+
+#[test]
+fn descriptions_of_version_two_are_cut_and_never_read_whole() {
+    let help = "\u{e9}".repeat(30_000);
+    let symbols = ["", "__name__", "up", "seconds", &help];
+    let described = |unit| SeriesV2 {
+        label_positions: vec![1, 2],
+        metadata: Some(MetadataV2 {
+            kind: 2,
+            help: 4,
+            unit,
+        }),
+        ..SeriesV2::default()
+    };
+    let body = compressed(&RequestV2 {
+        symbols: symbols
+            .iter()
+            .map(|text| Bytes::copy_from_slice(text.as_bytes()))
+            .collect(),
+        series: vec![described(3), described(4)],
+    });
+    let told = descriptions(&decode(Protocol::V2, &body).unwrap());
+    assert_eq!(told.len(), 1);
+    let (name, description) = &told[0];
+    assert_eq!(
+        (name.as_str(), description.unit.as_str()),
+        ("up", "seconds")
+    );
+    assert_eq!(description.help, "\u{e9}".repeat(512));
 }
 
 #[test]
