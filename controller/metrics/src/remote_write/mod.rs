@@ -8,7 +8,7 @@
 //! Versions 1.0 and 2.0 of the protocol are read, without exemplars and native histograms, which are
 //! counted as refused rather than lost in silence.
 //!
-//! What was read is stored by [`receive`], under the rules of `xiezhi_series` for foreign sources; what a
+//! What was read is stored by [`receive()`], under the rules of `xiezhi_series` for foreign sources; what a
 //! sender tells of its metrics is kept in memory ([`Described`]), since senders tell it every minute.
 //!
 //! Sources: the specifications "Prometheus Remote-Write 1.0" and "2.0"; the snappy block format.
