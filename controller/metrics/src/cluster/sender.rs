@@ -226,7 +226,7 @@ impl Sender {
             tracing::error!(
                 damaged = now.damaged - before.damaged,
                 gaps = now.gaps - before.gaps,
-                "parts of the log could not be sent on; `verify-series` tells what is damaged"
+                "parts of the log could not be sent on; `series verify` tells what is damaged"
             );
         }
         reader.missed = now;
