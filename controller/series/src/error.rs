@@ -38,9 +38,11 @@ pub enum SeriesError {
         source: io::Error,
     },
     /// A frame or a group of frames exceeds what a record or a segment can hold.
-    #[error("{bytes} bytes in one {what} exceed the limit of {limit}")]
+    #[error(
+        "a {what} of {bytes} bytes is above the limit of {limit} bytes: send fewer samples in one"
+    )]
     TooLarge {
-        /// `frame` or `append`.
+        /// `frame`, `group of frames` or `request`.
         what: &'static str,
         /// How many there were.
         bytes: u64,
@@ -58,6 +60,10 @@ pub enum SeriesError {
     /// Foreign samples were handed over under a key that may be a host's.
     #[error("{0} is no key of a foreign source: those are below zero")]
     NoSource(i64),
+    /// A series of a source was forgotten between its check and its writing, which only a clock that
+    /// is set makes possible. Nothing of the call was stored; it will be when it is made again.
+    #[error("a series was forgotten while its samples were to be written: send them again")]
+    Forgotten,
     /// Background work was stopped because the store is closing.
     #[error("series store is closing")]
     Closing,

@@ -15,7 +15,10 @@
 //! kept: the stale marker as it is, any other as the one that Prometheus writes.
 //!
 //! What memory does not know is looked up in the head and in the blocks, once per request and hour of
-//! samples. One request is judged and written at a time; hosts' frames are appended meanwhile.
+//! samples. Of a series that is new to this process the blocks tell first when it ends; from then on
+//! only what is older is looked up. A request that would read more than so many points is stored as
+//! far as it came, and the sender is to send it again: what was looked up is known then, so it comes
+//! further. One request is judged and written at a time; hosts' frames are appended meanwhile.
 
 pub(crate) mod batch;
 mod judge;
@@ -46,8 +49,12 @@ pub enum SeriesRefusal {
     TooManyLabels,
     /// The source has as many series as one may have.
     SourceFull,
+    /// The texts of the source's series have as many bytes as those of one may have.
+    SourceTexts,
     /// There are as many series as the store may have.
     StoreFull,
+    /// The texts of all sources are as many, or have as many bytes, as they may.
+    TextsFull,
     /// Too many series that are new within this hour.
     TooManyNew,
 }
@@ -60,7 +67,9 @@ impl SeriesRefusal {
             Self::BadText => "bad_text",
             Self::TooManyLabels => "too_many_labels",
             Self::SourceFull => "source_full",
+            Self::SourceTexts => "source_texts",
             Self::StoreFull => "store_full",
+            Self::TextsFull => "texts_full",
             Self::TooManyNew => "too_many_new",
         }
     }
@@ -70,14 +79,32 @@ impl fmt::Display for SeriesRefusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::BadText => "name or labels are malformed",
-            Self::TooManyLabels => "the series has more labels than are allowed",
+            Self::TooManyLabels => {
+                "the series has more labels than are allowed: drop some, or let the controller's \
+                 administrator raise `series.limits.labels_per_series`"
+            }
             Self::SourceFull => {
                 "this source has as many series as one may have: send fewer, or drop labels that \
-                 change all the time"
+                 change all the time, or let the controller's administrator raise \
+                 `series.limits.series_per_source`"
             }
-            Self::StoreFull => "the store has as many series as it may have",
+            Self::SourceTexts => {
+                "names and labels of this source's series have as many bytes as those of one may \
+                 have: send fewer series or shorter labels, or let the controller's administrator \
+                 raise `series.limits.text_bytes_per_source`"
+            }
+            Self::StoreFull => {
+                "the controller has as many series as it may have: send fewer, or let its \
+                 administrator raise `series.limits.series` if there is memory (about 1 kB each)"
+            }
+            Self::TextsFull => {
+                "the controller has as many names with labels of all sources as it may have: send \
+                 fewer series, or let its administrator raise `series.limits.texts` and \
+                 `series.limits.text_bytes`"
+            }
             Self::TooManyNew => {
-                "too many series are new within this hour: a label may change all the time"
+                "too many series are new within this hour: drop the label that changes all the \
+                 time; what stays the same is taken within the hour"
             }
         })
     }
@@ -92,6 +119,8 @@ pub struct ForeignReport {
     pub repeated: u64,
     /// Samples whose time holds another value already; that one stays.
     pub contradicted: u64,
+    /// Samples that were not judged, because the request would read too much: to be sent again.
+    pub postponed: u64,
     /// Places of the series that were refused, none of whose samples are stored.
     pub refused: Vec<(usize, SeriesRefusal)>,
     /// Place of the first series with a contradicted sample.
@@ -137,10 +166,12 @@ pub(crate) fn append(
         .foreign
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let (accepted, mut report) = judge::judge(engine, source, series)?;
+    let judged = judge::judge(engine, source, series)?;
+    let (accepted, mut report) = (judged.accepted, judged.report);
     if !accepted.is_empty() {
         engine.writer().append_foreign(engine, source, &accepted)?;
     }
+    judge::keep_looked_up(engine, source, &judged.looked_up, report.postponed > 0);
     report.stored = accepted.iter().map(|one| one.points.len() as u64).sum();
     let counters = &engine.counters;
     count(&counters.foreign_stored, report.stored);

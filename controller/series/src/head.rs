@@ -106,7 +106,7 @@ impl Keep<'_> {
             };
             if id == REFUSED {
                 refused += 1;
-                let limit = limit.unwrap_or_else(|| self.texts.limit());
+                let limit = limit.unwrap_or_else(|| self.texts.limit(&column.name));
                 first.get_or_insert_with(|| (limit, String::from(&*column.name)));
             } else {
                 kept += 1;

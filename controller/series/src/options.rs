@@ -27,6 +27,9 @@ pub struct SeriesOptions {
     /// Whether somebody follows the log ([`crate::SeriesStore::tail`]), and how long what was not
     /// followed yet is kept. Such logs take at most half of `max_bytes`.
     pub hold: Option<Duration>,
+    /// Stored points that are read at most to judge one request of a foreign source; they are held
+    /// meanwhile, 16 bytes each.
+    pub lookup_points: u64,
     /// Who seals segments.
     pub sealing: Sealing,
     /// Pace of sealing, so that it never competes with appends for the disk.
@@ -47,6 +50,7 @@ impl Default for SeriesOptions {
             hold: None,
             limits: QueryLimits::default(),
             series: SeriesLimits::default(),
+            lookup_points: 4_000_000,
             sealing: Sealing::Background,
             seal_bytes_per_s: 32 << 20,
             clock: Clock::system(),
@@ -69,6 +73,10 @@ pub struct SeriesLimits {
     /// Distinct series texts of all hosts: two hosts with the same disks share theirs. Foreign
     /// sources get no more than half of them, and of the new ones.
     pub texts: u64,
+    /// Bytes of these texts together; foreign sources get no more than half of them.
+    pub text_bytes: u64,
+    /// Bytes of the texts of one foreign source: 200,000 series of 300 bytes have 60 MB.
+    pub text_bytes_per_source: u64,
     /// Texts that may be new within an hour.
     pub new_texts_per_hour: u64,
 }
@@ -81,6 +89,8 @@ impl Default for SeriesLimits {
             series_per_source: 200_000,
             labels_per_series: 30,
             texts: 2_000_000,
+            text_bytes: 512 << 20,
+            text_bytes_per_source: 64 << 20,
             new_texts_per_hour: 500_000,
         }
     }

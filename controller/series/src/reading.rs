@@ -4,6 +4,7 @@
 //! twice, and of two points of one time one stays. Directory and pages are read per block in the
 //! order in which they lie there.
 
+mod ends;
 mod foreign;
 
 use std::cell::RefCell;
@@ -26,6 +27,8 @@ use crate::head::texts::{Schema, TextId, metric_of};
 use crate::head::{self, Chain, Head, Run};
 use crate::legacy;
 use crate::rollup::{AGGREGATES, Answer};
+
+pub(crate) use ends::ends;
 
 /// Why reading ended early.
 #[derive(Debug)]
@@ -135,18 +138,7 @@ pub(crate) struct Reading<'e, 'w> {
 
 /// Reads what is wanted.
 pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadError> {
-    let mut reading = Reading {
-        engine,
-        wanted,
-        found: Found::default(),
-        numbers: HashMap::new(),
-        rolled: HashMap::new(),
-        heads: HashMap::new(),
-        columns: HashMap::new(),
-        ids: HashMap::new(),
-        scratch: Points::default(),
-        rows: expected_rows(wanted),
-    };
+    let mut reading = Reading::new(engine, wanted);
     reading.read_heads()?;
     let files = engine.files();
     if wanted.segments && !files.sealed.is_empty() {
@@ -197,6 +189,23 @@ fn planned(files: &Catalog, wanted: &Wanted<'_>) -> Vec<Arc<Block>> {
         }
     }
     plan.into_values().collect()
+}
+
+impl<'e, 'w> Reading<'e, 'w> {
+    fn new(engine: &'e Engine, wanted: &'w Wanted<'w>) -> Self {
+        Self {
+            engine,
+            wanted,
+            found: Found::default(),
+            numbers: HashMap::new(),
+            rolled: HashMap::new(),
+            heads: HashMap::new(),
+            columns: HashMap::new(),
+            ids: HashMap::new(),
+            scratch: Points::default(),
+            rows: expected_rows(wanted),
+        }
+    }
 }
 
 impl Reading<'_, '_> {

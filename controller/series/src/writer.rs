@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use xiezhi_protocol::batch::BatchInfo;
 
 use crate::checkpoint::Lanes;
-use crate::chunk::Encoder;
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
 use crate::foreign::Accepted;
@@ -182,14 +181,14 @@ impl Writer {
         let heads = &engine.heads;
         let told = heads.with_foreign(source, received_ms, |foreign, _| {
             foreign.tell(log.id, accepted)
-        });
+        })?;
         self.lay_out_foreign(&log, source, &told, received_ms);
         if let Err(error) = self.commit(engine, &log) {
             heads.with_foreign(source, received_ms, |foreign, _| foreign.untell());
             return Err(error);
         }
-        heads.with_foreign(source, received_ms, |foreign, _| {
-            foreign.push(log.id, accepted, &mut Encoder::default());
+        heads.with_foreign(source, received_ms, |foreign, keep| {
+            foreign.push(log.id, accepted, received_ms, keep);
         });
         Ok(())
     }
@@ -392,7 +391,7 @@ fn group_size(frames: &[Frame<'_>]) -> Result<u64, SeriesError> {
     if size > MAX_GROUP_BYTES {
         let limit = MAX_GROUP_BYTES;
         return Err(SeriesError::TooLarge {
-            what: "append",
+            what: "group of frames",
             bytes: size,
             limit,
         });
@@ -409,7 +408,7 @@ fn foreign_size(accepted: &[Accepted]) -> Result<u64, SeriesError> {
     if size > MAX_GROUP_BYTES {
         let limit = MAX_GROUP_BYTES;
         return Err(SeriesError::TooLarge {
-            what: "append",
+            what: "request",
             bytes: size,
             limit,
         });

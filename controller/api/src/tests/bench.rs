@@ -94,6 +94,8 @@ impl Bench {
                 let now_ms = Arc::clone(&now_ms);
                 move || now_ms.load(Ordering::Relaxed)
             }),
+            // So that a few late samples are too many.
+            lookup_points: 1_000,
             ..SeriesOptions::default()
         };
         let series = SeriesStore::open(&path("series"), series_options).unwrap();

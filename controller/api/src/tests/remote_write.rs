@@ -379,6 +379,34 @@ async fn a_sender_hears_later_when_the_controller_holds_all_that_it_may() {
 }
 
 #[tokio::test]
+async fn late_samples_that_would_read_too_much_are_taken_when_they_come_again() {
+    let bench = Bench::new().await;
+    let (_, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    let start_ms = bench.now_ms() - bench.now_ms() % 3_600_000 - 7_200_000;
+    let points: Vec<(i64, f64)> = (0..600).map(|at| (start_ms + at * 1000, 1.0)).collect();
+    let all = rows(&[("a", points.clone()), ("b", points)]);
+    let got = send(&bench, &secret, all).await;
+    assert_eq!(got.status, StatusCode::NO_CONTENT);
+    // Six hundred points of each lie between these two, and a thousand are read at once.
+    let late = vec![(start_ms + 1, 2.0), (start_ms + 598_001, 2.0)];
+    let late = rows(&[("a", late.clone()), ("b", late)]);
+    let got = send(&bench, &secret, late.clone()).await;
+    assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(got.headers[header::RETRY_AFTER], "2");
+    assert!(
+        got.json()["error"]
+            .as_str()
+            .unwrap()
+            .contains("send the same again")
+    );
+    let got = send(&bench, &secret, late.clone()).await;
+    assert_eq!(got.status, StatusCode::NO_CONTENT);
+    let name = "xiezhi_remote_write_samples_total";
+    assert_eq!(counted(&bench, name, "stored"), 1204);
+    assert_eq!(counted(&bench, name, "contradicted"), 0);
+}
+
+#[tokio::test]
 async fn what_senders_tell_of_their_metrics_is_shown_beside_what_is_ours() {
     let bench = Bench::new().await;
     let host = bench.host("gs", "alpha", false).await;

@@ -31,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) series_per_source: u32,
     pub(crate) labels_per_series: u32,
     pub(crate) texts: u64,
+    pub(crate) text_bytes: u64,
+    pub(crate) text_bytes_per_source: u64,
     pub(crate) new_texts_per_hour: u64,
 }
 
@@ -54,6 +56,8 @@ impl Default for Series {
             series_per_source,
             labels_per_series,
             texts,
+            text_bytes,
+            text_bytes_per_source,
             new_texts_per_hour,
         } = options.series;
         Self {
@@ -67,6 +71,8 @@ impl Default for Series {
                 series_per_source,
                 labels_per_series,
                 texts,
+                text_bytes,
+                text_bytes_per_source,
                 new_texts_per_hour,
             },
         }
@@ -121,6 +127,8 @@ impl Series {
                 series_per_source: self.limits.series_per_source,
                 labels_per_series: self.limits.labels_per_series,
                 texts: self.limits.texts,
+                text_bytes: self.limits.text_bytes,
+                text_bytes_per_source: self.limits.text_bytes_per_source,
                 new_texts_per_hour: self.limits.new_texts_per_hour,
             },
             ..SeriesOptions::default()
@@ -178,6 +186,12 @@ impl Limits {
                 default.labels_per_series,
             ),
             texts: bounded(section, "texts", 1_000..=100_000_000, default.texts),
+            text_bytes: text_bytes(section, "text_bytes", default.text_bytes),
+            text_bytes_per_source: text_bytes(
+                section,
+                "text_bytes_per_source",
+                default.text_bytes_per_source,
+            ),
             new_texts_per_hour: bounded(
                 section,
                 "new_texts_per_hour",
@@ -190,11 +204,26 @@ impl Limits {
                 "`series_per_host` must not be more than `series`, which is for all hosts";
             section.problem("series_per_host", message);
         }
+        if limits.text_bytes_per_source > limits.text_bytes / 2 {
+            let message = "`text_bytes_per_source` must not be more than half of `text_bytes`, which \
+                           is what all sources get together";
+            section.problem("text_bytes_per_source", message);
+        }
         limits
     }
 }
 
-fn bounded<T: FromStr + PartialOrd + Display + Copy>(
+/// Bytes of names with labels. They are in memory, each once.
+fn text_bytes(section: &mut Section<'_>, key: &str, default: u64) -> u64 {
+    const BYTES: RangeInclusive<u64> = 1 << 20..=1 << 36;
+    let bytes = section.size(key).unwrap_or(default);
+    if !BYTES.contains(&bytes) {
+        section.problem(key, format!("`{key}` must be from 1MiB to 64GiB"));
+    }
+    bytes
+}
+
+pub(super) fn bounded<T: FromStr + PartialOrd + Display + Copy>(
     section: &mut Section<'_>,
     key: &str,
     range: RangeInclusive<T>,
@@ -253,6 +282,8 @@ mod tests {
             "limits: {labels_per_series: 1}",
             "limits: {series: 1000, series_per_host: 2000}",
             "limits: {hosts: 3}",
+            "limits: {text_bytes: 1KiB}",
+            "limits: {text_bytes: 64MiB, text_bytes_per_source: 33MiB}",
         ] {
             assert_ne!(read(text).1, "", "{text}");
         }

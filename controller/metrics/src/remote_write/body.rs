@@ -71,7 +71,11 @@ pub enum BodyError {
     ContentType(String),
     /// More bytes than [`MAX_BODY_BYTES`] or, decompressed, [`MAX_DECODED_BYTES`]; more series; or
     /// more bytes of one series.
-    #[error("{found} is above the limit of {limit}: send fewer samples in a request")]
+    #[error(
+        "the body, or a part of it, has {found} bytes or parts and the limit is {limit}: send fewer \
+         samples in a request (Prometheus: `queue_config.max_samples_per_send`; vmagent: \
+         -remoteWrite.maxBlockSize)"
+    )]
     TooLarge {
         /// Bytes or parts that the body has, or its header claims.
         found: usize,

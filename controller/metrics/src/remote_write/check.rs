@@ -88,9 +88,11 @@ impl Refusal {
             Self::BadLabel => "a label name is made of letters, digits and `_`",
             Self::BadText => "labels must be UTF-8 and inside the request's symbols",
             Self::RepeatedLabel => "a series has each label once",
-            Self::TooManyLabels => "a series has 64 labels at most",
-            Self::TooLong => "name and labels together have 4,096 bytes at most",
-            Self::TooOld => "the sample is older than what is kept",
+            Self::TooManyLabels => "a series has 64 labels at most: drop some",
+            Self::TooLong => {
+                "name and labels together have 4,096 bytes at most: drop or shorten some"
+            }
+            Self::TooOld => "the sample is older than what is kept (`series.retention`)",
             Self::TooNew => "the sample is in the future: check the sender's clock",
             Self::Histogram => "native histograms are not stored; send classic histograms",
             Self::Exemplar => "exemplars are not stored",
@@ -299,6 +301,8 @@ fn samples(raw: &RawSeries, rules: &Rules<'_>, refusals: &mut Refusals) -> Vec<(
     refusals.add(Refusal::TooNew, new, || example(raw));
     kept.sort_by_key(|(time_ms, _)| *time_ms);
     kept.dedup_by_key(|(time_ms, _)| *time_ms);
+    // As with labels: what was refused would take memory that nobody counts.
+    kept.shrink_to_fit();
     kept
 }
 

@@ -1,4 +1,5 @@
-//! Series as the body of a request of version 1.0: what tests, figures and fuzz seeds send.
+//! Series as the body of a request of version 1.0, and back: what tests, figures and fuzz seeds send,
+//! and what tests read of what was sent.
 //!
 //! It is not made for speed: who sends a fleet's samples on keeps labels encoded.
 
@@ -68,6 +69,32 @@ pub fn description(name: &str, kind: i32, help: &str) -> Vec<u8> {
         series: Vec::new(),
         metadata: vec![metadata],
     })
+}
+
+/// A series of a body, as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// Names and values, in the order in which they were sent, the metric's name among them.
+    pub labels: Vec<(String, String)>,
+    /// Unix milliseconds and values.
+    pub samples: Vec<(i64, f64)>,
+}
+
+/// The series of a body; `None` if it is none.
+#[must_use]
+pub fn sent(body: &[u8]) -> Option<Vec<Sent>> {
+    let plain = snap::raw::Decoder::new().decompress_vec(body).ok()?;
+    let request = RequestV1::decode(&*plain).ok()?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let label = |one: Label| Some((text(&one.name)?, text(&one.value)?));
+    let series = request.series.into_iter().map(|one| {
+        let samples = one.samples.iter();
+        Some(Sent {
+            labels: one.labels.into_iter().map(label).collect::<Option<_>>()?,
+            samples: samples.map(|one| (one.time_ms, one.value)).collect(),
+        })
+    });
+    series.collect()
 }
 
 fn one(text: &str, points: &[(i64, f64)], more: &[(&str, &str)]) -> SeriesV1 {

@@ -30,6 +30,8 @@ pub struct Receipt {
     pub repeated: u64,
     /// Samples whose time had another value, which stays.
     pub contradicted: u64,
+    /// Samples that are to be sent again: too much would have been read to judge them.
+    pub postponed: u64,
     /// Samples, histograms and exemplars that were not taken, by reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// What the sender's operator should know; empty if all samples are stored.
@@ -61,6 +63,7 @@ pub fn receive(
         stored: report.stored,
         repeated: report.repeated,
         contradicted: report.contradicted,
+        postponed: report.postponed,
         ..Receipt::default()
     };
     let text_of = |place: usize| texts.get(place).map_or("", String::as_str);

@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering;
 use xiezhi_protocol::codec::varint;
 use xiezhi_protocol::report::parse_series;
 
-use super::texts::{REFUSED, TextId};
+use super::texts::{Limit, REFUSED, TextId};
 use super::{Head, Heads, Keep, lock};
 use crate::chunk::{self, Encoder, Grid, Points};
+use crate::error::SeriesError;
 use crate::foreign::batch::{self, Batch, Sample};
 use crate::foreign::{Accepted, SeriesRefusal};
 use crate::frame::HostKey;
@@ -24,6 +25,8 @@ const PENDING: usize = 16;
 const MAX_TEXT_BYTES: usize = 64 << 10;
 /// A tail that holds nothing is forgotten after so long.
 const IDLE_MS: i64 = 3_600_000;
+/// Samples that stay looked up until a request comes again. No sender's request has more.
+const LOOKED_UP: usize = 500_000;
 /// Samples, and bytes of names, of one record.
 const BATCH_SAMPLES: usize = 50_000;
 const BATCH_NAME_BYTES: usize = 1 << 20;
@@ -39,6 +42,10 @@ pub(crate) struct Foreign {
     telling: u64,
     /// Numbers of the log that is read while the store opens.
     named: Vec<TextId>,
+    /// Bytes of the texts of its series.
+    text_bytes: u64,
+    /// Samples that were looked up for a request that must come again.
+    looked_up: HashMap<(TextId, i64), f64>,
 }
 
 /// The newest samples of a series.
@@ -46,12 +53,14 @@ pub(crate) struct Foreign {
 struct Tail {
     /// Newest time and value that this process knows of.
     last: Option<(i64, f64)>,
-    /// Whether `last` is the newest of all that is stored: blocks may hold more of a series that is
-    /// new to this process.
-    sure: bool,
+    /// No block has a sample after this that `last` does not know of; `None` until somebody looked,
+    /// for blocks may hold much of a series that is new to this process.
+    horizon_ms: Option<i64>,
     used_ms: i64,
     /// Its number, if it was given out under the present [`Foreign::telling`].
     number: u32,
+    /// Of its text.
+    text_bytes: u32,
     told: u64,
     /// Samples of the log `pending_log`, in order of arrival.
     pending_log: u64,
@@ -153,45 +162,75 @@ impl Foreign {
         if self.tails.len() as u64 >= u64::from(limits.series_per_source) {
             return Err(SeriesRefusal::SourceFull);
         }
+        if self.text_bytes + text.len() as u64 > limits.text_bytes_per_source {
+            return Err(SeriesRefusal::SourceTexts);
+        }
         if keep.series.load(Ordering::Relaxed) >= limits.series {
             return Err(SeriesRefusal::StoreFull);
         }
         let text = Arc::clone(keep.shared(text).text());
         let id = keep.texts.intern_foreign(&text, now_ms);
         if id == REFUSED {
-            return Err(SeriesRefusal::TooManyNew);
+            return Err(match keep.texts.foreign_limit(&text) {
+                Limit::New => SeriesRefusal::TooManyNew,
+                Limit::Texts | Limit::Bytes => SeriesRefusal::TextsFull,
+            });
         }
-        self.add_tail(id, now_ms, keep);
+        self.add_tail(id, &text, now_ms, keep);
         Ok((id, text))
     }
 
-    fn add_tail(&mut self, id: TextId, now_ms: i64, keep: &Keep<'_>) -> &mut Tail {
+    fn add_tail(&mut self, id: TextId, text: &str, now_ms: i64, keep: &Keep<'_>) -> &mut Tail {
+        let total = &mut self.text_bytes;
         self.tails.entry(id).or_insert_with(|| {
             keep.series.fetch_add(1, Ordering::Relaxed);
-            Tail::new(now_ms)
+            let text_bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            *total += u64::from(text_bytes);
+            Tail::new(now_ms, text_bytes)
         })
     }
 
-    /// Newest sample of a series that memory knows of, and whether there is no newer one.
-    pub(crate) fn last(&self, id: TextId) -> (Option<(i64, f64)>, bool) {
+    /// Newest sample of a series that memory knows of, and the time after which blocks have none.
+    pub(crate) fn last(&self, id: TextId) -> (Option<(i64, f64)>, Option<i64>) {
         let tail = self.tails.get(&id);
-        tail.map_or((None, false), |tail| (tail.last, tail.sure))
+        tail.map_or((None, None), |tail| (tail.last, tail.horizon_ms))
     }
 
-    /// Notes the newest sample of a series, blocks and all.
-    pub(crate) fn set_last(&mut self, id: TextId, newest: Option<(i64, f64)>) {
-        let Some(tail) = self.tails.get_mut(&id) else {
-            return;
-        };
-        tail.sure = true;
-        if newest.map(|one| one.0) > tail.last.map(|one| one.0) {
-            tail.last = newest;
+    /// Notes when a series ends in the blocks.
+    pub(crate) fn set_horizon(&mut self, id: TextId, horizon_ms: i64) {
+        if let Some(tail) = self.tails.get_mut(&id) {
+            tail.horizon_ms = Some(horizon_ms);
+        }
+    }
+
+    /// The stored value of a sample that was looked up for a request that did not come to its end.
+    pub(crate) fn looked_up(&self, id: TextId, time_ms: i64) -> Option<f64> {
+        self.looked_up.get(&(id, time_ms)).copied()
+    }
+
+    /// Keeps what was looked up until the request comes again, so that it comes further then; forgets
+    /// it when a request came to its end.
+    pub(crate) fn keep_looked_up(&mut self, samples: &[(TextId, i64, f64)], goes_on: bool) {
+        if !goes_on || self.looked_up.len() > LOOKED_UP {
+            self.looked_up = HashMap::new();
+        }
+        if goes_on {
+            let samples = samples.iter().take(LOOKED_UP);
+            self.looked_up
+                .extend(samples.map(|&(id, time_ms, value)| ((id, time_ms), value)));
         }
     }
 
     /// What a log must be told of these samples, in records of bounded size. Numbers that are given
     /// out here count as told; see [`Self::untell`].
-    pub(crate) fn tell(&mut self, log: u64, accepted: &[Accepted]) -> Vec<Told> {
+    ///
+    /// # Errors
+    /// If a series is not held (any more): nothing may be acknowledged that is not written.
+    pub(crate) fn tell(
+        &mut self,
+        log: u64,
+        accepted: &[Accepted],
+    ) -> Result<Vec<Told>, SeriesError> {
         if self.log != log {
             (self.log, self.next) = (log, 0);
             self.telling += 1;
@@ -209,7 +248,8 @@ impl Foreign {
             }
             let (next, telling) = (self.next, self.telling);
             let Some(tail) = self.tails.get_mut(&one.id) else {
-                continue;
+                self.untell();
+                return Err(SeriesError::Forgotten);
             };
             if tail.told != telling {
                 (tail.told, tail.number) = (telling, next);
@@ -227,7 +267,7 @@ impl Foreign {
         if !samples.is_empty() {
             told.push(Told::new(first, &names, &mut samples));
         }
-        told
+        Ok(told)
     }
 
     /// What was told last did not become durable: every series is named again.
@@ -236,13 +276,19 @@ impl Foreign {
     }
 
     /// Takes in what is durable now.
-    pub(crate) fn push(&mut self, log: u64, accepted: &[Accepted], encoder: &mut Encoder) {
+    pub(crate) fn push(&mut self, log: u64, accepted: &[Accepted], now_ms: i64, keep: &Keep<'_>) {
+        let mut encoder = Encoder::default();
         for one in accepted {
-            let Some(tail) = self.tails.get_mut(&one.id) else {
-                continue;
+            let tail = match self.tails.get_mut(&one.id) {
+                Some(tail) => tail,
+                // Forgotten meanwhile, by a clock that was set; its samples are in the log.
+                None => {
+                    let id = keep.texts.intern_always(&one.text);
+                    self.add_tail(id, &one.text, now_ms, keep)
+                }
             };
             for &(time_ms, value) in &one.points {
-                tail.push(log, time_ms, value, encoder);
+                tail.push(log, time_ms, value, &mut encoder);
             }
         }
     }
@@ -292,7 +338,7 @@ impl Foreign {
             let text = Arc::clone(keep.shared(text).text());
             let id = keep.texts.intern_always(&text);
             let telling = self.telling;
-            let tail = self.add_tail(id, now_ms, keep);
+            let tail = self.add_tail(id, &text, now_ms, keep);
             (tail.told, tail.number) = (telling, number);
             match self.named.get_mut(number as usize) {
                 Some(place) => *place = id,
@@ -304,6 +350,7 @@ impl Foreign {
     }
 
     fn forget(&mut self, through: u64, now_ms: i64) {
+        let text_bytes = &mut self.text_bytes;
         self.tails.retain(|_, tail| {
             tail.pieces.retain(|piece| piece.log > through);
             tail.pieces.shrink_to_fit();
@@ -311,7 +358,11 @@ impl Foreign {
                 tail.pending = Vec::new();
             }
             let is_empty = tail.pieces.is_empty() && tail.pending.is_empty();
-            !is_empty || now_ms.abs_diff(tail.used_ms) < IDLE_MS as u64
+            let stays = !is_empty || now_ms.abs_diff(tail.used_ms) < IDLE_MS as u64;
+            if !stays {
+                *text_bytes = text_bytes.saturating_sub(u64::from(tail.text_bytes));
+            }
+            stays
         });
         self.tails.shrink_to_fit();
     }
@@ -392,6 +443,7 @@ impl Foreign {
         };
         self.tails.values().map(of_tail).sum::<usize>()
             + self.tails.capacity() * (size_of::<(TextId, Tail)>() + 1)
+            + self.looked_up.capacity() * (size_of::<((TextId, i64), f64)>() + 1)
             + size_of::<Self>()
     }
 }
@@ -409,12 +461,13 @@ impl Told {
 }
 
 impl Tail {
-    fn new(now_ms: i64) -> Self {
+    fn new(now_ms: i64, text_bytes: u32) -> Self {
         Self {
             last: None,
-            sure: false,
+            horizon_ms: None,
             used_ms: now_ms,
             number: 0,
+            text_bytes,
             told: 0,
             pending_log: 0,
             pending: Vec::new(),
@@ -490,5 +543,21 @@ impl Piece {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_held_is_an_error_and_never_left_out() {
+        let accepted = Accepted {
+            id: 7,
+            text: "up".into(),
+            points: vec![(1, 1.0)],
+        };
+        let told = Foreign::default().tell(1, &[accepted]);
+        assert!(matches!(told, Err(SeriesError::Forgotten)), "{told:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! One copy of each series text, numbered, and one of each list of columns.
 //!
-//! Twenty thousand hosts have a few hundred distinct texts between them. Texts are bounded in number
-//! and in how many may be new per hour, because a label that never repeats would fill the memory;
+//! Twenty thousand hosts have a few hundred distinct texts between them. Texts are bounded in number,
+//! in bytes and in how many may be new per hour, because a label that never repeats would fill the memory;
 //! what is beyond gets no number and its samples are not kept.
 
 use std::collections::HashMap;
@@ -32,11 +32,24 @@ struct Inner {
     /// Numbers are never used again: a query may still hold one.
     texts: HashMap<TextId, SeriesName>,
     next: TextId,
+    /// Bytes of all texts.
+    bytes: u64,
     by_metric: HashMap<Box<str>, Vec<TextId>>,
     schemas: HashMap<Box<[TextId]>, Weak<Schema>>,
     /// When the hour of churn began, and texts that were new since.
     hour_ms: i64,
     new: u64,
+}
+
+/// What refuses a new text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// There are as many as there may be.
+    Texts,
+    /// They have as many bytes as they may have.
+    Bytes,
+    /// As many are new within this hour as may be.
+    New,
 }
 
 /// The columns of a chain: the number of each one's text.
@@ -116,17 +129,21 @@ impl Texts {
     /// As [`Self::intern`], for a source that is no host: it gets at most half of what there is, so
     /// that hosts have the other half.
     pub(crate) fn intern_foreign(&self, text: &Arc<str>, now_ms: i64) -> TextId {
-        let limits = SeriesLimits {
-            texts: self.limits.texts / 2,
-            new_texts_per_hour: self.limits.new_texts_per_hour / 2,
-            ..self.limits
-        };
         match self.id(text) {
             Some(id) => id,
             None => {
                 let name = SeriesName::new(Arc::clone(text));
-                self.write(|inner| inner.intern(&name, now_ms, &limits))
+                self.write(|inner| inner.intern(&name, now_ms, &self.foreign_limits()))
             }
+        }
+    }
+
+    fn foreign_limits(&self) -> SeriesLimits {
+        SeriesLimits {
+            texts: self.limits.texts / 2,
+            text_bytes: self.limits.text_bytes / 2,
+            new_texts_per_hour: self.limits.new_texts_per_hour / 2,
+            ..self.limits
         }
     }
 
@@ -147,14 +164,20 @@ impl Texts {
         self.read(found)
     }
 
-    /// The limit that refuses a new text now.
-    pub(crate) fn limit(&self) -> &'static str {
-        let is_full = self.read(|inner| inner.ids.len() as u64 >= self.limits.texts);
-        if is_full {
-            "texts"
-        } else {
-            "new_texts_per_hour"
+    /// The key of the limit that refuses a new text of a host now.
+    pub(crate) fn limit(&self, text: &str) -> &'static str {
+        match self.read(|inner| inner.limit(text.len(), &self.limits)) {
+            Some(Limit::Texts) => "texts",
+            Some(Limit::Bytes) => "text_bytes",
+            Some(Limit::New) | None => "new_texts_per_hour",
         }
+    }
+
+    /// The limit that refuses a new text of a source now.
+    pub(crate) fn foreign_limit(&self, text: &str) -> Limit {
+        let limits = self.foreign_limits();
+        let limit = self.read(|inner| inner.limit(text.len(), &limits));
+        limit.unwrap_or(Limit::New)
     }
 
     /// The number of a known text.
@@ -207,6 +230,7 @@ impl Texts {
             inner.schemas.retain(|_, schema| schema.strong_count() > 0);
             inner.texts.retain(|&id, _| used(id));
             inner.ids.retain(|_, id| used(*id));
+            inner.bytes = inner.ids.keys().map(|text| text.len() as u64).sum();
             let texts = &inner.texts;
             let is_there = |id: &TextId| texts.contains_key(id);
             inner.by_metric.retain(|_, ids| {
@@ -234,14 +258,23 @@ impl Inner {
         if now_ms.abs_diff(self.hour_ms) >= HOUR_MS as u64 {
             (self.hour_ms, self.new) = (now_ms, 0);
         }
-        let is_full =
-            self.ids.len() as u64 >= limits.texts || self.new >= limits.new_texts_per_hour;
-        if is_full {
+        if self.limit(name.len(), limits).is_some() {
             return REFUSED;
         }
         let id = self.add(name);
         self.new += u64::from(id != REFUSED);
         id
+    }
+
+    /// What refuses one more text of so many bytes.
+    fn limit(&self, length: usize, limits: &SeriesLimits) -> Option<Limit> {
+        if self.ids.len() as u64 >= limits.texts {
+            Some(Limit::Texts)
+        } else if self.bytes + length as u64 > limits.text_bytes {
+            Some(Limit::Bytes)
+        } else {
+            (self.new >= limits.new_texts_per_hour).then_some(Limit::New)
+        }
     }
 
     fn add(&mut self, name: &SeriesName) -> TextId {
@@ -250,6 +283,7 @@ impl Inner {
             return REFUSED;
         }
         self.next += 1;
+        self.bytes += name.len() as u64;
         self.texts.insert(id, name.clone());
         self.ids.insert(Arc::clone(name.text()), id);
         self.by_metric

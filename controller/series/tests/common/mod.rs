@@ -6,6 +6,7 @@
     reason = "each test file uses a part of it; a test that panics has found something"
 )]
 
+pub mod foreign;
 pub mod power;
 
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //!
 //! What the status says to a sender: 204, all is durable; 400, something was not taken and to send it
 //! again changes nothing (what could be stored is); 415, another encoding or message, so that it falls
-//! back; 503, again later. Senders stop at nothing else, so a body that is too large is a 400 too.
+//! back; 503, again later (what is durable by then is merged). Senders stop at nothing else, so a body
+//! that is too large is a 400 too.
 //!
 //! Hosts come first: requests are decoded two at a time and written one at a time, and the bodies that
 //! are held meanwhile have a bound together. Beyond it a sender hears 503 and waits.
@@ -203,6 +204,13 @@ fn store(state: &AppState, token: i64, protocol: Protocol, body: &[u8]) -> Resul
         ReceiveError::Body(error) => unreadable(&error),
         ReceiveError::Series(error) => unstored(&error),
     })?;
+    if receipt.postponed > 0 {
+        // What was stored is counted now, for it will be merged.
+        state.inner.write_desk.count_samples(&receipt);
+        let detail = "more late samples than are looked up at once: send the same again, it goes on \
+                      where it ended";
+        return Err(later(detail, BUSY_S));
+    }
     let told = descriptions(&request);
     state.inner.write_desk.described().note(source, told);
     Ok(receipt)
