@@ -17,7 +17,7 @@ use crate::cluster::Ask;
 use crate::directory::{Directory, Scope, Seen};
 use crate::pool::{Busy, Pool};
 
-/// What an operator may set.
+/// What an operator may set, in the section `queries` of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Queries that run at one time.

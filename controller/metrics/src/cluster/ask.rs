@@ -13,7 +13,7 @@ use xiezhi_promql::{Answer, Labels, Select};
 
 use super::answer::{Envelope, Outcome, answer};
 use super::scope;
-use super::target::Target;
+use super::target::{Target, is_certificate};
 use crate::directory::{Origins, Scope};
 use crate::pool::Busy;
 use crate::queries::{Failure, Remote};
@@ -208,6 +208,12 @@ impl Ask {
         let sent = request.headers(headers).send().await;
         let mut response = sent.map_err(|error| {
             tracing::debug!(error = %error, "the cluster does not answer");
+            if is_certificate(&error) {
+                return self.away(
+                    "shows a certificate that is not accepted: check `cluster.ca_file` and the host \
+                     name in `cluster.query`",
+                );
+            }
             self.away("does not answer")
         })?;
         let status = response.status();

@@ -190,7 +190,7 @@ fn join(own: &[Ready], host: &[Ready], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
+    use crate::remote_write::encode::sent;
     use xiezhi_series::{LabelledHost, Place};
 
     #[test]
@@ -224,16 +224,14 @@ mod tests {
         let unknown = TailReport { host: 5, ..report };
         let second = encoder.encode(&unknown, &origins);
         let body = compress(&[first, second]).unwrap();
-        let decoded = snap::raw::Decoder::new().decompress_vec(&body).unwrap();
-        let request = Request::decode(&decoded[..]).unwrap();
-        let texts: Vec<String> = request
-            .series
+        let texts: Vec<String> = sent(&body)
+            .unwrap()
             .iter()
             .map(|series| {
                 let labels = series.labels.iter();
-                let labels = labels.map(|label| format!("{}={}", label.name, label.value));
+                let labels = labels.map(|(name, value)| format!("{name}={value}"));
                 let samples = series.samples.iter();
-                let samples = samples.map(|one| format!("{}@{}", one.value, one.time_ms));
+                let samples = samples.map(|(time_ms, value)| format!("{value}@{time_ms}"));
                 format!(
                     "{} {}",
                     labels.collect::<Vec<_>>().join(","),
@@ -251,35 +249,5 @@ mod tests {
                 format!("A=b,__name__=a_total,host_id=5,x=y -0@{time}"),
             ]
         );
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Request {
-        #[prost(message, repeated, tag = "1")]
-        series: Vec<OneSeries>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct OneSeries {
-        #[prost(message, repeated, tag = "1")]
-        labels: Vec<Pair>,
-        #[prost(message, repeated, tag = "2")]
-        samples: Vec<Sample>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Pair {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(string, tag = "2")]
-        value: String,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Sample {
-        #[prost(double, tag = "1")]
-        value: f64,
-        #[prost(int64, tag = "2")]
-        time_ms: i64,
     }
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::target::{Target, TargetError};
+use super::target::{Target, TargetError, is_certificate};
 
 /// Longest time to connect, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -39,6 +39,10 @@ pub(super) struct Answered {
 pub(super) enum LinkError {
     #[error("no connection")]
     Connect(#[source] std::io::Error),
+    #[error(
+        "its certificate is not accepted: check `cluster.ca_file` and the host name in the address"
+    )]
+    Certificate(#[source] std::io::Error),
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
     #[error("the connection was lost")]
@@ -161,8 +165,14 @@ impl Link {
         let sender = if is_tls {
             let name = ServerName::try_from(name).map_err(|_| LinkError::Address)?;
             let connector = TlsConnector::from(Arc::clone(&self.target.tls));
-            let stream = connector.connect(name, stream).await;
-            serve(TokioIo::new(stream.map_err(LinkError::Connect)?)).await?
+            let stream = connector.connect(name, stream).await.map_err(|error| {
+                if is_certificate(&error) {
+                    LinkError::Certificate(error)
+                } else {
+                    LinkError::Connect(error)
+                }
+            });
+            serve(TokioIo::new(stream?)).await?
         } else {
             serve(TokioIo::new(stream)).await?
         };

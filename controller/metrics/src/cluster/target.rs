@@ -124,6 +124,18 @@ fn read(path: &Path) -> Result<String, TargetError> {
     })
 }
 
+/// Whether an error came of a certificate that is not accepted, however deep it lies.
+pub(super) fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return matches!(error, rustls::Error::InvalidCertificate(_));
+    }
+    // What an I/O error wraps is not among its sources.
+    let wrapped = error.downcast_ref::<std::io::Error>();
+    let wrapped = wrapped.and_then(std::io::Error::get_ref);
+    let is_wrapped = wrapped.is_some_and(|inner| is_certificate(inner));
+    is_wrapped || error.source().is_some_and(is_certificate)
+}
+
 impl Auth {
     /// The header, if there is one.
     ///

@@ -10,6 +10,7 @@
 )]
 
 mod backup;
+mod cluster;
 mod configuration;
 mod dashboards;
 mod database_server;

@@ -1,19 +1,37 @@
 //! Other people's agents send to the real controller, which is killed meanwhile: what it answers
-//! afterwards is what the sender's own side has.
+//! afterwards is what the sender's own side has. With `XIEZHI_LONG` set they do so for 25 minutes, and
+//! blocks are cut meanwhile.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use xiezhi_test_support::{Api, Running, TestController, eventually, fetch, free_port, skip};
+use xiezhi_test_support::{
+    Api, Running, TestController, eventually, eventually_within, fetch, free_port, skip,
+};
 
 /// Samples by series text and time, without the labels that the controller gives.
 type Samples = BTreeMap<String, BTreeMap<i64, f64>>;
 
-/// Seconds that the compared samples span at least; the controller is killed twice within them.
-const SPAN_S: i64 = 12;
+/// Seconds that are compared at once: an answer of them has a bounded size.
+const SLICE_S: i64 = 60;
+
+/// Seconds that the compared samples span at least.
+const LEAST_S: i64 = 12;
+/// Longest wait for a sender that goes on: it may pause for a while after a failure.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often the controller is killed, and the seconds of samples that must arrive before each.
+fn schedule() -> (u32, f64) {
+    if std::env::var_os("XIEZHI_LONG").is_some() {
+        (30, 50.0)
+    } else {
+        (2, 2.0)
+    }
+}
 
 fn is_there(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
@@ -59,29 +77,31 @@ async fn send_through_kills(controller: &mut TestController) -> Result<(i64, i64
     })
     .await?;
     let start_s = first.ceil() as i64;
-    for _ in 0..2 {
-        let before = newest_now(controller).await?;
+    let (kills, apart_s) = schedule();
+    for _ in 0..kills {
+        let before = newest_now(&controller.api().await?).await?;
         controller.kill();
         controller.run().await?;
-        eventually("samples arrive again", async || {
-            let now = newest_now(controller).await?;
-            Ok((now > before + 2.0).then_some(()))
+        let api = controller.api().await?;
+        eventually_within(PATIENCE, "samples arrive again", async || {
+            let now = newest_now(&api).await?;
+            Ok((now > before + apart_s).then_some(()))
         })
         .await?;
     }
+    let api = controller.api().await?;
     eventually("enough samples arrive", async || {
-        let now = newest_now(controller).await?;
-        Ok((now > (start_s + SPAN_S + 2) as f64).then_some(()))
+        let now = newest_now(&api).await?;
+        Ok((now > (start_s + LEAST_S + 2) as f64).then_some(()))
     })
     .await?;
-    let end_s = newest_now(controller).await? as i64 - 1;
+    let end_s = newest_now(&api).await? as i64 - 1;
     Ok((end_s, end_s - start_s))
 }
 
-async fn newest_now(controller: &TestController) -> Result<f64> {
-    let api = controller.api().await?;
+async fn newest_now(api: &Api) -> Result<f64> {
     let query = "max(timestamp(last_over_time(up{job=\"self\"}[5m])))";
-    Ok(newest(&api, query).await?.unwrap_or(0.0))
+    Ok(newest(api, query).await?.unwrap_or(0.0))
 }
 
 /// Samples of a Prometheus answer whose result is a matrix.
@@ -116,6 +136,16 @@ async fn stored(controller: &TestController, end_s: i64, length_s: i64) -> Resul
         &api.get(&format!("/api/v1/query?time={end_s}&query={encoded}"))
             .await?,
     )
+}
+
+/// The compared time in parts: the end of each and its length, seconds.
+fn slices(end_s: i64, length_s: i64) -> impl Iterator<Item = (i64, i64)> {
+    let start_s = end_s - length_s;
+    let parts = (0..length_s).step_by(SLICE_S as usize);
+    parts.map(move |begun_s| {
+        let length_s = SLICE_S.min(length_s - begun_s);
+        (start_s + begun_s + length_s, length_s)
+    })
 }
 
 /// Fails at the first difference. A peer that rounds is allowed so much of a value.
@@ -202,14 +232,16 @@ async fn a_prometheus_finds_every_sample_again_although_the_controller_was_kille
     let (end_s, length_s) = send_through_kills(&mut controller)
         .await
         .with_context(|| prometheus.log())?;
-    let theirs = format!(
-        "http://127.0.0.1:{port}/api/v1/query?time={end_s}&query=%7Bjob%3D%22self%22%7D%5B{length_s}s%5D"
-    );
-    let theirs = matrix(&serde_json::from_str(&fetch(&theirs).await?)?)?;
-    eventually("both have the same samples", async || {
-        compare(&stored(&controller, end_s, length_s).await?, &theirs, 0.0).map(Some)
-    })
-    .await?;
+    for (end_s, length_s) in slices(end_s, length_s) {
+        let theirs = format!(
+            "http://127.0.0.1:{port}/api/v1/query?time={end_s}&query=%7Bjob%3D%22self%22%7D%5B{length_s}s%5D"
+        );
+        let theirs = matrix(&serde_json::from_str(&fetch(&theirs).await?)?)?;
+        eventually("both have the same samples", async || {
+            compare(&stored(&controller, end_s, length_s).await?, &theirs, 0.0).map(Some)
+        })
+        .await?;
+    }
     let api = controller.api().await?;
     eventually("the sender's descriptions are shown", async || {
         let all = api
@@ -252,16 +284,18 @@ async fn a_vmagent_finds_every_sample_again_although_the_controller_was_killed()
     let (end_s, length_s) = send_through_kills(&mut controller)
         .await
         .with_context(|| vmagent.log())?;
-    let theirs = format!(
-        "http://127.0.0.1:{peer}/api/v1/export?match[]=%7Bjob%3D%22self%22%7D&start={}&end={end_s}",
-        end_s - length_s
-    );
-    eventually("both have the same samples", async || {
-        let theirs = exported(&fetch(&theirs).await?)?;
-        // It rounds to so many decimals.
-        compare(&stored(&controller, end_s, length_s).await?, &theirs, 1e-11).map(Some)
-    })
-    .await?;
+    for (end_s, length_s) in slices(end_s, length_s) {
+        let theirs = format!(
+            "http://127.0.0.1:{peer}/api/v1/export?match[]=%7Bjob%3D%22self%22%7D&start={}&end={end_s}",
+            end_s - length_s
+        );
+        eventually("both have the same samples", async || {
+            let theirs = exported(&fetch(&theirs).await?)?;
+            // It rounds to so many decimals.
+            compare(&stored(&controller, end_s, length_s).await?, &theirs, 1e-11).map(Some)
+        })
+        .await?;
+    }
     nothing_was_refused(&controller).await
 }
 
