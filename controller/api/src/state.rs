@@ -51,7 +51,7 @@ pub struct Parts {
     pub cluster: Option<Cluster>,
     /// What `/metrics` shows.
     pub registry: Registry,
-    /// How sessions behave.
+    /// How sessions and queries behave.
     pub options: ApiOptions,
 }
 
@@ -87,6 +87,8 @@ pub struct ApiOptions {
     pub session_life: Duration,
     /// Longest time that one answer may take. Default 30 seconds.
     pub request_timeout: Duration,
+    /// What queries may cost.
+    pub queries: Settings,
     /// Version that the screens show.
     pub version: String,
 }
@@ -98,6 +100,7 @@ impl Default for ApiOptions {
             session_idle: Duration::from_secs(30 * 60),
             session_life: Duration::from_secs(12 * 3600),
             request_timeout: Duration::from_secs(30),
+            queries: Settings::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -152,7 +155,7 @@ impl AppState {
         let queries = Queries::embedded(
             parts.series.clone(),
             Arc::clone(&directory) as _,
-            Settings::default(),
+            parts.options.queries.clone(),
         )?;
         let (status, ask) = parts.cluster.map(|one| (one.status, one.ask)).unzip();
         let queries = match ask.flatten() {

@@ -45,6 +45,7 @@ pub(crate) fn prepare(config: &Config, registry: &Registry) -> Result<Option<Pre
     let target = Arc::new(target);
     let asked = AskSettings {
         query_bytes: cluster.query_bytes,
+        timeout: config.queries.timeout,
         ..AskSettings::default()
     };
     let ask = cluster

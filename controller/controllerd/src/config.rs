@@ -4,6 +4,7 @@
 //! come) is refused here, where its line is known.
 
 mod cluster;
+mod queries;
 mod series;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use xiezhi_document::{Document, Section};
 use xiezhi_identity::PassphraseSource;
 use xiezhi_store::Address;
 
+pub(crate) use queries::Queries;
 pub(crate) use series::Series;
 
 pub(crate) use self::cluster::Cluster;
@@ -40,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) web: Web,
     /// How samples are kept.
     pub(crate) series: Series,
+    /// What queries may cost.
+    pub(crate) queries: Queries,
     /// A cluster that samples are sent on to.
     pub(crate) cluster: Option<Cluster>,
     /// File with the passphrase of the online key; otherwise the systemd credential
@@ -91,6 +95,7 @@ impl Default for Config {
                 tls: WebTls::Internal(Vec::new()),
             },
             series: Series::default(),
+            queries: Queries::default(),
             cluster: None,
             passphrase_file: None,
             log: tracing::Level::INFO,
@@ -155,6 +160,9 @@ impl Config {
                     retention: least.unwrap_or(default.series.retention),
                     ..default.series
                 }),
+            queries: section
+                .section("queries", Queries::read)
+                .unwrap_or(default.queries),
             cluster,
             passphrase_file: section.text("passphrase_file").map(PathBuf::from),
             log: section.choice("log", &LEVELS).unwrap_or(default.log),

@@ -95,6 +95,8 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         registry: registry.clone(),
         options: ApiOptions {
             secure: tls.is_some(),
+            queries: config.queries.settings(),
+            request_timeout: request_timeout(config.queries.timeout),
             ..ApiOptions::default()
         },
     })
@@ -157,6 +159,12 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     drop(series);
     anyhow::ensure!(!superseded, xiezhi_store::StoreError::Superseded);
     Ok(())
+}
+
+/// Longer than a query's, so that whoever asked hears of it in the form that Prometheus's clients read.
+fn request_timeout(query: Duration) -> Duration {
+    let usual = ApiOptions::default().request_timeout;
+    usual.max(query + Duration::from_secs(5))
 }
 
 async fn open_state(config: &Config) -> Result<Store> {

@@ -47,7 +47,10 @@ pub enum Exhausted {
     #[error("query timed out in expression evaluation")]
     TimedOut,
     /// More samples than the limit.
-    #[error("query processing would load too many samples into memory in query execution")]
+    #[error(
+        "query processing would load too many samples into memory in query execution; ask for \
+         fewer series, a shorter range or a longer step"
+    )]
     TooManySamples,
     /// More memory than the limit.
     #[error(
