@@ -77,6 +77,8 @@ pub(crate) struct Selector {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) moment: Moment,
+    /// Where it stands, for remarks.
+    pub(crate) span: Span,
 }
 
 /// `offset` and `@`.

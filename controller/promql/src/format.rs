@@ -197,7 +197,7 @@ impl Display for Moment {
 }
 
 /// Milliseconds as Prometheus writes a duration: years and weeks only if nothing is left over.
-struct Duration(i64);
+pub(crate) struct Duration(pub(crate) i64);
 
 impl Display for Duration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -46,6 +46,6 @@ pub use format::{format_matchers, format_query, rewrite_selectors};
 pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use number::{STALE, format_value, is_stale};
-pub use storage::{Select, SelectHint, Series, Storage, StorageError};
+pub use storage::{Coarse, Select, SelectHint, Series, Storage, StorageError};
 pub use text::{check_query, parse_selector};
 pub use value::{Answer, RangeSeries, Sample, Value};

@@ -43,6 +43,22 @@ pub struct Series {
     pub times: Arc<[i64]>,
     /// Values, one per time; [`crate::STALE`] where the series ended.
     pub values: Arc<[f64]>,
+    /// What the values stand for, if some are no samples; none if each is one.
+    pub coarse: Option<Coarse>,
+}
+
+/// Steps that stand for several samples each: what a storage keeps when the samples are gone.
+///
+/// A step's time is its end. Its value is the mean of its samples, unless the function that
+/// [`SelectHint`] names has an aggregate of its own (least, greatest, a counter's last value).
+/// `count_over_time`, `sum_over_time` and `avg_over_time` weigh each value with its count, and the
+/// evaluator remarks on every answer that has steps in it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Coarse {
+    /// Length of the longest step, milliseconds.
+    pub step_ms: i64,
+    /// How many samples each value stands for, one per time: 1 for a sample. Not always whole.
+    pub counts: Arc<[f64]>,
 }
 
 /// Why a storage gave nothing.

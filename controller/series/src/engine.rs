@@ -68,6 +68,19 @@ impl Catalog {
         let before = self.blocks.range(..=first).next_back();
         before.is_some_and(|(_, block)| block.last() >= last)
     }
+
+    /// Until when samples may have arrived that are gone and of which only steps are left: what comes
+    /// again from before that time cannot be told from it, and would count twice. No time without.
+    pub(crate) fn floor_ms(&self) -> i64 {
+        let is_gone = |rollup: &&Arc<Block>| {
+            let mut blocks = self.blocks.range(rollup.first()..=rollup.last());
+            blocks.next().is_none() && !self.covers(rollup.first(), rollup.last())
+        };
+        let gone = self.rollups.values().filter(is_gone);
+        gone.map(|rollup| rollup.span().last_received_ms)
+            .max()
+            .unwrap_or(i64::MIN)
+    }
 }
 
 /// What happened since the store was opened.

@@ -6,10 +6,11 @@
 
 mod ends;
 mod foreign;
+mod steps;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -20,13 +21,15 @@ use crate::block::envelope::Place;
 use crate::block::page::Page;
 use crate::chunk::{self, Points};
 use crate::column;
-use crate::engine::{Catalog, Engine, count};
+use crate::engine::{Engine, count};
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::head::texts::{Schema, TextId, metric_of};
 use crate::head::{self, Chain, Head, Run};
 use crate::legacy;
-use crate::rollup::{AGGREGATES, Answer};
+use crate::rollup::AGGREGATES;
+
+pub(crate) use steps::{Coarse, Rolled};
 
 pub(crate) use ends::ends;
 
@@ -89,16 +92,6 @@ pub(crate) struct Wanted<'w> {
     pub(crate) charge: &'w dyn Fn(u64) -> Result<(), ReadError>,
 }
 
-/// How rollups answer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rolled {
-    pub(crate) answer: Answer,
-    /// The coarsest steps that will do although the samples are there; 0: none.
-    pub(crate) coarse_ms: u64,
-    /// Whether rows of an hour are shown every five minutes.
-    pub(crate) finer: bool,
-}
-
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -106,6 +99,8 @@ pub(crate) struct Found {
     pub(crate) texts: Vec<Arc<str>>,
     /// Points of each number of a text and host; not settled yet.
     pub(crate) series: HashMap<(u32, HostKey), Points>,
+    /// Of those in which steps of rollups are, what the values stand for.
+    pub(crate) coarse: HashMap<(u32, HostKey), Coarse>,
     /// Damaged places met.
     pub(crate) damaged: u64,
 }
@@ -144,7 +139,7 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
     if wanted.segments && !files.sealed.is_empty() {
         reading.read_segments()?;
     }
-    for block in planned(&files, wanted) {
+    for block in steps::planned(&files, wanted) {
         // A row of a rollup stands for the step before it.
         let to_ms = wanted.to_ms.saturating_add_unsigned(block.resolution_ms());
         if block.span().overlaps(wanted.from_ms, to_ms) {
@@ -161,34 +156,6 @@ fn expected_rows(wanted: &Wanted<'_>) -> usize {
         .saturating_sub(wanted.from_ms)
         .clamp(0, 86_400_000);
     span_ms as usize / 15_000 + 4
-}
-
-/// The blocks to read, oldest first: rollups where the samples are gone or too fine.
-fn planned(files: &Catalog, wanted: &Wanted<'_>) -> Vec<Arc<Block>> {
-    let Some(rolled) = wanted.rollups else {
-        return files.blocks.values().cloned().collect();
-    };
-    let coarse = |block: &Block| rolled.coarse_ms >= block.resolution_ms();
-    let mut plan: BTreeMap<u64, Arc<Block>> = BTreeMap::new();
-    let mut through = Vec::new();
-    // From fine to coarse: the coarse one replaces the fine one only if that is wanted.
-    for rollup in files.rollups.values() {
-        let mut within = files.blocks.range(rollup.first()..=rollup.last());
-        let is_needed = within.next().is_none() && !plan.contains_key(&rollup.first());
-        if is_needed || coarse(rollup) {
-            plan.insert(rollup.first(), Arc::clone(rollup));
-            through.push((rollup.first(), rollup.last()));
-        }
-    }
-    for (&first, block) in &files.blocks {
-        let is_replaced = through
-            .iter()
-            .any(|&(start, end)| start <= first && block.last() <= end);
-        if !is_replaced {
-            plan.insert(first, Arc::clone(block));
-        }
-    }
-    plan.into_values().collect()
 }
 
 impl<'e, 'w> Reading<'e, 'w> {
@@ -530,25 +497,6 @@ impl Reading<'_, '_> {
         count(&self.engine.counters.damaged, places);
     }
 
-    /// Rows of rollups become points before the samples that follow them.
-    fn put_rolled_first(&mut self) {
-        let Some(rolled) = self.wanted.rollups else {
-            return;
-        };
-        for ((number, host, resolution_ms), mut lanes) in self.rolled.drain() {
-            let step_ms = if rolled.finer {
-                resolution_ms as i64
-            } else {
-                0
-            };
-            let points = rolled.answer.points(&mut lanes, step_ms);
-            let series = self.found.series.entry((number, host)).or_default();
-            for (time_ms, value) in points.iter() {
-                series.push(time_ms, value);
-            }
-        }
-    }
-
     fn finish(mut self) -> Found {
         for (key, mut newer) in self.heads.drain() {
             match self.found.series.entry(key) {
@@ -571,6 +519,7 @@ impl Reading<'_, '_> {
             points.trim(from_ms, to_ms);
             !points.is_empty()
         });
+        self.weigh();
         self.found
     }
 }

@@ -1,14 +1,18 @@
 //! Rollups: a day of samples in steps of five minutes and of an hour.
 //!
-//! A counter (its name ends in `_total`, `_count`, `_sum` or `_bucket`) keeps its last value and how
-//! much it grew within the step, resets taken out; everything else keeps least, greatest, sum and
-//! number. A row carries the time at which its step ends. Sums and growths are rounded to a millionth,
-//! so that they stay short decimals.
+//! A counter (its name ends in `_total`, `_count`, `_sum` or `_bucket`) keeps its last value, how long
+//! before the step's end that was, and how much it grew within the step, resets taken out; everything
+//! else keeps least, greatest and sum. Both keep the number of samples. A row carries the time at which
+//! its step ends. Sums and growths are rounded to a millionth, so that they stay short decimals.
 //!
 //! They are made when a block has grown to a day, and at the latest before retention removes the
 //! samples. A rollup is a block whose chunks begin with the number of their aggregate.
 
+mod answer;
+
 use std::sync::Arc;
+
+pub(crate) use answer::{Answer, Rows};
 
 use crate::block::{self, Block, BlockWriter};
 use crate::chunk::Points;
@@ -27,18 +31,10 @@ pub(crate) const COARSE_MS: u64 = 3_600_000;
 /// Both.
 pub(crate) const RESOLUTIONS: [u64; 2] = [FINE_MS, COARSE_MS];
 
-/// Aggregates by number: last value and growth of a counter; least, greatest, sum and number of
-/// anything else.
-pub(crate) const AGGREGATES: usize = 6;
-
-/// What two values of one step make, when late samples have a rollup of their own.
-fn join(number: usize, one: f64, other: f64) -> f64 {
-    match number {
-        0 | 3 => one.max(other),
-        2 => one.min(other),
-        _ => one + other,
-    }
-}
+/// Aggregates by number: last value and growth of a counter; least, greatest and sum of anything else;
+/// number of samples; milliseconds from a counter's last sample to the step's end. Rollups of earlier
+/// releases have no number of a counter's samples and no such distance.
+pub(crate) const AGGREGATES: usize = 7;
 
 /// Makes the rollups of every block that is a day wide.
 pub(crate) fn roll_up(engine: &Engine) -> Result<(), SeriesError> {
@@ -144,8 +140,11 @@ impl Lanes {
             if let Some(done) = step.take_if(|step| step.end_ms != end_ms) {
                 self.put(counter, &done);
             }
-            step.get_or_insert_with(|| Step::new(end_ms))
-                .add(value, near_before(before, time_ms, step_ms));
+            step.get_or_insert_with(|| Step::new(end_ms)).add(
+                time_ms,
+                value,
+                near_before(before, time_ms, step_ms),
+            );
             before = Some((time_ms, value));
         }
         if let Some(done) = step {
@@ -160,7 +159,8 @@ impl Lanes {
             (!counter, step.least),
             (!counter, step.greatest),
             (!counter, rounded(step.sum)),
-            (!counter, f64::from(step.count)),
+            (true, f64::from(step.count)),
+            (counter, (step.end_ms - step.last_ms) as f64),
         ];
         for (lane, (is_kept, value)) in self.0.iter_mut().zip(all) {
             if is_kept {
@@ -198,6 +198,7 @@ fn rounded(value: f64) -> f64 {
 #[derive(Debug)]
 struct Step {
     end_ms: i64,
+    last_ms: i64,
     last: f64,
     increase: f64,
     least: f64,
@@ -210,6 +211,7 @@ impl Step {
     fn new(end_ms: i64) -> Self {
         Self {
             end_ms,
+            last_ms: end_ms,
             last: 0.0,
             increase: 0.0,
             least: f64::INFINITY,
@@ -219,7 +221,7 @@ impl Step {
         }
     }
 
-    fn add(&mut self, value: f64, before: Option<f64>) {
+    fn add(&mut self, time_ms: i64, value: f64, before: Option<f64>) {
         if let Some(before) = before {
             // A counter that went down began anew at zero.
             self.increase += if value < before {
@@ -229,149 +231,12 @@ impl Step {
             };
         }
         self.last = value;
+        self.last_ms = time_ms;
         self.least = self.least.min(value);
         self.greatest = self.greatest.max(value);
         self.sum += value;
         self.count += 1;
     }
-}
-
-/// Which value of a step answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// A counter's growth is asked for: a counter without resets that ends at the last value.
-    Growth,
-    Least,
-    Greatest,
-    Sum,
-    /// The last value of a counter, the mean of anything else.
-    Usual,
-}
-
-impl Answer {
-    /// What suits a PromQL function or aggregation.
-    pub(crate) fn to(function: &str) -> Self {
-        match function {
-            "rate" | "increase" | "irate" | "delta" | "idelta" | "deriv" => Self::Growth,
-            "min_over_time" | "min" => Self::Least,
-            "max_over_time" | "max" => Self::Greatest,
-            "sum_over_time" => Self::Sum,
-            _ => Self::Usual,
-        }
-    }
-
-    /// Whether a rollup may answer although the samples are there: only where the answer is the same
-    /// but for what lies within a step of the window's ends. Everything else (a value at a time, a
-    /// count, a quantile, what changed) would be another figure.
-    pub(crate) fn is_faithful(function: &str) -> bool {
-        matches!(
-            function,
-            "rate" | "increase" | "min_over_time" | "max_over_time"
-        )
-    }
-
-    /// Whether an aggregate is needed for it.
-    pub(crate) fn needs(self, number: usize) -> bool {
-        match self {
-            Self::Growth => matches!(number, 0 | 1 | 4 | 5),
-            Self::Least => matches!(number, 0 | 2),
-            Self::Greatest => matches!(number, 0 | 3),
-            Self::Sum => matches!(number, 0 | 4),
-            Self::Usual => matches!(number, 0 | 4 | 5),
-        }
-    }
-
-    /// The points of a series, from the aggregates of its steps. If `step_ms` is not zero, each row
-    /// is shown as points of five minutes, because an instant selector looks back no further.
-    pub(crate) fn points(self, lanes: &mut [Points; AGGREGATES], step_ms: i64) -> Points {
-        for (number, lane) in lanes.iter_mut().enumerate() {
-            join_equal(number, lane);
-        }
-        let [last, increase, least, greatest, sum, count] = lanes;
-        let rows = if !last.is_empty() {
-            match self {
-                Self::Growth => without_resets(last, increase),
-                _ => std::mem::take(last),
-            }
-        } else {
-            match self {
-                Self::Least => std::mem::take(least),
-                Self::Greatest => std::mem::take(greatest),
-                Self::Sum => std::mem::take(sum),
-                Self::Usual | Self::Growth => {
-                    let values = sum.values.iter().zip(&count.values);
-                    let values = values.map(|(sum, count)| sum / count.max(1.0)).collect();
-                    Points {
-                        times: std::mem::take(&mut sum.times),
-                        values,
-                    }
-                }
-            }
-        };
-        if step_ms > FINE_MS as i64 {
-            finer(&rows, step_ms, self == Self::Growth)
-        } else {
-            rows
-        }
-    }
-}
-
-fn join_equal(number: usize, lane: &mut Points) {
-    let ascend = |pair: &[i64]| matches!(pair, [left, right] if left < right);
-    if lane.times.windows(2).all(ascend) {
-        return;
-    }
-    let mut rows: Vec<(i64, f64)> = lane.iter().collect();
-    rows.sort_by_key(|row| row.0);
-    lane.clear();
-    for (time_ms, value) in rows {
-        match (lane.times.last(), lane.values.last_mut()) {
-            (Some(&last), Some(known)) if last == time_ms => {
-                *known = join(number, *known, value);
-            }
-            _ => lane.push(time_ms, value),
-        }
-    }
-}
-
-/// A counter that never goes down and ends at the true last value, so that samples that follow
-/// continue it.
-fn without_resets(last: &Points, increase: &Points) -> Points {
-    let mut values = last.values.clone();
-    for index in (1..values.len()).rev() {
-        let told = |points: &Points, index: usize| points.values.get(index).copied().unwrap_or(0.0);
-        // Growth between two days is in neither day's steps, but in the difference.
-        let between = told(last, index) - told(last, index - 1);
-        let grown = told(increase, index).max(between);
-        let now = values.get(index).copied().unwrap_or(0.0);
-        if let Some(before) = values.get_mut(index - 1) {
-            *before = now - grown;
-        }
-    }
-    Points {
-        times: last.times.clone(),
-        values,
-    }
-}
-
-fn finer(rows: &Points, step_ms: i64, is_line: bool) -> Points {
-    let fine_ms = FINE_MS as i64;
-    let parts = (step_ms / fine_ms).max(1);
-    let mut points = Points::default();
-    let mut before: Option<(i64, f64)> = None;
-    for (time_ms, value) in rows.iter() {
-        let start = before.filter(|(earlier, _)| *earlier == time_ms - step_ms);
-        for part in 1..=parts {
-            let share = part as f64 / parts as f64;
-            let shown = match start {
-                Some((_, earlier)) if is_line => earlier + (value - earlier) * share,
-                _ => value,
-            };
-            points.push(time_ms - (parts - part) * fine_ms, shown);
-        }
-        before = Some((time_ms, value));
-    }
-    points
 }
 
 #[cfg(test)]
@@ -398,12 +263,14 @@ mod tests {
         assert_eq!(lanes.0[0], points(&[(300_000, 30.0), (600_000, 8.5)]));
         assert_eq!(lanes.0[1], points(&[(300_000, 20.0), (600_000, 8.5)]));
         assert!(lanes.0[2].is_empty());
-        let grown = Answer::Growth.points(&mut lanes.0, 300_000);
+        let grown = Answer::Growth.rows(&mut lanes.0, 300_000).points;
         assert_eq!(grown, points(&[(300_000, 0.0), (600_000, 8.5)]));
         lanes.fill(false, &rows, 300_000);
         assert_eq!(lanes.0[2], points(&[(300_000, 10.0), (600_000, 5.0)]));
         assert_eq!(lanes.0[5], points(&[(300_000, 2.0), (600_000, 2.0)]));
-        let mean = Answer::to("avg_over_time").points(&mut lanes.0, 300_000);
+        let mean = Answer::to("avg_over_time")
+            .rows(&mut lanes.0, 300_000)
+            .points;
         assert_eq!(mean, points(&[(300_000, 20.0), (600_000, 6.75)]));
     }
 
@@ -429,7 +296,7 @@ mod tests {
                         .for_each(|(time_ms, value)| all.push(time_ms, value));
                 }
             }
-            let grown = Answer::Growth.points(&mut all, step_ms);
+            let grown = Answer::Growth.rows(&mut all, step_ms).points;
             // Within the first row of an hour nothing is known of where it began.
             let rows = grown.iter().filter(|&(time_ms, _)| time_ms >= 3_600_000);
             let rows: Vec<_> = rows.collect();
@@ -437,33 +304,5 @@ mod tests {
             let minutes = (last.0 - first.0) as f64 / MINUTE as f64;
             assert_eq!(last.1 - first.1, minutes, "{rows:?}");
         }
-    }
-
-    #[test]
-    fn growth_between_two_days_is_not_lost() {
-        let mut lanes: [Points; AGGREGATES] = Default::default();
-        lanes[0] = points(&[(300_000, 100.0), (600_000, 150.0)]);
-        lanes[1] = points(&[(300_000, 10.0), (600_000, 20.0)]);
-        let grown = Answer::Growth.points(&mut lanes, 300_000);
-        assert_eq!(grown, points(&[(300_000, 100.0), (600_000, 150.0)]));
-    }
-
-    #[test]
-    fn rows_of_an_hour_are_shown_every_five_minutes() {
-        let mut lanes: [Points; AGGREGATES] = Default::default();
-        lanes[0] = points(&[(3_600_000, 12.0), (7_200_000, 24.0)]);
-        lanes[1] = points(&[(3_600_000, 12.0), (7_200_000, 12.0)]);
-        let grown = Answer::Growth.points(&mut lanes, 3_600_000);
-        assert_eq!(grown.len(), 24);
-        assert_eq!(grown.iter().nth(12), Some((3_900_000, 13.0)));
-    }
-
-    #[test]
-    fn late_samples_join_the_step_that_they_belong_to() {
-        let mut lanes: [Points; AGGREGATES] = Default::default();
-        lanes[4] = points(&[(300_000, 6.0), (600_000, 1.0), (300_000, 4.0)]);
-        lanes[5] = points(&[(300_000, 3.0), (600_000, 1.0), (300_000, 2.0)]);
-        let mean = Answer::Usual.points(&mut lanes, 300_000);
-        assert_eq!(mean, points(&[(300_000, 2.0), (600_000, 1.0)]));
     }
 }

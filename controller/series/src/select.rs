@@ -10,7 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use xiezhi_promql::{
-    Budget, Label, Labels, METRIC_NAME, MatchOp, Matcher, Select, Series, Storage, StorageError,
+    Budget, Coarse, Label, Labels, METRIC_NAME, MatchOp, Matcher, Select, Series, Storage,
+    StorageError,
 };
 use xiezhi_protocol::report::parse_series;
 
@@ -285,8 +286,9 @@ struct Selection {
 
 impl Selection {
     /// Label sets and points, in the order of text and host.
-    fn into_series(self) -> impl Iterator<Item = (Labels, Points)> {
+    fn into_series(self) -> impl Iterator<Item = (Labels, Points, Option<Coarse>)> {
         let Self { all, texts, found } = self;
+        let mut coarse = found.coarse;
         let mut order: Vec<u32> = (0..found.texts.len() as u32).collect();
         order.sort_unstable_by_key(|&number| found.texts.get(number as usize));
         let ranks: HashMap<u32, usize> = order.into_iter().zip(0..).collect();
@@ -299,7 +301,11 @@ impl Selection {
                 let place = all
                     .binary_search_by_key(&host, |labelled| labelled.host)
                     .ok()?;
-                Some((join(&text.labels, &all.get(place)?.labels), points))
+                let coarse = coarse.remove(&(number, host)).map(|known| Coarse {
+                    step_ms: known.step_ms,
+                    counts: known.counts.into(),
+                });
+                Some((join(&text.labels, &all.get(place)?.labels), points, coarse))
             })
     }
 }
@@ -328,7 +334,7 @@ impl Storage for Selector {
     fn select(&self, request: &Select, budget: &Budget) -> Result<Vec<Series>, StorageError> {
         let selection = self.read(request, budget, false)?;
         let mut shared: Option<Arc<[i64]>> = None;
-        let with_times = |(labels, points): (Labels, Points)| {
+        let with_times = |(labels, points, coarse): (Labels, Points, Option<Coarse>)| {
             let times = match &shared {
                 Some(times) if **times == *points.times => Arc::clone(times),
                 _ => {
@@ -341,6 +347,7 @@ impl Storage for Selector {
                 labels,
                 times,
                 values: points.values.into(),
+                coarse,
             }
         };
         Ok(selection.into_series().map(with_times).collect())
@@ -348,7 +355,7 @@ impl Storage for Selector {
 
     fn series(&self, request: &Select, budget: &Budget) -> Result<Vec<Labels>, StorageError> {
         let selection = self.read(request, budget, true)?;
-        Ok(selection.into_series().map(|(labels, _)| labels).collect())
+        Ok(selection.into_series().map(|(labels, ..)| labels).collect())
     }
 
     fn label_names(&self, request: &Select, budget: &Budget) -> Result<Vec<String>, StorageError> {

@@ -217,6 +217,14 @@ impl SeriesStore {
         maintain::maintain(self.engine())
     }
 
+    /// Until when samples may have arrived of which only steps are left, Unix milliseconds, or the
+    /// beginning of time: what a source sends again from before it cannot be told from what was
+    /// there, and must not be appended. Frames of hosts are known by their numbers all the same.
+    #[must_use]
+    pub fn kept_since_ms(&self) -> i64 {
+        self.engine().files().floor_ms()
+    }
+
     /// Why the last attempt to seal failed; `None` once one succeeded.
     #[must_use]
     pub fn sealing_trouble(&self) -> Option<SealingTrouble> {

@@ -129,6 +129,8 @@ impl Writer {
         match self.recall.checksum(engine, host, epoch, frame.batch.seq) {
             Some(checksum) if checksum == frame.batch.checksum => Known::Same,
             Some(_) => Known::Other,
+            // Its samples are gone and summed up in steps: stored again, they would count twice.
+            None if frame.batch.time_ms <= engine.files().floor_ms() => Known::Same,
             None => Known::Forgotten,
         }
     }

@@ -83,6 +83,20 @@ fn ask(
     from_ms: i64,
     to_ms: i64,
 ) -> Vec<(i64, f64)> {
+    let rows = weighed(store, name, function, from_ms, to_ms);
+    rows.into_iter()
+        .map(|(time_ms, value, _)| (time_ms, value))
+        .collect()
+}
+
+/// Times, values and how many samples each stands for.
+fn weighed(
+    store: &SeriesStore,
+    name: &str,
+    function: &str,
+    from_ms: i64,
+    to_ms: i64,
+) -> Vec<(i64, f64, f64)> {
     let request = Select {
         matchers: vec![Matcher::equal("__name__", name)],
         start_ms: from_ms,
@@ -97,12 +111,13 @@ fn ask(
         .select(&request, &Budget::new(Limits::default()))
         .unwrap();
     assert_eq!(found.len(), 1, "{name}");
-    let points = found[0]
-        .times
-        .iter()
-        .copied()
-        .zip(found[0].values.iter().copied());
-    points.collect()
+    let counts = found[0].coarse.as_ref().map(|coarse| &coarse.counts);
+    let count = |place: usize| counts.map_or(1.0, |counts| counts[place]);
+    let points = found[0].times.iter().zip(found[0].values.iter());
+    points
+        .enumerate()
+        .map(|(place, (&time_ms, &value))| (time_ms, value, count(place)))
+        .collect()
 }
 
 /// Values of the reports in the step that ends at `end_ms`.
@@ -133,7 +148,6 @@ fn rollups_answer_when_samples_are_gone() {
         for (function, fold) in [
             ("min_over_time", f64::min as fn(f64, f64) -> f64),
             ("max_over_time", f64::max),
-            ("sum_over_time", |one, other| one + other),
         ] {
             let points = ask(store, "level", function, from, to);
             assert_eq!(points.len() as i64, (to - from) / FIVE + 1);
@@ -145,6 +159,11 @@ fn rollups_answer_when_samples_are_gone() {
                     .unwrap();
                 assert_eq!(value, expected, "{function} at {time_ms}");
             }
+        }
+        for (time_ms, mean, count) in weighed(store, "level", "avg_over_time", from, to) {
+            let values = in_step(time_ms).into_iter().map(|pair| pair.1);
+            assert_eq!(count as usize, values.len());
+            assert!((mean * count - values.sum::<f64>()).abs() < 1e-6);
         }
         let last = ask(store, "grown_total", "", from, to);
         assert!(

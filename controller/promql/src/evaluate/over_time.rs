@@ -50,9 +50,18 @@ impl<'p> Computation<'p> {
             }
             Name::Irate => over(&|window, _| rate::last_two(window, true)),
             Name::Idelta => over(&|window, _| rate::last_two(window, false)),
-            Name::AvgOverTime => over(&|window, _| average(window.values)),
-            Name::SumOverTime => over(&|window, _| sum(window.values)),
-            Name::CountOverTime => over(&|window, _| count(window.values.len())),
+            Name::AvgOverTime => over(&|window, _| match window.counts {
+                None => average(window.values),
+                Some(counts) => sum(weighed(window.values, counts)) / sum(counts.iter().copied()),
+            }),
+            Name::SumOverTime => over(&|window, _| match window.counts {
+                None => sum(window.values.iter().copied()),
+                Some(counts) => sum(weighed(window.values, counts)),
+            }),
+            Name::CountOverTime => over(&|window, _| match window.counts {
+                None => count(window.values.len()),
+                Some(counts) => sum(counts.iter().copied()),
+            }),
             Name::MinOverTime => over(&|window, _| extreme(window.values, |new, old| new < old)),
             Name::MaxOverTime => over(&|window, _| extreme(window.values, |new, old| new > old)),
             Name::LastOverTime => {
@@ -136,10 +145,14 @@ fn average(values: &[f64]) -> f64 {
     mean.value()
 }
 
-fn sum(values: &[f64]) -> f64 {
-    let sum = values
-        .iter()
-        .fold(Sum::default(), |sum, value| sum.plus(*value));
+/// Values, each times the number of samples that it stands for.
+fn weighed(values: &[f64], counts: &[f64]) -> impl Iterator<Item = f64> {
+    let pairs = values.iter().zip(counts);
+    pairs.map(|(value, count)| value * count)
+}
+
+fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    let sum = values.fold(Sum::default(), Sum::plus);
     if sum.sum.is_infinite() {
         sum.sum
     } else {

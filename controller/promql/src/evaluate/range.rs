@@ -17,6 +17,8 @@ use crate::storage::{SelectHint, Series};
 pub(super) struct Window<'w> {
     pub(super) times: &'w [i64],
     pub(super) values: &'w [f64],
+    /// How many samples each value stands for; each is one without it.
+    pub(super) counts: Option<&'w [f64]>,
     /// The window's end, included; milliseconds.
     pub(super) end_ms: i64,
     /// The window's length, milliseconds.
@@ -68,6 +70,7 @@ impl<'a> Evaluator<'a> {
                             labels: row.labels,
                             times,
                             values: row.values.into(),
+                            coarse: None,
                         };
                         drop_stale(&mut one);
                         one
@@ -257,10 +260,12 @@ impl<'f> Frame<'f> {
         let (low, high) = self.bounds(step);
         let times = self.series.times.get(low..high)?;
         let values = self.series.values.get(low..high)?;
+        let coarse = self.series.coarse.as_ref();
         let index = if self.look.count == 1 { 0 } else { step };
         (!values.is_empty()).then(|| Window {
             times,
             values,
+            counts: coarse.and_then(|coarse| coarse.counts.get(low..high)),
             end_ms: self.look.time(index),
             range_ms: self.range_ms,
             step_ms: self.steps.time(step),
@@ -272,6 +277,11 @@ impl<'f> Frame<'f> {
 fn drop_stale(series: &mut Series) {
     if !series.values.iter().any(|value| is_stale(*value)) {
         return;
+    }
+    if let Some(coarse) = &mut series.coarse {
+        let counts = coarse.counts.iter().zip(series.values.iter());
+        let kept = counts.filter(|(_, value)| !is_stale(**value));
+        coarse.counts = kept.map(|(count, _)| *count).collect();
     }
     let kept = series
         .times

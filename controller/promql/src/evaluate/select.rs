@@ -42,6 +42,19 @@ impl<'a> Evaluator<'a> {
         };
         let series = self.storage.select(&request, self.budget)?;
         self.budget.check()?;
+        let steps = series
+            .iter()
+            .filter_map(|one| Some(one.coarse.as_ref()?.step_ms));
+        if let Some(step_ms) = steps.max() {
+            let step = crate::format::Duration(step_ms);
+            self.inform(
+                selector.span,
+                format!(
+                    "steps of {step} answered instead of samples; a window that begins or ends \
+                     within one is not exact"
+                ),
+            );
+        }
         Ok(series)
     }
 

@@ -34,10 +34,11 @@ impl Parser<'_> {
             name,
             matchers,
             moment: Moment::default(),
+            span: start.to(end),
         };
         Ok(Expr {
+            span: selector.span,
             node: Node::Vector(selector),
-            span: start.to(end),
         })
     }
 

@@ -129,6 +129,7 @@ impl Storage for MemoryStorage {
                 labels: labels.clone(),
                 times,
                 values,
+                coarse: None,
             });
         }
         Ok(out)

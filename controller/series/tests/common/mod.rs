@@ -8,6 +8,7 @@
 
 pub mod foreign;
 pub mod power;
+pub mod telling;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

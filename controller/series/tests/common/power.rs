@@ -1,7 +1,10 @@
 //! A disk in memory that loses power at a chosen operation and keeps what was synced, and of the
 //! rest what a seed decides: sectors of unsynced writes, and a prefix of unsynced folder changes.
+//!
+//! It can also fail at one operation or one reading and work on. As on Linux, what a failed sync did
+//! not bring to the device is never tried again: a later sync succeeds without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,6 +30,11 @@ struct State {
     fuse: Option<u64>,
     operations: u64,
     dead: bool,
+    /// Operations left before one fails, and how.
+    failure: Option<(u64, io::ErrorKind)>,
+    readings: u64,
+    /// Readings left before one fails.
+    bad_reading: Option<u64>,
     /// Bytes that fit; None: endless.
     capacity: Option<usize>,
 }
@@ -42,6 +50,44 @@ enum Change {
 struct FileState {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// Sectors that a failed sync gave up and that were not written again.
+    given_up: BTreeSet<usize>,
+}
+
+impl FileState {
+    fn touch(&mut self, start: usize, end: usize) {
+        for sector in start / SECTOR..end.div_ceil(SECTOR) {
+            self.given_up.remove(&sector);
+        }
+    }
+
+    fn give_up(&mut self) {
+        for (index, sector) in self.now.chunks(SECTOR).enumerate() {
+            let start = index * SECTOR;
+            if self.durable.get(start..start + sector.len()) != Some(sector) {
+                self.given_up.insert(index);
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        let mut synced = self.now.clone();
+        for &sector in &self.given_up {
+            for place in sector * SECTOR..((sector + 1) * SECTOR).min(synced.len()) {
+                synced[place] = self.durable.get(place).copied().unwrap_or(0);
+            }
+        }
+        self.durable = synced;
+    }
+}
+
+/// How an operation goes.
+enum Fate {
+    Works,
+    /// The power goes during it.
+    Dies,
+    /// It fails, some of it may have been done.
+    Fails(io::Error),
 }
 
 impl PowerDisk {
@@ -52,6 +98,27 @@ impl PowerDisk {
     /// Cuts the power after so many more changing operations.
     pub fn set_fuse(&self, operations: u64) {
         self.state().fuse = Some(operations);
+    }
+
+    /// One operation fails after so many; what comes after it works.
+    pub fn fail_once(&self, after: u64, how: io::ErrorKind) {
+        self.state().failure = Some((after, how));
+    }
+
+    /// One reading fails after so many.
+    pub fn fail_reading_once(&self, after: u64) {
+        self.state().bad_reading = Some(after);
+    }
+
+    /// Whether a failure that was asked for did not come yet.
+    pub fn waits_to_fail(&self) -> bool {
+        let state = self.state();
+        state.failure.is_some() || state.bad_reading.is_some()
+    }
+
+    /// Readings so far.
+    pub fn readings(&self) -> u64 {
+        self.state().readings
     }
 
     /// Changing operations so far.
@@ -129,6 +196,7 @@ impl PowerDisk {
                 FileState {
                     now: survived.clone(),
                     durable: survived,
+                    ..FileState::default()
                 }
             })
             .collect();
@@ -203,32 +271,50 @@ impl Random {
     }
 }
 
+impl Fate {
+    /// What the caller hears.
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Works => Ok(()),
+            Self::Dies => Err(io::Error::other("power lost")),
+            Self::Fails(error) => Err(error),
+        }
+    }
+}
+
 impl State {
-    /// A changing operation begins; it fails if the power is gone. True: the power goes during it.
-    fn operate(&mut self) -> io::Result<bool> {
+    /// A changing operation begins; it fails if the power is gone.
+    fn operate(&mut self) -> io::Result<Fate> {
         self.operations += 1;
         if self.dead {
             return Err(io::Error::other("no power"));
         }
-        if let Some(left) = &mut self.fuse {
+        if let Some((left, how)) = &mut self.failure {
             if *left == 0 {
-                self.dead = true;
-                return Ok(true);
+                let how = *how;
+                self.failure = None;
+                return Ok(Fate::Fails(how.into()));
             }
             *left -= 1;
         }
-        Ok(false)
+        if let Some(left) = &mut self.fuse {
+            if *left == 0 {
+                self.dead = true;
+                return Ok(Fate::Dies);
+            }
+            *left -= 1;
+        }
+        Ok(Fate::Works)
     }
 
     fn change(&mut self, change: Change) -> io::Result<()> {
-        let dying = self.operate()?;
+        let fate = self.operate()?;
+        if let Fate::Fails(error) = fate {
+            return Err(error);
+        }
         apply(&mut self.names, &change);
         self.changes.push(change);
-        if dying {
-            Err(io::Error::other("power lost"))
-        } else {
-            Ok(())
-        }
+        fate.end()
     }
 
     fn used(&self) -> usize {
@@ -247,22 +333,34 @@ struct PowerFile {
 
 impl ReadAt for PowerFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk.state().files[self.index]
-            .now
-            .read_at(buffer, offset)
+        let mut state = self.disk.state();
+        state.readings += 1;
+        match &mut state.bad_reading {
+            Some(0) => {
+                state.bad_reading = None;
+                return Err(io::Error::other("the device cannot read here"));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        state.files[self.index].now.read_at(buffer, offset)
     }
 }
 
 impl DiskFile for PowerFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        let dying = state.operate()?;
+        let fate = state.operate()?;
         let used = state.used();
         let room = state
             .capacity
             .map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
-        let file = &mut state.files[self.index].now;
         let (start, mut end) = (offset as usize, offset as usize + bytes.len());
+        if matches!(fate, Fate::Fails(_)) {
+            end -= bytes.len() / 2;
+        }
+        state.files[self.index].touch(start, end);
+        let file = &mut state.files[self.index].now;
         let growth = end.saturating_sub(file.len());
         let full = growth > room;
         if full {
@@ -274,9 +372,7 @@ impl DiskFile for PowerFile {
         if start < end {
             file[start..end].copy_from_slice(&bytes[..end - start]);
         }
-        if dying {
-            return Err(io::Error::other("power lost"));
-        }
+        fate.end()?;
         if full {
             Err(io::ErrorKind::StorageFull.into())
         } else {
@@ -286,23 +382,24 @@ impl DiskFile for PowerFile {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        let dying = state.operate()?;
-        state.files[self.index].now.resize(length as usize, 0);
-        if dying {
-            Err(io::Error::other("power lost"))
-        } else {
-            Ok(())
+        let fate = state.operate()?;
+        if let Fate::Fails(error) = fate {
+            return Err(error);
         }
+        state.files[self.index].now.resize(length as usize, 0);
+        fate.end()
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        if state.operate()? {
-            return Err(io::Error::other("power lost"));
-        }
+        let fate = state.operate()?;
         let file = &mut state.files[self.index];
-        file.durable = file.now.clone();
-        Ok(())
+        match fate {
+            Fate::Works => file.sync(),
+            Fate::Fails(_) => file.give_up(),
+            Fate::Dies => {}
+        }
+        fate.end()
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -357,9 +454,7 @@ impl Disk for PowerDisk {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state();
-        if state.operate()? {
-            return Err(io::Error::other("power lost"));
-        }
+        state.operate()?.end()?;
         state.durable_names = state.names.clone();
         state.changes.clear();
         Ok(())
