@@ -1,29 +1,31 @@
-//! Random queries on the same data against a real Prometheus, Debian's 2.42.
+//! Random queries on the same data against a real Prometheus, Debian's 2.42: ours read the engine, where
+//! the samples lie in a merged block, in blocks, and in the head.
 //!
 //! The data is made so that what changed between 2.42 and 3 cannot show: no sample lies exactly at
 //! the beginning of a window or of the look-back (closed there in 2.x, open since 3.0), and counters
 //! begin before every window (the zero point is applied before the threshold in 2.x). Everything else
 //! must agree, errors included.
 //!
-//! `XIEZHI_DIFFERENTIAL_QUERIES=20000` asks more than the usual number, `XIEZHI_DIFFERENTIAL_SEED`
-//! other ones.
+//! `XIEZHI_LONG=1` or `XIEZHI_ROUNDS` asks more than the usual number, `XIEZHI_SEED` other ones.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "what cannot be set up or asked should stop the test"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod data;
 mod peer;
 mod queries;
+mod stored;
 
 use std::collections::BTreeMap;
 
 use data::{BASE_MS, SPAN_MS};
 use peer::Peer;
 use queries::{Random, query};
-use xiezhi_promql::testing::MemoryStorage;
-use xiezhi_promql::{Budget, Engine, Limits, Value};
+use xiezhi_promql::{Budget, Engine, Limits, Storage, Value};
 
 /// Series by their labels, with their points: Unix milliseconds and values.
 type Points = BTreeMap<String, Vec<(i64, f64)>>;
@@ -37,17 +39,19 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn random_queries_give_what_prometheus_gives() {
-    let count = number("XIEZHI_DIFFERENTIAL_QUERIES", 250);
-    let seed = number("XIEZHI_DIFFERENTIAL_SEED", 1);
+    let usual = if std::env::var_os("XIEZHI_LONG").is_some() {
+        5_000
+    } else {
+        1_000
+    };
+    let count = number("XIEZHI_ROUNDS", usual);
+    let seed = number("XIEZHI_SEED", 1);
     let series = data::series(&mut Random::new(seed));
     let Some(peer) = Peer::start(&data::open_metrics(&series)) else {
         xiezhi_test_skip::skip("prometheus is not installed: apt-get install prometheus");
         return;
     };
-    let mut storage = MemoryStorage::default();
-    for (labels, points) in &series {
-        storage.insert(labels.clone(), points);
-    }
+    let storage = stored::stored(&series);
     let mut random = Random::new(seed ^ 0x5eed);
     let (mut failures, mut answers, mut refusals) = (Vec::new(), 0, 0);
     for _ in 0..count {
@@ -187,7 +191,7 @@ fn faults_are_worded_and_placed_as_prometheus_does() {
 }
 
 fn ask(
-    storage: &MemoryStorage,
+    storage: &dyn Storage,
     query: &str,
     start_ms: i64,
     end_ms: i64,
