@@ -1,4 +1,5 @@
-//! Writes the valid inputs of every target into `FOLDER/TARGET/`, for the fuzzer to begin with.
+//! Writes the valid and the kept inputs of every target into `FOLDER/TARGET/`, for the fuzzer to begin
+//! with.
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
@@ -14,6 +15,9 @@ fn main() {
         std::fs::create_dir_all(&folder).expect("a folder");
         for (index, seed) in (target.seeds)().iter().enumerate() {
             std::fs::write(folder.join(format!("seed-{index}")), seed).expect("a seed");
+        }
+        for (index, kept) in target.kept().iter().enumerate() {
+            std::fs::write(folder.join(format!("kept-{index}")), kept).expect("a kept input");
         }
         println!("{}", target.name);
     }

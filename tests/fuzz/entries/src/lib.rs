@@ -34,6 +34,28 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
+impl Target {
+    /// Inputs that were kept (`tests/fuzz/kept/NAME`): of formats as they were written once, and of what
+    /// a fuzzer or somebody found worth reading on every run.
+    ///
+    /// # Panics
+    /// If a kept file cannot be read.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Vec<u8>> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../kept")
+            .join(self.name);
+        if !folder.exists() {
+            return Vec::new();
+        }
+        let files = std::fs::read_dir(folder).expect("a folder");
+        let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+        paths.sort();
+        let read = |path| std::fs::read(path).expect("a kept input");
+        paths.iter().map(read).collect()
+    }
+}
+
 /// Every target.
 pub const ALL: &[Target] = &[
     Target {

@@ -1,4 +1,5 @@
-//! The fuzz targets on every run of the suite: arbitrary bytes, and damaged copies of valid inputs.
+//! The fuzz targets on every run of the suite: kept inputs, arbitrary bytes, and damaged copies of valid
+//! and of kept inputs.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -50,8 +51,9 @@ fn apply(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
 }
 
 fn drive(target: &Target) {
-    let seeds = (target.seeds)();
+    let mut seeds = (target.seeds)();
     assert!(!seeds.is_empty());
+    seeds.extend(target.kept());
     for seed in &seeds {
         (target.run)(seed);
     }
@@ -131,6 +133,17 @@ fn any_query_text_gets_an_answer_or_an_error() {
 #[test]
 fn bodies_of_remote_write_are_stored_once_or_refused() {
     drive_named("remote_write");
+}
+
+#[test]
+fn readers_of_what_strangers_send_and_disks_hold_have_kept_inputs() {
+    for name in ["log", "chunks", "pieces", "promql", "remote_write"] {
+        let target = ALL.iter().find(|target| target.name == name);
+        let kept = target.map(Target::kept).unwrap_or_default();
+        assert!(kept.len() >= 8, "{name} has only {}", kept.len());
+        let bytes: usize = kept.iter().map(Vec::len).sum();
+        assert!(bytes < 100_000, "{name} keeps {bytes} bytes");
+    }
 }
 
 #[test]

@@ -195,7 +195,9 @@ fn store(state: &AppState, token: i64, protocol: Protocol, body: &[u8]) -> Resul
     let series = &state.inner.series;
     let kept_ms = i64::try_from(series.retention().as_millis()).unwrap_or(i64::MAX);
     let rules = Rules {
-        oldest_ms: now_ms.saturating_sub(kept_ms).max(series.kept_since_ms().saturating_add(1)),
+        oldest_ms: now_ms
+            .saturating_sub(kept_ms)
+            .max(series.kept_since_ms().saturating_add(1)),
         newest_ms: now_ms.saturating_add(AHEAD_MS),
         assigned: &ASSIGNED,
     };
