@@ -130,3 +130,39 @@ impl Reading<'_, '_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(rows: &[(i64, f64)]) -> Points {
+        let mut points = Points::default();
+        rows.iter().for_each(|row| points.push(row.0, row.1));
+        points
+    }
+
+    fn put(answer: Answer, is_counter: bool) -> (Points, Coarse) {
+        let rows = Rows {
+            points: points(&[(300, 4.0), (600, 6.0)]),
+            counts: vec![3.0, 3.0],
+        };
+        let (mut coarse, mut series) = (Coarse::default(), points(&[(600, 2.0), (615, 9.0)]));
+        coarse.put(answer, is_counter, rows, &mut series);
+        series.settle();
+        (series, coarse)
+    }
+
+    #[test]
+    fn a_sample_at_the_very_end_of_a_step_joins_it() {
+        for (answer, is_counter, value) in [
+            (Answer::Usual, false, 5.0),
+            (Answer::Least, false, 2.0),
+            (Answer::Greatest, false, 6.0),
+            (Answer::Growth, true, 2.0),
+        ] {
+            let (series, coarse) = put(answer, is_counter);
+            assert_eq!(series, points(&[(300, 4.0), (600, value), (615, 9.0)]));
+            assert_eq!(coarse.steps, BTreeMap::from([(300, 3.0), (600, 4.0)]));
+        }
+    }
+}

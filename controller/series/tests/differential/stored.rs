@@ -14,16 +14,17 @@ use xiezhi_series::{
 
 use crate::common::power::PowerDisk;
 use crate::common::{ManualClock, options};
-use crate::data::{BASE_MS, SPAN_MS};
+use crate::data::BASE_MS;
 
 /// Whoever sends by remote write: series with gaps, since a host would end them with a stale marker.
 const SOURCE: HostKey = -1;
 /// Hosts by what their series say.
 const HOSTS: [(&str, HostKey); 3] = [("a", 1), ("b", 2), ("c", 3)];
-/// Parts of the span, each in a log of its own but the last two.
-const PARTS: i64 = 10;
-/// The part of the source's samples that comes four parts later.
-const LATE: i64 = 2;
+/// Minutes at which the parts of the span end, each in a log of its own but the last two. Queries look at
+/// the second half hour, so that a third of what they read lies in the merged block.
+const ENDS: [i64; 10] = [7, 14, 21, 28, 35, 42, 46, 50, 55, 60];
+/// The part of the source's samples that comes two parts later.
+const LATE: usize = 5;
 
 struct Everybody;
 
@@ -44,8 +45,8 @@ pub(crate) fn stored(series: &[Series]) -> Selector {
     let (clock, disk) = (ManualClock::new(), PowerDisk::default());
     let store = SeriesStore::open_on(Arc::new(disk.clone()), options(&clock)).expect("memory");
     let mut reporters = HOSTS.map(|(name, host)| Reporter::new(name, host, series));
-    for part in 0..PARTS {
-        if part < PARTS - 1 {
+    for part in 0..ENDS.len() {
+        if part < ENDS.len() - 1 {
             clock.advance(Duration::from_secs(31 * 60));
         }
         for reporter in &mut reporters {
@@ -54,7 +55,7 @@ pub(crate) fn stored(series: &[Series]) -> Selector {
         if part != LATE {
             send(&store, series, part);
         }
-        if part == LATE + 4 {
+        if part == LATE + 2 {
             send(&store, series, LATE);
         }
         store.maintain().expect("memory");
@@ -71,8 +72,9 @@ pub(crate) fn stored(series: &[Series]) -> Selector {
     Selector::new(store, Arc::new(Everybody))
 }
 
-fn part_of(time_ms: i64) -> i64 {
-    (time_ms - BASE_MS) * PARTS / SPAN_MS
+fn part_of(time_ms: i64) -> usize {
+    let minute = (time_ms - BASE_MS) / 60_000;
+    ENDS.partition_point(|end| *end <= minute)
 }
 
 fn is_of_host(labels: &Labels) -> bool {
@@ -88,7 +90,7 @@ fn text_of(labels: &Labels) -> String {
 }
 
 /// A part of what the source sends.
-fn send(store: &SeriesStore, series: &[Series], part: i64) {
+fn send(store: &SeriesStore, series: &[Series], part: usize) {
     for (labels, points) in series.iter().filter(|(labels, _)| !is_of_host(labels)) {
         let points = points.iter().filter(|point| part_of(point.0) == part);
         let points: Vec<(i64, f64)> = points.copied().collect();
@@ -127,7 +129,7 @@ impl Reporter {
         }
     }
 
-    fn report(&mut self, store: &SeriesStore, part: i64) {
+    fn report(&mut self, store: &SeriesStore, part: usize) {
         for (&time_ms, values) in &self.reports {
             if part_of(time_ms) != part {
                 continue;
