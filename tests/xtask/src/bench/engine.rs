@@ -1,7 +1,7 @@
 //! The sample engine alone, next to programs that are given the same recorded reports.
 //!
-//! Three busy machines' reports (`tests/bench/recordings`) are replayed as many hosts, each at its own
-//! place of a recording and with its own size of steps. Ours takes frames without a network; peers
+//! An hour of reports of three busy kernels (`tests/bench/recordings`) is replayed as many hosts, each at
+//! its own place of a recording and with its own size of steps. Ours takes frames without a network; peers
 //! take remote write over one connection, and are asked over HTTP.
 
 use std::path::{Path, PathBuf};
@@ -212,7 +212,7 @@ fn shape(hosts: u64, minutes: u64) -> [String; 4] {
 }
 
 fn recordings() -> [PathBuf; 3] {
-    ["build", "disk", "network"].map(|name| {
+    ["build", "database", "network"].map(|name| {
         root()
             .join("tests/bench/recordings")
             .join(format!("{name}.rec"))
