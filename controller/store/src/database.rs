@@ -97,7 +97,9 @@ impl Database {
             Opener::Controller => Some(ControllerLock::new(address)?),
             Opener::Command => None,
         };
-        try_once(dialect, &options, opener).await?;
+        try_once(dialect, &options, opener)
+            .await
+            .map_err(|error| error.of(dialect))?;
         let connected = lock.as_ref().map(ControllerLock::connections);
         let writer = pool(dialect, Purpose::Writing, connected).connect_lazy_with(options.clone());
         let readers = pool(dialect, Purpose::Reading, None).connect_lazy_with(options.clone());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::AddressError;
+use crate::address::Dialect;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +112,30 @@ pub enum StoreError {
     /// A value that this program could not have written, or will not.
     #[error("impossible value in the database: {0}")]
     Impossible(String),
+    /// A store that was to receive another's content has some of its own.
+    #[error(
+        "the target is in use, its table {0} has rows: name an empty database, or a file that is not \
+         there yet"
+    )]
+    NotEmpty(&'static str),
+    /// What was copied is not what is there now.
+    #[error(
+        "the copy's table {0} differs from the source: do not use the copy, empty the target and copy \
+         again"
+    )]
+    Differs(&'static str),
+    /// The disk under an SQLite file does not read or write.
+    #[error(
+        "the disk under the database does not read or write: look into the system's log (dmesg) and at \
+         the disk, and copy the data folder away before anything else"
+    )]
+    Disk(#[source] sqlx::Error),
+    /// An SQLite file cannot be opened.
+    #[error(
+        "the database file cannot be opened: see that its folder is there, belongs to the \
+         controller's user, and that files may still be opened (ulimit -n)"
+    )]
+    Unopened(#[source] sqlx::Error),
     /// Anything else that the database reports.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
@@ -121,8 +146,10 @@ mod sqlite {
     pub(super) const BUSY: i64 = 5;
     pub(super) const LOCKED: i64 = 6;
     pub(super) const READONLY: i64 = 8;
+    pub(super) const IOERR: i64 = 10;
     pub(super) const CORRUPT: i64 = 11;
     pub(super) const FULL: i64 = 13;
+    pub(super) const CANTOPEN: i64 = 14;
     pub(super) const NOTADB: i64 = 26;
     /// The index of the write-ahead log could not grow, which happens on a full disk only.
     pub(super) const IOERR_SHMSIZE: i64 = 4874;
@@ -173,11 +200,21 @@ fn from_sqlite(code: i64, error: sqlx::Error) -> StoreError {
         sqlite::READONLY => StoreError::ReadOnly(error),
         sqlite::CORRUPT | sqlite::NOTADB => StoreError::NotADatabase(error),
         sqlite::FULL => StoreError::Full(error),
+        sqlite::IOERR => StoreError::Disk(error),
+        sqlite::CANTOPEN => StoreError::Unopened(error),
         _ => StoreError::Database(error),
     }
 }
 
 impl StoreError {
+    /// The same, where a file cannot be what only a server can.
+    pub(crate) fn of(self, dialect: Dialect) -> Self {
+        match (dialect, self) {
+            (Dialect::Sqlite, Self::Away(error) | Self::Untrusted(error)) => Self::Unopened(error),
+            (_, error) => error,
+        }
+    }
+
     /// Whether trying again later, without changing anything, may help.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {

@@ -32,7 +32,8 @@ pub struct EventQuery {
     pub kinds: Vec<String>,
     /// At least this severe.
     pub least_severity: Option<Severity>,
-    /// Text that occurs in the message or a field, whatever its (ASCII) case.
+    /// Text that occurs in the message or a field. The letters a to z are found in either case, all
+    /// others as they are: `É` is not `é`, a full-width `Ａ` not `ａ`. Both databases fold just so.
     pub text: Option<String>,
     /// Not before this time of the host's clock, Unix milliseconds.
     pub from_ms: Option<i64>,
@@ -229,7 +230,7 @@ impl Statement {
             return;
         };
         let mut pattern = String::from("%");
-        for character in row::storable(text).to_lowercase().chars() {
+        for character in row::storable(text).to_ascii_lowercase().chars() {
             if matches!(character, '%' | '_' | '!') {
                 pattern.push('!');
             }

@@ -2,7 +2,7 @@
 //!
 //! A migration that was released is never edited; a change is the next number. sqlx's own migrator
 //! is not used because its `Any` face cannot say "this database is from a newer release" as a
-//! thing of its own, and because the text differs by one word between the two databases.
+//! thing of its own, and because the text differs by a few words between the two databases.
 
 use sqlx::{AssertSqlSafe, Row as _};
 
@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_event_batches.sql"),
     include_str!("../migrations/0003_api_tokens.sql"),
     include_str!("../migrations/0004_evidence.sql"),
+    include_str!("../migrations/0005_byte_order.sql"),
 ];
 
 const MAKE_VERSION: &str =
@@ -77,11 +78,17 @@ async fn apply(database: &Database, found: i64, migration: &str) -> Result<(), S
     Ok(())
 }
 
+/// First line of a migration that SQLite has no need of.
+const POSTGRES_ONLY: &str = "-- PostgreSQL only";
+
 /// On SQLite only `INTEGER PRIMARY KEY` is the row's own number; any other type would keep a second
-/// index for it.
+/// index for it. On PostgreSQL every text has the byte order that SQLite's have.
 fn for_dialect(migration: &str, dialect: Dialect) -> String {
+    let postgres_only = migration.starts_with(POSTGRES_ONLY);
     match dialect {
+        Dialect::Sqlite if postgres_only => "SELECT 1".to_owned(),
         Dialect::Sqlite => migration.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY"),
-        Dialect::Postgres => migration.to_owned(),
+        Dialect::Postgres if postgres_only => migration.to_owned(),
+        Dialect::Postgres => migration.replace(" TEXT", " TEXT COLLATE \"C\""),
     }
 }

@@ -82,6 +82,8 @@ impl TestPostgres {
         };
         let mut command = server.command("initdb");
         command.args(["--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"]);
+        // As an installation in Chinese may be: neither the order nor the folding of SQLite.
+        command.args(["--locale-provider=icu", "--icu-locale=zh-CN"]);
         command.args([
             "--auth-local=trust",
             "--auth-host=scram-sha-256",

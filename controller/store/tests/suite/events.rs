@@ -265,7 +265,7 @@ async fn with_events() -> (Fresh, [HostId; 2], [xiezhi_model::SiteId; 4]) {
             1,
             1,
             vec![
-                event(NOW, "login", "张三 100% in"),
+                event(NOW, "login", "张三 100% in, Élan ＡＢ"),
                 event(NOW + 1, "sudo", "a_b"),
                 failed,
             ],
@@ -374,6 +374,14 @@ async fn events_are_found_by_every_condition() {
         ("percent is no wildcard", text("0%"), vec!["login"]),
         ("underscore is no wildcard", text("a_b"), vec!["sudo"]),
         ("quote", text("'"), vec![]),
+        (
+            "letters beyond ASCII as they are",
+            text("ÉLAN ＡＢ"),
+            vec!["login"],
+        ),
+        ("no other case of É", text("élan"), vec![]),
+        ("no other case of a full-width letter", text("ａｂ"), vec![]),
+        ("a sign whose small form is longer", text("İ"), vec![]),
         (
             "time",
             EventQuery {

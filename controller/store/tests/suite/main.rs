@@ -9,6 +9,7 @@
 
 mod api_tokens;
 mod audit;
+mod copy;
 mod enrolment;
 mod events;
 mod evidence;

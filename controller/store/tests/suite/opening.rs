@@ -219,6 +219,49 @@ async fn a_full_disk_is_said_and_work_goes_on_when_it_has_room() {
     store.close().await;
 }
 
+const LIMITED: &str = "XIEZHI_TEST_LIMITED";
+
+/// A limit on the length of files looks to SQLite like a disk that does not write.
+#[tokio::test]
+async fn a_disk_that_does_not_write_is_no_server_that_is_away() {
+    if std::env::var_os(LIMITED).is_none() {
+        let again = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "opening::a_disk_that_does_not_write_is_no_server_that_is_away",
+            ])
+            .env(LIMITED, "1")
+            .env_remove(SERVER)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&again.stdout);
+        assert!(
+            again.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+        return;
+    }
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let host = enrolled(&fresh, root).await;
+    let mut seq = 0;
+    let error = loop {
+        seq += 1;
+        assert!(seq < 1000, "nothing fails");
+        let events = vec![event(NOW, "login", &"x".repeat(20_000))];
+        let one = [batch(host, seq, 1, events)];
+        if let Err(error) = fresh.insert_batches(&one, NOW).await {
+            break error;
+        }
+    };
+    assert!(matches!(error, StoreError::Disk(_)), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("dmesg") && !said.contains("server"), "{said}");
+    assert_eq!(fresh.count_events().await.unwrap(), seq - 1);
+}
+
 /// A file system of a few megabytes with ballast that can be thrown off. Needs root and mount(8);
 /// where there is neither, the test has nothing to fill.
 struct FullDisk(tempfile::TempDir);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use xiezhi_store::{Address, BatchOutcome, Store, StoreError};
 use xiezhi_test_support::{Random, TestPostgres};
 
+use crate::copy;
 use crate::support::*;
 
 /// Each test of this file is about a server of its own; the others run on the shared one.
@@ -30,6 +31,60 @@ async fn the_whole_suite_holds_on_postgresql() {
     );
     let schemas: u32 = tables.unwrap().parse().unwrap();
     assert!(schemas > 50, "only {schemas} tests used the server");
+}
+
+/// From the file to a server, where texts have another order by default, and back into a file.
+#[tokio::test]
+async fn a_store_moves_to_a_server_and_back() {
+    let Some(server) = TestPostgres::start().await.unwrap() else {
+        return;
+    };
+    let file = copy::filled().await;
+    let address = Address::parse(&server.url()).unwrap();
+    let moved = Store::open_for_controller(&address).await.unwrap();
+    copy::copied(&file, &moved).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("back.db");
+    let back = Store::open(path.to_str().unwrap()).await.unwrap();
+    copy::copied(&moved, &back).await;
+    copy_again(&moved, &back).await;
+    moved.close().await;
+    // The next controller counts its turns on from there.
+    let next = Store::open_for_controller(&address).await.unwrap();
+    next.append_audit(entry("next")).await.unwrap();
+    next.close().await;
+}
+
+async fn copy_again(from: &Store, into: &Store) {
+    let error = from.copy_to(into, |_| {}).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotEmpty(_)), "{error:?}");
+}
+
+/// As an installation was that began before texts had SQLite's order.
+#[tokio::test]
+async fn an_older_database_gets_the_order_of_the_other() {
+    let Some(server) = TestPostgres::start().await.unwrap() else {
+        return;
+    };
+    let store = Store::open(&server.url()).await.unwrap();
+    let [root, ..] = province(&store).await;
+    let host = enrolled(&store, root).await;
+    for serial in ["b", "B", "a", "A", "_"] {
+        let one = certificate(host, serial);
+        let added = store.add_certificate(&one, entry("host.certificate_renewed"));
+        added.await.unwrap();
+    }
+    store.close().await;
+    let sql = "ALTER TABLE certificates ALTER COLUMN serial TYPE TEXT COLLATE \"zh-x-icu\"; \
+               DELETE FROM schema_version WHERE version = 5";
+    server.sql_in("xiezhi", sql).unwrap();
+    let store = Store::open(&server.url()).await.unwrap();
+    let listed = store.certificates_of(host).await.unwrap();
+    let serials: Vec<_> = listed.iter().map(|one| one.serial.as_str()).collect();
+    assert_eq!(serials, ["A", "B", "HostId(1)-1", "_", "a", "b"]);
+    let sql = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' \
+               AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'";
+    assert_eq!(server.sql_in("xiezhi", sql).unwrap(), "0");
 }
 
 #[tokio::test]
