@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// The stored samples: backup and verification
     #[command(subcommand)]
     Series(Series),
+    /// The state: moving it to another database
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Show every problem of the configuration
     CheckConfig,
 }
@@ -80,6 +83,20 @@ pub(crate) enum Series {
     Verify {
         /// Folder that `series backup` made; without it the controller's own samples
         backup: Option<PathBuf>,
+    },
+}
+
+/// The state.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Copy the whole state into an empty database and compare; the controller must be stopped
+    Copy {
+        /// Where to: postgres://user@host/database, or a file to make, /absolute/path
+        #[arg(long, value_name = "ADDRESS")]
+        to: String,
+        /// File to read the target server's password from
+        #[arg(long, value_name = "FILE")]
+        to_password_file: Option<PathBuf>,
     },
 }
 

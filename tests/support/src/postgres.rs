@@ -173,9 +173,15 @@ impl TestPostgres {
     /// Lines of a controller's configuration that name this server as another machine's.
     #[must_use]
     pub fn configuration(&self) -> String {
-        let file = self.path("password-of-controller");
+        let file = self.password_file();
         let (url, file) = (self.network_url(), file.display());
         format!("database: '{url}'\ndatabase_password_file: {file}\n")
+    }
+
+    /// A file with the password, for the controller's user.
+    #[must_use]
+    pub fn password_file(&self) -> PathBuf {
+        self.path("password-of-controller")
     }
 
     /// The password for [`TestPostgres::network_url`].

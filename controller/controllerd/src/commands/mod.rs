@@ -11,6 +11,7 @@ mod passwords;
 mod series;
 mod settings;
 mod sites;
+mod store;
 mod tokens;
 
 use anyhow::{Context as _, Result};
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         }
         Command::Ca(what) => authority::run(&config, what),
         Command::Series(what) => series::run(&config, &what),
+        Command::Store(what) => wait(store::run(&config, what)),
         Command::Init(what) => wait(init::run(&config, &what)),
         Command::Sites(what) => wait(sites::run(&config, what)),
         Command::Token(what) => wait(tokens::run(&config, what)),

@@ -62,6 +62,66 @@ async fn a_controller_keeps_its_state_on_a_server_and_outlives_its_crash() -> Re
     Ok(())
 }
 
+/// A controller that has outgrown its file: stopped, copied, started on the server, and everything is
+/// there and goes on.
+#[tokio::test]
+async fn a_controllers_state_moves_from_its_file_to_a_server() -> Result<()> {
+    let Some(server) = TestPostgres::start().await? else {
+        return Ok(());
+    };
+    let mut controller = TestController::start().await?;
+    let agent = TestAgent::start(&controller)?;
+    let host = controller.api().await?.only_host_when("up").await?;
+    controller.token(3)?;
+    let password = server.password_file().display().to_string();
+    let target = server.network_url();
+    let copy = [
+        "store",
+        "copy",
+        "--to",
+        &target,
+        "--to-password-file",
+        &password,
+    ];
+
+    let running = refused(&controller, &copy)?;
+    ensure!(running.contains("another controller works"), "{running}");
+    controller.stop()?;
+    let said = controller.command(&copy)?;
+    ensure!(
+        said.contains("each compared") && said.contains("unbroken"),
+        "{said}"
+    );
+    let again = refused(&controller, &copy)?;
+    ensure!(again.contains("the target is in use"), "{again}");
+    ensure!(!again.contains(server.password()), "{again}");
+
+    let path = controller.folder().join("controller.yaml");
+    let text = std::fs::read_to_string(&path)? + &server.configuration();
+    std::fs::write(&path, text)?;
+    controller.run().await?;
+    let api = controller.api().await?;
+    let again = api.only_host_when("up").await?;
+    ensure!(again["id"] == host["id"], "{again}");
+    ensure!(
+        controller
+            .command(&["token", "list"])?
+            .contains("3/3 uses left"),
+        "tokens"
+    );
+    assert_eq!(api.get("/api/v1/audit/chain").await?["state"], "intact");
+    drop(agent);
+    Ok(())
+}
+
+/// What a command says that must fail.
+fn refused(controller: &TestController, arguments: &[&str]) -> Result<String> {
+    match controller.command(arguments) {
+        Ok(said) => anyhow::bail!("{arguments:?} passed: {said}"),
+        Err(error) => Ok(format!("{error:#}")),
+    }
+}
+
 /// A controller with a data folder of its own on the same database ends, and says why.
 fn second_is_refused(server: &TestPostgres) -> Result<()> {
     let second = TestController::prepare("")?;
