@@ -34,6 +34,7 @@ mod peer;
 mod places;
 mod problem;
 mod program;
+mod query_desk;
 mod refusals;
 mod resources;
 mod routes;

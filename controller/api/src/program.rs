@@ -8,11 +8,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::BASE64;
 use xiezhi_metrics::Scope;
-use xiezhi_model::{ApiRight, SiteId, SiteTree};
+use xiezhi_model::{Actor, ApiRight, SiteId, SiteTree};
 
 use crate::peer::address_of;
 use crate::problem::Problem;
-use crate::resources::prometheus::Refused;
+use crate::query_desk::{self, Asked, Caller};
+use crate::resources::prometheus::{Reason, Refused};
 use crate::session;
 use crate::state::AppState;
 use crate::token_desk::valid;
@@ -21,6 +22,8 @@ use crate::token_desk::valid;
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
     pub(crate) scope: Scope,
+    /// Who it is, for the audit record.
+    pub(crate) caller: Caller,
 }
 
 /// Lets programs with the right to read pass, and signed-in people.
@@ -31,8 +34,14 @@ pub(crate) async fn metrics_reader(
 ) -> Response {
     match reader(&state, request.headers(), request.extensions()).await {
         Ok(reader) => {
+            let (caller, asked) = (reader.caller.clone(), Asked::default());
             request.extensions_mut().insert(reader);
-            next.run(request).await
+            request.extensions_mut().insert(asked.clone());
+            let response = next.run(request).await;
+            if let Some(reason) = response.extensions().get::<Reason>().copied() {
+                query_desk::note(&state, &caller, &asked, reason).await;
+            }
+            response
         }
         Err(refused) => refused.into_response(),
     }
@@ -50,13 +59,21 @@ async fn reader(
             None => Scope::Province,
             Some(site) => below(&state.inner.store.site_tree().await?, site),
         };
-        return Ok(Reader { scope });
+        let caller = Caller {
+            actor: Actor::Address(address.to_string()),
+            subject: format!("api_token {}", token.id),
+        };
+        return Ok(Reader { scope, caller });
     }
     let who = session::find(state, headers, extensions).await;
     match who.map_err(Refused::from)? {
         // One administrator account until roles with a scope come.
-        Some(_) => Ok(Reader {
+        Some(who) => Ok(Reader {
             scope: Scope::Province,
+            caller: Caller {
+                subject: format!("user {}", who.user.name),
+                actor: Actor::User(who.user.name),
+            },
         }),
         None => Err(unauthorized(
             "sign in, or send an API token with the right read-metrics \

@@ -18,6 +18,7 @@ use crate::directory::FleetDirectory;
 use crate::health::Verdict;
 use crate::live::Hub;
 use crate::login_codes::LoginCodes;
+use crate::query_desk::QueryDesk;
 use crate::refusals::Refusals;
 use crate::resources::audit::ChainCheck;
 use crate::resources::overview::EventCounts;
@@ -127,6 +128,9 @@ pub(crate) struct Inner {
     pub(crate) refusals: Refusals,
     pub(crate) token_desk: TokenDesk,
     pub(crate) write_desk: WriteDesk,
+    pub(crate) query_desk: QueryDesk,
+    /// When this began, Unix milliseconds.
+    pub(crate) started_ms: i64,
     pub(crate) login_codes: LoginCodes,
     pub(crate) password_checks: Arc<Semaphore>,
     pub(crate) series_queries: Arc<Semaphore>,
@@ -164,10 +168,13 @@ impl AppState {
         };
         let token_desk = TokenDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         let write_desk = WriteDesk::register(&parts.registry).map_err(std::io::Error::other)?;
+        let query_desk = QueryDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 token_desk,
                 write_desk,
+                query_desk,
+                started_ms: parts.clock.now_ms(),
                 store: parts.store,
                 series: parts.series,
                 fleet: parts.fleet,

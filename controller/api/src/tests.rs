@@ -2,6 +2,7 @@
 
 mod bench;
 mod budgets;
+mod clients;
 mod closed;
 mod health;
 mod lists;

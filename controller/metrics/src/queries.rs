@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use xiezhi_promql::{
-    Answer, Budget, Engine, Labels, Limits, QueryError, Select, Storage, StorageError,
+    Answer, Budget, Engine, Labels, Limits, Options, QueryError, Select, Storage, StorageError,
 };
 use xiezhi_series::{Selector, SeriesStore};
 
@@ -83,6 +83,8 @@ impl From<StorageError> for Failure {
 pub struct Queries {
     inner: Arc<Inner>,
     cluster: Option<Ask>,
+    /// How far selectors look back, if not as far as usual.
+    lookback_ms: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,30 @@ impl Queries {
                 settings,
             }),
             cluster: None,
+            lookback_ms: None,
+        })
+    }
+
+    /// What holds for every query.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The same questions, with selectors that look back so far for their latest sample; `None`: as far
+    /// as usual.
+    ///
+    /// # Errors
+    /// A cluster is asked, which has a span of its own: the caller must not take it for what was asked.
+    pub fn looking_back(&self, lookback_ms: Option<i64>) -> Result<Self, Failure> {
+        if lookback_ms.is_some() && self.cluster.is_some() {
+            let why = "lookback_delta is the cluster's own setting: leave the parameter out";
+            return Err(Failure::Query(QueryError::BadData(why.to_owned())));
+        }
+        let lookback_ms = lookback_ms.or(self.lookback_ms);
+        Ok(Self {
+            lookback_ms,
+            ..self.clone()
         })
     }
 
@@ -142,6 +168,7 @@ impl Queries {
         Self {
             inner: Arc::clone(&self.inner),
             cluster: None,
+            lookback_ms: None,
         }
     }
 
@@ -277,6 +304,16 @@ impl Queries {
         .await
     }
 
+    fn engine(&self) -> Engine {
+        match self.lookback_ms {
+            None => self.inner.engine.clone(),
+            Some(lookback_ms) => Engine::new(Options {
+                lookback_ms,
+                ..Options::default()
+            }),
+        }
+    }
+
     /// Does `work` on a query thread, within the budget; cancelled when the future is dropped.
     async fn run<T: Send + 'static>(
         &self,
@@ -293,12 +330,13 @@ impl Queries {
         let budget = Budget::new(limits);
         let _leaving = Leaving(budget.flag());
         let (answer, answered) = oneshot::channel();
+        let engine = self.engine();
         self.inner.pool.submit(move || {
             let seen = Seen::of(inner.directory.origins(), &scope);
             let storage = Selector::new(inner.series.clone(), Arc::new(seen));
             let waited = budget.check().map_err(QueryError::from);
             let result = match waited {
-                Ok(()) => work(&inner.engine, &storage, &budget),
+                Ok(()) => work(&engine, &storage, &budget),
                 Err(stopped) => Err(stopped.into()),
             };
             if answer.send(result).is_err() {

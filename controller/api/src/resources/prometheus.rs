@@ -8,6 +8,7 @@ mod metadata;
 mod parameters;
 mod query;
 mod select;
+mod statistics;
 mod status;
 mod write;
 
@@ -25,7 +26,11 @@ use crate::problem::chain;
 pub(crate) use metadata::metadata;
 pub(crate) use query::{format, instant, range};
 pub(crate) use select::{label_names, label_values, series};
-pub(crate) use status::{alerts, build_info, rules};
+pub(crate) use statistics::statistics;
+pub(crate) use status::{
+    absent, alertmanagers, alerts, build_info, config, exemplars, flags, rules, runtime_info,
+    targets,
+};
 pub(crate) use write::{WriteDesk, write};
 
 /// An answer in Prometheus's envelope.
@@ -37,12 +42,18 @@ impl<T: Serialize> IntoResponse for Success<T> {
     }
 }
 
+/// Why a request was refused; its answer carries it for whoever counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reason(pub(crate) &'static str);
+
 /// A refusal in Prometheus's shape: a kind and a message.
 #[derive(Debug)]
 pub(crate) struct Refused {
     status: StatusCode,
     kind: &'static str,
     message: Cow<'static, str>,
+    /// Why, as it is counted: a word of a closed set.
+    reason: &'static str,
     /// When to ask again.
     retry_after_s: Option<u64>,
 }
@@ -57,6 +68,7 @@ impl Refused {
             status,
             kind,
             message: message.into(),
+            reason: kind,
             retry_after_s: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(2),
         }
     }
@@ -79,6 +91,11 @@ impl Refused {
         Self::new(StatusCode::BAD_REQUEST, "bad_data", message)
     }
 
+    /// Counted under `reason`, a word of a closed set, instead of the kind that the answer names.
+    fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+
     fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter \"{name}\": {why}"))
     }
@@ -89,6 +106,7 @@ impl IntoResponse for Refused {
         let body = axum::Json(wire::error(self.kind, &self.message));
         let mut response = (self.status, body).into_response();
         Self::challenge(&mut response);
+        response.extensions_mut().insert(Reason(self.reason));
         if let Some(seconds) = self.retry_after_s {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -124,9 +142,18 @@ impl From<Failure> for Refused {
             tracing::error!(error = %chain(error), "samples could not be read");
         }
         if let Failure::Query(QueryError::Parse(error)) = &failure {
-            return Self::parameter("query", error);
+            return Self::parameter("query", error).because("parse");
         }
-        Self::new(status, kind, failure.to_string())
+        let refused = Self::new(status, kind, failure.to_string());
+        match &failure {
+            Failure::Query(QueryError::Stopped(Exhausted::Canceled | Exhausted::TimedOut)) => {
+                refused
+            }
+            Failure::Query(QueryError::Stopped(_)) => refused.because("budget"),
+            Failure::Busy(_) => refused.because("busy"),
+            Failure::Remote(_) => refused.because("cluster"),
+            _ => refused,
+        }
     }
 }
 

@@ -19,6 +19,8 @@ export const ACTIONS = {
   'action.host.identity_conflict': ['疑似克隆或回滚', 'Rolled back or cloned'],
   'action.host.batch_refused': ['主机数据被拒收', 'Data of a host refused'],
   'action.api_token.refuse': ['程序令牌被拒', 'API token refused'],
+  'action.query.refuse': ['查询超出限度被拒', 'Query beyond its limits refused'],
+  'action.store.copied': ['状态数据迁入', 'State copied from another database'],
   'action.host.settle': ['核实身份', 'Identity settled'],
   'action.host.revoke': ['吊销主机身份', 'Host revoked'],
   'action.host.direct': ['下达指令', 'Directive sent'],

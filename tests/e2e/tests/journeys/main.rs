@@ -10,6 +10,7 @@
 )]
 
 mod backup;
+mod clients;
 mod cluster;
 mod configuration;
 mod dashboards;

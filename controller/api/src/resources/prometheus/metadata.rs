@@ -54,7 +54,13 @@ pub(crate) async fn metadata(
             }
         }
     }
-    let limit = parameters.limit()?;
+    let (limit, each) = (
+        parameters.limit()?,
+        parameters.limit_of("limit_per_metric")?,
+    );
+    for all in known.values_mut() {
+        all.truncate(each);
+    }
     Ok(Success(known.into_iter().take(limit).collect()))
 }
 

@@ -8,6 +8,7 @@ use axum::http::{Method, header};
 use xiezhi_metrics::wire;
 
 use super::Refused;
+use crate::query_desk::Asked;
 
 /// Names and values, those of the body first, as Prometheus reads them.
 #[derive(Debug, Default)]
@@ -17,6 +18,7 @@ impl<S: Send + Sync> FromRequest<S> for Parameters {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        let asked = request.extensions().get::<Asked>().cloned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let has_form = request.method() == Method::POST
             && request
@@ -31,6 +33,9 @@ impl<S: Send + Sync> FromRequest<S> for Parameters {
             pairs.extend(form_urlencoded::parse(&body).into_owned());
         }
         pairs.extend(form_urlencoded::parse(query.as_bytes()).into_owned());
+        if let Some(asked) = asked {
+            asked.note(&pairs);
+        }
         Ok(Self(pairs))
     }
 }
@@ -68,15 +73,35 @@ impl Parameters {
         Ok(u64::try_from(ms).ok().map(Duration::from_millis))
     }
 
+    /// How far back a selector looks for a sample, if the caller says so: `lookback_delta`,
+    /// milliseconds.
+    pub(super) fn lookback_ms(&self) -> Result<Option<i64>, Refused> {
+        let Some(text) = self.get("lookback_delta") else {
+            return Ok(None);
+        };
+        let refused = |error: &dyn std::fmt::Display| Refused::parameter("lookback_delta", error);
+        match wire::duration_ms(text) {
+            Ok(0) => Ok(None),
+            Ok(ms) if ms > 0 => Ok(Some(ms)),
+            Ok(_) => Err(refused(&"a negative duration is not accepted")),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
     /// Most entries that a list may have; nothing or 0 is no limit.
     pub(super) fn limit(&self) -> Result<usize, Refused> {
-        match self.get("limit").map(str::parse::<usize>) {
+        self.limit_of("limit")
+    }
+
+    /// The same by another name.
+    pub(super) fn limit_of(&self, name: &str) -> Result<usize, Refused> {
+        match self.get(name).map(str::parse::<usize>) {
             None | Some(Ok(0)) => Ok(usize::MAX),
             Some(Ok(limit)) => Ok(limit),
-            Some(Err(_)) => Err(Refused::parameter(
-                "limit",
-                "limit must be a positive number",
-            )),
+            Some(Err(_)) => {
+                let why = format!("{name} must be a positive number");
+                Err(Refused::parameter(name, why))
+            }
         }
     }
 }

@@ -22,8 +22,9 @@ pub(crate) async fn instant(
     let time_ms = parameters.time_ms("time", Some(state.now_ms()))?;
     let query = parameters.get("query").unwrap_or_default().to_owned();
     let timeout = parameters.timeout()?;
+    let lookback_ms = parameters.lookback_ms()?;
     state.inner.directory.refresh().await?;
-    let queries = &state.inner.queries;
+    let queries = state.inner.queries.looking_back(lookback_ms)?;
     let answer = queries
         .instant(reader.scope, query, time_ms, timeout)
         .await?;
@@ -42,9 +43,10 @@ pub(crate) async fn range(
     check_steps(start_ms, end_ms, step_ms)?;
     let query = parameters.get("query").unwrap_or_default().to_owned();
     let timeout = parameters.timeout()?;
+    let lookback_ms = parameters.lookback_ms()?;
     state.inner.directory.refresh().await?;
     let steps = (start_ms, end_ms, step_ms);
-    let queries = &state.inner.queries;
+    let queries = state.inner.queries.looking_back(lookback_ms)?;
     let answer = queries.range(reader.scope, query, steps, timeout).await?;
     Ok(respond(&answer))
 }
