@@ -9,7 +9,14 @@ use crate::support::*;
 pub(crate) async fn filled() -> Fresh {
     let fresh = fresh().await;
     let [root, court, ..] = province(&fresh).await;
-    // A court that came later stands above an earlier one.
+    // A court that came later, more than a page of rows away, stands above an earlier one.
+    let between: Vec<_> = (0..600)
+        .map(|number| new_site(&format!("t-{number}"), Tier::Tribunal, Some("gs")))
+        .collect();
+    fresh
+        .import_sites(&between, entry("sites.imported"))
+        .await
+        .unwrap();
     let later = [
         new_site("gs-09", Tier::IntermediateCourt, Some("gs")),
         new_site("gs-01", Tier::IntermediateCourt, Some("gs-09")),
