@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_bench::load::province::{self, Behaviour, Counters};
-use xiezhi_bench::load::{credentials, fleet, receiver, verify, wire};
+use xiezhi_bench::load::{credentials, fleet, receiver, send_on, sink, verify, wire};
 
 const HELP: &str = "\
 xiezhi-load province DATA_DIR PASSPHRASE_FILE COUNT READY_FILE
@@ -24,6 +24,10 @@ xiezhi-load fleet DATA_DIR PASSPHRASE_FILE ADDRESS_FILE COUNT INTERVAL_MS ACKNOW
     BACKLOG reports of the time before
 xiezhi-load remote-write PORT PATH HOSTS CONNECTIONS INTERVAL_MS
     the same reports as remote write until SIGTERM, with status lines
+xiezhi-load sink PORT
+    takes remote write and keeps nothing until SIGTERM, with status lines
+xiezhi-load send-on PORT HOSTS REPORTS
+    stores reports of simulated hosts, then sends them on to a sink and says what that took
 xiezhi-load verify DATA_DIR ACKNOWLEDGED_FILE
     whether a stopped controller holds what was acknowledged
 xiezhi-load seal DATA_DIR
@@ -94,6 +98,15 @@ fn run() -> Result<()> {
                 println!("{line}")
             });
             many_threads()?.block_on(run)
+        }
+        ["sink", port] => {
+            let run = sink::run(port.parse()?, |line| println!("{line}"));
+            many_threads()?.block_on(run)
+        }
+        ["send-on", port, hosts, reports] => {
+            let run = send_on::run(port.parse()?, hosts.parse()?, reports.parse()?);
+            print!("{}", many_threads()?.block_on(run)?);
+            Ok(())
         }
         ["verify", data, acknowledged] => {
             print!(

@@ -11,6 +11,7 @@ mod ingest;
 mod load;
 mod orders;
 mod peers;
+mod sender;
 mod sessions;
 mod span;
 mod usage;
@@ -46,6 +47,7 @@ const PLAIN: &[Plain] = &[
     ("engine-ingest", engine::ingest),
     ("engine-memory", engine::memory),
     ("query-rate", engine::query_rate),
+    ("cluster-sender", sender::cluster),
     ("promql-conformance", |_| conformance::promql()),
 ];
 

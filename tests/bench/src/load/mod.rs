@@ -9,6 +9,7 @@
 //! | [`remote_write`] | the same reports as Prometheus would send them |
 //! | [`fleet`] | hosts at a cadence under a watcher, and what was acknowledged to them |
 //! | [`receiver`] | the same hosts as senders of remote write |
+//! | [`send_on`], [`sink`] | the controller's sender alone, and a cluster that keeps nothing |
 //! | [`verify`] | what a stopped controller holds |
 //! | [`wire`] | one host under a packet capture |
 
@@ -18,6 +19,8 @@ pub mod machine;
 pub mod province;
 pub mod receiver;
 pub mod remote_write;
+pub mod send_on;
 pub mod session;
+pub mod sink;
 pub mod verify;
 pub mod wire;

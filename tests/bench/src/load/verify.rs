@@ -91,7 +91,8 @@ pub fn seal(data: &Path) -> Result<String> {
     ))
 }
 
-fn own_cpu_s() -> Result<f64> {
+/// CPU time of this process so far, seconds.
+pub(super) fn own_cpu_s() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/self/stat")?;
     let (_, rest) = text
         .rsplit_once(')')
