@@ -1,16 +1,20 @@
 //! Who may pass: sessions for what needs one, and for writes proof that one of our pages asks.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
+use xiezhi_model::{Permission, Scope};
 
 use crate::peer::address_of;
 use crate::problem::Problem;
-use crate::session;
+use crate::session::{self, SignedIn};
 use crate::state::AppState;
+use crate::view::View;
 
 /// Sent by our pages with every write; neither a form nor a link of another site can send it.
 const REQUEST_HEADER: &str = "x-xiezhi-request";
@@ -26,7 +30,7 @@ const PROXY_HEADERS: [&str; 7] = [
     "x-real-ip",
 ];
 
-/// Lets signed-in people pass.
+/// Lets signed-in people pass, for what is their own.
 pub(crate) async fn signed_in(
     State(state): State<AppState>,
     mut request: Request,
@@ -42,14 +46,145 @@ pub(crate) async fn signed_in(
     }
 }
 
-/// Lets callers on this machine pass, and signed-in people.
+/// Lets people pass who have the permission somewhere, with a [`View`] of where. When that changes
+/// while the answer is being made, the answer is not given.
+pub(crate) async fn permitted(
+    state: AppState,
+    permission: Permission,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let changes = state.inner.authority.changes();
+    let who = match session::find(&state, request.headers(), request.extensions()).await {
+        Ok(Some(who)) => who,
+        Ok(None) => return Problem::signed_out().into_response(),
+        Err(problem) => return problem.into_response(),
+    };
+    let view = match look(&state, who, permission).await {
+        Ok(view) => view,
+        Err(problem) => return problem.into_response(),
+    };
+    let held = Held::of(&view, permission);
+    request.extensions_mut().insert(view.who.clone());
+    request.extensions_mut().insert(view);
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        // A write is done or not done; its answer must say which.
+        return next.run(request).await;
+    }
+    while_held(changes, next.run(request), || held.still()).await
+}
+
+/// What a signed-in person sees by a permission.
+pub(crate) async fn look(
+    state: &AppState,
+    who: SignedIn,
+    permission: Permission,
+) -> Result<View, Problem> {
+    if who.account.user.password_once {
+        let detail = "somebody else gave this account its password: set one of your own first";
+        let status = StatusCode::FORBIDDEN;
+        return Err(Problem::new(status, "password_must_change", detail));
+    }
+    let tree = state.inner.authority.tree().await?;
+    match who.account.grants.scope(permission, &tree) {
+        Some(scope) => Ok(View::new(state.clone(), who, scope, tree)),
+        None => {
+            let detail = "this account may not do that: ask whoever manages accounts for the role";
+            Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail))
+        }
+    }
+}
+
+/// What an answer rests on.
+#[derive(Debug)]
+pub(crate) struct Held {
+    state: AppState,
+    id_hash: String,
+    address: IpAddr,
+    permission: Permission,
+    scope: Scope,
+}
+
+impl Held {
+    pub(crate) fn of(view: &View, permission: Permission) -> Self {
+        Self {
+            state: view.state.clone(),
+            id_hash: view.who.id_hash.clone(),
+            address: view.who.address,
+            permission,
+            scope: view.scope.clone(),
+        }
+    }
+
+    /// What the session sees now; `None` if it may see nothing of it any more.
+    pub(crate) async fn view_again(&self) -> Option<View> {
+        let alive = session::alive(&self.state, &self.id_hash).await;
+        let (_, account) = alive.ok().flatten()?;
+        let who = SignedIn {
+            account,
+            id_hash: self.id_hash.clone(),
+            address: self.address,
+        };
+        look(&self.state, who, self.permission).await.ok()
+    }
+
+    /// Whether the session is there and reaches what it did. A database that does not answer says
+    /// nothing about it.
+    pub(crate) async fn still(&self) -> Result<(), Problem> {
+        let Ok(session) = session::alive(&self.state, &self.id_hash).await else {
+            return Ok(());
+        };
+        let Some((_, account)) = session else {
+            return Err(Problem::signed_out());
+        };
+        let Ok(tree) = self.state.inner.authority.tree().await else {
+            return Ok(());
+        };
+        if account.grants.scope(self.permission, &tree).as_ref() == Some(&self.scope) {
+            return Ok(());
+        }
+        let detail = "what this account may see changed in the meantime: ask again";
+        Err(Problem::new(StatusCode::FORBIDDEN, "scope_changed", detail))
+    }
+}
+
+/// Drops the answer, and with it the query that makes it, once `still` no longer holds.
+pub(crate) async fn while_held<T, F, P>(
+    mut changes: watch::Receiver<i64>,
+    answer: impl Future<Output = T>,
+    still: impl Fn() -> F,
+) -> Response
+where
+    T: IntoResponse,
+    F: Future<Output = Result<(), P>>,
+    P: IntoResponse,
+{
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.into_response(),
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return answer.await.into_response();
+                }
+                if let Err(problem) = still().await {
+                    return problem.into_response();
+                }
+            }
+        }
+    }
+}
+
+/// Lets callers on this machine pass, and people with the permission.
 ///
 /// Behind a reverse proxy on this machine everybody comes from a loopback address. A request that
 /// says that it was passed on is therefore nobody's of this machine, whatever it claims. A proxy
 /// that adds none of [`PROXY_HEADERS`] cannot be told from a local program: it must be set up to
 /// send `X-Forwarded-For` (nginx does not by itself) or to refuse the path.
-pub(crate) async fn local_or_signed_in(
-    state: State<AppState>,
+pub(crate) async fn local_or_permitted(
+    state: AppState,
+    permission: Permission,
     request: Request,
     next: Next,
 ) -> Response {
@@ -57,7 +192,7 @@ pub(crate) async fn local_or_signed_in(
     if is_loopback && speaks_for_itself(request.headers()) {
         return next.run(request).await;
     }
-    signed_in(state, request, next).await
+    permitted(state, permission, request, next).await
 }
 
 /// Whether neither a proxy nor a page in a browser stands behind the request.

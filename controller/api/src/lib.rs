@@ -9,6 +9,8 @@
 //! What holds everywhere:
 //! - **Nothing is open but signing in, the screens' files, `/healthz` and `/readyz`.** `/metrics` is
 //!   open to programs on this machine, but not to what a proxy on it passes on (its headers tell).
+//! - **What a caller sees is decided once**, by the guard, from the permission that the route names;
+//!   handlers reach sites and hosts through a [`view`] of that scope, queries through the same one.
 //! - **A write needs a header that no form or link can send** (`X-Xiezhi-Request: 1`), besides the
 //!   `SameSite=Strict` cookie and the check of `Origin`.
 //! - **Every body, page, query and wait is bounded**, and so is the number of sessions, browsers and
@@ -20,6 +22,7 @@
 mod answer;
 mod assets;
 mod attempts;
+mod authority;
 mod certificates;
 mod connection;
 mod cookie;
@@ -34,15 +37,18 @@ mod peer;
 mod places;
 mod problem;
 mod program;
+mod qr;
 mod query_desk;
 mod refusals;
 mod resources;
 mod routes;
 mod rows;
+mod second_factor;
 mod serve;
 mod session;
 mod state;
 mod token_desk;
+mod view;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Programs that come with an API token instead of a session.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -8,8 +9,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::BASE64;
 use xiezhi_metrics::Scope;
-use xiezhi_model::{Actor, ApiRight, SiteId, SiteTree};
+use xiezhi_model::{Actor, ApiRight, Permission, SiteId, SiteTree};
 
+use crate::guard::{Held, look, while_held};
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::query_desk::{self, Asked, Caller};
@@ -26,18 +28,30 @@ pub(crate) struct Reader {
     pub(crate) caller: Caller,
 }
 
+/// Who asks, so that it can be asked again whether they still may.
+#[derive(Debug)]
+enum Asker {
+    Program { secret: String, address: IpAddr },
+    Person(Held),
+}
+
 /// Lets programs with the right to read pass, and signed-in people.
 pub(crate) async fn metrics_reader(
     State(state): State<AppState>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let changes = state.inner.authority.changes();
     match reader(&state, request.headers(), request.extensions()).await {
-        Ok(reader) => {
+        Ok((reader, asker)) => {
             let (caller, asked) = (reader.caller.clone(), Asked::default());
+            let (asker, scope) = (&asker, reader.scope.clone());
+            let (held, scope) = (&state, &scope);
             request.extensions_mut().insert(reader);
             request.extensions_mut().insert(asked.clone());
-            let response = next.run(request).await;
+            // A query ends with its caller's right to ask it.
+            let still = || async move { asker.still(held, scope).await };
+            let response = while_held(changes, next.run(request), still).await;
             if let Some(reason) = response.extensions().get::<Reason>().copied() {
                 query_desk::note(&state, &caller, &asked, reason).await;
             }
@@ -47,34 +61,59 @@ pub(crate) async fn metrics_reader(
     }
 }
 
+impl Asker {
+    async fn still(&self, state: &AppState, scope: &Scope) -> Result<(), Refused> {
+        match self {
+            Self::Person(held) => held.still().await.map_err(Refused::from),
+            Self::Program { secret, address } => {
+                let token = valid(state, secret, ApiRight::ReadMetrics, *address).await?;
+                if token_scope(state, token.site).await? == *scope {
+                    return Ok(());
+                }
+                let why = "what this token may see changed in the meantime: ask again";
+                Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", why))
+            }
+        }
+    }
+}
+
+async fn token_scope(state: &AppState, site: Option<SiteId>) -> Result<Scope, Refused> {
+    Ok(match site {
+        None => Scope::Province,
+        Some(site) => below(&*state.inner.authority.tree().await?, site),
+    })
+}
+
 async fn reader(
     state: &AppState,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Result<Reader, Refused> {
+) -> Result<(Reader, Asker), Refused> {
     if let Some(secret) = presented(headers) {
         let address = address_of(extensions);
         let token = valid(state, &secret, ApiRight::ReadMetrics, address).await?;
-        let scope = match token.site {
-            None => Scope::Province,
-            Some(site) => below(&state.inner.store.site_tree().await?, site),
-        };
+        let scope = token_scope(state, token.site).await?;
         let caller = Caller {
             actor: Actor::Address(address.to_string()),
             subject: format!("api_token {}", token.id),
         };
-        return Ok(Reader { scope, caller });
+        return Ok((Reader { scope, caller }, Asker::Program { secret, address }));
     }
     let who = session::find(state, headers, extensions).await;
     match who.map_err(Refused::from)? {
-        // One administrator account until roles with a scope come.
-        Some(who) => Ok(Reader {
-            scope: Scope::Province,
-            caller: Caller {
-                subject: format!("user {}", who.user.name),
-                actor: Actor::User(who.user.name),
-            },
-        }),
+        Some(who) => {
+            let caller = Caller {
+                subject: format!("user {}", who.name()),
+                actor: Actor::User(who.name().to_owned()),
+            };
+            let view = look(state, who, Permission::SeeHosts).await?;
+            let scope = match view.scope.sites() {
+                None => Scope::Province,
+                Some(sites) => Scope::Sites(Arc::new(sites.iter().map(|site| site.0).collect())),
+            };
+            let held = Held::of(&view, Permission::SeeHosts);
+            Ok((Reader { scope, caller }, Asker::Person(held)))
+        }
         None => Err(unauthorized(
             "sign in, or send an API token with the right read-metrics \
              (`xiezhi-controller api-token create`) as bearer token or as password",
@@ -167,7 +206,12 @@ impl Refused {
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self::new(problem.status(), "internal", problem.detail().to_owned())
+        let kind = match problem.status() {
+            StatusCode::UNAUTHORIZED => "unauthorized",
+            StatusCode::FORBIDDEN => "forbidden",
+            _ => "internal",
+        };
+        Self::new(problem.status(), kind, problem.detail().to_owned())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Resources, one per file; `routes.rs` lists them.
 
+pub(crate) mod acts;
+pub(crate) mod api_tokens;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod bandwidth;
@@ -12,6 +14,7 @@ pub(crate) mod host;
 pub(crate) mod hosts;
 pub(crate) mod live;
 pub(crate) mod login;
+pub(crate) mod me;
 pub(crate) mod metrics;
 pub(crate) mod overview;
 pub(crate) mod prometheus;
@@ -19,3 +22,4 @@ pub(crate) mod series;
 pub(crate) mod settings;
 pub(crate) mod sites;
 pub(crate) mod tokens;
+pub(crate) mod users;

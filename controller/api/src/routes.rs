@@ -6,10 +6,11 @@ use axum::handler::Handler;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use xiezhi_model::Permission;
 
 use crate::resources::{
-    approvals, audit, bandwidth, events, facts, fleet, gaps, health, host, hosts, live, login,
-    metrics, overview, prometheus, series, settings, sites, tokens,
+    acts, api_tokens, approvals, audit, bandwidth, events, facts, fleet, gaps, health, host, hosts,
+    live, login, me, metrics, overview, prometheus, series, settings, sites, tokens, users,
 };
 use crate::state::AppState;
 use crate::{answer, assets, guard, headers, problem::Problem, program};
@@ -22,11 +23,13 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 pub(crate) enum Caller {
     /// Anyone who reaches the port.
     Anyone,
-    /// People who are signed in.
+    /// People who are signed in, for what is their own.
     SignedIn,
-    /// People who are signed in, and programs on this machine.
-    LocalOrSignedIn,
-    /// People who are signed in, and programs with an API token that reads; each sees only its
+    /// People with this permission; each sees only what it reaches.
+    May(Permission),
+    /// The same, and programs on this machine.
+    LocalOrMay(Permission),
+    /// People who may see hosts, and programs with an API token that reads; each sees only its
     /// scope.
     MetricsReader,
     /// Programs with an API token that writes.
@@ -72,7 +75,11 @@ where
 /// The list.
 #[rustfmt::skip]
 pub(crate) fn routes() -> Vec<Route> {
-    use Caller::{Anyone, LocalOrSignedIn, MetricsReader, MetricsWriter, SignedIn};
+    use Caller::{Anyone, LocalOrMay, May, MetricsReader, MetricsWriter, SignedIn};
+    use Permission::{
+        ManageAccounts, ManageHosts, ManagePrograms, SeeAccounts, SeeAudit, SeeHosts, SeeOverview,
+        SeeSettings,
+    };
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
     const PUT: MethodFilter = MethodFilter::PUT;
@@ -84,35 +91,50 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/api/v1/login", Anyone, login::with_password),
         route(POST, "/api/v1/login/once", Anyone, login::with_code),
 
-        route(GET, "/metrics", LocalOrSignedIn, metrics::read),
+        route(GET, "/metrics", LocalOrMay(SeeSettings), metrics::read),
 
         route(POST, "/api/v1/logout", SignedIn, login::leave),
-        route(GET, "/api/v1/me", SignedIn, login::me),
-        route(GET, "/api/v1/health", SignedIn, health::read),
-        route(GET, "/api/v1/overview", SignedIn, overview::read),
-        route(GET, "/api/v1/sites", SignedIn, sites::list),
-        route(GET, "/api/v1/sites/{id}", SignedIn, sites::read),
-        route(GET, "/api/v1/sites/{id}/bandwidth", SignedIn, bandwidth::read),
-        route(PUT, "/api/v1/sites/{id}/bandwidth", SignedIn, bandwidth::set),
-        route(DELETE, "/api/v1/sites/{id}/bandwidth", SignedIn, bandwidth::clear),
-        route(GET, "/api/v1/fleet", SignedIn, fleet::read),
-        route(GET, "/api/v1/hosts", SignedIn, hosts::list),
-        route(GET, "/api/v1/hosts/{id}", SignedIn, host::read),
-        route(GET, "/api/v1/hosts/{id}/series", SignedIn, series::read),
-        route(GET, "/api/v1/hosts/{id}/facts", SignedIn, facts::read),
-        route(POST, "/api/v1/hosts/{id}/revoke", SignedIn, host::revoke),
-        route(POST, "/api/v1/hosts/{id}/settle", SignedIn, host::settle),
-        route(POST, "/api/v1/hosts/{id}/directives", SignedIn, host::direct),
-        route(GET, "/api/v1/events", SignedIn, events::search),
-        route(GET, "/api/v1/gaps", SignedIn, gaps::list),
-        route(GET, "/api/v1/tokens", SignedIn, tokens::list),
-        route(POST, "/api/v1/tokens", SignedIn, tokens::create),
-        route(DELETE, "/api/v1/tokens/{id}", SignedIn, tokens::revoke),
-        route(GET, "/api/v1/approvals", SignedIn, approvals::list),
-        route(POST, "/api/v1/approvals/{id}", SignedIn, approvals::decide),
-        route(GET, "/api/v1/audit", SignedIn, audit::list),
-        route(GET, "/api/v1/audit/chain", SignedIn, audit::chain),
-        route(GET, "/api/v1/settings", SignedIn, settings::list),
+        route(GET, "/api/v1/me", SignedIn, me::read),
+        route(POST, "/api/v1/me/password", SignedIn, me::set_password),
+        route(POST, "/api/v1/me/second-factor", SignedIn, me::offer_second_factor),
+        route(POST, "/api/v1/me/second-factor/confirm", SignedIn, me::confirm_second_factor),
+        route(POST, "/api/v1/me/second-factor/remove", SignedIn, me::remove_second_factor),
+        route(GET, "/api/v1/health", May(SeeOverview), health::read),
+        route(GET, "/api/v1/overview", May(SeeOverview), overview::read),
+        route(GET, "/api/v1/sites", May(SeeOverview), sites::list),
+        route(GET, "/api/v1/sites/{id}", May(SeeOverview), sites::read),
+        route(GET, "/api/v1/sites/{id}/bandwidth", May(SeeHosts), bandwidth::read),
+        route(PUT, "/api/v1/sites/{id}/bandwidth", May(ManageHosts), bandwidth::set),
+        route(DELETE, "/api/v1/sites/{id}/bandwidth", May(ManageHosts), bandwidth::clear),
+        route(GET, "/api/v1/fleet", May(SeeHosts), fleet::read),
+        route(GET, "/api/v1/hosts", May(SeeHosts), hosts::list),
+        route(GET, "/api/v1/hosts/{id}", May(SeeHosts), host::read),
+        route(GET, "/api/v1/hosts/{id}/series", May(SeeHosts), series::read),
+        route(GET, "/api/v1/hosts/{id}/facts", May(SeeHosts), facts::read),
+        route(POST, "/api/v1/hosts/{id}/revoke", May(ManageHosts), host::revoke),
+        route(POST, "/api/v1/hosts/{id}/settle", May(ManageHosts), host::settle),
+        route(POST, "/api/v1/hosts/{id}/directives", May(ManageHosts), host::direct),
+        route(GET, "/api/v1/events", May(SeeHosts), events::search),
+        route(GET, "/api/v1/gaps", May(SeeHosts), gaps::list),
+        route(GET, "/api/v1/tokens", May(ManageHosts), tokens::list),
+        route(POST, "/api/v1/tokens", May(ManageHosts), tokens::create),
+        route(DELETE, "/api/v1/tokens/{id}", May(ManageHosts), tokens::revoke),
+        route(GET, "/api/v1/approvals", May(ManageHosts), approvals::list),
+        route(POST, "/api/v1/approvals/{id}", May(ManageHosts), approvals::decide),
+        route(GET, "/api/v1/users", May(SeeAccounts), users::list),
+        route(POST, "/api/v1/users", May(ManageAccounts), users::create),
+        route(GET, "/api/v1/users/{id}", May(SeeAccounts), users::read),
+        // Who may change what depends on the account: the handler decides.
+        route(POST, "/api/v1/users/{id}/changes", May(SeeAccounts), users::change),
+        route(GET, "/api/v1/acts", May(SeeAccounts), acts::list),
+        route(POST, "/api/v1/acts/{id}/consent", May(SeeAccounts), acts::consent),
+        route(POST, "/api/v1/acts/{id}/end", May(SeeAccounts), acts::end),
+        route(GET, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::list),
+        route(POST, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::create),
+        route(DELETE, "/api/v1/api-tokens/{id}", May(ManagePrograms), api_tokens::revoke),
+        route(GET, "/api/v1/audit", May(SeeAudit), audit::list),
+        route(GET, "/api/v1/audit/chain", May(SeeAudit), audit::chain),
+        route(GET, "/api/v1/settings", May(SeeSettings), settings::list),
         // What Grafana and promtool ask; the paths are Prometheus's.
         route(GET, "/api/v1/query", MetricsReader, prometheus::instant),
         route(POST, "/api/v1/query", MetricsReader, prometheus::instant),
@@ -147,7 +169,7 @@ pub(crate) fn routes() -> Vec<Route> {
         // What a Prometheus or a vmagent sends; it reads its body itself, within its own bounds.
         route(POST, "/api/v1/write", MetricsWriter, prometheus::write),
 
-        Route { length: Length::Open, ..route(GET, "/api/v1/live", SignedIn, live::stream) },
+        Route { length: Length::Open, ..route(GET, "/api/v1/live", May(SeeOverview), live::stream) },
     ]
 }
 
@@ -179,8 +201,17 @@ pub fn router(state: AppState) -> Router {
             Caller::MetricsWriter => {
                 handler.route_layer(from_fn_with_state(state.clone(), program::metrics_writer))
             }
-            Caller::LocalOrSignedIn => {
-                handler.route_layer(from_fn_with_state(state.clone(), guard::local_or_signed_in))
+            Caller::May(permission) => {
+                let state = state.clone();
+                handler.route_layer(from_fn(move |request, next| {
+                    guard::permitted(state.clone(), permission, request, next)
+                }))
+            }
+            Caller::LocalOrMay(permission) => {
+                let state = state.clone();
+                handler.route_layer(from_fn(move |request, next| {
+                    guard::local_or_permitted(state.clone(), permission, request, next)
+                }))
             }
         };
         router = router.route(path, handler);

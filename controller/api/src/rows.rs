@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use xiezhi_ingest::HostView;
-use xiezhi_model::{Presence, SiteId, SiteTree};
+use xiezhi_model::{Grant, Presence, SiteId, SiteTree};
 
 /// A site as other resources name it.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +26,23 @@ impl SiteName {
         path.reverse();
         path.push(id);
         path.into_iter().map(|id| Self::of(id, tree)).collect()
+    }
+}
+
+/// A role and where it holds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RoleRow {
+    pub(crate) role: &'static str,
+    /// `None` is the whole province.
+    pub(crate) site: Option<SiteName>,
+}
+
+impl RoleRow {
+    pub(crate) fn new(grant: Grant, tree: &SiteTree) -> Self {
+        Self {
+            role: grant.role.word(),
+            site: grant.site.map(|site| SiteName::of(site, tree)),
+        }
     }
 }
 

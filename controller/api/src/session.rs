@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use xiezhi_identity::tokens;
-use xiezhi_model::{Actor, AuditEntry, User, WebSession};
+use xiezhi_model::{Account, Actor, AuditEntry, User, WebSession};
 
 use crate::cookie;
 use crate::peer::address_of;
@@ -21,12 +21,17 @@ const TOUCH_MS: i64 = 60_000;
 /// gets a 401.
 #[derive(Debug, Clone)]
 pub(crate) struct SignedIn {
-    pub(crate) user: User,
+    pub(crate) account: Account,
     pub(crate) id_hash: String,
     pub(crate) address: IpAddr,
 }
 
 impl SignedIn {
+    /// The name that the person signs in with.
+    pub(crate) fn name(&self) -> &str {
+        &self.account.user.name
+    }
+
     /// An audit entry by this person, with the address that they came from.
     pub(crate) fn audit(
         &self,
@@ -34,7 +39,7 @@ impl SignedIn {
         action: &str,
         subject: impl Into<String>,
     ) -> AuditEntry {
-        AuditEntry::new(now_ms, Actor::User(self.user.name.clone()), action, subject)
+        AuditEntry::new(now_ms, Actor::User(self.name().to_owned()), action, subject)
             .with("address", self.address.to_string())
     }
 }
@@ -61,7 +66,7 @@ pub(crate) async fn find(
         return Ok(None);
     };
     let id_hash = tokens::hash_text(identifier).to_string();
-    let Some((session, user)) = alive(state, &id_hash).await? else {
+    let Some((session, account)) = alive(state, &id_hash).await? else {
         return Ok(None);
     };
     let now_ms = state.now_ms();
@@ -74,21 +79,29 @@ pub(crate) async fn find(
         }
     }
     Ok(Some(SignedIn {
-        user,
+        account,
         id_hash,
         address: address_of(extensions),
     }))
 }
 
-/// The session with this digest, unless it has ended, by age or by disuse.
+/// The session with this digest, unless it has ended, by age or by disuse, and what its owner may
+/// do now.
 pub(crate) async fn alive(
     state: &AppState,
     id_hash: &str,
-) -> Result<Option<(WebSession, User)>, Problem> {
+) -> Result<Option<(WebSession, Account)>, Problem> {
     let now_ms = state.now_ms();
     let idle_ms = i64::try_from(state.inner.options.session_idle.as_millis()).unwrap_or(i64::MAX);
     let found = state.inner.store.web_session(id_hash, now_ms).await?;
-    Ok(found.filter(|(session, _)| now_ms - session.last_used_ms <= idle_ms))
+    let Some((session, user)) = found else {
+        return Ok(None);
+    };
+    if now_ms - session.last_used_ms > idle_ms {
+        return Ok(None);
+    }
+    let grants = state.inner.store.grants(user.id).await?;
+    Ok(Some((session, Account { user, grants })))
 }
 
 /// Begins a session and yields the identifier for its cookie.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::{Mutex, Semaphore};
-use xiezhi_identity::IdentityError;
+use xiezhi_identity::{IdentityError, SecretBox};
 use xiezhi_ingest::{Clock, Fleet, SharedHealth};
 use xiezhi_metrics::cluster::{Ask, FreshDirectory, Status};
 use xiezhi_metrics::{Queries, Settings};
@@ -13,6 +13,7 @@ use xiezhi_series::SeriesStore;
 use xiezhi_store::Store;
 
 use crate::attempts::Attempts;
+use crate::authority::Authority;
 use crate::certificates::Certificates;
 use crate::directory::FleetDirectory;
 use crate::health::Verdict;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub certificates: Certificates,
     /// What new hosts must know.
     pub enrolment: Enrolment,
+    /// Seals the secrets that the store keeps.
+    pub secrets: SecretBox,
     /// The clock.
     pub clock: Clock,
     /// A cluster that samples are sent on to, if there is one.
@@ -115,6 +118,7 @@ pub struct AppState {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
+    pub(crate) authority: Authority,
     pub(crate) store: Store,
     pub(crate) series: SeriesStore,
     pub(crate) fleet: Fleet,
@@ -124,6 +128,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) registry: Registry,
     pub(crate) options: ApiOptions,
+    pub(crate) secrets: SecretBox,
     pub(crate) attempts: Attempts,
     pub(crate) refusals: Refusals,
     pub(crate) token_desk: TokenDesk,
@@ -171,6 +176,7 @@ impl AppState {
         let query_desk = QueryDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         Ok(Self {
             inner: Arc::new(Inner {
+                authority: Authority::start(parts.store.clone()),
                 token_desk,
                 write_desk,
                 query_desk,
@@ -184,6 +190,7 @@ impl AppState {
                 clock: parts.clock,
                 registry: parts.registry,
                 options: parts.options,
+                secrets: parts.secrets,
                 attempts: Attempts::default(),
                 refusals: Refusals::default(),
                 login_codes: LoginCodes::default(),

@@ -7,6 +7,8 @@ mod closed;
 mod health;
 mod lists;
 mod live;
+mod matrix;
+mod people;
 mod port;
 mod prometheus;
 mod remote_write;

@@ -1,9 +1,13 @@
 //! The command line.
 
+mod user;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::user::{RoleAt, User};
 use xiezhi_identity::Pkcs11Address;
 use xiezhi_ingest::MOST_KBPS;
 use xiezhi_model::{
@@ -34,6 +38,9 @@ pub(crate) enum Command {
     /// Sites of the organisation tree
     #[command(subcommand)]
     Sites(Sites),
+    /// Accounts of people and their roles
+    #[command(subcommand)]
+    User(User),
     /// Enrolment tokens
     #[command(subcommand)]
     Token(Token),

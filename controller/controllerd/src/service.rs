@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use xiezhi_api::{ApiOptions, AppState, Certificate, Certificates, Enrolment, Parts, ServeOptions};
-use xiezhi_identity::Authority;
+use xiezhi_identity::{Authority, SecretBox};
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts, SharedHealth};
 use xiezhi_series::{SeriesOptions, SeriesStore};
 use xiezhi_store::Store;
@@ -90,6 +90,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
             agent_host: None,
             agent_port: agents_at.port(),
         },
+        secrets: SecretBox::open(&config.data_dir.join("secrets.key"))?,
         clock: Clock::system(),
         cluster: cluster.as_ref().map(cluster::Prepared::shown),
         registry: registry.clone(),

@@ -13,6 +13,8 @@
 //! | [`KeyPlace`], [`Pkcs11Address`] | where the intermediate's key is kept: in a sealed file or in a PKCS#11 token |
 //! | [`Passphrase`], [`PassphraseSource`] | what seals key files, and where it comes from |
 //! | [`password`] | passwords of people, argon2id |
+//! | [`second_factor`] | codes of authenticator apps, RFC 6238 |
+//! | [`SecretBox`] | seals small secrets that the database keeps |
 //! | [`tokens`] | enrolment tokens, session identifiers, one-time login codes |
 //!
 //! # The chain
@@ -46,6 +48,8 @@ mod peer;
 mod pkcs11;
 mod request;
 mod sealed;
+pub mod second_factor;
+mod secret_box;
 mod server;
 mod setup;
 #[cfg(test)]
@@ -59,5 +63,6 @@ pub use key::KeyPlace;
 pub use passphrase::{Passphrase, PassphraseError, PassphraseSource, read_secret};
 pub use peer::{Peer, PeerError, host_uri, peer_of};
 pub use pkcs11::{Pkcs11Address, Pkcs11Error};
+pub use secret_box::{SecretBox, SecretBoxError};
 pub use server::{CertificateSlot, ServerIdentity, web_server_config};
 pub use setup::{Passphrases, Summary};

@@ -91,6 +91,26 @@ pub fn check(password: &str, user: &str) -> Result<(), PasswordError> {
     Ok(())
 }
 
+/// A password for one use, to be handed over to its owner, who then sets one: 80 random bits in groups
+/// that can be read aloud.
+///
+/// # Errors
+/// If there is no randomness.
+pub fn generate_once() -> Result<String, PasswordError> {
+    let bytes: [u8; 10] = random().map_err(|_| PasswordError::Resources)?;
+    let letters = data_encoding::BASE32_NOPAD
+        .encode(&bytes)
+        .to_ascii_lowercase();
+    let mut text = String::new();
+    for (index, letter) in letters.chars().enumerate() {
+        if index > 0 && index % 4 == 0 {
+            text.push('-');
+        }
+        text.push(letter);
+    }
+    Ok(text)
+}
+
 /// What the store keeps of a password. It does not judge it: call [`check`] first.
 ///
 /// # Errors

@@ -6,26 +6,34 @@
 //! Wire types (`xiezhi-protocol`), stored rows (`xiezhi-store`) and public API types are other
 //! types and are converted explicitly.
 
+pub mod account_change;
 pub mod api_token;
 pub mod audit;
 pub mod byte_size;
 pub mod certificate;
 pub mod event;
+pub mod grant;
 pub mod host;
 pub mod presence;
+pub mod role;
 pub mod setting;
 pub mod site;
 pub mod token;
 pub mod user;
 
+pub use account_change::{
+    ACT_DAYS, AccountChange, Act, ActState, Needs, NotIndependent, TIE_DAYS, Tie, independent,
+};
 pub use api_token::{ApiRight, ApiToken};
 pub use audit::{Actor, AuditEntry, AuditRecord};
 pub use byte_size::ByteSize;
 pub use certificate::{CertificateRecord, Revocation};
 pub use event::{EventStream, Gap, Severity, Signature, StoredEvent};
+pub use grant::{Grant, GrantRefusal, Grants, MAX_GRANTS, Scope};
 pub use host::{Host, HostId, MAX_REVOCATION_REASON, revocation_reason};
 pub use presence::{Presence, PresenceReason, PresenceView};
+pub use role::{Duty, Permission, Role};
 pub use setting::Setting;
 pub use site::{NewSite, Site, SiteId, SiteTree, Tier};
 pub use token::{Approval, ApprovalState, EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES};
-pub use user::{Role, User, WebSession};
+pub use user::{Account, PASSWORD_ONCE_HOURS, User, WebSession};

@@ -155,6 +155,13 @@ impl SiteTree {
         found
     }
 
+    /// The sites of a scope alone. What is above them is not there: the highest become roots.
+    #[must_use]
+    pub fn within(&self, scope: &crate::Scope) -> Self {
+        let seen = self.iter().filter(|site| scope.sees(site.id));
+        Self::new(seen.cloned())
+    }
+
     /// The sites above this one, nearest first.
     #[must_use]
     pub fn ancestors(&self, id: SiteId) -> Vec<SiteId> {

@@ -1,46 +1,63 @@
 //! People who sign in, and their browser sessions.
 
-use serde::{Deserialize, Serialize};
+use crate::{Grants, Scope, SiteId};
 
-/// What a user may do. One role until scopes and the separated duties come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Everything.
-    Administrator,
-}
-
-impl Role {
-    /// `administrator`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Administrator => "administrator",
-        }
-    }
-
-    /// The role that [`Role::word`] writes so.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        (word == Self::Administrator.word()).then_some(Self::Administrator)
-    }
-}
-
-/// Someone who may sign in.
+/// Someone who may sign in. What they may do are their [`crate::Grants`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Its number.
     pub id: i64,
     /// Name to sign in with.
     pub name: String,
-    /// What the user may do.
-    pub role: Role,
+    /// Name for people; empty where nobody gave one.
+    pub display_name: String,
+    /// Where the account belongs, which says who may manage it; `None` is the province.
+    pub home: Option<SiteId>,
     /// Password digest in PHC form; the store never sees the password.
     pub password_hash: String,
+    /// Whether the password was given by somebody else: then it is for setting an own one only.
+    pub password_once: bool,
     /// When the account was made, Unix milliseconds.
     pub created_ms: i64,
     /// When the password was last set, Unix milliseconds.
     pub password_changed_ms: i64,
+    /// Since when it cannot sign in, Unix milliseconds.
+    pub disabled_ms: Option<i64>,
+}
+
+/// Hours for which a password that somebody else gave is good.
+pub const PASSWORD_ONCE_HOURS: i64 = 72;
+
+impl User {
+    /// Whether it may sign in at `now_ms`, given the right password.
+    #[must_use]
+    pub fn may_sign_in(&self, now_ms: i64) -> bool {
+        let age_ms = now_ms.saturating_sub(self.password_changed_ms);
+        let is_stale = self.password_once && age_ms > PASSWORD_ONCE_HOURS * 3_600_000;
+        self.disabled_ms.is_none() && !is_stale
+    }
+}
+
+/// An account with what it may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Who.
+    pub user: User,
+    /// What it may do.
+    pub grants: Grants,
+}
+
+impl Account {
+    /// Whether it belongs to this part of the organisation with everything that it holds.
+    ///
+    /// Only then may somebody of that part manage it: else the administrator of one court would reset
+    /// the password of somebody who also serves another.
+    #[must_use]
+    pub fn is_within(&self, scope: &Scope) -> bool {
+        let grants = self.grants.iter().map(|grant| grant.site);
+        let mut places = std::iter::once(self.user.home).chain(grants);
+        places.all(|site| scope.covers(site))
+    }
 }
 
 /// A browser session. Only the digest of its identifier is kept.
@@ -56,4 +73,31 @@ pub struct WebSession {
     pub last_used_ms: i64,
     /// When it ends at the latest, Unix milliseconds.
     pub expires_ms: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_given_by_somebody_else_is_good_for_three_days() {
+        let mut user = User {
+            id: 1,
+            name: "wang".into(),
+            display_name: String::new(),
+            home: None,
+            password_hash: String::new(),
+            password_once: true,
+            created_ms: 0,
+            password_changed_ms: 0,
+            disabled_ms: None,
+        };
+        let end_ms = PASSWORD_ONCE_HOURS * 3_600_000;
+        assert!(user.may_sign_in(end_ms));
+        assert!(!user.may_sign_in(end_ms + 1));
+        user.password_once = false;
+        assert!(user.may_sign_in(end_ms + 1));
+        user.disabled_ms = Some(5);
+        assert!(!user.may_sign_in(6));
+    }
 }

@@ -10,8 +10,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use xiezhi_model::{
-    Actor, AuditEntry, CertificateRecord, EnrolmentToken, EventStream, HostId, NewSite, Severity,
-    Tier,
+    Actor, AuditEntry, CertificateRecord, EnrolmentToken, EventStream, HostId, NewSite, Scope,
+    Severity, Tier,
 };
 use xiezhi_store::{EventBatch, EventQuery, NewEvent, NewHost, Store};
 
@@ -57,10 +57,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let began = Instant::now();
     let page = store
-        .search_events(&EventQuery {
-            text: Some("nowhere".into()),
-            ..EventQuery::default()
-        })
+        .search_events(
+            &EventQuery {
+                text: Some("nowhere".into()),
+                ..EventQuery::default()
+            },
+            &Scope::Province,
+        )
         .await?;
     println!(
         "a text that is nowhere: {} found in {:.0} ms",

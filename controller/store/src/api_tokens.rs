@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use xiezhi_model::{ApiRight, ApiToken, AuditEntry, SiteId};
 
-use crate::{Store, StoreError, audit, row};
+use crate::{Store, StoreError, audit, authority, row};
 
 macro_rules! select {
     ($tail:literal) => {
@@ -74,6 +74,7 @@ impl Store {
             subject: format!("api-token:{}", made.id),
             ..audit
         };
+        authority::count(&mut write).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(made)
@@ -113,6 +114,7 @@ impl Store {
         if done.execute(&mut *write).await?.rows_affected() == 0 {
             return Err(StoreError::NotFound(format!("API token {id}")));
         }
+        authority::count(&mut write).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(())

@@ -1,8 +1,10 @@
 //! Hosts that wait for a person's approval before they enrol.
 
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use xiezhi_model::{Approval, ApprovalState, AuditEntry, HostId, SiteId};
+use xiezhi_model::{Approval, ApprovalState, AuditEntry, HostId, Scope, SiteId};
 
+use crate::reach;
 use crate::row::{self, Write};
 use crate::{EnrolError, EnrolRefusal, Store, StoreError, audit, tokens};
 
@@ -74,21 +76,40 @@ impl Store {
         Ok(made)
     }
 
-    /// Requests in this state, or all, newest first; at most 1,000.
+    /// Requests of a scope in this state, or all, newest first; at most 1,000.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn approvals(
         &self,
         state: Option<ApprovalState>,
+        scope: &Scope,
     ) -> Result<Vec<Approval>, StoreError> {
         let word = state.map_or("", ApprovalState::word);
-        let sql = select!("WHERE $1 = '' OR a.state = $1 ORDER BY a.id DESC LIMIT 1000");
-        let rows = sqlx::query(sql)
+        let within = reach::sites("site_id", scope);
+        let sql = format!(
+            "{}{within} ORDER BY a.id DESC LIMIT 1000",
+            select!("WHERE ($1 = '' OR a.state = $1)")
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(word)
             .fetch_all(self.database.read())
             .await?;
         rows.iter().map(approval_from).collect()
+    }
+
+    /// The request with this number.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn approval(&self, id: i64) -> Result<Option<Approval>, StoreError> {
+        let query = sqlx::query(select!("WHERE a.id = $1")).bind(id);
+        query
+            .fetch_optional(self.database.read())
+            .await?
+            .as_ref()
+            .map(approval_from)
+            .transpose()
     }
 
     /// Approves or refuses a pending request; the audit entry's actor is who decided. A request that

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use xiezhi_model::{EventStream, HostId, Severity, Signature, SiteId, StoredEvent};
+use xiezhi_model::{EventStream, HostId, Scope, Severity, Signature, SiteId, StoredEvent};
 
-use crate::row;
 use crate::{Store, StoreError};
+use crate::{reach, row};
 
 /// Events per page where the query does not say.
 const USUAL_PAGE: u32 = 100;
@@ -88,21 +88,25 @@ pub struct EventPage {
 }
 
 impl Store {
-    /// One page of the events that match, newest first by the host's clock.
+    /// One page of the events of a scope that match, newest first by the host's clock.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn search_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+    pub async fn search_events(
+        &self,
+        query: &EventQuery,
+        scope: &Scope,
+    ) -> Result<EventPage, StoreError> {
         let few_hosts = match query.site {
             Some(site) => self.count_hosts_below(site).await? <= FEW_HOSTS,
-            None => true,
+            None => self.count_hosts_in(scope).await? <= FEW_HOSTS,
         };
         let limit = if query.limit == 0 {
             USUAL_PAGE
         } else {
             query.limit.min(LARGEST_PAGE)
         };
-        let Statement { sql, values } = Statement::new(query, few_hosts, limit);
+        let Statement { sql, values } = Statement::new(query, scope, few_hosts, limit);
         let mut prepared = sqlx::query(AssertSqlSafe(sql));
         for value in values {
             prepared = match value {
@@ -120,6 +124,16 @@ impl Store {
             id: event.id,
         });
         Ok(EventPage { events, next })
+    }
+
+    async fn count_hosts_in(&self, scope: &Scope) -> Result<i64, StoreError> {
+        if *scope == Scope::Province {
+            return Ok(0);
+        }
+        let within = reach::sites("site_id", scope);
+        let sql = format!("SELECT COUNT(*) AS count FROM hosts WHERE 1 = 1{within}");
+        let query = sqlx::query(AssertSqlSafe(sql));
+        row::number(&query.fetch_one(self.database.read()).await?, "count")
     }
 
     async fn count_hosts_below(&self, site: SiteId) -> Result<i64, StoreError> {
@@ -151,7 +165,7 @@ struct Statement {
 }
 
 impl Statement {
-    fn new(query: &EventQuery, few_hosts: bool, limit: u32) -> Self {
+    fn new(query: &EventQuery, scope: &Scope, few_hosts: bool, limit: u32) -> Self {
         let mut statement = Self {
             sql: String::new(),
             values: Vec::new(),
@@ -176,6 +190,9 @@ impl Statement {
                  (SELECT id FROM hosts WHERE site_id IN (SELECT id FROM below))"
             ));
         }
+        let plus = if few_hosts { "" } else { "+" };
+        let within = reach::hosts(&format!("{plus}e.host_id"), scope);
+        statement.sql.push_str(&within);
         statement.add_plain_conditions(query);
         statement.add_kinds(&query.kinds);
         statement.add_text(query.text.as_deref());

@@ -5,12 +5,12 @@ use std::collections::btree_map::Entry;
 
 use sqlx::AssertSqlSafe;
 use xiezhi_evidence::Head;
-use xiezhi_model::{EventStream, HostId, Severity, Signature};
+use xiezhi_model::{EventStream, HostId, Scope, Severity, Signature};
 
 use crate::dedup::{Known, Received};
 use crate::proofs::{self, BatchProof};
 use crate::row::{self, Write};
-use crate::{Store, StoreError, facts};
+use crate::{Store, StoreError, facts, reach};
 
 /// Rows of one statement: more make it longer to prepare, not faster to run.
 const ROWS_PER_STATEMENT: usize = 32;
@@ -120,11 +120,17 @@ impl Store {
     pub async fn count_events_by_severity(
         &self,
         stream: EventStream,
+        scope: &Scope,
         from_ms: i64,
     ) -> Result<BTreeMap<Severity, u64>, StoreError> {
-        let sql = "SELECT severity, COUNT(*) AS events FROM events \
-                   WHERE stream = $1 AND received_ms >= $2 GROUP BY severity";
-        let query = sqlx::query(sql).bind(stream.number()).bind(from_ms);
+        let within = reach::hosts("host_id", scope);
+        let sql = format!(
+            "SELECT severity, COUNT(*) AS events FROM events \
+             WHERE stream = $1 AND received_ms >= $2{within} GROUP BY severity"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(stream.number())
+            .bind(from_ms);
         let rows = query.fetch_all(self.database.read()).await?;
         let count = |row: &sqlx::any::AnyRow| {
             let severity = Severity::from_number(row::number(row, "severity")?);

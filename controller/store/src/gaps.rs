@@ -1,10 +1,11 @@
 //! Gaps: batches that hosts gave up, so that a hole in the data has a reason.
 
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use xiezhi_model::{Gap, HostId};
+use xiezhi_model::{Gap, HostId, Scope};
 
-use crate::row;
 use crate::{Store, StoreError};
+use crate::{reach, row};
 
 impl Store {
     /// Records gaps. An agent reports its gaps again and again: one that is known changes nothing,
@@ -41,22 +42,26 @@ impl Store {
     }
 
     /// Gaps of a host (or of all) that touch `from_ms..to_ms`, oldest first, at most 1,000. Gaps of
-    /// unknown time always touch.
+    /// unknown time always touch. Only hosts of the scope.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn gaps(
         &self,
         host: Option<HostId>,
+        scope: &Scope,
         from_ms: i64,
         to_ms: i64,
     ) -> Result<Vec<Gap>, StoreError> {
-        let sql = "SELECT host_id, epoch, stream, first_seq, last_seq, from_ms, to_ms, reason \
-                   FROM gaps WHERE ($1 = 0 OR host_id = $1) \
-                   AND (to_ms >= $2 OR to_ms = 0) AND (from_ms < $3 OR from_ms = 0) \
-                   ORDER BY from_ms, host_id, epoch, first_seq LIMIT 1000";
+        let within = reach::hosts("host_id", scope);
+        let sql = format!(
+            "SELECT host_id, epoch, stream, first_seq, last_seq, from_ms, to_ms, reason \
+             FROM gaps WHERE ($1 = 0 OR host_id = $1) \
+             AND (to_ms >= $2 OR to_ms = 0) AND (from_ms < $3 OR from_ms = 0){within} \
+             ORDER BY from_ms, host_id, epoch, first_seq LIMIT 1000"
+        );
         // Host numbers begin at 1.
-        let query = sqlx::query(sql)
+        let query = sqlx::query(AssertSqlSafe(sql))
             .bind(host.map_or(0, |host| host.0))
             .bind(from_ms)
             .bind(to_ms);

@@ -15,10 +15,13 @@
 //!
 //! [`AuditEntry`]: xiezhi_model::AuditEntry
 
+mod accounts;
+mod acts;
 mod address;
 mod api_tokens;
 mod approvals;
 mod audit;
+mod authority;
 mod bounded;
 mod certificates;
 mod controller_lock;
@@ -35,10 +38,12 @@ mod gaps;
 mod holes;
 mod hosts;
 mod proofs;
+mod reach;
 mod repeats;
 mod revocations;
 mod row;
 mod schema;
+mod second_factor;
 mod server;
 mod sessions;
 mod settings;
@@ -52,6 +57,7 @@ use std::sync::Arc;
 
 use database::{Database, Opener};
 
+pub use accounts::AccountError;
 pub use address::{Address, AddressError};
 pub use api_tokens::NewApiToken;
 pub use approvals::ApprovalRequest;
@@ -66,8 +72,10 @@ pub use facts::StoredFacts;
 pub use holes::Hole;
 pub use hosts::LastSeen;
 pub use proofs::BatchProof;
+pub use second_factor::StoredFactor;
 pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};
 pub use sites::SiteImport;
+pub use users::NewUser;
 pub use wire_events::KeptEvents;
 
 /// The controller's state. Cheap to clone; all clones share the connections.

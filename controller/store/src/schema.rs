@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_api_tokens.sql"),
     include_str!("../migrations/0004_evidence.sql"),
     include_str!("../migrations/0005_byte_order.sql"),
+    include_str!("../migrations/0006_people.sql"),
 ];
 
 const MAKE_VERSION: &str =

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use xiezhi_model::{AuditEntry, NewSite, Site, SiteId, SiteTree, Tier};
 
 use crate::row::{self, Write};
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, authority};
 
 /// What an import changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,6 +70,7 @@ impl Store {
         let audit = counts
             .iter()
             .fold(audit, |audit, (name, n)| audit.with(name, n.to_string()));
+        authority::count(&mut write).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(import)

@@ -5,7 +5,7 @@ use xiezhi_model::{AuditEntry, User, WebSession};
 
 use crate::row;
 use crate::users::user_from;
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, authority};
 
 impl Store {
     /// Records a session that just began.
@@ -42,10 +42,10 @@ impl Store {
         id_hash: &str,
         now_ms: i64,
     ) -> Result<Option<(WebSession, User)>, StoreError> {
-        let sql = "SELECT u.id, u.name, u.role, u.password_hash, u.created_ms, \
-                   u.password_changed_ms, w.id_hash, w.created_ms AS began_ms, w.last_used_ms, \
+        let sql = "SELECT u.id, u.name, u.display_name, u.home_site_id, u.password_hash, \
+                   u.password_once, u.created_ms, u.password_changed_ms, u.disabled_ms, w.id_hash, w.created_ms AS began_ms, w.last_used_ms, \
                    w.expires_ms FROM web_sessions w JOIN users u ON u.id = w.user_id \
-                   WHERE w.id_hash = $1 AND w.expires_ms > $2";
+                   WHERE w.id_hash = $1 AND w.expires_ms > $2 AND u.disabled_ms IS NULL";
         let query = sqlx::query(sql).bind(row::storable(id_hash)).bind(now_ms);
         let row = query.fetch_optional(self.database.read()).await?;
         row.as_ref()
@@ -82,6 +82,7 @@ impl Store {
         let sql = "DELETE FROM web_sessions WHERE id_hash = $1";
         let done = sqlx::query(sql).bind(id_hash).execute(&mut *write).await?;
         if done.rows_affected() > 0 {
+            authority::count(&mut write).await?;
             audit::append(&mut write, &audit).await?;
         }
         write.commit().await?;

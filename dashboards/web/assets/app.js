@@ -30,14 +30,19 @@ function Page({ found }) {
 }
 
 function SignedIn({ found }) {
+  const { path } = useRoute();
   const me = useResource(url('/me'));
   const known = me.data;
   useEffect(() => {
-    if (!known) return undefined;
+    const first = known && known.user.password_once && path !== '/me';
+  useEffect(() => { if (first) navigate('/me', { replace: true }); }, [first]);
+  if (!known) return undefined;
     setServerTime(known.now_ms);
     start();
     return stop;
   }, [known && known.user.name]);
+  const first = known && known.user.password_once && path !== '/me';
+  useEffect(() => { if (first) navigate('/me', { replace: true }); }, [first]);
   if (!known) return me.error && me.error.status !== 401 ? html`<${Problem} error=${me.error} retry=${me.reload} />` : html`<${Skeleton} rows=${8} />`;
   return html`<${Shell} me=${known} current=${found.page.nav}><${Page} found=${found} /></${Shell}>`;
 }

@@ -4,7 +4,7 @@
 //! be told, and numbers it. Pages that fall behind (a slow line, a sleeping phone) are told to read
 //! everything anew instead of being queued for: what is kept for all of them together is bounded.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::task::AbortHandle;
 use xiezhi_ingest::{ChangedHosts, Clock, Fleet, HostView};
-use xiezhi_model::{HostId, Presence, PresenceReason};
+use xiezhi_model::{HostId, Presence, PresenceReason, Scope, SiteId};
 
 use super::footprint::CpuMeter;
 use crate::rows::Counts;
@@ -54,7 +54,10 @@ impl From<&HostView> for LiveRow {
 #[derive(Debug)]
 pub(crate) struct Changes {
     pub(crate) number: u64,
+    /// Of the whole province.
     pub(crate) counts: Counts,
+    /// Sites whose own counts changed, and what they are now.
+    pub(crate) sites: Vec<(SiteId, Counts)>,
     /// Hosts whose presence changed; `None` if there were too many to name.
     pub(crate) rows: Option<Vec<LiveRow>>,
     /// Hosts of which anything else changed, mostly because they reported.
@@ -80,9 +83,20 @@ struct Shared {
 struct Table {
     number: u64,
     counts: Counts,
-    known: HashMap<HostId, (Presence, PresenceReason)>,
+    by_site: HashMap<SiteId, Counts>,
+    known: HashMap<HostId, Known>,
     meters: HashMap<HostId, CpuMeter>,
     kept: VecDeque<Arc<Changes>>,
+}
+
+/// What was last told of a host.
+type Known = (SiteId, Presence, PresenceReason);
+
+/// What a look at hosts found.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    hosts: Vec<&'a HostView>,
+    sites: BTreeSet<SiteId>,
 }
 
 /// A page's place in the sequence.
@@ -93,6 +107,8 @@ pub(crate) struct Subscription {
     pub(crate) missed: Option<Vec<Arc<Changes>>>,
     pub(crate) number: u64,
     pub(crate) counts: Counts,
+    /// The counts of each site of the page's scope; empty for the province, which has `counts`.
+    pub(crate) by_site: HashMap<SiteId, Counts>,
 }
 
 impl Hub {
@@ -118,18 +134,27 @@ impl Hub {
     }
 
     /// Subscribes a page that last saw `last_id`, if it says so.
-    pub(crate) fn subscribe(&self, last_id: Option<&str>) -> Subscription {
+    pub(crate) fn subscribe(&self, last_id: Option<&str>, scope: &Scope) -> Subscription {
         let table = self.shared.table();
         let receiver = self.shared.sender.subscribe();
         let last = last_id.and_then(|id| id.split_once('.'));
         let last = last.filter(|(run, _)| *run == self.shared.run.to_string());
         let last = last.and_then(|(_, number)| number.parse::<u64>().ok());
         let missed = last.and_then(|last| table.since(last));
+        let mut counts = table.counts;
+        let mut by_site = HashMap::new();
+        if let Some(sites) = scope.sites() {
+            let of = |site: &SiteId| Some((*site, *table.by_site.get(site)?));
+            by_site.extend(sites.iter().filter_map(of));
+            counts = Counts::default();
+            by_site.values().for_each(|of_site| counts.add_all(of_site));
+        }
         Subscription {
             receiver,
             missed,
             number: table.number,
-            counts: table.counts,
+            counts,
+            by_site,
         }
     }
 
@@ -152,9 +177,9 @@ impl Shared {
 }
 
 impl Table {
-    /// Takes over what hosts look like now; yields those whose presence changed.
-    fn take<'a>(&mut self, hosts: &'a [HostView], now_ms: i64) -> Vec<&'a HostView> {
-        let mut changed = Vec::new();
+    /// Takes over what hosts look like now; yields those whose presence changed, and their sites.
+    fn take<'a>(&mut self, hosts: &'a [HostView], now_ms: i64) -> Found<'a> {
+        let mut changed = Found::default();
         for host in hosts {
             if let Some(footprint) = host.footprint {
                 let meter = CpuMeter::new(now_ms, footprint.cpu_ms);
@@ -163,7 +188,7 @@ impl Table {
                     .or_insert(meter)
                     .read(now_ms, footprint.cpu_ms);
             }
-            let state = (host.presence.presence, host.presence.reason);
+            let state = (host.site, host.presence.presence, host.presence.reason);
             let before = if host.revoked_ms.is_some() {
                 self.known.remove(&host.id)
             } else {
@@ -172,25 +197,36 @@ impl Table {
             if host.revoked_ms.is_none() && before == Some(state) {
                 continue;
             }
-            if let Some((presence, _)) = before {
+            if let Some((site, presence, _)) = before {
                 self.counts.remove(presence);
+                self.by_site.entry(site).or_default().remove(presence);
+                changed.sites.insert(site);
             }
             if host.revoked_ms.is_none() {
-                self.counts.add(state.0);
+                self.counts.add(state.1);
+                self.by_site.entry(state.0).or_default().add(state.1);
+                changed.sites.insert(state.0);
             }
             if host.revoked_ms.is_none() || before.is_some() {
-                changed.push(host);
+                changed.hosts.push(host);
             }
         }
         changed
     }
 
     /// Numbers and keeps a set.
-    fn record(&mut self, rows: Option<Vec<LiveRow>>, touched: Vec<HostId>) -> Arc<Changes> {
+    fn record(
+        &mut self,
+        sites: &BTreeSet<SiteId>,
+        rows: Option<Vec<LiveRow>>,
+        touched: Vec<HostId>,
+    ) -> Arc<Changes> {
         self.number += 1;
+        let of = |site: &SiteId| (*site, self.by_site.get(site).copied().unwrap_or_default());
         let changes = Arc::new(Changes {
             number: self.number,
             counts: self.counts,
+            sites: sites.iter().map(of).collect(),
             rows,
             touched,
         });
@@ -251,9 +287,13 @@ async fn follow(
         let set = {
             let mut table = shared.table();
             let changed = table.take(&hosts, clock.now_ms());
-            let few = changed.len() <= MOST_ROWS;
-            let rows = few.then(|| changed.into_iter().map(LiveRow::from).collect());
-            table.record(rows, hosts.iter().map(|host| host.id).collect())
+            let few = changed.hosts.len() <= MOST_ROWS;
+            let rows = few.then(|| changed.hosts.into_iter().map(LiveRow::from).collect());
+            table.record(
+                &changed.sites,
+                rows,
+                hosts.iter().map(|host| host.id).collect(),
+            )
         };
         ids.clear();
         // Nobody listens while no page is open.

@@ -1,6 +1,5 @@
 //! Hosts that wait for a person before they may enrol.
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use xiezhi_model::{Approval, ApprovalState, SiteTree};
 
@@ -8,8 +7,7 @@ use crate::answer::Answer;
 use crate::extract::{Json, Path, Query};
 use crate::problem::Problem;
 use crate::rows::SiteName;
-use crate::session::SignedIn;
-use crate::state::AppState;
+use crate::view::View;
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -59,7 +57,7 @@ impl ApprovalRow {
 }
 
 pub(crate) async fn list(
-    State(state): State<AppState>,
+    view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Approvals>, Problem> {
     let wanted = match filter.state.as_deref() {
@@ -69,11 +67,15 @@ pub(crate) async fn list(
             Problem::bad_request("`state` must be pending, approved, refused, enrolled or all")
         })?),
     };
-    let tree = state.inner.store.site_tree().await?;
-    let approvals = state.inner.store.approvals(wanted).await?;
+    let approvals = view
+        .state
+        .inner
+        .store
+        .approvals(wanted, &view.scope)
+        .await?;
     let items = approvals
         .into_iter()
-        .map(|approval| ApprovalRow::new(approval, &tree))
+        .map(|approval| ApprovalRow::new(approval, view.tree()))
         .collect();
     Ok(Answer(Approvals { items }))
 }
@@ -93,11 +95,16 @@ enum Verdict {
 
 /// Decides once; a later decision changes nothing and the answer says what holds.
 pub(crate) async fn decide(
-    State(state): State<AppState>,
-    who: SignedIn,
+    view: View,
     Path(id): Path<i64>,
     Json(Decision { decision }): Json<Decision>,
 ) -> Result<Answer<ApprovalRow>, Problem> {
+    let (state, who) = (&view.state, &view.who);
+    let asked = state.inner.store.approval(id).await?;
+    let seen = asked.is_some_and(|approval| view.scope.sees(approval.site));
+    if !seen {
+        return Err(Problem::not_found("approval request"));
+    }
     let approve = decision == Verdict::Approve;
     let action = if approve {
         "approval.approve"
@@ -110,6 +117,5 @@ pub(crate) async fn decide(
         .store
         .decide_approval(id, approve, audit)
         .await?;
-    let tree = state.inner.store.site_tree().await?;
-    Ok(Answer(ApprovalRow::new(approval, &tree)))
+    Ok(Answer(ApprovalRow::new(approval, view.tree())))
 }

@@ -5,20 +5,18 @@
 
 use std::collections::HashMap;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::{
     HOURS, HourlyBudget, MOST_KBPS, hosts_with_bandwidth, new_site_bandwidth, site_bandwidths,
 };
-use xiezhi_model::{SiteId, SiteTree};
+use xiezhi_model::{Site, SiteId, SiteTree};
 
 use crate::answer::Answer;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 use crate::rows::SiteName;
-use crate::session::SignedIn;
-use crate::state::AppState;
+use crate::view::View;
 
 /// What is written down as the source of a setting.
 const SOURCE: &str = "site page";
@@ -44,22 +42,19 @@ pub(crate) struct SiteBudget {
     most_kbps: u32,
 }
 
-pub(crate) async fn read(
-    State(state): State<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Answer<SiteBudget>, Problem> {
-    let (site, tree) = find(&state, id).await?;
+pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<SiteBudget>, Problem> {
+    let (site, tree, state) = (view.site(id)?.id, view.tree(), &view.state);
     let settings = state.inner.store.settings_at(state.now_ms()).await?;
     let budgets = site_bandwidths(&settings);
     let exceptions = hosts_with_bandwidth(&settings);
-    let above = nearest(&tree.ancestors(site), &budgets);
-    let below = concerned(&tree, site, &budgets);
-    let mut hosts = state.inner.fleet.snapshot();
+    let above = nearest(&view.whole().ancestors(site), &budgets);
+    let below = concerned(tree, site, &budgets);
+    let mut hosts = view.hosts();
     hosts.retain(|host| below.contains(&host.site) && host.revoked_ms.is_none());
     Ok(Answer(SiteBudget {
         own: budgets.get(&site).map(|budget| budget.kbps),
         inherited: above.map(|(_, budget)| budget.kbps),
-        inherited_from: above.map(|(site, _)| SiteName::of(site, &tree)),
+        inherited_from: above.map(|(site, _)| SiteName::of(site, view.whole())),
         hosts: hosts.len(),
         connected: hosts
             .iter()
@@ -81,56 +76,42 @@ pub(crate) struct NewBudget {
 
 /// Gives the site a budget of its own.
 pub(crate) async fn set(
-    State(state): State<AppState>,
-    who: SignedIn,
+    view: View,
     Path(id): Path<i64>,
     Json(NewBudget { hours }): Json<NewBudget>,
 ) -> Result<StatusCode, Problem> {
     let budget = HourlyBudget::new(&hours)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_budget", error.to_string()))?;
-    let (site, tree) = find(&state, id).await?;
-    write(&state, &who, (site, &tree), Some(&budget)).await
+    write(&view, view.site(id)?, Some(&budget)).await
 }
 
 /// Takes the site's own budget away: that of the nearest site above holds again.
-pub(crate) async fn clear(
-    State(state): State<AppState>,
-    who: SignedIn,
-    Path(id): Path<i64>,
-) -> Result<StatusCode, Problem> {
-    let (site, tree) = find(&state, id).await?;
+pub(crate) async fn clear(view: View, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
+    let (site, state) = (view.site(id)?, &view.state);
     let settings = state.inner.store.settings_at(state.now_ms()).await?;
-    if !site_bandwidths(&settings).contains_key(&site) {
+    if !site_bandwidths(&settings).contains_key(&site.id) {
         return Err(Problem::not_found("budget: this site has none of its own"));
     }
-    write(&state, &who, (site, &tree), None).await
+    write(&view, site, None).await
 }
 
 async fn write(
-    state: &AppState,
-    who: &SignedIn,
-    (site, tree): (SiteId, &SiteTree),
+    view: &View,
+    site: &Site,
     budget: Option<&HourlyBudget>,
 ) -> Result<StatusCode, Problem> {
+    let (state, who) = (&view.state, &view.who);
     let now_ms = state.now_ms();
-    let setting = new_site_bandwidth(site, budget, now_ms, SOURCE);
-    let key = tree.get(site).map_or("", |site| site.key.as_str());
+    let setting = new_site_bandwidth(site.id, budget, now_ms, SOURCE);
     let action = if budget.is_some() {
         "site.bandwidth_set"
     } else {
         "site.bandwidth_clear"
     };
-    let audit = who.audit(now_ms, action, format!("site:{key}"));
+    let audit = who.audit(now_ms, action, format!("site:{}", site.key));
     state.inner.store.add_setting(&setting, audit).await?;
     state.inner.fleet.notice_budgets();
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn find(state: &AppState, id: i64) -> Result<(SiteId, SiteTree), Problem> {
-    let tree = state.inner.store.site_tree().await?;
-    let site = SiteId(id);
-    tree.get(site).ok_or_else(|| Problem::not_found("site"))?;
-    Ok((site, tree))
 }
 
 fn nearest<'a>(

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
-use xiezhi_model::{EventStream, HostId, Severity, SiteId, SiteTree, StoredEvent};
+use xiezhi_model::{
+    EventStream, HostId, Permission, Scope, Severity, SiteId, SiteTree, StoredEvent,
+};
 use xiezhi_store::{EventCursor, EventPage, EventQuery};
 
 use super::gaps::GapRow;
@@ -13,7 +15,7 @@ use crate::answer::Answer;
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::rows::{HostName, SiteName};
-use crate::state::AppState;
+use crate::view::View;
 
 /// Longest text that is searched for, in characters.
 const MAX_TEXT: usize = 200;
@@ -94,23 +96,43 @@ pub(crate) fn row_of(event: StoredEvent, tree: &SiteTree, fleet: &Fleet) -> Even
 }
 
 pub(crate) async fn search(
-    State(state): State<AppState>,
+    view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Events>, Problem> {
-    let query = query_of(&filter)?;
-    let tree = state.inner.store.site_tree().await?;
-    let page = state.inner.store.search_events(&query).await?;
-    let gaps = gaps_of(&state, &query, &page, &tree).await?;
-    let fleet = &state.inner.fleet;
+    let mut query = query_of(&filter)?;
+    let scope = reach(&view, &mut query)?;
+    let (inner, tree) = (&view.state.inner, view.tree());
+    let page = inner.store.search_events(&query, &scope).await?;
+    let gaps = gaps_of(&view, &query, &page, &scope).await?;
+    let fleet = &inner.fleet;
     Ok(Answer(Events {
         next: page.next.map(|cursor| cursor.to_string()),
         items: page
             .events
             .into_iter()
-            .map(|event| row_of(event, &tree, fleet))
+            .map(|event| row_of(event, tree, fleet))
             .collect(),
         gaps,
     }))
+}
+
+/// Security events need a permission of their own. Who has it nowhere is shown the others, and told so
+/// if they asked for security events alone.
+fn reach(view: &View, query: &mut EventQuery) -> Result<Scope, Problem> {
+    if query.stream == Some(EventStream::Events) {
+        return Ok(view.scope.clone());
+    }
+    match (view.scope_of(Permission::SeeSecurityEvents), query.stream) {
+        (Some(scope), _) => Ok(scope),
+        (None, None) => {
+            query.stream = Some(EventStream::Events);
+            Ok(view.scope.clone())
+        }
+        (None, Some(_)) => {
+            let detail = "this account does not see security events: ask for a role that does";
+            Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail))
+        }
+    }
 }
 
 fn query_of(filter: &Filter) -> Result<EventQuery, Problem> {
@@ -153,11 +175,12 @@ fn query_of(filter: &Filter) -> Result<EventQuery, Problem> {
 }
 
 async fn gaps_of(
-    state: &AppState,
+    view: &View,
     query: &EventQuery,
     page: &EventPage,
-    tree: &SiteTree,
+    scope: &Scope,
 ) -> Result<Vec<GapRow>, Problem> {
+    let (state, tree) = (&view.state, view.tree());
     let newest = query.after.map(|cursor| cursor.time_ms);
     let to_ms = newest.or(query.to_ms).unwrap_or_else(|| state.now_ms());
     let oldest = page.next.map(|cursor| cursor.time_ms);
@@ -171,7 +194,11 @@ async fn gaps_of(
                 .is_some_and(|host| sites.contains(&host.site))
         })
     };
-    let mut gaps = state.inner.store.gaps(query.host, from_ms, to_ms).await?;
+    let mut gaps = state
+        .inner
+        .store
+        .gaps(query.host, scope, from_ms, to_ms)
+        .await?;
     gaps.retain(|gap| gap.stream != "samples" && within(gap.host));
     Ok(gaps
         .into_iter()

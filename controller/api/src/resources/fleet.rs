@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use serde::Serialize;
 use xiezhi_ingest::HostView;
 
 use crate::answer::Answer;
 use crate::rows::{Counts, dropped_of};
-use crate::state::AppState;
+use crate::view::View;
 
 #[derive(Serialize)]
 pub(crate) struct FleetSummary {
@@ -50,8 +49,8 @@ pub(crate) fn versions(hosts: &[HostView]) -> Vec<Version> {
     versions
 }
 
-pub(crate) async fn read(State(state): State<AppState>) -> Answer<FleetSummary> {
-    let mut hosts = state.inner.fleet.snapshot();
+pub(crate) async fn read(view: View) -> Answer<FleetSummary> {
+    let mut hosts = view.hosts();
     let all = hosts.len();
     hosts.retain(|host| host.revoked_ms.is_none());
     let mut counts = Counts::default();
@@ -64,7 +63,7 @@ pub(crate) async fn read(State(state): State<AppState>) -> Answer<FleetSummary> 
         .map(|cost| cost.memory_bytes)
         .collect();
     Answer(FleetSummary {
-        now_ms: state.now_ms(),
+        now_ms: view.state.now_ms(),
         counts,
         simulated: hosts.iter().filter(|host| host.simulated).count(),
         revoked: all - hosts.len(),

@@ -1,6 +1,5 @@
 //! Gaps: data that hosts gave up, so that a hole in a chart or a list has a reason.
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
 use xiezhi_model::{Gap, HostId};
@@ -9,7 +8,7 @@ use crate::answer::Answer;
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::rows::HostName;
-use crate::state::AppState;
+use crate::view::View;
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -68,19 +67,17 @@ pub(crate) struct Gaps {
 }
 
 pub(crate) async fn list(
-    State(state): State<AppState>,
+    view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Gaps>, Problem> {
     let (from, to) = (
         filter.from.unwrap_or(0),
-        filter.to.unwrap_or_else(|| state.now_ms()),
+        filter.to.unwrap_or_else(|| view.state.now_ms()),
     );
-    let gaps = state
-        .inner
-        .store
-        .gaps(filter.host.map(HostId), from, to)
-        .await?;
-    let fleet = &state.inner.fleet;
+    let inner = &view.state.inner;
+    let host = filter.host.map(HostId);
+    let gaps = inner.store.gaps(host, &view.scope, from, to).await?;
+    let fleet = &inner.fleet;
     Ok(Answer(Gaps {
         items: gaps
             .into_iter()

@@ -1,6 +1,5 @@
 //! One host: what is known of it, and what may be done to it.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::bandwidth_setting;
@@ -13,6 +12,7 @@ use crate::problem::Problem;
 use crate::rows::{HostRow, SiteName};
 use crate::session::SignedIn;
 use crate::state::AppState;
+use crate::view::View;
 
 /// Most windows of a bandwidth budget: one for each hour.
 const MAX_WINDOWS: usize = 24;
@@ -36,30 +36,14 @@ struct Record {
     policy_root: String,
 }
 
-pub(crate) async fn read(
-    State(state): State<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Answer<HostPage>, Problem> {
-    let id = HostId(id);
-    let record = state
-        .inner
-        .store
-        .host(id)
-        .await?
-        .ok_or_else(|| Problem::not_found("host"))?;
-    if state.inner.fleet.get(id).is_none() {
-        // Enrolled by another process a moment ago.
-        state.inner.fleet.refresh(&record);
-    }
-    let view = state
-        .inner
-        .fleet
-        .get(id)
-        .ok_or_else(|| Problem::not_found("host"))?;
-    let tree = state.inner.store.site_tree().await?;
+pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<HostPage>, Problem> {
+    let host = view.host(id).await?;
+    let (inner, tree) = (&view.state.inner, view.tree());
+    let record = inner.store.host(host.id).await?;
+    let record = record.ok_or_else(|| Problem::not_found("host"))?;
     Ok(Answer(HostPage {
-        host: HostRow::new(&view, &tree, state.inner.hub.agent_cpu(id)),
-        path: SiteName::path_to(view.site, &tree),
+        host: HostRow::new(&host, tree, inner.hub.agent_cpu(host.id)),
+        path: SiteName::path_to(host.site, tree),
         record: Record {
             enrolled_ms: record.enrolled_ms,
             epoch: record.epoch,
@@ -78,18 +62,18 @@ pub(crate) struct Revocation {
 
 /// Revokes a host's identity: its session ends at once and it cannot come back with it.
 pub(crate) async fn revoke(
-    State(state): State<AppState>,
-    who: SignedIn,
+    view: View,
     Path(id): Path<i64>,
     Json(Revocation { reason }): Json<Revocation>,
 ) -> Result<StatusCode, Problem> {
+    let id = view.host(id).await?.id;
+    let View { state, who, .. } = view;
     let reason = revocation_reason(&reason).ok_or_else(|| {
         let most = MAX_REVOCATION_REASON;
         Problem::bad_request(format!(
             "`reason` must say why, in at most {most} characters"
         ))
     })?;
-    let id = HostId(id);
     let audit = who
         .audit(state.now_ms(), "host.revoke", format!("host:{id}"))
         .with("reason", reason.to_owned());
@@ -100,12 +84,9 @@ pub(crate) async fn revoke(
 }
 
 /// A person has looked at the mark "rolled back or cloned" and takes it off.
-pub(crate) async fn settle(
-    State(state): State<AppState>,
-    who: SignedIn,
-    Path(id): Path<i64>,
-) -> Result<StatusCode, Problem> {
-    let id = HostId(id);
+pub(crate) async fn settle(view: View, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
+    let id = view.host(id).await?.id;
+    let View { state, who, .. } = view;
     let audit = who.audit(state.now_ms(), "host.settle", format!("host:{id}"));
     state
         .inner
@@ -156,15 +137,12 @@ pub(crate) struct Outcome {
 
 /// Sends a directive and waits for the agent's answer.
 pub(crate) async fn direct(
-    State(state): State<AppState>,
-    who: SignedIn,
+    view: View,
     Path(id): Path<i64>,
     Json(body): Json<DirectiveBody>,
 ) -> Result<Answer<Outcome>, Problem> {
-    let id = HostId(id);
-    if state.inner.fleet.get(id).is_none() {
-        return Err(Problem::not_found("host"));
-    }
+    let id = view.host(id).await?.id;
+    let View { state, who, .. } = view;
     let Some((word, directive)) = directive_of(body)? else {
         keep_budget(&state, &who, id, String::new()).await?;
         // It learns the budget of its site as it comes back.

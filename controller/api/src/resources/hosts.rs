@@ -2,7 +2,6 @@
 
 mod order;
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::HostView;
 use xiezhi_model::{Presence, SiteId, SiteTree};
@@ -13,7 +12,7 @@ use crate::answer::Answer;
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::rows::{Counts, HostRow};
-use crate::state::AppState;
+use crate::view::View;
 
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 500;
@@ -57,16 +56,15 @@ pub(crate) struct Hosts {
 }
 
 pub(crate) async fn list(
-    State(state): State<AppState>,
+    view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Hosts>, Problem> {
-    let tree = state.inner.store.site_tree().await?;
-    let hosts = state.inner.fleet.snapshot();
+    let (state, tree, hosts) = (&view.state, view.tree(), view.hosts());
     let cursor = filter.cursor.as_deref().map(Cursor::parse).transpose()?;
     let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
     let cpu = |host: &HostView| state.inner.hub.agent_cpu(host.id);
 
-    let matching = select(&filter, &tree, &hosts);
+    let matching = select(&filter, tree, &hosts);
     let mut counts = Counts::default();
     matching
         .iter()
@@ -79,7 +77,7 @@ pub(crate) async fn list(
     let mut keyed: Vec<(Key, &HostView)> = matching
         .iter()
         .filter(wanted)
-        .map(|&host| (filter.sort.key(host, &tree, cpu(host)), host))
+        .map(|&host| (filter.sort.key(host, tree, cpu(host)), host))
         .collect();
     let direction = filter.order;
     keyed.sort_by(|a, b| direction.compare((&a.0, a.1.id.0), (&b.0, b.1.id.0)));
@@ -104,7 +102,7 @@ pub(crate) async fn list(
         }),
         items: page
             .iter()
-            .map(|(_, host)| HostRow::new(host, &tree, cpu(host)))
+            .map(|(_, host)| HostRow::new(host, tree, cpu(host)))
             .collect(),
         total,
         counts,

@@ -6,17 +6,18 @@ use std::sync::{Arc, Weak};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use xiezhi_identity::password;
 use xiezhi_model::{Actor, AuditEntry, User};
 
-use crate::answer::Answer;
 use crate::attempts::Attempt;
 use crate::cookie;
 use crate::extract::Json;
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::refusals;
+use crate::resources::me;
+use crate::second_factor::{self, Proof};
 use crate::session::{self, SignedIn};
 use crate::state::{AppState, Inner};
 
@@ -30,43 +31,15 @@ const REFUSED: &str = "session.refuse";
 pub(crate) struct Credentials {
     user: String,
     password: String,
+    /// Of the authenticator app, or a recovery code; asked for once the password is known to be right.
+    #[serde(default)]
+    code: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Once {
     code: String,
-}
-
-/// Who is signed in, and where.
-#[derive(Serialize)]
-pub(crate) struct Me {
-    user: Person,
-    version: String,
-    now_ms: i64,
-}
-
-#[derive(Serialize)]
-struct Person {
-    name: String,
-    role: &'static str,
-}
-
-impl Me {
-    fn new(state: &AppState, user: &User) -> Self {
-        Self {
-            user: Person {
-                name: user.name.clone(),
-                role: user.role.word(),
-            },
-            version: state.inner.options.version.clone(),
-            now_ms: state.now_ms(),
-        }
-    }
-}
-
-pub(crate) async fn me(State(state): State<AppState>, who: SignedIn) -> Answer<Me> {
-    Answer(Me::new(&state, &who.user))
 }
 
 /// Address of the caller; every request has one.
@@ -91,6 +64,7 @@ pub(crate) async fn with_password(
     let Credentials {
         user: name,
         password,
+        code,
     } = credentials;
     if name.len() > MAX_NAME_BYTES {
         return Err(wrong());
@@ -99,11 +73,50 @@ pub(crate) async fn with_password(
     let user = state.inner.store.user_by_name(&name).await?;
     let stored = user.as_ref().map(|user| user.password_hash.clone());
     let matches = matches(&state, &attempt, password, stored).await?;
-    if let (Some(user), true) = (user, matches) {
-        state.inner.attempts.succeeded(attempt);
-        return enter(&state, &user, address, "password").await;
+    let (Some(user), true) = (user, matches) else {
+        return refused(&state, &name, address, "password").await;
+    };
+    if !user.may_sign_in(state.now_ms()) {
+        return Err(shut_out(&user));
     }
-    refused(&state, &name, address, "password").await
+    match second_factor::check(&state, &user, code.as_deref(), address).await? {
+        Proof::NotNeeded => {
+            state.inner.attempts.succeeded(attempt);
+            enter(&state, &user, address, "password").await
+        }
+        Proof::Good(method) => {
+            state.inner.attempts.succeeded(attempt);
+            enter(&state, &user, address, method).await
+        }
+        Proof::Missing => {
+            // No guess at a code, and no success that would forgive the guesses before.
+            state.inner.attempts.take_back(attempt);
+            let detail =
+                "this account has a second factor: enter the code of the authenticator app";
+            Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "code_needed",
+                detail,
+            ))
+        }
+        Proof::Wrong => refused(&state, &name, address, "second_factor").await,
+    }
+}
+
+/// Told only to whoever knows the password.
+fn shut_out(user: &User) -> Problem {
+    let (code, detail) = if user.disabled_ms.is_some() {
+        (
+            "account_disabled",
+            "this account is disabled: ask whoever manages accounts",
+        )
+    } else {
+        (
+            "password_expired",
+            "the password for one use is older than three days: ask for a new one",
+        )
+    };
+    Problem::new(StatusCode::FORBIDDEN, code, detail)
 }
 
 pub(crate) async fn with_code(
@@ -115,6 +128,7 @@ pub(crate) async fn with_code(
     let attempt = begin(&state, None, address)?;
     if let Some(name) = state.inner.login_codes.take(&code, state.now_ms())
         && let Some(user) = state.inner.store.user_by_name(&name).await?
+        && user.disabled_ms.is_none()
     {
         state.inner.attempts.succeeded(attempt);
         return enter(&state, &user, address, "one_time_code").await;
@@ -126,7 +140,7 @@ pub(crate) async fn leave(
     State(state): State<AppState>,
     who: SignedIn,
 ) -> Result<Response, Problem> {
-    let audit = who.audit(state.now_ms(), "session.end", &who.user.name);
+    let audit = who.audit(state.now_ms(), "session.end", who.name());
     state
         .inner
         .store
@@ -140,7 +154,11 @@ pub(crate) async fn leave(
 }
 
 /// Lets an attempt in; from here on it counts as failed until it has succeeded.
-fn begin(state: &AppState, name: Option<&str>, address: IpAddr) -> Result<Attempt, Problem> {
+pub(crate) fn begin(
+    state: &AppState,
+    name: Option<&str>,
+    address: IpAddr,
+) -> Result<Attempt, Problem> {
     let now_ms = state.now_ms();
     let begun = state.inner.attempts.begin(name, address, now_ms);
     begun.map_err(must_wait)
@@ -153,7 +171,7 @@ fn must_wait(wait_ms: i64) -> Problem {
 }
 
 /// Takes the same time whether the account exists or not.
-async fn matches(
+pub(crate) async fn matches(
     state: &AppState,
     attempt: &Attempt,
     given: String,
@@ -187,6 +205,23 @@ async fn matches(
     }
 }
 
+/// A new password's digest.
+pub(crate) async fn hashed(state: &AppState, password: String) -> Result<String, Problem> {
+    let permit = Arc::clone(&state.inner.password_checks)
+        .acquire_owned()
+        .await
+        .map_err(|_| Problem::busy())?;
+    let hashing = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        password::hash(&password)
+    });
+    let hashed = hashing.await.map_err(|_| Problem::busy())?;
+    hashed.map_err(|error| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Problem::new(status, "password_not_hashed", error.to_string())
+    })
+}
+
 fn wrong() -> Problem {
     let detail = "account and password do not match";
     Problem::new(StatusCode::UNAUTHORIZED, "wrong_credentials", detail)
@@ -210,6 +245,9 @@ async fn refused(
     }
     Err(if method == "password" {
         wrong()
+    } else if method == "second_factor" {
+        let detail = "the code is wrong, or was used before: wait for the next one";
+        Problem::new(StatusCode::UNAUTHORIZED, "wrong_second_code", detail)
     } else {
         let detail = "this login code is not valid, or was used before: sign in with the password";
         Problem::new(StatusCode::UNAUTHORIZED, "wrong_code", detail)
@@ -247,7 +285,7 @@ async fn enter(
     let identifier = session::begin(state, user, address, method).await?;
     let life_s = state.inner.options.session_life.as_secs();
     let cookie: Option<HeaderValue> = cookie::set(&identifier, life_s, state.inner.options.secure);
-    let mut response = Answer(Me::new(state, user)).into_response();
+    let mut response = me::answer(state, user.id).await?.into_response();
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -1,9 +1,8 @@
 //! 总览: the whole province in one answer.
 
-use axum::extract::State;
 use serde::Serialize;
 use xiezhi_ingest::HostView;
-use xiezhi_model::{ApprovalState, EventStream, Presence, SiteTree};
+use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope};
 use xiezhi_store::EventQuery;
 
 use super::events::{EventRow, row_of};
@@ -11,7 +10,7 @@ use super::sites::{SiteRow, Tally};
 use crate::answer::Answer;
 use crate::problem::Problem;
 use crate::rows::{Counts, HostRow};
-use crate::state::AppState;
+use crate::view::View;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -63,31 +62,23 @@ struct GapNumbers {
     batches: u64,
 }
 
-/// The last count of events and when it was made.
+/// The last counts of events: of which scope, and when each was made.
 #[derive(Debug, Default)]
-pub(crate) struct EventCounts {
-    at_ms: Option<i64>,
-    numbers: EventNumbers,
-}
+pub(crate) struct EventCounts(Vec<(Scope, i64, EventNumbers)>);
 
-pub(crate) async fn read(State(state): State<AppState>) -> Result<Answer<Overview>, Problem> {
+/// Counts kept: as many courts as a province has look at once.
+const MOST_COUNTS: usize = 200;
+
+pub(crate) async fn read(view: View) -> Result<Answer<Overview>, Problem> {
+    let (state, tree) = (&view.state, view.tree());
     let now_ms = state.now_ms();
-    let store = &state.inner.store;
-    let tree = store.site_tree().await?;
-    let mut hosts = state.inner.fleet.snapshot();
+    let mut hosts = view.hosts();
     hosts.retain(|host| host.revoked_ms.is_none());
-    let tally = Tally::new(&tree, &hosts);
+    let tally = Tally::new(tree, &hosts);
     let mut counts = Counts::default();
     hosts
         .iter()
         .for_each(|host| counts.add(host.presence.presence));
-    let recent = EventQuery {
-        stream: Some(EventStream::Security),
-        limit: LISTED as u32,
-        ..EventQuery::default()
-    };
-    let recent = store.search_events(&recent).await?;
-    let fleet = &state.inner.fleet;
     Ok(Answer(Overview {
         now_ms,
         counts,
@@ -96,26 +87,50 @@ pub(crate) async fn read(State(state): State<AppState>) -> Result<Answer<Overvie
             .iter()
             .filter(|host| host.identity_conflict_ms.is_some())
             .count(),
-        pending_approvals: store.approvals(Some(ApprovalState::Pending)).await?.len(),
+        pending_approvals: pending_approvals(&view).await?,
         sites: SiteNumbers {
             total: tree.iter().count(),
             with_hosts: tally.sites_with_hosts(),
         },
-        events_24h: event_numbers(&state, now_ms).await?,
-        gaps_24h: gap_numbers(&state, now_ms).await?,
+        events_24h: event_numbers(&view, now_ms).await?,
+        gaps_24h: gap_numbers(&view, now_ms).await?,
         organisation: tree.iter().map(|site| tally.row(site)).collect(),
-        attention: attention(&state, &tree, hosts),
-        recent_events: recent
-            .events
-            .into_iter()
-            .map(|event| row_of(event, &tree, fleet))
-            .collect(),
+        attention: attention(&view, hosts),
+        recent_events: recent_events(&view).await?,
     }))
 }
 
+async fn pending_approvals(view: &View) -> Result<usize, Problem> {
+    let Some(scope) = view.scope_of(Permission::ManageHosts) else {
+        return Ok(0);
+    };
+    let pending = Some(ApprovalState::Pending);
+    let approvals = view.state.inner.store.approvals(pending, &scope).await?;
+    Ok(approvals.len())
+}
+
+async fn recent_events(view: &View) -> Result<Vec<EventRow>, Problem> {
+    let Some(scope) = view.scope_of(Permission::SeeSecurityEvents) else {
+        return Ok(Vec::new());
+    };
+    let query = EventQuery {
+        stream: Some(EventStream::Security),
+        limit: LISTED as u32,
+        ..EventQuery::default()
+    };
+    let (inner, tree) = (&view.state.inner, view.tree());
+    let recent = inner.store.search_events(&query, &scope).await?.events;
+    let row = |event| row_of(event, tree, &inner.fleet);
+    Ok(recent.into_iter().map(row).collect())
+}
+
 /// Down before unknown before stale; within a state the longest silent first.
-fn attention(state: &AppState, tree: &SiteTree, mut hosts: Vec<HostView>) -> Vec<HostRow> {
-    hosts.retain(|host| host.presence.presence != Presence::Up);
+/// A screen on a wall names no hosts.
+fn attention(view: &View, mut hosts: Vec<HostView>) -> Vec<HostRow> {
+    let Some(scope) = view.scope_of(Permission::SeeHosts) else {
+        return Vec::new();
+    };
+    hosts.retain(|host| host.presence.presence != Presence::Up && scope.sees(host.site));
     let order = |host: &HostView| match host.presence.presence {
         Presence::Down => 0,
         Presence::Unknown => 1,
@@ -124,21 +139,26 @@ fn attention(state: &AppState, tree: &SiteTree, mut hosts: Vec<HostView>) -> Vec
     };
     hosts.sort_by_key(|host| (order(host), host.presence.since_ms, host.id));
     let rows = hosts.iter().take(LISTED);
-    rows.map(|host| HostRow::new(host, tree, state.inner.hub.agent_cpu(host.id)))
+    let cpu = |host: &HostView| view.state.inner.hub.agent_cpu(host.id);
+    rows.map(|host| HostRow::new(host, view.tree(), cpu(host)))
         .collect()
 }
 
-async fn event_numbers(state: &AppState, now_ms: i64) -> Result<EventNumbers, Problem> {
-    let mut kept = state.inner.event_counts.lock().await;
-    if kept
-        .at_ms
-        .is_some_and(|at_ms| (0..COUNTS_KEPT_MS).contains(&(now_ms - at_ms)))
-    {
-        return Ok(kept.numbers);
+async fn event_numbers(view: &View, now_ms: i64) -> Result<EventNumbers, Problem> {
+    let Some(scope) = view.scope_of(Permission::SeeSecurityEvents) else {
+        return Ok(EventNumbers::default());
+    };
+    let inner = &view.state.inner;
+    let mut kept = inner.event_counts.lock().await;
+    let fresh = |at_ms: i64| (0..COUNTS_KEPT_MS).contains(&(now_ms - at_ms));
+    kept.0.retain(|(_, at_ms, _)| fresh(*at_ms));
+    if let Some((.., numbers)) = kept.0.iter().find(|(of, ..)| *of == scope) {
+        return Ok(*numbers);
     }
-    let store = &state.inner.store;
-    let counts = store
-        .count_events_by_severity(EventStream::Security, now_ms - DAY_MS)
+    let (stream, since_ms) = (EventStream::Security, now_ms - DAY_MS);
+    let counts = inner
+        .store
+        .count_events_by_severity(stream, &scope, since_ms)
         .await?;
     let of = |severity| counts.get(&severity).copied().unwrap_or(0);
     use xiezhi_model::Severity::{Critical, Info, Notice, Warning};
@@ -149,17 +169,16 @@ async fn event_numbers(state: &AppState, now_ms: i64) -> Result<EventNumbers, Pr
         notice: of(Notice),
         info: of(Info),
     };
-    *kept = EventCounts {
-        at_ms: Some(now_ms),
-        numbers,
-    };
+    kept.0.truncate(MOST_COUNTS);
+    kept.0.insert(0, (scope, now_ms, numbers));
     Ok(numbers)
 }
 
 /// Gaps whose time is unknown are left out here: they may be of any day.
-async fn gap_numbers(state: &AppState, now_ms: i64) -> Result<GapNumbers, Problem> {
+async fn gap_numbers(view: &View, now_ms: i64) -> Result<GapNumbers, Problem> {
     let since_ms = now_ms - DAY_MS;
-    let mut gaps = state.inner.store.gaps(None, since_ms, now_ms).await?;
+    let store = &view.state.inner.store;
+    let mut gaps = store.gaps(None, &view.scope, since_ms, now_ms).await?;
     gaps.retain(|gap| gap.to_ms >= since_ms);
     let batches = gaps
         .iter()

@@ -3,16 +3,14 @@
 
 mod columns;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use xiezhi_model::HostId;
 
 use self::columns::{Column, Grid, Shape};
 use crate::answer::Answer;
 use crate::extract::{Path, Query};
 use crate::problem::Problem;
-use crate::state::AppState;
+use crate::view::View;
 
 /// Points of one series in one answer at most.
 const MAX_POINTS: i64 = 1000;
@@ -49,15 +47,13 @@ pub(crate) struct Series {
 }
 
 pub(crate) async fn read(
-    State(state): State<AppState>,
+    view: View,
     Path(id): Path<i64>,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Answer<Series>, Problem> {
+    let state = &view.state;
     let asked = parse(&parameters, state.now_ms())?;
-    let host = HostId(id);
-    if state.inner.fleet.get(host).is_none() && state.inner.store.host(host).await?.is_none() {
-        return Err(Problem::not_found("host"));
-    }
+    view.host(id).await?;
     let permit = std::sync::Arc::clone(&state.inner.series_queries)
         .acquire_owned()
         .await;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use axum::extract::State;
 use serde::Serialize;
 use xiezhi_ingest::HostView;
 use xiezhi_model::{Site, SiteId, SiteTree};
@@ -11,7 +10,7 @@ use crate::answer::Answer;
 use crate::extract::Path;
 use crate::problem::Problem;
 use crate::rows::{Counts, SiteName};
-use crate::state::AppState;
+use crate::view::View;
 
 /// One site.
 #[derive(Debug, Serialize)]
@@ -85,24 +84,18 @@ impl Tally {
     }
 }
 
-pub(crate) async fn list(State(state): State<AppState>) -> Result<Answer<Sites>, Problem> {
-    let tree = state.inner.store.site_tree().await?;
-    let tally = Tally::new(&tree, &state.inner.fleet.snapshot());
-    Ok(Answer(Sites {
+pub(crate) async fn list(view: View) -> Answer<Sites> {
+    let tree = view.tree();
+    let tally = Tally::new(tree, &view.hosts());
+    Answer(Sites {
         items: tree.iter().map(|site| tally.row(site)).collect(),
-    }))
+    })
 }
 
-pub(crate) async fn read(
-    State(state): State<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Answer<SitePage>, Problem> {
-    let tree = state.inner.store.site_tree().await?;
-    let site = tree
-        .get(SiteId(id))
-        .ok_or_else(|| Problem::not_found("site"))?;
-    let tally = Tally::new(&tree, &state.inner.fleet.snapshot());
-    let mut path = SiteName::path_to(site.id, &tree);
+pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<SitePage>, Problem> {
+    let (tree, site) = (view.tree(), view.site(id)?);
+    let tally = Tally::new(tree, &view.hosts());
+    let mut path = SiteName::path_to(site.id, tree);
     path.pop();
     let children = tree
         .children(site.id)

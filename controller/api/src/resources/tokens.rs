@@ -1,19 +1,18 @@
 //! Enrolment tokens: made here, shown once, withdrawn here.
 
-use axum::extract::State;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::tokens;
-use xiezhi_model::{EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES, SiteId, SiteTree};
+use xiezhi_model::{EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES, SiteTree};
 
 use crate::answer::Answer;
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 use crate::rows::SiteName;
-use crate::session::SignedIn;
 use crate::state::AppState;
+use crate::view::View;
 
 const MIN_LIFE_S: u32 = 60;
 const MAX_LIFE_S: u32 = MAX_TOKEN_DAYS * 86_400;
@@ -64,13 +63,13 @@ impl TokenRow {
     }
 }
 
-pub(crate) async fn list(State(state): State<AppState>) -> Result<Answer<Tokens>, Problem> {
-    let tree = state.inner.store.site_tree().await?;
-    let tokens = state.inner.store.tokens().await?;
-    let now_ms = state.now_ms();
+pub(crate) async fn list(view: View) -> Result<Answer<Tokens>, Problem> {
+    let tokens = view.state.inner.store.tokens().await?;
+    let now_ms = view.state.now_ms();
     let items = tokens
         .into_iter()
-        .map(|token| TokenRow::new(token, &tree, now_ms))
+        .filter(|token| view.scope.sees(token.site))
+        .map(|token| TokenRow::new(token, view.tree(), now_ms))
         .collect();
     Ok(Answer(Tokens { items }))
 }
@@ -96,14 +95,13 @@ pub(crate) struct Issued {
 }
 
 pub(crate) async fn create(
-    State(state): State<AppState>,
-    who: SignedIn,
+    view: View,
     headers: HeaderMap,
     Json(wanted): Json<NewToken>,
 ) -> Result<Response, Problem> {
     check(&wanted)?;
-    let site = state.inner.store.site(SiteId(wanted.site)).await?;
-    let site = site.ok_or_else(|| Problem::not_found("site"))?;
+    let site = view.site(wanted.site)?;
+    let (state, who) = (&view.state, &view.who);
     let (token, hash) = tokens::generate(state.inner.enrolment.root_fingerprint)?;
     let now_ms = state.now_ms();
     let record = EnrolmentToken {
@@ -116,18 +114,18 @@ pub(crate) async fn create(
         needs_approval: wanted.approval,
         simulated: false,
         created_ms: now_ms,
-        created_by: xiezhi_model::Actor::User(who.user.name.clone()).to_string(),
+        created_by: xiezhi_model::Actor::User(who.name().to_owned()).to_string(),
         revoked_ms: None,
     };
     let audit = who
         .audit(now_ms, "token.create", record.id.clone())
-        .with("site", site.key)
+        .with("site", site.key.clone())
         .with("uses", wanted.uses.to_string())
         .with("approval", wanted.approval.to_string());
     state.inner.store.create_token(&record, audit).await?;
     let text = token.to_text();
     let issued = Issued {
-        commands: commands(&state, &headers, &text),
+        commands: commands(state, &headers, &text),
         id: record.id,
         token: text,
         expires_ms: record.expires_ms,
@@ -171,11 +169,13 @@ fn commands(state: &AppState, headers: &HeaderMap, token: &str) -> Vec<String> {
     ]
 }
 
-pub(crate) async fn revoke(
-    State(state): State<AppState>,
-    who: SignedIn,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn revoke(view: View, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let (state, who) = (&view.state, &view.who);
+    let token = state.inner.store.token(&id).await?;
+    let seen = token.is_some_and(|token| view.scope.sees(token.site));
+    if !seen {
+        return Err(Problem::not_found("enrolment token"));
+    }
     let audit = who.audit(state.now_ms(), "token.revoke", id.clone());
     state.inner.store.revoke_token(&id, audit).await?;
     Ok(StatusCode::NO_CONTENT)

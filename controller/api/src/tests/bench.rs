@@ -12,15 +12,16 @@ use prometheus::Registry;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use xiezhi_identity::{Authority, KeyPlace, Passphrase, Passphrases, password};
+use xiezhi_identity::{Authority, KeyPlace, Passphrase, Passphrases, SecretBox, password, tokens};
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
 use xiezhi_model::{
-    Actor, AuditEntry, CertificateRecord, EnrolmentToken, Host, HostId, Role, Site,
+    Actor, AuditEntry, CertificateRecord, EnrolmentToken, Grant, Host, HostId, Role, Site,
+    WebSession,
 };
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::report::Report;
 use xiezhi_series::{Frame, SeriesOptions, SeriesStore};
-use xiezhi_store::{NewHost, Store};
+use xiezhi_store::{NewHost, NewUser, Store};
 
 use crate::{ApiOptions, AppState, Certificates, Enrolment, Parts, PeerAddress, router};
 
@@ -105,13 +106,10 @@ impl Bench {
             .import_sites(&courts, by_system("sites.import"))
             .await
             .unwrap();
-        let hash = password::hash(PASSWORD).unwrap();
-        let made = store.create_user(
-            "admin",
-            Role::Administrator,
-            &hash,
-            by_system("user.create"),
-        );
+        let grant = Grant::province(Role::ProvinceAdministrator);
+        let mut admin = new_user("admin", &[grant]);
+        admin.password_hash = password::hash(PASSWORD).unwrap();
+        let made = store.create_user(&admin, None, by_system("user.create"));
         made.await.unwrap();
         let registry = Registry::new();
         let parts = IngestParts {
@@ -138,6 +136,7 @@ impl Bench {
                 agent_host: None,
                 agent_port: 8443,
             },
+            secrets: SecretBox::open(&path("secrets.key")).unwrap(),
             clock,
             registry,
             options,
@@ -241,6 +240,31 @@ impl Bench {
         cookie_of(&self.try_password(PASSWORD).await)
     }
 
+    /// Makes an account that holds these roles and yields its number with the cookie of a session.
+    pub(super) async fn account(&self, name: &str, grants: &[Grant]) -> (i64, String) {
+        let new = new_user(name, grants);
+        let made = self.store.create_user(&new, None, by_system("user.create"));
+        let user = made.await.unwrap().user.id;
+        (user, self.session_of(user).await)
+    }
+
+    /// Begins a session without a password; yields its cookie.
+    pub(super) async fn session_of(&self, user: i64) -> String {
+        let (identifier, hash) = tokens::web_session().unwrap();
+        let session = WebSession {
+            id_hash: hash.to_string(),
+            user,
+            created_ms: self.now_ms(),
+            last_used_ms: self.now_ms(),
+            expires_ms: self.now_ms() + 3_600_000,
+        };
+        let begun = self
+            .store
+            .create_web_session(&session, by_system("session.begin"));
+        begun.await.unwrap();
+        format!("xiezhi_session={identifier}")
+    }
+
     pub(super) async fn site(&self, key: &str) -> Site {
         self.store.site_by_key(key).await.unwrap().unwrap()
     }
@@ -294,6 +318,18 @@ fn authority(online: &std::path::Path, offline: &std::path::Path) -> Authority {
     let (place, now_s) = (KeyPlace::SealedFile, START_MS / 1000);
     Authority::init_in(online, offline, &passphrases, &place, &names, now_s).unwrap();
     Authority::open(online, &passphrases.online, START_MS / 1000).unwrap()
+}
+
+/// An account of the province whose password nobody knows.
+pub(super) fn new_user(name: &str, grants: &[Grant]) -> NewUser {
+    NewUser {
+        name: name.to_owned(),
+        display_name: String::new(),
+        home: None,
+        password_hash: String::new(),
+        password_once: false,
+        grants: grants.iter().copied().collect(),
+    }
 }
 
 fn certificate(host: HostId, now_ms: i64) -> CertificateRecord {

@@ -12,15 +12,15 @@ use super::bench::{Bench, request};
 /// Nothing here takes longer unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-struct Page(BodyDataStream);
+pub(super) struct Page(BodyDataStream);
 
-struct Message {
-    event: String,
+pub(super) struct Message {
+    pub(super) event: String,
     id: String,
-    data: Value,
+    pub(super) data: Value,
 }
 
-async fn open(bench: &Bench, cookie: &str, query: &str, last_id: &str) -> Page {
+pub(super) async fn open(bench: &Bench, cookie: &str, query: &str, last_id: &str) -> Page {
     let mut asked = request(Method::GET, &format!("/api/v1/live{query}"), cookie, None);
     if !last_id.is_empty() {
         asked
@@ -35,7 +35,7 @@ async fn open(bench: &Bench, cookie: &str, query: &str, last_id: &str) -> Page {
 
 impl Page {
     /// The next message; `None` when the stream has ended.
-    async fn next(&mut self) -> Option<Message> {
+    pub(super) async fn next(&mut self) -> Option<Message> {
         let next = tokio::time::timeout(DEADLINE, self.0.next())
             .await
             .expect("a message in time");
@@ -52,7 +52,7 @@ impl Page {
         })
     }
 
-    async fn next_but_heartbeats(&mut self) -> Option<Message> {
+    pub(super) async fn next_but_heartbeats(&mut self) -> Option<Message> {
         loop {
             match self.next().await {
                 Some(message) if message.event == "heartbeat" => {}

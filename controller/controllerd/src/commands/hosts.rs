@@ -1,7 +1,7 @@
 //! `host`: the machines that enrolled, and those that wait for it.
 
 use anyhow::{Result, ensure};
-use xiezhi_model::{Approval, ApprovalState, Host as Machine, HostId};
+use xiezhi_model::{Approval, ApprovalState, Host as Machine, HostId, Scope};
 use xiezhi_store::Store;
 
 use super::{by_console, local_time, one_line, open_store};
@@ -65,7 +65,7 @@ fn state(host: &Machine, now_ms: i64) -> String {
 async fn approvals(store: &Store, all: bool) -> Result<()> {
     let wanted = (!all).then_some(ApprovalState::Pending);
     let sites = store.site_tree().await?;
-    let requests = store.approvals(wanted).await?;
+    let requests = store.approvals(wanted, &Scope::Province).await?;
     if requests.is_empty() {
         say!("no host waits");
     }
@@ -158,7 +158,10 @@ mod tests {
         assert!(otherwise.contains("by console"), "{otherwise}");
         assert!(decide(&store, ids[0], false).await.is_err());
         assert!(decide(&store, 99, true).await.is_err());
-        let waiting = store.approvals(Some(ApprovalState::Pending)).await.unwrap();
+        let waiting = store
+            .approvals(Some(ApprovalState::Pending), &Scope::Province)
+            .await
+            .unwrap();
         assert_eq!(waiting, []);
     }
 }

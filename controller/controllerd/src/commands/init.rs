@@ -7,6 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_identity::{Authority, password};
+use xiezhi_model::{Grant, Role};
+use xiezhi_store::NewUser;
 
 use super::{authority, by_console, open_store, passwords};
 use crate::cli::Init;
@@ -47,8 +49,17 @@ pub(super) async fn run(config: &Config, what: &Init) -> Result<()> {
     };
     let hash = password::hash(&secret).context("hashing the password")?;
     let audit = by_console("user.create", name);
-    let role = xiezhi_model::Role::Administrator;
-    store.create_user(name, role, &hash, audit).await?;
+    let new = NewUser {
+        name: name.to_owned(),
+        display_name: String::new(),
+        home: None,
+        password_hash: hash,
+        password_once: false,
+        grants: [Grant::province(Role::ProvinceAdministrator)]
+            .into_iter()
+            .collect(),
+    };
+    store.create_user(&new, None, audit).await?;
     store.close().await;
     say!("account {name} is ready");
     say!("next: xiezhi-controller sites import FILE, then start the controller");

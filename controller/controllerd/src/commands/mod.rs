@@ -13,6 +13,7 @@ mod settings;
 mod sites;
 mod store;
 mod tokens;
+mod users;
 
 use anyhow::{Context as _, Result};
 use xiezhi_identity::PassphraseSource;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Store(what) => wait(store::run(&config, what)),
         Command::Init(what) => wait(init::run(&config, &what)),
         Command::Sites(what) => wait(sites::run(&config, what)),
+        Command::User(what) => wait(users::run(&config, what)),
         Command::Token(what) => wait(tokens::run(&config, what)),
         Command::ApiToken(what) => wait(api_tokens::run(&config, what)),
         Command::Host(what) => wait(hosts::run(&config, what)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xiezhi_ingest::IngestOptions;
-use xiezhi_model::HostId;
+use xiezhi_model::{HostId, Scope};
 use xiezhi_protocol::batch::Stream;
 use xiezhi_protocol::codec::{Decoder, Encoder};
 use xiezhi_protocol::message::Hello;
@@ -268,7 +268,7 @@ async fn security_events_are_acknowledged_at_once_and_kept_once() {
     assert_eq!((ack.epoch, ack.ranges.ranges()), (2, [(1, 1)].as_slice()));
     let page = port
         .store
-        .search_events(&EventQuery::default())
+        .search_events(&EventQuery::default(), &Scope::Province)
         .await
         .unwrap();
     let users: Vec<_> = page
@@ -307,7 +307,7 @@ async fn what_a_spool_gave_up_becomes_a_gap_with_its_reason() {
     }
     until("the gap is on record", async || {
         port.store
-            .gaps(Some(identity.host), 0, i64::MAX)
+            .gaps(Some(identity.host), &Scope::Province, 0, i64::MAX)
             .await
             .unwrap()
             .len()

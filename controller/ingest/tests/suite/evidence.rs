@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ring::signature::Ed25519KeyPair;
 use xiezhi_ingest::IngestOptions;
-use xiezhi_model::{Gap, Signature};
+use xiezhi_model::{Gap, Scope, Signature};
 use xiezhi_protocol::batch::{Stream, encode_signed_events};
 use xiezhi_protocol::event::{Event, Severity, kinds};
 use xiezhi_protocol::message::{Directive, DirectiveOutcome, Dropped, SpoolStatus, Status};
@@ -83,7 +83,12 @@ async fn signed_unsigned_and_forged_batches_are_all_kept_and_told_apart() {
     agent.login(4, "li");
     assert_eq!(acked(&mut agent).await, [(4, 4)]);
     let (all, whole) = (EventQuery::default(), EvidenceQuery::default());
-    let mut marks = port.store.search_events(&all).await.unwrap().events;
+    let mut marks = port
+        .store
+        .search_events(&all, &Scope::Province)
+        .await
+        .unwrap()
+        .events;
     marks.sort_by_key(|event| event.id);
     let marks: Vec<_> = marks.iter().map(|event| event.signature).collect();
     let (good, missing, bad) = (Signature::Good, Signature::Missing, Signature::Bad);
@@ -122,7 +127,10 @@ async fn a_gap_is_durable_before_anything_behind_it_is_acknowledged() {
         agent.login(seq, "li");
         assert_eq!(acked(&mut agent).await, [(seq, seq)]);
         // At once: whoever was acknowledged forgets what it reported.
-        let gaps = port.store.gaps(Some(identity.host), 0, i64::MAX).await;
+        let gaps = port
+            .store
+            .gaps(Some(identity.host), &Scope::Province, 0, i64::MAX)
+            .await;
         let is_there = |gap: &Gap| gap.first == seq - 2 && gap.reason == "full";
         assert!(gaps.unwrap().iter().any(is_there), "{seq}");
     }
@@ -191,7 +199,10 @@ async fn a_hole_that_stays_gets_a_reason_and_is_not_asked_for_again() {
     port.advance(Duration::from_secs(1));
     assert!(matches!(down.next().await, Down::Directive(_)));
     let gaps = async || {
-        let gaps = port.store.gaps(Some(identity.host), 0, i64::MAX).await;
+        let gaps = port
+            .store
+            .gaps(Some(identity.host), &Scope::Province, 0, i64::MAX)
+            .await;
         gaps.unwrap()
     };
     until("the hole is recorded", async || !gaps().await.is_empty()).await;

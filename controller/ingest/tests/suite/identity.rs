@@ -94,7 +94,11 @@ async fn a_host_that_needs_approval_waits_for_a_person() {
             "{answer:?}"
         );
     }
-    let waiting = port.store.approvals(None).await.unwrap();
+    let waiting = port
+        .store
+        .approvals(None, &xiezhi_model::Scope::Province)
+        .await
+        .unwrap();
     assert_eq!(waiting.len(), 1);
     port.store
         .decide_approval(waiting[0].id, true, entry("host.approved"))

@@ -161,7 +161,11 @@ async fn one_unsound_event_does_not_cost_its_batch() {
     encode_events(1, 1, &[long, sound], &mut bytes).unwrap();
     agent.send(Kind::Security, &bytes);
     assert_eq!(agent.down.next().await.ack().ranges.ranges(), [(1, 1)]);
-    let page = port.store.search_events(&Default::default()).await.unwrap();
+    let page = port
+        .store
+        .search_events(&Default::default(), &xiezhi_model::Scope::Province)
+        .await
+        .unwrap();
     assert_eq!(
         page.events
             .iter()

@@ -67,7 +67,13 @@ const THE_REST: &str = "
         FROM hosts WHERE id = 1;
     INSERT INTO revocations VALUES (1, 1, NULL, 3, 'why'), (2, 1, 'serial', 3, '为什么');
     INSERT INTO gaps VALUES (1, 1, 'events', 1, 9223372036854775807, 3, 4, 'full', 5);
-    INSERT INTO users VALUES (1, 'admin', 'admin', 'hash', 1, 2);
+    INSERT INTO users (id, name, password_hash, created_ms, password_changed_ms)
+        VALUES (1, 'admin', 'hash', 1, 2), (2, '王芳', 'hash', 1, 2);
+    INSERT INTO grants VALUES (1, 'province_admin', 0, 1, 'console'), (2, 'technician', 2, 1, 'a');
+    INSERT INTO account_ties VALUES (2, 1, 5);
+    INSERT INTO acts VALUES (1, 2, 'disable', '', 0, '原因', 1, 2, 3, 'pending', NULL, NULL);
+    INSERT INTO second_factors VALUES (1, 'sealed', 1, NULL, 0);
+    INSERT INTO recovery_codes VALUES ('digest', 1);
     INSERT INTO web_sessions VALUES ('A', 1, 1, 2, 3), ('a', 1, 1, 2, 3), ('_', 1, 1, 2, 3);
     INSERT INTO settings VALUES ('event_retention_days', 1, '365', 'source');
     INSERT INTO batch_proofs VALUES (1, 'p', 1, 1, 1, 1, 0, 1, 1, 'AAAA', 'h');";
@@ -75,7 +81,7 @@ const THE_REST: &str = "
 /// Copies, and says what must be alike.
 pub(crate) async fn copied(from: &Store, into: &Store) {
     let copied = from.copy_to(into, |_| {}).await.unwrap();
-    assert_eq!(copied.len(), 20);
+    assert_eq!(copied.len(), 25);
     for table in &copied {
         assert!(table.rows > 0, "{table:?}");
     }
@@ -85,8 +91,16 @@ pub(crate) async fn copied(from: &Store, into: &Store) {
     assert!(matches!(head, AuditVerdict::Intact { position, .. } if position > 5));
     assert_eq!(into.verify_audit().await.unwrap(), head);
     let query = EventQuery::default();
-    let page = into.search_events(&query).await.unwrap();
-    assert_eq!(page, from.search_events(&query).await.unwrap());
+    let page = into
+        .search_events(&query, &xiezhi_model::Scope::Province)
+        .await
+        .unwrap();
+    assert_eq!(
+        page,
+        from.search_events(&query, &xiezhi_model::Scope::Province)
+            .await
+            .unwrap()
+    );
     assert_eq!(into.sites().await.unwrap(), from.sites().await.unwrap());
 }
 

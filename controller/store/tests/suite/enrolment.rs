@@ -1,6 +1,6 @@
 //! Tokens, approvals, enrolment, certificates, revocation.
 
-use xiezhi_model::{Actor, ApprovalState, AuditEntry, HostId};
+use xiezhi_model::{Actor, ApprovalState, AuditEntry, HostId, Scope};
 use xiezhi_store::{ApprovalRequest, EnrolError, EnrolRefusal, StoreError};
 
 use crate::support::*;
@@ -260,14 +260,17 @@ async fn a_host_that_needs_approval_enrols_after_it_and_once() {
         EnrolRefusal::ApprovalRefused
     );
     let listed = fresh
-        .approvals(Some(ApprovalState::Enrolled))
+        .approvals(Some(ApprovalState::Enrolled), &Scope::Province)
         .await
         .unwrap();
     assert_eq!(
         listed.iter().map(|a| a.host).collect::<Vec<_>>(),
         [Some(HostId(1))]
     );
-    assert_eq!(fresh.approvals(None).await.unwrap().len(), 2);
+    assert_eq!(
+        fresh.approvals(None, &Scope::Province).await.unwrap().len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -299,7 +302,10 @@ async fn no_more_hosts_wait_for_approval_than_the_token_has_uses() {
         assert_eq!(refused, EnrolRefusal::TooManyPending);
         assert!(refused.to_string().contains("approve or refuse"));
     }
-    assert_eq!(fresh.approvals(None).await.unwrap().len(), 2);
+    assert_eq!(
+        fresh.approvals(None, &Scope::Province).await.unwrap().len(),
+        2
+    );
     // Who waits already is answered, and other tokens have room of their own.
     assert_eq!(ask("two", 1).await.unwrap(), first);
     ask("other", 3).await.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use xiezhi_model::{EventStream, HostId, Setting, Severity};
+use xiezhi_model::{EventStream, HostId, Scope, Setting, Severity};
 use xiezhi_store::{BatchOutcome, EventBatch, EventQuery, Store, StoreError};
 
 use crate::support::*;
@@ -220,7 +220,10 @@ async fn hostile_text_and_numbers_are_stored_without_harm() {
         fresh.insert_batches(&[batch], NOW).await.unwrap(),
         [BatchOutcome::Replay]
     );
-    let page = fresh.search_events(&EventQuery::default()).await.unwrap();
+    let page = fresh
+        .search_events(&EventQuery::default(), &Scope::Province)
+        .await
+        .unwrap();
     assert_eq!(page.events[0].message, "'; DROP TABLE events; -- ");
     assert_eq!(page.events[0].fields, strange.fields);
     assert_eq!(fresh.facts(id).await.unwrap().unwrap().seq, i64::MAX as u64);
@@ -393,7 +396,7 @@ async fn events_are_found_by_every_condition() {
         ),
     ];
     for (name, query, expected) in cases {
-        let page = fresh.search_events(&query).await.unwrap();
+        let page = fresh.search_events(&query, &Scope::Province).await.unwrap();
         let kinds: Vec<_> = page
             .events
             .iter()
@@ -432,7 +435,7 @@ async fn pages_meet_without_gap_or_overlap() {
     };
     let (mut seen, mut times) = (BTreeSet::new(), Vec::new());
     loop {
-        let page = fresh.search_events(&query).await.unwrap();
+        let page = fresh.search_events(&query, &Scope::Province).await.unwrap();
         times.extend(page.events.iter().map(|event| event.time_ms));
         seen.extend(page.events.into_iter().map(|event| event.message));
         let Some(next) = page.next else { break };
@@ -571,7 +574,7 @@ proptest! {
             }
             let mut stored: BTreeMap<(usize, String), usize> = BTreeMap::new();
             let query = EventQuery { limit: 1000, ..EventQuery::default() };
-            for event in fresh.search_events(&query).await.unwrap().events {
+            for event in fresh.search_events(&query, &Scope::Province).await.unwrap().events {
                 let host = usize::from(event.host != hosts[0]);
                 *stored.entry((host, event.message)).or_default() += 1;
             }

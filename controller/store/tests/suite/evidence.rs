@@ -112,7 +112,10 @@ async fn what_was_signed_verifies_and_nothing_else_is_needed() {
     assert_eq!(report.failures, []);
     assert_eq!((report.links, report.batches, report.good), (5, 5, 5));
     assert_eq!((report.events, report.anchors, report.first), (10, 1, 1));
-    let page = fresh.search_events(&EventQuery::default()).await.unwrap();
+    let page = fresh
+        .search_events(&EventQuery::default(), &Scope::Province)
+        .await
+        .unwrap();
     assert!(page.events.iter().all(|e| e.signature == Signature::Good));
     let one = fresh.event_proof(page.events[0].id).await.unwrap().unwrap();
     let key = PublicKey::from_hex(&one.evidence_key).unwrap();
@@ -262,7 +265,10 @@ async fn unsigned_and_wrongly_signed_batches_are_kept_marked_and_audited_once() 
         report.failed, 0,
         "marked so when they came: nothing was changed since"
     );
-    let page = fresh.search_events(&EventQuery::default()).await.unwrap();
+    let page = fresh
+        .search_events(&EventQuery::default(), &Scope::Province)
+        .await
+        .unwrap();
     for (signature, count) in [(Signature::Missing, 8), (Signature::Bad, 8)] {
         let marked = page.events.iter().filter(|e| e.signature == signature);
         assert_eq!(marked.count(), count);

@@ -1,6 +1,6 @@
 //! Sites, hosts' sessions and epochs, last-seen times, gaps.
 
-use xiezhi_model::{Gap, HostId, Tier};
+use xiezhi_model::{Gap, HostId, Scope, Tier};
 use xiezhi_store::{
     IdentityConflict, LastSeen, SessionOutcome, SessionRequest, SiteImport, StoreError,
 };
@@ -273,11 +273,20 @@ async fn gaps_that_are_reported_again_stay_one_and_grow() {
         .insert_gaps(&[gap(1, 8, 100, 300), gap(1, 3, 100, 150)], NOW)
         .await
         .unwrap();
-    let all = fresh.gaps(Some(id), 0, 1000).await.unwrap();
+    let all = fresh
+        .gaps(Some(id), &Scope::Province, 0, 1000)
+        .await
+        .unwrap();
     assert_eq!(all, [gap(9, 9, 0, 0), gap(1, 8, 100, 300)]);
     assert_eq!(
-        fresh.gaps(None, 301, 1000).await.unwrap(),
+        fresh.gaps(None, &Scope::Province, 301, 1000).await.unwrap(),
         [gap(9, 9, 0, 0)]
     );
-    assert_eq!(fresh.gaps(Some(HostId(99)), 0, 1000).await.unwrap(), []);
+    assert_eq!(
+        fresh
+            .gaps(Some(HostId(99)), &Scope::Province, 0, 1000)
+            .await
+            .unwrap(),
+        []
+    );
 }

@@ -7,6 +7,7 @@
     reason = "helpers of tests may fail like tests"
 )]
 
+mod accounts;
 mod api_tokens;
 mod audit;
 mod copy;

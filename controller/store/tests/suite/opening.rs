@@ -1,5 +1,6 @@
 //! Opening: addresses, folders, schemas, and what a person reads when it fails.
 
+use xiezhi_model::{Grant, Role};
 use xiezhi_store::{Address, BatchOutcome, Store, StoreError};
 
 use crate::support::*;
@@ -96,20 +97,30 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_
     let id = enrolled(&fresh, root).await;
     let known = [batch(id, 1, 1, vec![event(NOW, "login", "x")])];
     fresh.insert_batches(&known, NOW).await.unwrap();
-    fresh
-        .tamper(
-            "DROP TABLE event_batches; DROP TABLE api_tokens; DROP TABLE batch_proofs; \
-             DROP TABLE audit_repeats; ALTER TABLE events DROP COLUMN signature; \
-             DELETE FROM counters WHERE name = 'api_tokens'; \
-             DELETE FROM schema_version WHERE version > 1",
-        )
-        .await;
+    let new = new_user("admin");
+    let made = fresh.create_user(&new, None, entry("user.create")).await;
+    let admin = made.unwrap().user.id;
+    let older = format!(
+        "DROP TABLE event_batches; DROP TABLE api_tokens; DROP TABLE batch_proofs; \
+         DROP TABLE audit_repeats; ALTER TABLE events DROP COLUMN signature; {WITHOUT_PEOPLE} \
+         DELETE FROM counters WHERE name = 'api_tokens'; \
+         DELETE FROM schema_version WHERE version > 1"
+    );
+    fresh.tamper(&older).await;
     let again = Store::open(&fresh.url).await.unwrap();
     let more = [batch(id, 2, 1, vec![event(NOW, "login", "y")])];
     let outcomes = again.insert_batches(&more, NOW).await.unwrap();
     assert_eq!(outcomes, [BatchOutcome::Stored]);
     let outcomes = again.insert_batches(&known, NOW).await.unwrap();
     assert_eq!(outcomes, [BatchOutcome::Replay]);
+    // The one role of that time is the province's administrator now.
+    let holds = again.grants(admin).await.unwrap();
+    assert_eq!(
+        holds,
+        [Grant::province(Role::ProvinceAdministrator)]
+            .into_iter()
+            .collect()
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Users, browser sessions, settings.
 
-use xiezhi_model::{Role, Setting, WebSession};
-use xiezhi_store::StoreError;
+use xiezhi_model::{Setting, WebSession};
+use xiezhi_store::{AccountError, StoreError};
 
 use crate::support::*;
 
@@ -20,24 +20,21 @@ async fn a_user_is_made_once_and_found_by_name() {
     let fresh = fresh().await;
     assert_eq!(fresh.users().await.unwrap(), []);
     let made = fresh
-        .create_user(
-            "管理员",
-            Role::Administrator,
-            "$argon2id$",
-            entry("user.created"),
-        )
+        .create_user(&new_user("管理员"), None, entry("user.created"))
         .await
-        .unwrap();
+        .unwrap()
+        .user;
     assert_eq!(
         fresh.user_by_name("管理员").await.unwrap(),
         Some(made.clone())
     );
     assert_eq!(fresh.user_by_name("nobody").await.unwrap(), None);
     let again = fresh
-        .create_user("管理员", Role::Administrator, "x", entry("x"))
+        .create_user(&new_user("管理员"), None, entry("x"))
         .await
         .unwrap_err();
-    assert!(matches!(again, StoreError::Exists(_)), "{again:?}");
+    let taken = matches!(again, AccountError::Store(StoreError::Exists(_)));
+    assert!(taken, "{again:?}");
     assert_eq!(fresh.users().await.unwrap(), [made]);
 }
 
@@ -45,9 +42,10 @@ async fn a_user_is_made_once_and_found_by_name() {
 async fn sessions_end_when_they_expire_are_ended_or_the_password_changes() {
     let fresh = fresh().await;
     let user = fresh
-        .create_user("a", Role::Administrator, "h", entry("user.created"))
+        .create_user(&new_user("a"), None, entry("user.created"))
         .await
-        .unwrap();
+        .unwrap()
+        .user;
     for id in ["one", "two", "three"] {
         fresh
             .create_web_session(&session(id, user.id), entry("user.signed_in"))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use xiezhi_model::*;
-use xiezhi_store::{EventBatch, NewEvent, NewHost, Store};
+use xiezhi_store::{EventBatch, NewEvent, NewHost, NewUser, Store};
 
 /// The tests' present: a day in 2026, Unix milliseconds.
 pub(crate) const NOW: i64 = 1_790_000_000_000;
@@ -42,6 +42,17 @@ impl Fresh {
         self.url.starts_with("sqlite")
     }
 }
+
+/// Takes a schema back to before there were roles (migration 6).
+pub(crate) const WITHOUT_PEOPLE: &str = "\
+    DROP TABLE grants; DROP TABLE account_ties; DROP TABLE acts; \
+    DROP TABLE recovery_codes; DROP TABLE second_factors; \
+    ALTER TABLE users DROP COLUMN display_name; \
+    ALTER TABLE users DROP COLUMN home_site_id; \
+    ALTER TABLE users DROP COLUMN password_once; \
+    ALTER TABLE users DROP COLUMN disabled_ms; \
+    ALTER TABLE users ADD COLUMN role TEXT NOT NULL DEFAULT 'administrator'; \
+    DELETE FROM counters WHERE name IN ('acts', 'authority');";
 
 /// Names a server while the suite runs on it.
 pub(crate) const SERVER: &str = "XIEZHI_TEST_POSTGRES";
@@ -98,6 +109,18 @@ pub(crate) fn new_site(key: &str, tier: Tier, parent: Option<&str>) -> NewSite {
         tier,
         parent: parent.map(str::to_owned),
         court_code: String::new(),
+    }
+}
+
+/// A user of the province without roles.
+pub(crate) fn new_user(name: &str) -> NewUser {
+    NewUser {
+        name: name.to_owned(),
+        display_name: String::new(),
+        home: None,
+        password_hash: "$argon2id$".to_owned(),
+        password_once: false,
+        grants: Grants::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 // Every text that a person reads, in one table: key, Chinese, English. `{name}` is filled in.
 // Kinds, severities and reasons that a newer controller sends and this table lacks show as sent.
 import { ACTIONS } from './actions.js';
+import { PEOPLE } from './people.js';
 import { watched, useWatched, remember } from './store.js';
 
 const TABLE = {
@@ -45,7 +46,6 @@ const TABLE = {
   'login.note': ['忘记密码时，在控制器终端运行 xiezhi-controller set-password 重设。', 'If the password is lost, run xiezhi-controller set-password on the controller’s terminal.'],
 
   'problem.wrong_credentials': ['账号或密码不对。', 'Account and password do not match.'],
-  'problem.wrong_code': ['登录码无效或已经用过，请用密码登录。', 'This login code is not valid, or was used before; sign in with the password.'],
   'problem.too_many_attempts': ['失败次数过多，请 {s} 秒后再试。', 'Too many failed attempts; try again in {s} s.'],
   'problem.signed_out': ['登录已失效，请重新登录。', 'The session has ended; sign in again.'],
   'problem.not_found': ['没有找到，可能已经不存在。', 'Not found; it may no longer exist.'],
@@ -59,7 +59,6 @@ const TABLE = {
   'problem.store_failed': ['控制器的数据库出错，详见其日志。', 'The controller’s database failed; its log says more.'],
   'problem.series_failed': ['读取曲线数据出错，详见控制器日志。', 'Reading samples failed; the controller’s log says more.'],
   'problem.bad_budget': ['预算不对：需要 24 个小时的值，每个是 0 到 1 亿的整数（kbit/s）。', 'Not a budget: 24 values are needed, each a whole number of kbit/s up to 100 million.'],
-  'problem.exists': ['已经存在。', 'It already exists.'],
 
   'ailment.samples.disk_full': ['控制器磁盘已满，暂停接收运行数据', 'The controller’s disk is full: samples are not taken'],
   'ailment.samples.away': ['连不上数据库服务器，暂停接收运行数据', 'The database server is away: samples are not taken'],
@@ -499,6 +498,7 @@ const TABLE = {
   'audit.none': ['还没有记录。', 'No records yet.'],
 
   ...ACTIONS,
+  ...PEOPLE,
 
   'actor.console': ['控制器终端', 'Controller’s terminal'],
   'actor.system': ['系统', 'The controller itself'],

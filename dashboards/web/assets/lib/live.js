@@ -15,11 +15,14 @@ const counts = watched(null);
 const ailments = watched([]);
 const hosts = new Map();
 const listeners = new Set();
+const siteListeners = new Set();
 let source = null;
 let clockError = 0;
 let retry = 0;
 let failures = 0;
 let watchedHost = '';
+let asked = '';
+let settling = 0;
 
 /** The controller's time: pages judge ages by it, so that a wrong browser clock shows nothing wrong. */
 export const now = () => Date.now() + clockError;
@@ -39,6 +42,7 @@ function changed(message, whole) {
   for (const row of message.hosts || []) hosts.set(row.id, row);
   if (message.counts) counts.set(message.counts);
   for (const listener of [...listeners]) listener(message.hosts || [], whole);
+  for (const listener of [...siteListeners]) listener(message.sites || [], whole);
 }
 
 function on(name, act) {
@@ -51,7 +55,10 @@ function on(name, act) {
 
 export function start() {
   if (source) return;
-  source = new EventSource(`/api/v1/live${watchedHost ? `?watch=${watchedHost}` : ''}`);
+  // Hosts one by one only while a part of the page lists them: the wall of a province needs its sites.
+  const rows = listeners.size > 0;
+  asked = `rows=${rows}${watchedHost ? `&watch=${watchedHost}` : ''}`;
+  source = new EventSource(`/api/v1/live?${asked}`);
   on('snapshot', (message) => changed(message, true));
   on('delta', (message) => changed(message, false));
   on('heartbeat', () => {});
@@ -87,12 +94,20 @@ setInterval(() => {
   else if (status === 'stale') state.set({ status: 'live', at, seconds: 0 });
 }, 1000);
 
+/** Connects anew if the page has come to need something else; once for all parts that come and go together. */
+function settle() {
+  clearTimeout(settling);
+  settling = setTimeout(() => {
+    if (source && asked !== `rows=${listeners.size > 0}${watchedHost ? `&watch=${watchedHost}` : ''}`) { source.close(); source = null; start(); }
+  }, 50);
+}
+
 /** Asks for every report of one host, not only for changes of its presence. */
 export function useWatchHost(id) {
   useEffect(() => {
     watchedHost = String(id);
-    if (source) { source.close(); source = null; start(); }
-    return () => { watchedHost = ''; };
+    settle();
+    return () => { watchedHost = ''; settle(); };
   }, [id]);
 }
 
@@ -126,7 +141,16 @@ addEventListener('pageshow', wake);
 export function useChanges(callback, keys) {
   useEffect(() => {
     listeners.add(callback);
-    return () => { listeners.delete(callback); };
+    settle();
+    return () => { listeners.delete(callback); settle(); };
+  }, keys);
+}
+
+/** Calls back with `[site, up, stale, down, unknown]` of each site whose own hosts changed. */
+export function useSiteChanges(callback, keys) {
+  useEffect(() => {
+    siteListeners.add(callback);
+    return () => { siteListeners.delete(callback); };
   }, keys);
 }
 

@@ -10,6 +10,8 @@ const PAGES = [
   { path: /^\/events$/, nav: 'events', title: 'events.title', load: () => import('./events.js') },
   { path: /^\/enrol$/, nav: 'enrol', title: 'enrol.title', load: () => import('./enrol.js') },
   { path: /^\/audit$/, nav: 'audit', title: 'audit.title', load: () => import('./audit.js') },
+  { path: /^\/users$/, nav: 'users', title: 'users.title', load: () => import('./users.js') },
+  { path: /^\/me$/, nav: '', title: 'me.title', load: () => import('./me.js') },
   { path: /^\/settings$/, nav: 'settings', title: 'nav.settings', load: () => import('./settings.js') },
   { path: /^\/login$/, open: true, title: 'login.title', load: () => import('./login.js') },
 ];

@@ -14,6 +14,7 @@ export default function Login() {
   const code = query.get('code');
   const [name, setName] = useState('admin');
   const [password, setPassword] = useState('');
+  const [second, setSecond] = useState(null);
   const [busy, setBusy] = useState(Boolean(code));
   const [error, setError] = useState(null);
   const enter = async (path, body) => {
@@ -23,9 +24,12 @@ export default function Login() {
       await send('POST', path, body);
       navigate(safe(query.get('next')), { replace: true });
     } catch (cause) {
-      setError(cause);
       setBusy(false);
-      setPassword('');
+      const { code: why } = cause.problem || {};
+      if (why === 'code_needed') { setSecond(''); return; }
+      setError(cause);
+      if (why === 'wrong_second_code') setSecond('');
+      else { setPassword(''); setSecond(null); }
     }
   };
   useEffect(() => {
@@ -34,12 +38,13 @@ export default function Login() {
     history.replaceState(null, '', '/login');
     enter('/login/once', { code });
   }, []);
-  const submit = (event) => { event.preventDefault(); enter('/login', { user: name.trim(), password }); };
+  const submit = (event) => { event.preventDefault(); enter('/login', { user: name.trim(), password, ...(second === null ? {} : { code: second.trim() }) }); };
   return html`<div class="gate"><div class="gate-tools"><${LanguageButton} /><${ThemeButton} /></div>
     <main class="gate-card"><div class="gate-brand"><${Mark} size="52" /><div><h1>${t('app.name')}</h1><p>${t('app.purpose')}</p></div></div>
       <form onSubmit=${submit}>
         <label class="field"><span>${t('login.name')}</span><input name="username" autocomplete="username" required maxlength="64" value=${name} onInput=${(event) => setName(event.currentTarget.value)} /></label>
         <label class="field"><span>${t('login.password')}</span><input name="password" type="password" autocomplete="current-password" required maxlength="1024" autofocus value=${password} onInput=${(event) => setPassword(event.currentTarget.value)} /></label>
+        ${second === null ? null : html`<label class="field"><span>${t('login.code')}</span><input name="code" autocomplete="one-time-code" required maxlength="64" autofocus value=${second} onInput=${(event) => setSecond(event.currentTarget.value)} /></label>`}
         ${error ? html`<p class="field-error" role="alert">${error.message}</p>` : null}
         <button class="button button-primary button-wide" disabled=${busy}>${busy ? t(code ? 'login.once' : 'login.busy') : t('login.submit')}</button>
       </form>

@@ -1,15 +1,18 @@
 // 总览: how the province is, in one look.
-import { html } from '../lib/html.js';
+import { html, useMemo, useState } from '../lib/html.js';
 import { t, word } from '../lib/i18n.js';
 import { useRoute, hrefWith } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
-import { now, useChanges, useSoon } from '../lib/live.js';
+import { now, useSiteChanges, useSoon } from '../lib/live.js';
 import { number, percent, ago, duration } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { STATES, ShareBar, Status, HostLink, totalOf, worstOf } from '../parts/status.js';
 import { HexWall } from '../parts/hexwall.js';
 import { EventLine } from '../parts/eventline.js';
+
+/** The order of a site's counts in live messages. */
+const ORDER = ['up', 'stale', 'down', 'unknown'];
 
 const Tile = ({ href, icon, look, label, figure, sub, children }) => html`
   <a class=${`tile ${look || ''}`} href=${href}><span class="tile-label">${icon ? html`<${Icon} name=${icon} size="14" />` : null}${label}</span>
@@ -79,16 +82,37 @@ const Attention = ({ data }) => {
     <span class="attention-why">${word('reason', host.reason)}</span></li>`)}</ul>`;
 };
 
+/** What was loaded, with the counts that came since. */
+function patched(data, sites) {
+  if (!sites.size) return data;
+  const counts = { ...data.counts };
+  const organisation = data.organisation.map((site) => {
+    const newer = sites.get(site.id);
+    if (!newer) return site;
+    const hosts = {};
+    STATES.forEach((state) => { hosts[state] = newer[ORDER.indexOf(state)]; counts[state] += hosts[state] - site.hosts[state]; });
+    return { ...site, hosts };
+  });
+  return { ...data, counts, organisation };
+}
+
 export default function Overview() {
   const resource = useResource(url('/overview'), 15000);
-  const soon = useSoon(resource.reload, 1000);
-  useChanges((rows, whole) => {
-    // A change of presence shows within a second or two; a burst of them is one request.
-    if (!whole && !rows.length) return;
+  const [newer, setNewer] = useState({ of: null, sites: new Map() });
+  const soon = useSoon(resource.reload, 5000);
+  const at = useSoon(resource.reload, 200);
+  useSiteChanges((sites, whole) => {
+    if (whole) { at(); return; }
+    if (!sites.length) return;
+    // The wall and the numbers show it at once; the lists beside them are asked for again a little later.
+    setNewer((old) => ({ ...old, sites: new Map([...old.sites, ...sites.map(([id, ...counts]) => [id, counts])]) }));
     soon();
   }, []);
+  const { data: loaded } = resource;
+  const shown = useMemo(() => (loaded ? { ...resource, data: patched(loaded, newer.of === loaded ? newer.sites : new Map()) } : resource), [resource, newer]);
+  if (loaded && newer.of !== loaded) setNewer({ of: loaded, sites: new Map() });
   return html`<${PageHead} title=${t('nav.overview')} />
-    <${Loaded} resource=${resource} rows=${10}>${(data) => html`
+    <${Loaded} resource=${shown} rows=${10}>${(data) => html`
       <${Notices} data=${data} /><${Tiles} data=${data} />
       <div class="overview-grid">
         <${Panel} id="wall" title=${t('wall.title')} hint=${t('wall.hint')}><${Wall} sites=${data.organisation} /></${Panel}>

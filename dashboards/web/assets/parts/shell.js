@@ -10,14 +10,16 @@ import { Reason } from '../lib/reasons.js';
 import { Icon, Mark } from './icons.js';
 import { SearchField, Guarded } from './ui.js';
 
+/** What, where, which permission shows it, its text and a short one for phones. */
 const NAVIGATION = [
-  ['overview', '/', 'nav.overview'],
-  ['sites', '/sites', 'nav.sites', 'nav.sites.short'],
-  ['fleet', '/fleet', 'nav.fleet'],
-  ['events', '/events', 'nav.events', 'nav.events.short'],
-  ['enrol', '/enrol', 'nav.enrol', 'nav.enrol.short'],
-  ['audit', '/audit', 'nav.audit'],
-  ['settings', '/settings', 'nav.settings'],
+  ['overview', '/', 'see_overview', 'nav.overview'],
+  ['sites', '/sites', 'see_overview', 'nav.sites', 'nav.sites.short'],
+  ['fleet', '/fleet', 'see_hosts', 'nav.fleet'],
+  ['events', '/events', 'see_security_events', 'nav.events', 'nav.events.short'],
+  ['enrol', '/enrol', 'manage_hosts', 'nav.enrol', 'nav.enrol.short'],
+  ['users', '/users', 'see_accounts', 'nav.users'],
+  ['audit', '/audit', 'see_audit', 'nav.audit'],
+  ['settings', '/settings', 'see_settings', 'nav.settings'],
 ];
 
 function LiveBadge() {
@@ -61,7 +63,7 @@ function Ailments() {
         ${reason ? html`<details><summary>${t('ailment.reason')}</summary><code><${Reason} text=${reason} /></code></details>` : null}</div></section>`)}</div>`;
 }
 
-const Navigation = ({ current }) => html`<nav class="nav" aria-label=${t('nav.label')}><ul>${NAVIGATION.map(([name, href, text, short]) => html`
+const Navigation = ({ current, me }) => html`<nav class="nav" aria-label=${t('nav.label')}><ul>${NAVIGATION.filter(([,, may]) => me.permissions.includes(may)).map(([name, href, , text, short]) => html`
   <li key=${name}><a href=${href} class=${name === current ? 'nav-on' : ''} aria-current=${name === current ? 'page' : null}>
     <${Icon} name=${name} size="20" /><span class=${short ? 'nav-long' : ''}>${t(text)}</span>${short ? html`<span class="nav-short">${t(short)}</span>` : null}</a></li>`)}</ul></nav>`;
 
@@ -70,13 +72,13 @@ export function Shell({ me, current, children }) {
   return html`<div class="shell">
     <a class="skip" href="#main">${t('app.skip')}</a>
     <aside class="rail"><a class="brand" href="/"><${Mark} /><span><b>${t('app.name')}</b><small>${t('app.purpose')}</small></span></a>
-      <${Navigation} current=${current} />
+      <${Navigation} current=${current} me=${me} />
       <p class="rail-foot">${t('shell.time')}<br />v${me.version}</p></aside>
     <header class="bar"><a class="brand brand-small" href="/" aria-label=${t('app.name')}><${Mark} size="26" /></a>
       <div class="bar-search"><${SearchField} global value=${path === '/fleet' ? query.get('q') : ''} label=${t('shell.search')}
         onSearch=${(q) => navigate(hrefWith({ q }, path === '/fleet' ? undefined : '/fleet'))} /></div>
       <div class="bar-tools"><${LiveBadge} /><${LanguageButton} /><${ThemeButton} />
-        <span class="who" translate=${false} title=${t('shell.user', { name: me.user.name })}>${me.user.name}</span>
+        <a class="who" href="/me" translate=${false} title=${t('shell.user', { name: me.user.name })}>${me.user.display_name || me.user.name}</a>
         <button class="tool" aria-label=${t('shell.logout')} title=${t('shell.logout')} onClick=${leave}><${Icon} name="logout" /></button></div></header>
     <main id="main" tabindex="-1"><${Ailments} /><${Guarded} key=${path}>${children}</${Guarded}></main>
   </div>`;

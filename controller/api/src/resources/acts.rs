@@ -1,0 +1,184 @@
+//! Two-person acts: what waits for a second person, and what became of the others.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use xiezhi_model::{Account, AccountChange, Act, ActState, Needs};
+
+use super::login;
+use super::users::{find, once, reaches};
+use crate::answer::Answer;
+use crate::extract::Path;
+use crate::problem::Problem;
+use crate::rows::RoleRow;
+use crate::view::View;
+
+#[derive(Serialize)]
+pub(crate) struct ActRow {
+    id: i64,
+    user: Named,
+    change: &'static str,
+    role: Option<RoleRow>,
+    reason: String,
+    asked_by: Named,
+    asked_ms: i64,
+    expires_ms: i64,
+    /// `pending`, `expired`, `done`, `refused` or `withdrawn`.
+    state: &'static str,
+    decided_by: Option<Named>,
+    decided_ms: Option<i64>,
+    /// Whether the caller may consent, as far as roles go; ties are judged at the consent.
+    consentable: bool,
+}
+
+#[derive(Clone, Serialize)]
+struct Named {
+    id: i64,
+    name: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Acts {
+    items: Vec<ActRow>,
+}
+
+impl ActRow {
+    pub(super) async fn new(view: &View, act: Act) -> Result<Self, Problem> {
+        let accounts = view.state.inner.store.accounts().await?;
+        Self::of(view, act, &accounts).ok_or_else(|| Problem::not_found("act"))
+    }
+
+    /// `None` if the account that it is about is not the caller's to see.
+    fn of(view: &View, act: Act, accounts: &[Account]) -> Option<Self> {
+        let find = |id: i64| accounts.iter().find(|account| account.user.id == id);
+        let named = |id: i64| Named {
+            id,
+            name: find(id)
+                .map(|account| account.user.name.clone())
+                .unwrap_or_default(),
+        };
+        let account = find(act.user)?;
+        let places = account.grants.iter().map(|grant| grant.site);
+        let mut places = std::iter::once(account.user.home).chain(places);
+        places.any(|site| view.scope.covers(site)).then_some(())?;
+        let now_ms = view.state.now_ms();
+        let is_pending = act.state == ActState::Pending && act.expires_ms > now_ms;
+        let state = match act.state {
+            ActState::Pending if !is_pending => "expired",
+            state => state.word(),
+        };
+        let consentable = is_pending && may_consent(view, &act, account).is_ok();
+        Some(Self {
+            id: act.id,
+            user: named(act.user),
+            change: act.change.word(),
+            role: act
+                .change
+                .grant()
+                .map(|grant| RoleRow::new(grant, view.tree())),
+            reason: act.reason,
+            asked_by: named(act.asked_by),
+            asked_ms: act.asked_ms,
+            expires_ms: act.expires_ms,
+            state,
+            decided_by: act.decided_by.map(named),
+            decided_ms: act.decided_ms,
+            consentable,
+        })
+    }
+}
+
+/// Whether the caller may be the second person, as far as roles go.
+fn may_consent(view: &View, act: &Act, account: &Account) -> Result<(), Problem> {
+    let me = view.who.account.user.id;
+    if me == act.asked_by || me == act.user {
+        let detail = "the second person is neither who asked nor whose account it is";
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "not_independent",
+            detail,
+        ));
+    }
+    match act.change.needs(&account.grants) {
+        Needs::Two { consent, .. } => reaches(view, consent, act.change, account),
+        // Its roles changed since; who may do it alone may also agree.
+        Needs::One(permission) => reaches(view, permission, act.change, account),
+    }
+}
+
+pub(crate) async fn list(view: View) -> Result<Answer<Acts>, Problem> {
+    let accounts = view.state.inner.store.accounts().await?;
+    let acts = view.state.inner.store.acts().await?.into_iter();
+    let rows = acts.filter_map(|act| ActRow::of(&view, act, &accounts));
+    Ok(Answer(Acts {
+        items: rows.collect(),
+    }))
+}
+
+async fn act_of(view: &View, id: i64) -> Result<(Act, Account), Problem> {
+    let act = view.state.inner.store.act(id).await?;
+    let act = act.ok_or_else(|| Problem::not_found("act"))?;
+    let account = find(view, act.user)
+        .await
+        .map_err(|_| Problem::not_found("act"))?;
+    Ok((act, account))
+}
+
+/// What consent brought about.
+#[derive(Serialize)]
+pub(crate) struct Consented {
+    act: ActRow,
+    /// The password for one use, where the act was to reset it; shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+/// The second person agrees: the change is done.
+pub(crate) async fn consent(view: View, Path(id): Path<i64>) -> Result<Answer<Consented>, Problem> {
+    let (act, account) = act_of(&view, id).await?;
+    may_consent(&view, &act, &account)?;
+    let is_reset = act.change == AccountChange::ResetPassword;
+    let password = is_reset.then(once).transpose()?;
+    let hash = match &password {
+        Some(password) => Some(login::hashed(&view.state, password.clone()).await?),
+        None => None,
+    };
+    let (state, me) = (&view.state, view.who.account.user.id);
+    let audit = view
+        .who
+        .audit(
+            state.now_ms(),
+            "act.consent",
+            format!("user:{}", account.user.name),
+        )
+        .with("act", id.to_string())
+        .with("change", act.change.word());
+    let store = &state.inner.store;
+    store.consent_to_act(id, me, hash.as_deref(), audit).await?;
+    let (act, _) = act_of(&view, id).await?;
+    Ok(Answer(Consented {
+        act: ActRow::new(&view, act).await?,
+        password,
+    }))
+}
+
+/// The second person refuses, or the first takes it back.
+pub(crate) async fn end(view: View, Path(id): Path<i64>) -> Result<Answer<ActRow>, Problem> {
+    let (act, account) = act_of(&view, id).await?;
+    let me = view.who.account.user.id;
+    if act.asked_by != me {
+        may_consent(&view, &act, &account)?;
+    }
+    let action = if act.asked_by == me {
+        "act.withdraw"
+    } else {
+        "act.refuse"
+    };
+    let now_ms = view.state.now_ms();
+    let audit = view
+        .who
+        .audit(now_ms, action, format!("user:{}", account.user.name))
+        .with("act", id.to_string())
+        .with("change", act.change.word());
+    let ended = view.state.inner.store.end_act(id, me, audit).await?;
+    Ok(Answer(ActRow::new(&view, ended).await?))
+}

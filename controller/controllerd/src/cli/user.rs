@@ -1,0 +1,94 @@
+//! `user`: accounts and their roles.
+
+use clap::Subcommand;
+use xiezhi_model::Role;
+
+/// Accounts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// List all accounts and what they may do
+    List,
+    /// Make an account and print the password for its first sign-in
+    Create {
+        /// Name to sign in with
+        name: String,
+        /// Name for people
+        #[arg(long, default_value = "")]
+        display_name: String,
+        /// Key of the site that it belongs to, as in `sites list` [default: the province]
+        #[arg(long)]
+        home: Option<String>,
+        /// A role from the start: technician@gs-01-2, province_admin
+        #[arg(long, value_parser = role_at)]
+        role: Option<RoleAt>,
+    },
+    /// Give an account a role
+    Grant {
+        /// Name of the account
+        name: String,
+        /// Which, and where: technician@gs-01-2, province_admin
+        #[arg(value_parser = role_at)]
+        role: RoleAt,
+    },
+    /// Take a role from an account
+    Withdraw {
+        /// Name of the account
+        name: String,
+        /// Which, and where, as in `user list`
+        #[arg(value_parser = role_at)]
+        role: RoleAt,
+    },
+    /// Print a new password for one sign-in
+    ResetPassword {
+        /// Name of the account
+        name: String,
+    },
+    /// Forget an account's second factor: a phone was lost
+    ResetSecondFactor {
+        /// Name of the account
+        name: String,
+    },
+    /// Keep an account from signing in
+    Disable {
+        /// Name of the account
+        name: String,
+    },
+    /// Let an account sign in again
+    Enable {
+        /// Name of the account
+        name: String,
+    },
+}
+
+/// A role and the key of the site where it holds; without one the whole province.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoleAt {
+    pub(crate) role: Role,
+    pub(crate) site: Option<String>,
+}
+
+fn role_at(text: &str) -> Result<RoleAt, String> {
+    let (word, site) = match text.split_once('@') {
+        Some((word, site)) => (word, Some(site.to_owned())),
+        None => (text, None),
+    };
+    let role = Role::from_word(word).ok_or_else(|| {
+        let words: Vec<&str> = Role::ALL.iter().map(|role| role.word()).collect();
+        format!("the roles are {}; add @SITE for a court", words.join(", "))
+    })?;
+    Ok(RoleAt { role, site })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_stands_alone_or_with_its_site() {
+        let court = role_at("technician@gs-01").unwrap();
+        assert_eq!(court.role, Role::Technician);
+        assert_eq!(court.site.as_deref(), Some("gs-01"));
+        assert_eq!(role_at("audit_admin").unwrap().site, None);
+        assert!(role_at("root").unwrap_err().contains("technician"));
+    }
+}

@@ -1,0 +1,311 @@
+//! Who holds which role where, and what that lets an account see.
+//!
+//! [`Grants::scope`] is the one function that says which sites a permission reaches; pages, API
+//! calls and PromQL all ask it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::role::{Duty, Permission, Role};
+use crate::{SiteId, SiteTree};
+
+/// A role in a part of the organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Grant {
+    /// Which role.
+    pub role: Role,
+    /// The site with all below it; `None` is the whole province.
+    pub site: Option<SiteId>,
+}
+
+impl Grant {
+    /// A role in the whole province.
+    #[must_use]
+    pub const fn province(role: Role) -> Self {
+        Self { role, site: None }
+    }
+
+    /// A role at a site and below it.
+    #[must_use]
+    pub const fn at(role: Role, site: SiteId) -> Self {
+        Self {
+            role,
+            site: Some(site),
+        }
+    }
+}
+
+/// Why an account may not hold these roles together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GrantRefusal {
+    /// Two duties in one account.
+    #[error(
+        "system, security and audit administration exclude one another in one account: \
+         use a second account for the other duty, held by another person"
+    )]
+    TwoDuties,
+    /// A wall with anything else.
+    #[error("an account of a wall screen holds no other role: make an account of its own for it")]
+    WallAndMore,
+    /// The whole province for who runs a court.
+    #[error("a court administrator needs a site: choose the court")]
+    NeedsSite,
+    /// A site for who runs the province.
+    #[error(
+        "the roles province administrator and audit administrator are for the whole province: \
+             leave the site out"
+    )]
+    NeedsProvince,
+    /// Too many.
+    #[error("an account may hold {MAX_GRANTS} roles at most: grant one further up instead")]
+    TooMany,
+}
+
+/// Most roles of one account.
+pub const MAX_GRANTS: usize = 32;
+
+/// The roles of one account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants(BTreeSet<Grant>);
+
+impl Grants {
+    /// Whether these may stand in one account.
+    ///
+    /// # Errors
+    /// Says which rule they break.
+    pub fn check(&self) -> Result<(), GrantRefusal> {
+        if self.0.len() > MAX_GRANTS {
+            return Err(GrantRefusal::TooMany);
+        }
+        if self.duties().len() > 1 {
+            return Err(GrantRefusal::TwoDuties);
+        }
+        let walls = self.0.iter().filter(|one| one.role == Role::Wall).count();
+        if walls > 0 && walls < self.0.len() {
+            return Err(GrantRefusal::WallAndMore);
+        }
+        for Grant { role, site } in &self.0 {
+            match (role, site) {
+                (Role::CourtAdministrator, None) => return Err(GrantRefusal::NeedsSite),
+                (Role::ProvinceAdministrator | Role::AuditAdministrator, Some(_)) => {
+                    return Err(GrantRefusal::NeedsProvince);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The duties in it: one at most if [`Grants::check`] holds.
+    #[must_use]
+    pub fn duties(&self) -> BTreeSet<Duty> {
+        self.0.iter().filter_map(|one| one.role.duty()).collect()
+    }
+
+    /// Each grant, in a stable order.
+    pub fn iter(&self) -> impl Iterator<Item = &Grant> {
+        self.0.iter()
+    }
+
+    /// Whether nothing was granted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this very grant is among them.
+    #[must_use]
+    pub fn holds(&self, grant: Grant) -> bool {
+        self.0.contains(&grant)
+    }
+
+    /// The same with one more.
+    #[must_use]
+    pub fn with(mut self, grant: Grant) -> Self {
+        self.0.insert(grant);
+        self
+    }
+
+    /// The same without one.
+    #[must_use]
+    pub fn without(mut self, grant: Grant) -> Self {
+        self.0.remove(&grant);
+        self
+    }
+
+    /// Which sites a permission reaches; `None` if none of the roles carries it.
+    ///
+    /// A permission over things that belong to no site ([`Permission::is_province_only`]) is held
+    /// by a grant for the province only.
+    #[must_use]
+    pub fn scope(&self, permission: Permission, tree: &SiteTree) -> Option<Scope> {
+        let mut sites = BTreeSet::new();
+        for Grant { site, .. } in self.0.iter().filter(|one| one.role.may(permission)) {
+            match site {
+                None => return Some(Scope::Province),
+                Some(_) if permission.is_province_only() => {}
+                // A site that is gone reaches nothing.
+                Some(site) => sites.extend(tree.subtree(*site)),
+            }
+        }
+        (!sites.is_empty()).then(|| Scope::Sites(Arc::new(sites)))
+    }
+
+    /// What it may do anywhere, for pages to offer.
+    #[must_use]
+    pub fn permissions(&self, tree: &SiteTree) -> Vec<Permission> {
+        let all = Permission::ALL.into_iter();
+        all.filter(|one| self.scope(*one, tree).is_some()).collect()
+    }
+}
+
+impl FromIterator<Grant> for Grants {
+    fn from_iter<I: IntoIterator<Item = Grant>>(grants: I) -> Self {
+        Self(grants.into_iter().collect())
+    }
+}
+
+/// The part of the organisation that a caller sees. Clones are cheap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything, and what belongs to no site.
+    Province,
+    /// These sites only.
+    Sites(Arc<BTreeSet<SiteId>>),
+}
+
+impl Scope {
+    /// Whether this site is in it.
+    #[must_use]
+    pub fn sees(&self, site: SiteId) -> bool {
+        match self {
+            Self::Province => true,
+            Self::Sites(sites) => sites.contains(&site),
+        }
+    }
+
+    /// Whether this site is in it; no site is the whole province.
+    #[must_use]
+    pub fn covers(&self, site: Option<SiteId>) -> bool {
+        site.map_or(*self == Self::Province, |site| self.sees(site))
+    }
+
+    /// The sites, if they are not all.
+    #[must_use]
+    pub fn sites(&self) -> Option<&BTreeSet<SiteId>> {
+        match self {
+            Self::Province => None,
+            Self::Sites(sites) => Some(sites),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Site, Tier};
+
+    fn tree() -> SiteTree {
+        let site = |id: i64, parent: Option<i64>| Site {
+            id: SiteId(id),
+            key: id.to_string(),
+            name: id.to_string(),
+            tier: Tier::Other,
+            parent: parent.map(SiteId),
+            court_code: String::new(),
+        };
+        SiteTree::new([
+            site(1, None),
+            site(2, Some(1)),
+            site(3, Some(2)),
+            site(4, Some(1)),
+        ])
+    }
+
+    fn grants(of: &[Grant]) -> Grants {
+        of.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_role_reaches_its_site_and_below_and_nothing_else() {
+        let technician = grants(&[Grant::at(Role::Technician, SiteId(2))]);
+        let scope = technician.scope(Permission::SeeHosts, &tree()).unwrap();
+        assert_eq!(scope.sites().unwrap(), &[SiteId(2), SiteId(3)].into());
+        assert!(!scope.sees(SiteId(1)) && !scope.sees(SiteId(4)));
+        assert!(!scope.covers(None));
+        assert_eq!(technician.scope(Permission::ManageHosts, &tree()), None);
+    }
+
+    #[test]
+    fn several_roles_add_up_each_for_what_it_may() {
+        let both = grants(&[
+            Grant::at(Role::CourtAdministrator, SiteId(3)),
+            Grant::at(Role::ReadOnly, SiteId(4)),
+        ]);
+        let see = both.scope(Permission::SeeHosts, &tree()).unwrap();
+        assert_eq!(see.sites().unwrap(), &[SiteId(3), SiteId(4)].into());
+        let manage = both.scope(Permission::ManageHosts, &tree()).unwrap();
+        assert_eq!(manage.sites().unwrap(), &[SiteId(3)].into());
+    }
+
+    #[test]
+    fn what_belongs_to_no_site_is_seen_from_the_province_only() {
+        let court = grants(&[Grant::at(Role::SecurityAdministrator, SiteId(1))]);
+        assert_eq!(court.scope(Permission::SeeAudit, &tree()), None);
+        assert!(court.scope(Permission::GrantSecurity, &tree()).is_some());
+        let province = grants(&[Grant::province(Role::SecurityAdministrator)]);
+        let scope = province.scope(Permission::SeeAudit, &tree());
+        assert_eq!(scope, Some(Scope::Province));
+    }
+
+    #[test]
+    fn a_role_at_a_site_that_is_gone_reaches_nothing() {
+        let lost = grants(&[Grant::at(Role::Technician, SiteId(99))]);
+        assert_eq!(lost.scope(Permission::SeeHosts, &tree()), None);
+        assert_eq!(lost.permissions(&tree()), []);
+    }
+
+    #[test]
+    fn duties_exclude_one_another() {
+        let cases: [(&[Grant], Result<(), GrantRefusal>); 7] = [
+            (&[], Ok(())),
+            (
+                &[
+                    Grant::at(Role::Technician, SiteId(2)),
+                    Grant::at(Role::CourtAdministrator, SiteId(3)),
+                    Grant::province(Role::ReadOnly),
+                ],
+                Ok(()),
+            ),
+            (
+                &[
+                    Grant::at(Role::Technician, SiteId(2)),
+                    Grant::at(Role::SecurityOfficer, SiteId(3)),
+                ],
+                Err(GrantRefusal::TwoDuties),
+            ),
+            (
+                &[
+                    Grant::province(Role::AuditAdministrator),
+                    Grant::province(Role::SecurityAdministrator),
+                ],
+                Err(GrantRefusal::TwoDuties),
+            ),
+            (
+                &[Grant::province(Role::Wall), Grant::province(Role::ReadOnly)],
+                Err(GrantRefusal::WallAndMore),
+            ),
+            (
+                &[Grant::province(Role::CourtAdministrator)],
+                Err(GrantRefusal::NeedsSite),
+            ),
+            (
+                &[Grant::at(Role::AuditAdministrator, SiteId(2))],
+                Err(GrantRefusal::NeedsProvince),
+            ),
+        ];
+        for (of, expected) in cases {
+            assert_eq!(grants(of).check(), expected, "{of:?}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Accounts, roles, acts of two people, second factors.
+
+use xiezhi_model::{
+    AccountChange, ActState, Grant, GrantRefusal, Grants, NotIndependent, Role, TIE_DAYS,
+};
+use xiezhi_store::{AccountError, NewUser, StoreError};
+
+use crate::support::*;
+
+fn holding(name: &str, grants: &[Grant]) -> NewUser {
+    NewUser {
+        grants: grants.iter().copied().collect(),
+        ..new_user(name)
+    }
+}
+
+/// An account made on the console, which ties nobody.
+async fn made(fresh: &Fresh, name: &str, grants: &[Grant]) -> i64 {
+    let new = holding(name, grants);
+    let made = fresh.create_user(&new, None, entry("user.create")).await;
+    made.unwrap().user.id
+}
+
+const SECURITY: Grant = Grant::province(Role::SecurityAdministrator);
+const ADMINISTRATOR: Grant = Grant::province(Role::ProvinceAdministrator);
+const OFFICER: AccountChange = AccountChange::Grant(Grant::province(Role::SecurityOfficer));
+
+#[tokio::test]
+async fn accounts_are_read_with_their_roles() {
+    let fresh = fresh().await;
+    let [_, court, ..] = province(&fresh).await;
+    let technician = Grant::at(Role::Technician, court);
+    let id = made(&fresh, "wang", &[technician, ADMINISTRATOR]).await;
+    let account = fresh.account(id).await.unwrap().unwrap();
+    let expected: Grants = [technician, ADMINISTRATOR].into_iter().collect();
+    assert_eq!(account.grants, expected);
+    assert_eq!(fresh.accounts().await.unwrap(), [account]);
+    assert_eq!(fresh.account(99).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_change_of_roles_ends_sessions_and_is_counted() {
+    let fresh = fresh().await;
+    let [_, court, ..] = province(&fresh).await;
+    let id = made(&fresh, "wang", &[]).await;
+    let session = xiezhi_model::WebSession {
+        id_hash: "s".into(),
+        user: id,
+        created_ms: NOW,
+        last_used_ms: NOW,
+        expires_ms: NOW + DAY,
+    };
+    fresh
+        .create_web_session(&session, entry("s"))
+        .await
+        .unwrap();
+    let before = fresh.authority_changes().await.unwrap();
+    let change = AccountChange::Grant(Grant::at(Role::Technician, court));
+    let change_it = || fresh.change_account(id, change, None, None, entry("user.grant"));
+    change_it().await.unwrap();
+    assert!(fresh.authority_changes().await.unwrap() > before);
+    assert_eq!(fresh.web_session("s", NOW).await.unwrap(), None);
+    let again = change_it().await.unwrap_err();
+    assert!(matches!(again, AccountError::AlreadySo), "{again:?}");
+    let nowhere = AccountChange::Grant(Grant::at(Role::Technician, xiezhi_model::SiteId(999)));
+    let nowhere = fresh
+        .change_account(id, nowhere, None, None, entry("x"))
+        .await;
+    let missing = matches!(nowhere, Err(AccountError::Store(StoreError::NotFound(_))));
+    assert!(missing, "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn a_disabled_account_has_no_session_and_the_last_administrator_stays() {
+    let fresh = fresh().await;
+    let first = made(&fresh, "first", &[ADMINISTRATOR]).await;
+    let disable = |id| fresh.change_account(id, AccountChange::Disable, None, None, entry("x"));
+    let last = disable(first).await.unwrap_err();
+    assert!(matches!(last, AccountError::Last(_)), "{last:?}");
+    let withdrawn = AccountChange::Withdraw(ADMINISTRATOR);
+    let last = fresh
+        .change_account(first, withdrawn, None, None, entry("x"))
+        .await;
+    assert!(matches!(last, Err(AccountError::Last(_))), "{last:?}");
+    made(&fresh, "second", &[ADMINISTRATOR]).await;
+    let account = disable(first).await.unwrap();
+    assert_eq!(account.user.disabled_ms, Some(NOW));
+    let enabled = fresh
+        .change_account(first, AccountChange::Enable, None, None, entry("x"))
+        .await;
+    assert_eq!(enabled.unwrap().user.disabled_ms, None);
+}
+
+#[tokio::test]
+async fn duties_exclude_one_another_whenever_a_role_comes() {
+    let fresh = fresh().await;
+    let refused = holding("both", &[ADMINISTRATOR, SECURITY]);
+    let refused = fresh.create_user(&refused, None, entry("x")).await;
+    let expected = GrantRefusal::TwoDuties;
+    assert!(matches!(refused, Err(AccountError::Grants(why)) if why == expected));
+    let id = made(&fresh, "one", &[ADMINISTRATOR]).await;
+    let change = AccountChange::Grant(SECURITY);
+    let refused = fresh
+        .change_account(id, change, None, None, entry("x"))
+        .await;
+    assert!(matches!(refused, Err(AccountError::Grants(why)) if why == expected));
+    let refused = fresh.ask_for_act(id, change, "why", id, entry("x")).await;
+    assert!(matches!(refused, Err(AccountError::Grants(why)) if why == expected));
+    assert_eq!(
+        fresh.grants(id).await.unwrap(),
+        [ADMINISTRATOR].into_iter().collect()
+    );
+}
+
+#[tokio::test]
+async fn an_act_is_done_only_by_a_second_independent_person() {
+    let fresh = fresh().await;
+    let first = made(&fresh, "first", &[SECURITY]).await;
+    let second = made(&fresh, "second", &[SECURITY]).await;
+    let other = made(&fresh, "other", &[]).await;
+    let act = fresh
+        .ask_for_act(other, OFFICER, "new officer", first, entry("act.ask"))
+        .await;
+    let act = act.unwrap();
+    let twice = fresh
+        .ask_for_act(other, OFFICER, "again", second, entry("act.ask"))
+        .await;
+    assert!(matches!(twice, Err(AccountError::AlreadySo)), "{twice:?}");
+    let consent = |by| fresh.consent_to_act(act.id, by, None, entry("act.consent"));
+    for (by, expected) in [
+        (first, NotIndependent::Same),
+        (other, NotIndependent::Concerned),
+    ] {
+        let refused = consent(by).await;
+        assert!(matches!(refused, Err(AccountError::NotIndependent(why)) if why == expected));
+    }
+    assert!(fresh.grants(other).await.unwrap().is_empty());
+    let account = consent(second).await.unwrap();
+    assert!(account.grants.holds(Grant::province(Role::SecurityOfficer)));
+    assert_eq!(
+        fresh.act(act.id).await.unwrap().unwrap().state,
+        ActState::Done
+    );
+    let again = consent(second).await;
+    assert!(matches!(again, Err(AccountError::Over)), "{again:?}");
+}
+
+#[tokio::test]
+async fn who_made_the_other_does_not_consent_for_thirty_days() {
+    let fresh = fresh().await;
+    let first = made(&fresh, "first", &[SECURITY]).await;
+    let new = holding("puppet", &[SECURITY]);
+    let puppet = fresh
+        .create_user(&new, Some(first), entry("user.create"))
+        .await;
+    let puppet = puppet.unwrap().user.id;
+    let other = made(&fresh, "other", &[]).await;
+    let asked = fresh
+        .ask_for_act(other, OFFICER, "why", first, entry("act.ask"))
+        .await;
+    let refused = fresh
+        .consent_to_act(asked.unwrap().id, puppet, None, entry("x"))
+        .await;
+    let tied = NotIndependent::Tied;
+    assert!(matches!(refused, Err(AccountError::NotIndependent(why)) if why == tied));
+
+    let mut later = entry("act.ask");
+    later.time_ms += (TIE_DAYS + 1) * DAY;
+    let act = fresh
+        .ask_for_act(other, OFFICER, "why", first, later.clone())
+        .await
+        .unwrap();
+    fresh
+        .consent_to_act(act.id, puppet, None, later)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_act_ends_by_time_refusal_or_withdrawal() {
+    let fresh = fresh().await;
+    let first = made(&fresh, "first", &[SECURITY]).await;
+    let second = made(&fresh, "second", &[SECURITY]).await;
+    let other = made(&fresh, "other", &[]).await;
+    let ask = || fresh.ask_for_act(other, OFFICER, "why", first, entry("act.ask"));
+    let act = ask().await.unwrap();
+    let mut late = entry("act.consent");
+    late.time_ms = act.expires_ms;
+    let over = fresh.consent_to_act(act.id, second, None, late).await;
+    assert!(matches!(over, Err(AccountError::Over)), "{over:?}");
+    let end = |id, by| fresh.end_act(id, by, entry("act.end"));
+    assert_eq!(end(act.id, second).await.unwrap().state, ActState::Refused);
+    let act = ask().await.unwrap();
+    assert_eq!(end(act.id, first).await.unwrap().state, ActState::Withdrawn);
+    assert!(matches!(end(act.id, first).await, Err(AccountError::Over)));
+    let states: Vec<ActState> = fresh
+        .acts()
+        .await
+        .unwrap()
+        .iter()
+        .map(|act| act.state)
+        .collect();
+    assert_eq!(states, [ActState::Withdrawn, ActState::Refused]);
+    assert!(fresh.grants(other).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_reset_password_is_for_one_use_until_its_owner_sets_one() {
+    let fresh = fresh().await;
+    let id = made(&fresh, "wang", &[]).await;
+    let reset = AccountChange::ResetPassword;
+    let account = fresh
+        .change_account(id, reset, None, Some("once"), entry("user.reset"))
+        .await;
+    let user = account.unwrap().user;
+    assert!(user.password_once);
+    assert_eq!(user.password_hash, "once");
+    fresh
+        .set_password(id, "own", entry("user.password"))
+        .await
+        .unwrap();
+    assert!(!fresh.user(id).await.unwrap().unwrap().password_once);
+}
+
+#[tokio::test]
+async fn a_second_factor_is_asked_for_once_it_is_proved_and_no_code_is_good_twice() {
+    let fresh = fresh().await;
+    let id = made(&fresh, "wang", &[]).await;
+    assert_eq!(fresh.second_factor(id).await.unwrap(), None);
+    fresh
+        .offer_second_factor(id, "sealed-1", NOW)
+        .await
+        .unwrap();
+    fresh
+        .offer_second_factor(id, "sealed-2", NOW)
+        .await
+        .unwrap();
+    let offered = fresh.second_factor(id).await.unwrap().unwrap();
+    assert_eq!(
+        (offered.sealed.as_str(), offered.confirmed_ms),
+        ("sealed-2", None)
+    );
+    assert!(!fresh.use_code_of_step(id, 6).await.unwrap());
+    let codes = ["r1".to_owned(), "r2".to_owned()];
+    let confirm = || fresh.confirm_second_factor(id, 5, &codes, entry("factor"));
+    confirm().await.unwrap();
+    assert!(confirm().await.is_err());
+    assert!(
+        fresh
+            .offer_second_factor(id, "sealed-3", NOW)
+            .await
+            .is_err()
+    );
+    assert_eq!(fresh.users_with_second_factor().await.unwrap(), [id]);
+    assert!(!fresh.use_code_of_step(id, 5).await.unwrap());
+    assert!(fresh.use_code_of_step(id, 7).await.unwrap());
+    assert!(!fresh.use_code_of_step(id, 6).await.unwrap());
+    assert!(
+        fresh
+            .use_recovery_code(id, "r1", entry("recovery"))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !fresh
+            .use_recovery_code(id, "r1", entry("recovery"))
+            .await
+            .unwrap()
+    );
+    fresh
+        .remove_second_factor(id, entry("factor"))
+        .await
+        .unwrap();
+    assert_eq!(fresh.second_factor(id).await.unwrap(), None);
+    assert!(
+        !fresh
+            .use_recovery_code(id, "r2", entry("recovery"))
+            .await
+            .unwrap()
+    );
+}
