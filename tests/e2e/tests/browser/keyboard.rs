@@ -18,6 +18,8 @@ async fn every_control_is_reached_by_keyboard_and_shows_the_focus() -> Result<()
         "/sites/1",
         "/fleet",
         "/enrol",
+        "/users",
+        "/me",
         "/audit",
         "/settings",
         "/events",

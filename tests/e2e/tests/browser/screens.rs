@@ -22,6 +22,8 @@ const SCREENS: &[(&str, &str)] = &[
     ("host-identity", "/hosts/$HOST?tab=identity"),
     ("events", "/events"),
     ("enrol", "/enrol"),
+    ("users", "/users"),
+    ("me", "/me"),
     ("audit", "/audit"),
     ("settings", "/settings"),
     ("missing", "/nowhere"),
@@ -79,6 +81,9 @@ async fn leave_traces(api: &Api, host: i64) -> Result<()> {
     api.post(&path, &json!({ "kind": "collect_now" })).await?;
     let budget = json!({"kind": "set_bandwidth", "bytes_per_second": 125_000, "windows": []});
     api.post(&path, &budget).await?;
+    let person = json!({"name": "wang.fang", "display_name": "王芳", "home": 2,
+        "roles": [{"role": "technician", "site": 2}, {"role": "read_only", "site": 1}]});
+    api.post("/api/v1/users", &person).await?;
     let wrong = json!({"user": "admin", "password": "a wrong one"});
     assert!(api.post("/api/v1/login", &wrong).await.is_err());
     Ok(())
