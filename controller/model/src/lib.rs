@@ -15,6 +15,7 @@ pub mod event;
 pub mod grant;
 pub mod host;
 pub mod presence;
+pub mod register;
 pub mod role;
 pub mod setting;
 pub mod site;
@@ -32,6 +33,10 @@ pub use event::{EventStream, Gap, Severity, Signature, StoredEvent};
 pub use grant::{Grant, GrantRefusal, Grants, MAX_GRANTS, Scope};
 pub use host::{Host, HostId, MAX_REVOCATION_REASON, revocation_reason};
 pub use presence::{Presence, PresenceReason, PresenceView};
+pub use register::{
+    Field, FieldChange, FieldProblem, Item, ItemChange, RegisterKind, RowProblem, Values,
+    differences,
+};
 pub use role::{Duty, Permission, Role};
 pub use setting::Setting;
 pub use site::{NewSite, Site, SiteId, SiteTree, Tier};

@@ -58,6 +58,10 @@ const TABLES: &[Table] = &[
     table("recovery_codes", &["code_hash"]),
     table("web_sessions", &["id_hash"]),
     table("api_tokens", &["id"]),
+    table("register_items", &["id"]),
+    table("register_changes", &["id"]),
+    large("register_imports", &["id"]),
+    table("register_import_sites", &["import_id", "site_id"]),
     table("audit", &["seq"]),
     table("audit_repeats", &["repeat_key"]),
 ];

@@ -39,6 +39,7 @@ mod holes;
 mod hosts;
 mod proofs;
 mod reach;
+mod register;
 mod repeats;
 mod revocations;
 mod row;
@@ -65,13 +66,17 @@ pub use audit::{AuditQuery, AuditVerdict};
 pub use copy::CopiedTable;
 pub use enrolment::{EnrolError, EnrolRefusal, NewHost};
 pub use error::StoreError;
-pub use event_search::{EventCursor, EventPage, EventQuery};
+pub use event_search::{CursorError, EventCursor, EventPage, EventQuery};
 pub use events::{BatchOutcome, EventBatch, NewEvent};
 pub use evidence::{EventProof, EvidenceFailure, EvidenceQuery, EvidenceReport, LISTED_FAILURES};
 pub use facts::StoredFacts;
 pub use holes::Hole;
 pub use hosts::LastSeen;
 pub use proofs::BatchProof;
+pub use register::{
+    Import, ImportRow, ImportState, Plan, PlanProblem, PlannedRow, RegisterCursor, RegisterError,
+    RegisterPage, RegisterQuery, UndoObstacle,
+};
 pub use second_factor::StoredFactor;
 pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};
 pub use sites::SiteImport;

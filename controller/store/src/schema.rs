@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_evidence.sql"),
     include_str!("../migrations/0005_byte_order.sql"),
     include_str!("../migrations/0006_people.sql"),
+    include_str!("../migrations/0007_register.sql"),
 ];
 
 const MAKE_VERSION: &str =

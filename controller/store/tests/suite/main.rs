@@ -18,6 +18,7 @@ mod fleet;
 mod holes;
 mod opening;
 mod people;
+mod register;
 mod repeats;
 mod server;
 mod support;

@@ -45,6 +45,9 @@ impl Fresh {
 
 /// Takes a schema back to before there were roles (migration 6).
 pub(crate) const WITHOUT_PEOPLE: &str = "\
+    DROP TABLE register_import_sites; DROP TABLE register_imports; \
+    DROP TABLE register_changes; DROP TABLE register_items; \
+    DELETE FROM counters WHERE name LIKE 'register_%'; \
     DROP TABLE grants; DROP TABLE account_ties; DROP TABLE acts; \
     DROP TABLE recovery_codes; DROP TABLE second_factors; \
     ALTER TABLE users DROP COLUMN display_name; \
