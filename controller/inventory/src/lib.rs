@@ -3,10 +3,12 @@
 //! The file is CSV in UTF-8, with or without a byte order mark, and its first line is
 //! `id,name,tier,parent_id,court_code`. Lines may stand in any order. All problems are reported
 //! together, each with its line and what to do; a file with problems yields no sites at all.
+//! Rooms, staff and assets come from spreadsheets of many shapes; see [`register`].
 //! Nothing here touches the disk or the store.
 
 mod courts;
 mod problem;
+pub mod register;
 
 pub use courts::parse_courts;
 pub use problem::{Problem, ProblemKind};
