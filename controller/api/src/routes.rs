@@ -10,7 +10,8 @@ use xiezhi_model::Permission;
 
 use crate::resources::{
     acts, api_tokens, approvals, audit, bandwidth, events, facts, fleet, gaps, health, host, hosts,
-    live, login, me, metrics, overview, prometheus, series, settings, sites, tokens, users,
+    live, login, me, metrics, overview, prometheus, register, series, settings, sites, tokens,
+    users,
 };
 use crate::state::AppState;
 use crate::{answer, assets, guard, headers, problem::Problem, program};
@@ -77,8 +78,8 @@ where
 pub(crate) fn routes() -> Vec<Route> {
     use Caller::{Anyone, LocalOrMay, May, MetricsReader, MetricsWriter, SignedIn};
     use Permission::{
-        ManageAccounts, ManageHosts, ManagePrograms, SeeAccounts, SeeAudit, SeeHosts, SeeOverview,
-        SeeSettings,
+        ManageAccounts, ManageHosts, ManagePrograms, ManageRegister, SeeAccounts, SeeAudit, SeeHosts, SeeOverview,
+        SeeRegister, SeeSettings,
     };
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
@@ -129,6 +130,19 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/acts", May(SeeAccounts), acts::list),
         route(POST, "/api/v1/acts/{id}/consent", May(SeeAccounts), acts::consent),
         route(POST, "/api/v1/acts/{id}/end", May(SeeAccounts), acts::end),
+        route(GET, "/api/v1/register/{kind}", May(SeeRegister), register::list),
+        route(POST, "/api/v1/register/{kind}", May(ManageRegister), register::create),
+        route(GET, "/api/v1/register/{kind}/export", May(SeeRegister), register::export::csv),
+        route(GET, "/api/v1/register/{kind}/{id}", May(SeeRegister), register::read),
+        route(PUT, "/api/v1/register/{kind}/{id}", May(ManageRegister), register::change),
+        route(GET, "/api/v1/register/{kind}/{id}/history", May(SeeRegister), register::history),
+        route(GET, "/api/v1/labels/assets/{id}", May(SeeRegister), register::label),
+        route(GET, "/api/v1/imports", May(ManageRegister), register::imports::list),
+        // Reads its body itself, within its own bound.
+        route(POST, "/api/v1/imports", May(ManageRegister), register::imports::upload),
+        route(GET, "/api/v1/imports/{id}", May(ManageRegister), register::imports::preview),
+        route(POST, "/api/v1/imports/{id}/apply", May(ManageRegister), register::imports::apply),
+        route(POST, "/api/v1/imports/{id}/undo", May(ManageRegister), register::imports::undo),
         route(GET, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::list),
         route(POST, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::create),
         route(DELETE, "/api/v1/api-tokens/{id}", May(ManagePrograms), api_tokens::revoke),

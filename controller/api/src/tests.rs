@@ -11,6 +11,7 @@ mod matrix;
 mod people;
 mod port;
 mod prometheus;
+mod register;
 mod remote_write;
 mod signing_in;
 mod writes;

@@ -5,11 +5,12 @@
 use axum::http::{Method, Request, StatusCode, header};
 use axum::routing::MethodFilter;
 use serde_json::{Value, json};
+use xiezhi_inventory::register::{Sheet, SheetRow};
 use xiezhi_model::{
-    AccountChange, ApiRight, EnrolmentToken, Gap, Grant, Host, Permission, Role, Scope, Severity,
-    SiteId,
+    AccountChange, ApiRight, EnrolmentToken, Field, Gap, Grant, Host, Item, Permission,
+    RegisterKind, Role, Scope, Severity, SiteId,
 };
-use xiezhi_store::{ApprovalRequest, EventBatch, NewEvent};
+use xiezhi_store::{ApprovalRequest, EventBatch, ImportState, NewEvent, RegisterQuery};
 
 use super::bench::*;
 use super::prometheus::{report_loads, token};
@@ -26,6 +27,40 @@ struct Court {
     approval: i64,
     user: i64,
     act: i64,
+    asset: Item,
+    import: i64,
+}
+
+/// An asset, and a file that waits to be imported.
+async fn register(bench: &Bench, site: SiteId, mark: &str) -> (Item, i64) {
+    let values = [(Field::Code, "A-1"), (Field::Name, mark)];
+    let values = values.map(|(field, text)| (field, text.to_owned()));
+    let values = RegisterKind::Asset.check(&values.into()).unwrap();
+    let asset = bench
+        .store
+        .create_item(
+            RegisterKind::Asset,
+            site,
+            &values,
+            by_system("register.create"),
+        )
+        .await
+        .unwrap();
+    let sheet = Sheet {
+        kind: RegisterKind::Asset,
+        columns: Default::default(),
+        rows: vec![SheetRow {
+            line: 2,
+            site,
+            values,
+        }],
+    };
+    let (sites, asked) = ([site].into(), by_system("register.import"));
+    let text = sheet.to_text();
+    let kept = bench
+        .store
+        .keep_import(RegisterKind::Asset, mark, &text, &sites, &asked);
+    (asset, kept.await.unwrap())
 }
 
 async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i64) -> Court {
@@ -97,8 +132,11 @@ async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i64) -> Cour
         .store
         .ask_for_act(user, disable, &reason, asker, asked)
         .await;
+    let (asset, import) = register(bench, site.id, mark).await;
     Court {
         mark,
+        asset,
+        import,
         site: site.id,
         words: vec![mark.to_owned(), site.name.clone(), site.key.clone()],
         act: act.unwrap().id,
@@ -163,7 +201,11 @@ fn acts(path: String, body: Value) -> Case {
 }
 
 fn case(method: &Method, route: &str, of: &Court) -> Case {
-    let path = |id: &dyn std::fmt::Display| route.replace("{id}", &id.to_string());
+    let path = |id: &dyn std::fmt::Display| {
+        let route = route.replace("{id}", &id.to_string());
+        route.replace("{kind}", "assets")
+    };
+    let values = json!({"code": "A-9", "name": format!("{}-new", of.mark)});
     let silent = |case: Case| Case {
         names: false,
         ..case
@@ -213,6 +255,27 @@ fn case(method: &Method, route: &str, of: &Court) -> Case {
         ("POST", "/api/v1/approvals/{id}") => {
             acts(path(&of.approval), json!({"decision": "refuse"}))
         }
+        ("GET", "/api/v1/register/{kind}" | "/api/v1/register/{kind}/export") => reads(path(&"")),
+        ("POST", "/api/v1/register/{kind}") => {
+            acts(path(&""), json!({"site": site, "values": values}))
+        }
+        ("GET", "/api/v1/register/{kind}/{id}" | "/api/v1/register/{kind}/{id}/history") => {
+            reads(path(&of.asset.id))
+        }
+        ("PUT", "/api/v1/register/{kind}/{id}") => acts(
+            path(&of.asset.id),
+            json!({"site": site, "version": of.asset.version, "values": values}),
+        ),
+        ("GET", "/api/v1/labels/assets/{id}") => reads(path(&of.asset.id)),
+        ("GET", "/api/v1/imports") => reads(path(&"")),
+        // What would be done with a file of another court: its site is not there.
+        ("POST", "/api/v1/imports") => acts(
+            format!("{route}?kind=assets&site={site}"),
+            json!("code,name"),
+        ),
+        ("GET", "/api/v1/imports/{id}") => silent(reads(path(&of.import))),
+        ("POST", "/api/v1/imports/{id}/apply") => acts(path(&of.import), json!({"digest": ""})),
+        ("POST", "/api/v1/imports/{id}/undo") => acts(path(&of.import), json!({})),
         ("GET", "/api/v1/users" | "/api/v1/acts") => reads(path(&"")),
         ("POST", "/api/v1/users") => acts(path(&""), new_user),
         ("GET", "/api/v1/users/{id}") => reads(path(&of.user)),
@@ -408,7 +471,19 @@ async fn nothing_changed(bench: &Bench, courts: &[Court]) {
         assert_eq!(waiting.state, xiezhi_model::ApprovalState::Pending);
         let act = bench.store.act(court.act).await.unwrap().unwrap();
         assert_eq!(act.state, xiezhi_model::ActState::Pending);
+        let asset = bench
+            .store
+            .register_item(RegisterKind::Asset, court.asset.id, &Scope::Province)
+            .await;
+        assert_eq!(asset.unwrap().as_ref(), Some(&court.asset));
+        let import = bench.store.import(court.import, &Scope::Province).await;
+        assert_eq!(import.unwrap().unwrap().0.state, ImportState::Waiting);
     }
+    let all = RegisterQuery::default();
+    let all = bench
+        .store
+        .register_page(RegisterKind::Asset, &all, &Scope::Province);
+    assert_eq!(all.await.unwrap().items.len(), courts.len());
     let pending = bench.store.approvals(None, &Scope::Province).await.unwrap();
     assert_eq!(pending.len(), courts.len());
     let acts = bench.store.acts().await.unwrap();
@@ -460,7 +535,7 @@ async fn a_token_of_a_program_opens_no_other_route() {
             if !matches!(route.caller, Caller::May(_) | Caller::SignedIn) {
                 continue;
             }
-            let path = route.path.replace("{id}", "1");
+            let path = route.path.replace("{id}", "1").replace("{kind}", "assets");
             let asked = Request::builder()
                 .method(method_of(route.method))
                 .uri(&path)

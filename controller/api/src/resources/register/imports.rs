@@ -1,0 +1,309 @@
+//! Imports of spreadsheets: uploaded, looked at, done, taken back.
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use xiezhi_inventory::register::{
+    CellProblem, MAX_FILE_BYTES, MOST_LISTED, Reading, Sheet, read_register,
+};
+use xiezhi_model::RegisterKind;
+use xiezhi_store::{Import, ImportRow, ImportState, Plan};
+
+use super::kind_of;
+use super::shapes::{FieldRow, code_and_name, field_row};
+use crate::answer::Answer;
+use crate::extract::{Json, Path, Query};
+use crate::problem::Problem;
+use crate::rows::SiteName;
+use crate::view::View;
+
+/// Files that are read at one time: each may take some hundred megabytes for a moment.
+static READING: Semaphore = Semaphore::const_new(2);
+
+/// Rows of a preview that are shown.
+const ROWS_SHOWN: usize = 500;
+
+/// Longest name of a file, in characters.
+const LONGEST_NAME: usize = 200;
+
+/// One import.
+#[derive(Serialize)]
+pub(crate) struct ImportShape {
+    id: i64,
+    /// `rooms`, `staff` or `assets`.
+    kind: &'static str,
+    file: String,
+    /// `waiting`, `applied` or `undone`.
+    state: &'static str,
+    asked_ms: i64,
+    asked_by: String,
+    decided_ms: Option<i64>,
+    decided_by: String,
+    added: i64,
+    changed: i64,
+    unchanged: i64,
+}
+
+impl From<Import> for ImportShape {
+    fn from(import: Import) -> Self {
+        Self {
+            id: import.id,
+            kind: import.kind.word(),
+            file: import.file_name,
+            state: import.state.word(),
+            asked_ms: import.asked_ms,
+            asked_by: import.asked_by,
+            decided_ms: import.decided_ms,
+            decided_by: import.decided_by,
+            added: import.added,
+            changed: import.changed,
+            unchanged: import.unchanged,
+        }
+    }
+}
+
+/// A row that adds or changes something.
+#[derive(Serialize)]
+struct PreviewRow {
+    line: u32,
+    is_new: bool,
+    site: SiteName,
+    code: String,
+    name: String,
+    changes: Vec<FieldRow>,
+}
+
+#[derive(Serialize)]
+struct ProblemRow {
+    /// Row of the file, from 1.
+    line: u32,
+    /// Column as a spreadsheet names it.
+    column: Option<String>,
+    /// Stable word of what is wrong.
+    word: &'static str,
+    message: String,
+}
+
+/// What an import would do.
+#[derive(Serialize)]
+pub(crate) struct Preview {
+    /// `None` if there are problems: then nothing is kept.
+    id: Option<i64>,
+    kind: &'static str,
+    /// To be named by whoever decides.
+    digest: Option<String>,
+    added: usize,
+    changed: usize,
+    unchanged: usize,
+    /// The first rows that add or change something.
+    rows: Vec<PreviewRow>,
+    /// Headers that are no field; their columns are left out.
+    ignored: Vec<String>,
+    /// The first problems.
+    problems: Vec<ProblemRow>,
+    problem_count: usize,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Imports {
+    /// Newest first.
+    items: Vec<ImportShape>,
+}
+
+pub(crate) async fn list(view: View) -> Result<Answer<Imports>, Problem> {
+    let imports = view.state.inner.store.imports(&view.scope).await?;
+    let items = imports.into_iter().map(ImportShape::from).collect();
+    Ok(Answer(Imports { items }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upload {
+    kind: String,
+    /// Name of the file, for the list.
+    #[serde(default)]
+    name: String,
+    /// Site of rows that name none.
+    #[serde(default)]
+    site: Option<i64>,
+}
+
+pub(crate) async fn upload(
+    view: View,
+    Query(asked): Query<Upload>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let kind = kind_of(&asked.kind)?;
+    let usual = asked.site.map(|site| view.site(site)).transpose()?;
+    let usual = usual.map(|site| site.id);
+    let permit = READING.try_acquire().map_err(|_| Problem::busy())?;
+    let bytes = to_bytes(request.into_body(), MAX_FILE_BYTES).await;
+    let bytes = bytes.map_err(|_| {
+        let detail = format!(
+            "a file may have {} MB at most: split it",
+            MAX_FILE_BYTES >> 20
+        );
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    })?;
+    let reader = view.clone();
+    let read = move || read_register(kind, &bytes, reader.tree(), usual);
+    let reading = tokio::task::spawn_blocking(read).await;
+    drop(permit);
+    let reading = reading.map_err(|_| Problem::bad_request("the file cannot be read"))?;
+    let preview = look(&view, reading, &asked).await?;
+    let status = match preview.id {
+        Some(_) => StatusCode::CREATED,
+        None => StatusCode::OK,
+    };
+    Ok((status, Answer(preview)).into_response())
+}
+
+/// Plans what was read, and keeps it if nothing stands against it.
+async fn look(view: &View, reading: Reading, asked: &Upload) -> Result<Preview, Problem> {
+    let Reading {
+        sheet,
+        ignored,
+        problems,
+        problem_count,
+    } = reading;
+    if problem_count > 0 {
+        return Ok(Preview {
+            ignored,
+            problem_count,
+            problems: problems.iter().map(problem_row).collect(),
+            ..nothing(sheet.kind)
+        });
+    }
+    let store = &view.state.inner.store;
+    let rows = rows_of(&sheet);
+    let plan = store.plan_import(sheet.kind, &rows).await?;
+    let mut preview = shown(view, &sheet, &plan);
+    preview.ignored = ignored;
+    if preview.problem_count == 0 {
+        let sites = rows.iter().map(|row| row.site).collect();
+        let name: String = asked.name.chars().take(LONGEST_NAME).collect();
+        let audit = view.who.audit(view.state.now_ms(), "register.import", "");
+        let text = sheet.to_text();
+        let kept = store.keep_import(sheet.kind, &name, &text, &sites, &audit);
+        preview.id = Some(kept.await?);
+    }
+    Ok(preview)
+}
+
+fn nothing(kind: RegisterKind) -> Preview {
+    Preview {
+        id: None,
+        kind: kind.word(),
+        digest: None,
+        added: 0,
+        changed: 0,
+        unchanged: 0,
+        rows: Vec::new(),
+        ignored: Vec::new(),
+        problems: Vec::new(),
+        problem_count: 0,
+    }
+}
+
+fn rows_of(sheet: &Sheet) -> Vec<ImportRow> {
+    let rows = sheet.rows.iter().map(|row| ImportRow {
+        line: row.line,
+        site: row.site,
+        values: row.values.clone(),
+    });
+    rows.collect()
+}
+
+fn problem_row(problem: &CellProblem) -> ProblemRow {
+    ProblemRow {
+        line: problem.line,
+        column: problem.letters(),
+        word: problem.kind.word(),
+        message: problem.kind.to_string(),
+    }
+}
+
+fn shown(view: &View, sheet: &Sheet, plan: &Plan) -> Preview {
+    let problems = plan.problems.iter().take(MOST_LISTED);
+    let problems = problems
+        .map(|found| problem_row(&sheet.problem(found.line, found.field, found.problem.clone())));
+    let rows = plan.rows.iter().take(ROWS_SHOWN).map(|row| {
+        let (code, name) = code_and_name(&row.values);
+        let changes = row.changes.iter().cloned();
+        PreviewRow {
+            line: row.line,
+            is_new: row.before.is_none(),
+            site: SiteName::of(row.site, view.tree()),
+            code,
+            name,
+            changes: changes.map(|change| field_row(change, view)).collect(),
+        }
+    });
+    let added = plan.added();
+    Preview {
+        digest: Some(plan.digest()),
+        added,
+        changed: plan.rows.len() - added,
+        unchanged: plan.unchanged,
+        rows: rows.collect(),
+        problems: problems.collect(),
+        problem_count: plan.problems.len(),
+        ..nothing(sheet.kind)
+    }
+}
+
+/// A waiting import of the caller's scope with its rows.
+async fn waiting(view: &View, id: i64) -> Result<Sheet, Problem> {
+    let found = view.state.inner.store.import(id, &view.scope).await?;
+    let (import, text) = found.ok_or_else(|| Problem::not_found("import"))?;
+    if import.state != ImportState::Waiting {
+        return Err(xiezhi_store::RegisterError::Over.into());
+    }
+    Sheet::from_text(import.kind, &text).ok_or_else(|| xiezhi_store::RegisterError::Over.into())
+}
+
+/// What it would do now.
+pub(crate) async fn preview(view: View, Path(id): Path<i64>) -> Result<Answer<Preview>, Problem> {
+    let sheet = waiting(&view, id).await?;
+    let store = &view.state.inner.store;
+    let plan = store.plan_import(sheet.kind, &rows_of(&sheet)).await?;
+    let preview = shown(&view, &sheet, &plan);
+    Ok(Answer(Preview {
+        id: Some(id),
+        ..preview
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decision {
+    /// Digest of the preview that was looked at.
+    digest: String,
+}
+
+pub(crate) async fn apply(
+    view: View,
+    Path(id): Path<i64>,
+    Json(decision): Json<Decision>,
+) -> Result<Answer<ImportShape>, Problem> {
+    let sheet = waiting(&view, id).await?;
+    let (now_ms, subject) = (view.state.now_ms(), format!("import:{id}"));
+    let audit = view.who.audit(now_ms, "register.import", subject);
+    let store = &view.state.inner.store;
+    let rows = rows_of(&sheet);
+    let done = store.apply_import(id, &rows, &decision.digest, audit);
+    Ok(Answer(done.await?.into()))
+}
+
+pub(crate) async fn undo(view: View, Path(id): Path<i64>) -> Result<Answer<ImportShape>, Problem> {
+    let store = &view.state.inner.store;
+    if store.import(id, &view.scope).await?.is_none() {
+        return Err(Problem::not_found("import"));
+    }
+    let (now_ms, subject) = (view.state.now_ms(), format!("import:{id}"));
+    let audit = view.who.audit(now_ms, "register.undo", subject);
+    Ok(Answer(store.undo_import(id, audit).await?.into()))
+}
