@@ -42,6 +42,9 @@ pub(crate) enum Answer {
         files: u64,
         records: u64,
         damaged: Vec<String>,
+        /// Frames that cannot be decoded, by file and host.
+        undecoded: Vec<String>,
+        undecoded_frames: u64,
     },
     /// It could not be done.
     Failed(String),
@@ -131,10 +134,18 @@ pub(crate) fn verify(series: &SeriesStore) -> Result<Answer> {
             damage.file, damage.bytes, damage.offset
         )
     };
+    let lost = |lost: &xiezhi_series::Undecoded| {
+        format!(
+            "{}: {} frames of host {}",
+            lost.file, lost.frames, lost.host
+        )
+    };
     Ok(Answer::Verified {
         files: report.files,
         records: report.records,
         damaged: report.damaged.iter().map(place).collect(),
+        undecoded: report.undecoded.iter().map(lost).collect(),
+        undecoded_frames: report.undecoded_frames,
     })
 }
 

@@ -31,6 +31,7 @@ struct Gauges {
     series_refused: IntGauge,
     samples: IntGauge,
     damaged: IntGauge,
+    undecoded: IntGauge,
     memory_bytes: IntGauge,
     resident_bytes: IntGauge,
     cpu_seconds: Counter,
@@ -67,6 +68,10 @@ impl Gauges {
                 "xiezhi_series_damaged_places",
                 "Damaged places met in the samples since the start.",
             )?,
+            undecoded: gauge(
+                "xiezhi_series_undecoded_frames",
+                "Stored reports that cannot be decoded; their samples are in no answer.",
+            )?,
             memory_bytes: gauge(
                 "xiezhi_series_memory_bytes",
                 "Memory of the samples' head and indexes, estimated.",
@@ -94,6 +99,7 @@ impl Gauges {
         self.series_refused.set(signed(stats.refused_series));
         self.samples.set(signed(stats.samples));
         self.damaged.set(signed(stats.damaged));
+        self.undecoded.set(signed(stats.undecoded_frames));
         self.memory_bytes.set(signed(stats.memory_bytes));
         if let Some((resident_bytes, cpu_seconds)) = process() {
             self.resident_bytes.set(signed(resident_bytes));

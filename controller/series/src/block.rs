@@ -19,6 +19,7 @@ pub(crate) mod ledger;
 pub(crate) mod page;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
 use crate::log::Span;
 use crate::record::{self, FileKind, HEADER_BYTES};
-use crate::scan::Scanner;
+use crate::scan::{Scanner, Step};
 
 /// Read at once when pages follow each other.
 const READ_BYTES: u64 = 1 << 20;
@@ -79,6 +80,8 @@ pub(crate) struct Block {
     disk: Arc<dyn Disk>,
     /// Rollups are many and rarely read: they are opened for each reading.
     file: Option<Arc<dyn DiskFile>>,
+    /// Frames that could not be decoded, by host.
+    undecoded: BTreeMap<HostKey, u64>,
 }
 
 impl Block {
@@ -101,7 +104,9 @@ impl Block {
             return Ok(None);
         }
         let keep = resolution_ms == 0;
+        let undecoded = count_orphans(&*file, seed, footer.orphans)?;
         Ok(Some(Self {
+            undecoded,
             name: name.to_owned(),
             bytes,
             footer,
@@ -277,6 +282,11 @@ impl Block {
         read(&mut Scanner::new(&*file, self.seed, start, end))
     }
 
+    /// How many frames of which host could not be decoded.
+    pub(crate) fn undecoded(&self) -> &BTreeMap<HostKey, u64> {
+        &self.undecoded
+    }
+
     /// Reads all of it; each damaged place is handed over. Returns how many pieces are intact.
     pub(crate) fn verify(&self, damage: &mut dyn FnMut(u64, u64)) -> io::Result<u64> {
         let file = self.file()?;
@@ -334,6 +344,22 @@ impl Block {
             + self.footer.directory.capacity() * size_of::<directory::Line>()
             + self.footer.ledger.capacity() * size_of::<ledger::Line>()
     }
+}
+
+/// Records between two places, by host: hardly ever any.
+fn count_orphans(
+    file: &dyn DiskFile,
+    seed: u32,
+    (start, end): (u64, u64),
+) -> io::Result<BTreeMap<HostKey, u64>> {
+    let mut hosts = BTreeMap::new();
+    let mut scanner = Scanner::new(file, seed, start, end);
+    while let Some(step) = scanner.step()? {
+        if let Step::Record { record, .. } = step {
+            *hosts.entry(record.host).or_default() += 1;
+        }
+    }
+    Ok(hosts)
 }
 
 fn read_tail(file: &dyn DiskFile, offset: u64) -> io::Result<Option<[Place; 2]>> {

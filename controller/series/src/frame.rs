@@ -135,6 +135,8 @@ pub struct SeriesStats {
     pub torn_bytes: u64,
     /// Damaged places met since opening.
     pub damaged: u64,
+    /// Frames held that cannot be decoded: their samples are in no answer.
+    pub undecoded_frames: u64,
     /// Frames that queries could not decode since opening.
     pub undecodable: u64,
     /// Segments removed by retention since opening.
@@ -175,6 +177,18 @@ pub struct Damage {
     pub bytes: u64,
 }
 
+/// Stored frames of a host that cannot be decoded: the frame with which their chain begins is
+/// damaged or was never there, or the codec refuses them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecoded {
+    /// Name of the log or block that holds them.
+    pub file: String,
+    /// Whose they are.
+    pub host: HostKey,
+    /// How many.
+    pub frames: u64,
+}
+
 /// What a full read of the store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
@@ -184,6 +198,10 @@ pub struct VerifyReport {
     pub records: u64,
     /// Damaged places, at most [`VerifyReport::MAX_DAMAGES`].
     pub damaged: Vec<Damage>,
+    /// Frames that cannot be decoded, by file and host, at most [`VerifyReport::MAX_DAMAGES`].
+    pub undecoded: Vec<Undecoded>,
+    /// All frames that cannot be decoded, those that are not listed included.
+    pub undecoded_frames: u64,
 }
 
 impl VerifyReport {

@@ -277,6 +277,17 @@ impl Heads {
         lock(head).orphans(log).to_vec()
     }
 
+    /// How many frames of which log and host could not be decoded, pending ones left out.
+    pub(crate) fn undecoded(&self) -> BTreeMap<(u64, HostKey), u64> {
+        let mut all = BTreeMap::new();
+        for (host, head) in self.hosts() {
+            let head = lock(&head);
+            let logs = head.orphans.iter();
+            all.extend(logs.map(|(&log, offsets)| ((log, host), offsets.len() as u64)));
+        }
+        all
+    }
+
     /// The decoder behind the newest frame of a host.
     pub(crate) fn newest(&self, host: HostKey, now_ms: i64) -> Option<(u64, Decoder)> {
         let head = self.find(host)?;

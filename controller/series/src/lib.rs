@@ -93,7 +93,7 @@ pub use error::SeriesError;
 pub use foreign::{ForeignReport, ForeignSeries, SeriesRefusal};
 pub use frame::{
     Appended, BackupReport, Damage, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
-    SeriesPoints, SeriesStats, StoredFrame, VerifyReport,
+    SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport,
 };
 pub use head::left_out::LeftOut;
 pub use options::{Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};

@@ -58,7 +58,38 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         fill_heads(&engine, log)?;
     }
     engine.heads.end_replay();
+    tell_undecoded(&engine);
     Ok(engine)
+}
+
+/// Says of which frames nothing will be served: a damaged frame costs those that build on it.
+fn tell_undecoded(engine: &Engine) {
+    /// Lines at most; `series verify` names all.
+    const MOST: usize = 100;
+    let files = engine.files();
+    let of_logs = engine.heads.undecoded();
+    let of_logs = of_logs
+        .iter()
+        .filter_map(|(&(log, host), &frames)| Some((&*files.logs.get(&log)?.name, host, frames)));
+    let of_blocks = files.blocks.values().flat_map(|block| {
+        let hosts = block.undecoded().iter();
+        hosts.map(|(&host, &frames)| (&*block.name, host, frames))
+    });
+    let (mut places, mut total) = (0, 0);
+    for (file, host, frames) in of_logs.chain(of_blocks) {
+        (places, total) = (places + 1, total + frames);
+        if places <= MOST {
+            tracing::error!(
+                file,
+                host,
+                frames,
+                "stored frames cannot be decoded; their samples are not served"
+            );
+        }
+    }
+    if places > MOST {
+        tracing::error!(frames = total, "more of them: `series verify` names all");
+    }
 }
 
 /// Pushes the frames of a log into the heads.

@@ -249,6 +249,7 @@ impl SeriesStore {
             series: engine.heads.series(),
             refused_series: engine.heads.refused(),
             log_segments: files.logs.len() as u64,
+            undecoded_frames: engine.heads.undecoded().values().sum(),
             hosts: engine.hosts().len() as u64,
             held_logs: files.held.len() as u64,
             held_bytes: crate::held::bytes(&files),
@@ -263,6 +264,7 @@ impl SeriesStore {
             stats.bytes += block.bytes;
             stats.memory_bytes += block.heap_bytes() as u64;
             stats.samples += block.samples();
+            stats.undecoded_frames += block.undecoded().values().sum::<u64>();
             add_extent(&mut stats, block.frames(), block.span());
         }
         for log in files.logs.values() {

@@ -1,18 +1,20 @@
 //! Reads everything, to learn of damage before someone asks for the damaged hour.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::PoisonError;
 
 use crate::disk::DiskFile;
-use crate::engine::Engine;
+use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
-use crate::frame::{Damage, VerifyReport};
+use crate::frame::{Damage, HostKey, Undecoded, VerifyReport};
 use crate::record::HEADER_BYTES;
 use crate::scan::{Scanner, Step};
 
 /// See [`crate::SeriesStore::verify`].
 pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
     let mut report = VerifyReport::default();
-    let files = engine.files();
+    let (files, undecoded) = look(engine);
     for segment in files.sealed.values() {
         walk(
             &*segment.file,
@@ -33,6 +35,7 @@ pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
             .verify(&mut |offset, bytes| damaged.push((offset, bytes)))
             .map_err(engine.error("read", &block.name))?;
         report.records += intact;
+        note_undecoded(&mut report, &block.name, block.undecoded().iter());
         let orphans = block.orphans(|scanner| {
             while let Some(step) = scanner.step()? {
                 match step {
@@ -51,8 +54,41 @@ pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
         let end = log.state().length;
         walk(&*log.file, &log.name, log.seed, end, &mut report)
             .map_err(engine.error("read", &log.name))?;
+        let of_log = undecoded.range((log.id, HostKey::MIN)..=(log.id, HostKey::MAX));
+        let hosts = of_log.map(|((_, host), frames)| (host, frames));
+        note_undecoded(&mut report, &log.name, hosts);
     }
     Ok(report)
+}
+
+/// The files, and which frames of logs cannot be decoded, of one moment: no log is cut between.
+fn look(engine: &Engine) -> (Catalog, BTreeMap<(u64, HostKey), u64>) {
+    let _turn = engine
+        .maintenance
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let now_ms = engine.options.clock.now_ms();
+    for (host, _) in engine.heads.hosts() {
+        engine.heads.catch_up(host, u64::MAX, now_ms);
+    }
+    (engine.files(), engine.heads.undecoded())
+}
+
+fn note_undecoded<'a>(
+    report: &mut VerifyReport,
+    name: &str,
+    hosts: impl Iterator<Item = (&'a HostKey, &'a u64)>,
+) {
+    for (&host, &frames) in hosts {
+        report.undecoded_frames += frames;
+        if report.undecoded.len() < VerifyReport::MAX_DAMAGES {
+            report.undecoded.push(Undecoded {
+                file: name.to_owned(),
+                host,
+                frames,
+            });
+        }
+    }
 }
 
 fn walk(

@@ -102,6 +102,8 @@ fn verify(config: &Config) -> Result<()> {
         files,
         records,
         damaged,
+        undecoded,
+        undecoded_frames,
     } = answer
     else {
         bail!("the running controller answered something else");
@@ -110,9 +112,13 @@ fn verify(config: &Config) -> Result<()> {
     for place in &damaged {
         say!("damaged: {place}");
     }
+    for frames in &undecoded {
+        say!("cannot be decoded: {frames}");
+    }
     ensure!(
-        damaged.is_empty(),
-        "{} damaged places: the rest is served; what they held is in a backup or lost",
+        damaged.is_empty() && undecoded_frames == 0,
+        "{} damaged places, and {undecoded_frames} frames that cannot be decoded: the rest is served; \
+         what they held is in a backup or lost",
         damaged.len()
     );
     Ok(())

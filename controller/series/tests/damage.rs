@@ -1,0 +1,67 @@
+//! Damage is told as it is: what is lost with a broken byte is named, by each way of asking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has found something"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::power::PowerDisk;
+use common::{ManualClock, Owned, Reporter, frames, options};
+use xiezhi_series::{SeriesStore, Undecoded};
+
+const LOG: &str = "wal-0000000001.log";
+
+fn open(disk: &PowerDisk, clock: &ManualClock) -> SeriesStore {
+    SeriesStore::open_on(Arc::new(disk.clone()), options(clock)).unwrap()
+}
+
+/// Reports of hosts 1 and 2 in one log, each a group of its own.
+fn tell(store: &SeriesStore, seqs: std::ops::RangeInclusive<u64>) {
+    let mut reporters = [Reporter::new(1), Reporter::new(2)];
+    for seq in seqs {
+        let group: Vec<Owned> = reporters.iter_mut().map(|host| host.report(seq)).collect();
+        store.append(&frames(&group)).unwrap();
+    }
+}
+
+/// The next half hour begins, and the log of this one becomes a block.
+fn next_log(store: &SeriesStore, clock: &ManualClock, number: u64) {
+    clock.advance(Duration::from_secs(3700));
+    let next = Reporter::new(9).report(number);
+    store.append(&[next.frame()]).unwrap();
+    store.maintain().unwrap();
+}
+
+#[test]
+fn frames_behind_a_damaged_key_frame_are_named_by_log_and_host() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    tell(&store, 1..=50);
+    assert_eq!(store.verify().unwrap().undecoded, []);
+    drop(store);
+    // The first record is the key frame of host 1.
+    disk.flip(LOG, 200);
+    let store = open(&disk, &clock);
+    let lost = |file: &str| Undecoded {
+        file: file.to_owned(),
+        host: 1,
+        frames: 49,
+    };
+    let report = store.verify().unwrap();
+    assert_eq!(report.damaged.len(), 1);
+    assert_eq!(report.undecoded, [lost(LOG)]);
+    assert_eq!(report.undecoded_frames, 49);
+    assert_eq!(store.stats().undecoded_frames, 49);
+    // They are no less lost once they are in a block.
+    next_log(&store, &clock, 1);
+    let block = "block-0000000001-0000000001.xzb";
+    for store in [store, open(&disk, &clock)] {
+        assert_eq!(store.verify().unwrap().undecoded, [lost(block)]);
+        assert_eq!(store.stats().undecoded_frames, 49);
+    }
+}
