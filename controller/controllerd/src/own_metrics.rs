@@ -66,7 +66,7 @@ impl Gauges {
             samples: gauge("xiezhi_series_samples", "Samples stored since the start.")?,
             damaged: gauge(
                 "xiezhi_series_damaged_places",
-                "Damaged places met in the samples since the start.",
+                "Different damaged places met in the samples since the start.",
             )?,
             undecoded: gauge(
                 "xiezhi_series_undecoded_frames",

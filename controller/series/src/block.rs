@@ -29,6 +29,7 @@ use self::footer::{Footer, TAIL_BYTES};
 use self::ledger::Noted;
 use self::page::PageExtent;
 pub(crate) use self::writer::BlockWriter;
+use crate::damage::Places;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
 use crate::log::Span;
@@ -80,6 +81,7 @@ pub(crate) struct Block {
     disk: Arc<dyn Disk>,
     /// Rollups are many and rarely read: they are opened for each reading.
     file: Option<Arc<dyn DiskFile>>,
+    damage: Arc<Places>,
     /// Frames that could not be decoded, by host.
     undecoded: BTreeMap<HostKey, u64>,
 }
@@ -87,7 +89,11 @@ pub(crate) struct Block {
 impl Block {
     /// Opens a block. `None` if neither copy of its footer is intact or it is not what its name
     /// says.
-    pub(crate) fn open(disk: &Arc<dyn Disk>, name: &str) -> io::Result<Option<Self>> {
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        damage: &Arc<Places>,
+        name: &str,
+    ) -> io::Result<Option<Self>> {
         let Some((first, last, resolution_ms)) = parse_name(name) else {
             return Ok(None);
         };
@@ -106,6 +112,7 @@ impl Block {
         let keep = resolution_ms == 0;
         let undecoded = count_orphans(&*file, seed, footer.orphans)?;
         Ok(Some(Self {
+            damage: Arc::clone(damage),
             undecoded,
             name: name.to_owned(),
             bytes,
@@ -138,6 +145,13 @@ impl Block {
 
     pub(crate) fn span(&self) -> &Span {
         &self.footer.span
+    }
+
+    /// Tells of damage, once for each place.
+    pub(crate) fn note_damage(&self, offset: u64, what: &str) {
+        if self.damage.note(&self.name, offset) {
+            tracing::error!(file = %self.name, offset, "{what}");
+        }
     }
 
     fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
@@ -174,7 +188,13 @@ impl Block {
             match walked {
                 Some(ControlFlow::Continue(())) => {}
                 Some(ControlFlow::Break(())) => break,
-                None => damaged += 1,
+                None => {
+                    self.note_damage(
+                        line.place.offset,
+                        "a piece of the directory is not readable",
+                    );
+                    damaged += 1;
+                }
             }
         }
         Ok(damaged)
@@ -184,12 +204,16 @@ impl Block {
         if let Some(body) = envelope::read(file, place, self.seed, Kind::Directory)? {
             return Ok(Some(body));
         }
-        tracing::error!(file = %self.name, offset = place.offset, "directory is damaged, reading its copy");
+        self.note_damage(place.offset, "directory is damaged, reading its copy");
         let copy = Place {
             offset: place.offset.saturating_add(self.footer.copy),
             ..place
         };
-        envelope::read(file, copy, self.seed, Kind::Directory)
+        let body = envelope::read(file, copy, self.seed, Kind::Directory)?;
+        if body.is_none() {
+            self.note_damage(copy.offset, "the directory's copy is damaged too");
+        }
+        Ok(body)
     }
 
     /// Reads pages, in the order given; `each` gets the index and the body, or `None` for a
@@ -221,7 +245,7 @@ impl Block {
                 let piece = bytes.get(at..at.saturating_add(place.length as usize));
                 let body = piece.and_then(|piece| envelope::open(piece, self.seed, Kind::Page));
                 if body.is_none() {
-                    tracing::error!(file = %self.name, offset = place.offset, "a page of samples is damaged");
+                    self.note_damage(place.offset, "a page of samples is damaged");
                 }
                 each(index, body)?;
             }
@@ -251,6 +275,7 @@ impl Block {
                 break;
             }
             let Some(body) = envelope::read(&*file, line.place, self.seed, Kind::Ledger)? else {
+                self.note_damage(line.place.offset, "a piece of the ledger is damaged");
                 damaged += 1;
                 continue;
             };
@@ -260,7 +285,13 @@ impl Block {
                 }
                 match group.frames() {
                     Some(frames) => visit(group.host, group.epoch, frames),
-                    None => damaged += 1,
+                    None => {
+                        self.note_damage(
+                            line.place.offset,
+                            "a piece of the ledger is not readable",
+                        );
+                        damaged += 1;
+                    }
                 }
             }
         }

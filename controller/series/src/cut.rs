@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::block::ledger::Noted;
 use crate::block::{self, Block, BlockWriter};
 use crate::chunk::Points;
-use crate::engine::{Engine, count};
+use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::{HostKey, StoredFrame};
 use crate::head::texts::TextId;
@@ -55,7 +55,7 @@ pub(crate) fn cut(engine: &Engine, log: &Arc<Log>) -> Result<(), SeriesError> {
 
 /// Opens a block that was just put in place.
 pub(crate) fn open_own(engine: &Engine, name: &str) -> Result<Block, SeriesError> {
-    Block::open(&engine.disk, name)
+    Block::open(&engine.disk, &engine.damage, name)
         .and_then(|block| block.ok_or_else(|| std::io::ErrorKind::InvalidData.into()))
         .map_err(engine.error("read back", name))
 }
@@ -167,8 +167,9 @@ fn write_ledger(
         log.read(offset, &mut bytes)
             .map_err(engine.error("read", &log.name))?;
         let Some(mut record) = record::read(&bytes).filter(|record| record.host == host) else {
-            count(&engine.counters.damaged, 1);
-            tracing::error!(file = %log.name, offset, host, "a stored frame is damaged; its samples may be too");
+            if engine.damage.note(&log.name, u64::from(offset)) {
+                tracing::error!(file = %log.name, offset, host, "a stored frame is damaged; its samples may be too");
+            }
             continue;
         };
         let undecoded = orphans.contains(&offset);

@@ -18,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::block::Block;
+use crate::damage::Places;
 use crate::disk::Disk;
 use crate::error::SeriesError;
 use crate::frame::{HostKey, SealingTrouble};
@@ -39,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) catalog: RwLock<Catalog>,
     pub(crate) maintenance: Mutex<()>,
     pub(crate) counters: Counters,
+    /// Damaged places met since opening.
+    pub(crate) damage: Arc<Places>,
     /// What whoever follows the log no longer needs; `None` until it said so.
     pub(crate) released: Mutex<Option<Place>>,
     pub(crate) bell: Bell,
@@ -94,7 +97,6 @@ pub(crate) struct Counters {
     pub(crate) conflicts: AtomicU64,
     pub(crate) torn_tails: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,
-    pub(crate) damaged: AtomicU64,
     pub(crate) undecodable: AtomicU64,
     pub(crate) removed_segments: AtomicU64,
     pub(crate) failed_seals: AtomicU64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xiezhi_protocol::batch::BatchInfo;
 
-use crate::engine::{Catalog, Engine, count};
+use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::options::QueryLimits;
@@ -190,7 +190,10 @@ impl<'e> Gathering<'e> {
         while let Some(step) = region.step()? {
             match step {
                 Step::Record { record, .. } if record.host == self.host => self.hold(&record),
-                Step::Record { .. } | Step::Damaged { .. } => self.note_damage(),
+                Step::Record { offset, .. } | Step::Damaged { offset, .. } => {
+                    self.damaged += 1;
+                    self.engine.damage.note(&segment.name, offset);
+                }
             }
         }
         Ok(())
@@ -206,11 +209,6 @@ impl<'e> Gathering<'e> {
             length: record.bytes.len(),
         });
         self.arena.extend_from_slice(record.bytes);
-    }
-
-    fn note_damage(&mut self) {
-        self.damaged += 1;
-        count(&self.engine.counters.damaged, 1);
     }
 
     fn check(&self, frames: u64, bytes: u64) -> Result<(), SeriesError> {

@@ -44,6 +44,7 @@
 //! | `block` | columns on disk: pages, directory, ledger, footer |
 //! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
 //! | `tail`, `held` | following the log, for who sends samples on |
+//! | `damage` | which places are damaged, each told once; what is kept for a person |
 //! | `verify`, `backup` | reading everything; a copy while the store runs |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
@@ -57,6 +58,7 @@ mod checkpoint;
 mod chunk;
 mod column;
 mod cut;
+mod damage;
 pub mod disk;
 mod engine;
 mod error;

@@ -15,10 +15,11 @@ use crate::block::page::Page;
 use crate::block::{self, Block, BlockWriter};
 use crate::chunk::{self, Points};
 use crate::cut::open_own;
-use crate::engine::{Engine, count};
+use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::output;
+use crate::reading::NOT_READABLE;
 
 /// How many blocks of which width are merged, and how long they may have taken to arrive.
 const TIERS: [Tier; 2] = [
@@ -164,12 +165,11 @@ fn copy_ledger(
         let next = starts.get(index + 1).map_or(HostKey::MAX, |next| next - 1);
         let mut noted = Vec::new();
         for source in sources {
-            let damaged = source
+            source
                 .ledger((first, next), &mut |host, epoch, frames| {
                     noted.push((host, epoch, frames));
                 })
                 .map_err(engine.error("read", &source.name))?;
-            count(&engine.counters.damaged, damaged);
         }
         note_all(noted, writer);
     }
@@ -192,7 +192,9 @@ fn copy_orphans(
                             break;
                         }
                     }
-                    crate::scan::Step::Damaged { .. } => count(&engine.counters.damaged, 1),
+                    crate::scan::Step::Damaged { offset, .. } => {
+                        source.note_damage(offset, "a stored frame is damaged");
+                    }
                 }
             }
             Ok(())
@@ -226,7 +228,7 @@ pub(crate) fn each_series(
     let mut pages = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let mut text: Arc<str> = Arc::from("");
-        let damaged = source
+        source
             .directory("", &mut |name, found| {
                 if *text != *name {
                     text = Arc::from(name);
@@ -235,7 +237,6 @@ pub(crate) fn each_series(
                 ControlFlow::Continue(())
             })
             .map_err(engine.error("read", &source.name))?;
-        count(&engine.counters.damaged, damaged);
     }
     // Stable: pages of one series and block stay in the order of their hosts.
     pages.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
@@ -336,7 +337,7 @@ impl<'e> Cursor<'e> {
         } = self;
         let read = block.pages(&[place], &mut |_, body| {
             let Some(found) = body.and_then(Page::parse) else {
-                count(&engine.counters.damaged, 1);
+                block.note_damage(place.offset, NOT_READABLE);
                 return Ok::<(), std::io::Error>(());
             };
             for (host, bytes) in found {
@@ -346,7 +347,7 @@ impl<'e> Cursor<'e> {
                 if let Some((_, points)) = page.last_mut()
                     && chunk::decode(found.grid, bytes, points).is_none()
                 {
-                    count(&engine.counters.damaged, 1);
+                    block.note_damage(place.offset, NOT_READABLE);
                 }
             }
             page.reverse();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use crate::block::{self, Block};
 use crate::checkpoint::{self, Lanes};
+use crate::damage::{self, Places};
 use crate::disk::Disk;
 use crate::engine::{Bell, Catalog, Counters, Engine, count};
 use crate::error::SeriesError;
@@ -29,6 +30,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         next_id: 1,
         files: Catalog::default(),
         counters: Counters::default(),
+        damage: Arc::default(),
     };
     opening.run()?;
     let Opening {
@@ -37,6 +39,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         next_id,
         files,
         counters,
+        damage,
         ..
     } = opening;
     let active = files.active.and_then(|id| files.logs.get(&id).cloned());
@@ -50,6 +53,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         catalog: RwLock::new(files),
         maintenance: Mutex::new(()),
         counters,
+        damage,
         released: Mutex::default(),
         bell: Bell::default(),
         foreign: Mutex::new(()),
@@ -120,7 +124,7 @@ fn fill_heads(engine: &Engine, log: &Log) -> Result<(), SeriesError> {
             }
             Content::Foreign => {
                 if !engine.heads.replay_foreign(log.id, &record) {
-                    count(&engine.counters.damaged, 1);
+                    engine.damage.note(&log.name, offset);
                     tracing::error!(file = %log.name, offset, source = host,
                         "samples of a foreign source name series of a damaged record; they are lost");
                 }
@@ -171,6 +175,7 @@ struct Opening {
     next_id: u64,
     files: Catalog,
     counters: Counters,
+    damage: Arc<Places>,
 }
 
 impl Opening {
@@ -187,7 +192,9 @@ impl Opening {
         let (through, lanes, unreadable) =
             checkpoint::load(&*self.disk).map_err(error("read", checkpoint::NAME))?;
         (self.through, self.lanes) = (through, lanes);
-        count(&self.counters.damaged, unreadable);
+        if unreadable > 0 {
+            self.damage.note(checkpoint::NAME, 0);
+        }
         let ids = |id_of: fn(&str) -> Option<u64>| -> BTreeSet<u64> {
             names.iter().filter_map(|name| id_of(name)).collect()
         };
@@ -223,7 +230,7 @@ impl Opening {
             return self.set_aside(&name);
         };
         if segment.is_rebuilt() {
-            count(&self.counters.damaged, 1);
+            self.damage.note(&name, segment.data_end);
             tracing::error!(file = %name, "segment index is damaged; it was rebuilt from the records");
         }
         if id > self.through {
@@ -248,7 +255,7 @@ impl Opening {
                 self.disk.remove(&name)?;
                 continue;
             }
-            let Some(opened) = Block::open(&self.disk, &name)? else {
+            let Some(opened) = Block::open(&self.disk, &self.damage, &name)? else {
                 // While the logs are there, an unreadable block is made again.
                 if resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id)) {
                     self.disk.remove(&name)?;
@@ -272,14 +279,13 @@ impl Opening {
 
     fn learn_from_block(&mut self, block: &Block) -> io::Result<()> {
         let lanes = &mut self.lanes;
-        let damaged = block.ledger((i64::MIN, i64::MAX), &mut |host, epoch, frames| {
+        block.ledger((i64::MIN, i64::MAX), &mut |host, epoch, frames| {
             let lane = lanes.entry((host, epoch)).or_default();
             for noted in frames {
                 let frame = noted.frame;
                 lane.insert(frame.batch.seq, frame.batch.checksum, frame.received_ms);
             }
         })?;
-        count(&self.counters.damaged, damaged);
         Ok(())
     }
 
@@ -321,7 +327,7 @@ impl Opening {
             return self.disk.remove(&name);
         }
         let lanes = &mut self.lanes;
-        let counters = &self.counters;
+        let places = &self.damage;
         let opened = Log::open(
             &*self.disk,
             id,
@@ -330,7 +336,7 @@ impl Opening {
                 lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);
             },
             &mut |damage| {
-                count(&counters.damaged, 1);
+                places.note(&damage.file, damage.offset);
                 tracing::error!(file = %damage.file, offset = damage.offset, bytes = damage.bytes,
                     "damaged records in the log are lost");
             },
@@ -358,11 +364,11 @@ impl Opening {
 
     /// Keeps a file for a person to look at.
     fn set_aside(&mut self, name: &str) -> io::Result<()> {
-        count(&self.counters.damaged, 1);
+        self.damage.note(name, 0);
         tracing::error!(
             file = name,
             "header is unreadable; the file is set aside as .damaged"
         );
-        self.disk.rename(name, &format!("{name}.damaged"))
+        self.disk.rename(name, &damage::aside(name))
     }
 }

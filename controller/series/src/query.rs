@@ -128,7 +128,6 @@ fn count_frames(
         });
         let damaged = damaged.map_err(engine.error("read", &block.name))?;
         answer.damaged += damaged;
-        count(&engine.counters.damaged, damaged);
     }
     let Some(head) = engine.heads.find(host) else {
         return Ok(());
@@ -214,7 +213,7 @@ pub(crate) fn frames(engine: &Engine, host: HostKey) -> Result<Vec<StoredFrame>,
             log.read(offset, &mut bytes)
                 .map_err(engine.error("read", &log.name))?;
             let Some(record) = record::read(&bytes).filter(|record| record.host == host) else {
-                count(&engine.counters.damaged, 1);
+                engine.damage.note(&log.name, u64::from(offset));
                 continue;
             };
             frames.push(StoredFrame {
@@ -226,12 +225,11 @@ pub(crate) fn frames(engine: &Engine, host: HostKey) -> Result<Vec<StoredFrame>,
         }
     }
     for block in files.blocks.values() {
-        let damaged = block
+        block
             .ledger((host, host), &mut |_, _, noted| {
                 frames.extend(noted.iter().map(|noted| noted.frame));
             })
             .map_err(engine.error("read", &block.name))?;
-        count(&engine.counters.damaged, damaged);
     }
     if !files.sealed.is_empty() {
         frames.append(&mut legacy::frames(engine, host)?);

@@ -21,7 +21,7 @@ use crate::block::envelope::Place;
 use crate::block::page::Page;
 use crate::chunk::{self, Points};
 use crate::column;
-use crate::engine::{Engine, count};
+use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::head::texts::{Schema, TextId, metric_of};
@@ -32,6 +32,9 @@ use crate::rollup::AGGREGATES;
 pub(crate) use steps::{Coarse, Rolled};
 
 pub(crate) use ends::ends;
+
+/// What is said of a page whose sum is right and whose content is not what it must be.
+pub(crate) const NOT_READABLE: &str = "a page of samples is not readable";
 
 /// Why reading ended early.
 #[derive(Debug)]
@@ -362,11 +365,14 @@ impl Reading<'_, '_> {
         block.pages(&places, &mut |index, body| {
             let page = body.and_then(Page::parse);
             match (page, pages.get(index)) {
-                (Some(page), Some(&(number, _))) if self.is_text(number, page.text) => {
-                    self.read_page(number, page, block.resolution_ms())
+                (Some(page), Some(&(number, place))) if self.is_text(number, page.text) => {
+                    self.read_page(number, page, block, place)
                 }
-                _ => {
-                    self.note_damage(1);
+                (_, found) => {
+                    if let Some((_, place)) = found {
+                        block.note_damage(place.offset, NOT_READABLE);
+                    }
+                    self.found.damaged += 1;
                     Ok(())
                 }
             }
@@ -409,7 +415,7 @@ impl Reading<'_, '_> {
                 }
             }
         }
-        self.note_damage(damaged);
+        self.found.damaged += damaged;
         Ok(pages)
     }
 
@@ -417,8 +423,10 @@ impl Reading<'_, '_> {
         &mut self,
         number: u32,
         page: Page<'_>,
-        resolution_ms: u64,
+        block: &Block,
+        place: Place,
     ) -> Result<(), ReadError> {
+        let resolution_ms = block.resolution_ms();
         let (from_ms, to_ms) = (self.wanted.from_ms, self.wanted.to_ms);
         let mut read = 0;
         for (host, bytes) in page {
@@ -434,7 +442,8 @@ impl Reading<'_, '_> {
                 (_, Some((&aggregate, rest))) => (usize::from(aggregate), rest),
             };
             let Some(extent) = chunk::extent(page.grid, bytes) else {
-                self.note_damage(1);
+                block.note_damage(place.offset, NOT_READABLE);
+                self.found.damaged += 1;
                 continue;
             };
             if extent.start_ms > to_ms.saturating_add_unsigned(resolution_ms)
@@ -477,7 +486,8 @@ impl Reading<'_, '_> {
                 decoded
             };
             if decoded.is_none() {
-                self.note_damage(1);
+                block.note_damage(place.offset, NOT_READABLE);
+                self.found.damaged += 1;
                 continue;
             }
             read += points.len() - before;
@@ -490,11 +500,6 @@ impl Reading<'_, '_> {
             .texts
             .get(number as usize)
             .is_some_and(|known| **known == *text)
-    }
-
-    fn note_damage(&mut self, places: u64) {
-        self.found.damaged += places;
-        count(&self.engine.counters.damaged, places);
     }
 
     fn finish(mut self) -> Found {

@@ -320,7 +320,7 @@ fn add_counters(stats: &mut SeriesStats, engine: &Engine) {
     stats.conflicts = load(&counters.conflicts);
     stats.torn_tails = load(&counters.torn_tails);
     stats.torn_bytes = load(&counters.torn_bytes);
-    stats.damaged = load(&counters.damaged);
+    stats.damaged = engine.damage.count();
     stats.undecodable = load(&counters.undecodable);
     stats.removed_segments = load(&counters.removed_segments);
     stats.failed_seals = load(&counters.failed_seals);

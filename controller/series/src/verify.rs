@@ -17,6 +17,7 @@ pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
     let (files, undecoded) = look(engine);
     for segment in files.sealed.values() {
         walk(
+            engine,
             &*segment.file,
             &segment.name,
             segment.seed,
@@ -26,7 +27,7 @@ pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
         .and_then(|()| segment.damaged_blocks())
         .map_err(engine.error("read", &segment.name))?
         .into_iter()
-        .for_each(|(offset, bytes)| note(&mut report, &segment.name, offset, bytes));
+        .for_each(|(offset, bytes)| note(engine, &mut report, &segment.name, offset, bytes));
     }
     for block in files.blocks.values().chain(files.rollups.values()) {
         report.files += 1;
@@ -48,11 +49,11 @@ pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
         orphans.map_err(engine.error("read", &block.name))?;
         damaged
             .into_iter()
-            .for_each(|(offset, bytes)| note(&mut report, &block.name, offset, bytes));
+            .for_each(|(offset, bytes)| note(engine, &mut report, &block.name, offset, bytes));
     }
     for log in files.logs.values() {
         let end = log.state().length;
-        walk(&*log.file, &log.name, log.seed, end, &mut report)
+        walk(engine, &*log.file, &log.name, log.seed, end, &mut report)
             .map_err(engine.error("read", &log.name))?;
         let of_log = undecoded.range((log.id, HostKey::MIN)..=(log.id, HostKey::MAX));
         let hosts = of_log.map(|((_, host), frames)| (host, frames));
@@ -92,6 +93,7 @@ fn note_undecoded<'a>(
 }
 
 fn walk(
+    engine: &Engine,
     file: &dyn DiskFile,
     name: &str,
     seed: u32,
@@ -103,13 +105,14 @@ fn walk(
     while let Some(step) = scanner.step()? {
         match step {
             Step::Record { .. } => report.records += 1,
-            Step::Damaged { offset, length } => note(report, name, offset, length),
+            Step::Damaged { offset, length } => note(engine, report, name, offset, length),
         }
     }
     Ok(())
 }
 
-fn note(report: &mut VerifyReport, name: &str, offset: u64, bytes: u64) {
+fn note(engine: &Engine, report: &mut VerifyReport, name: &str, offset: u64, bytes: u64) {
+    engine.damage.note(name, offset);
     if report.damaged.len() < VerifyReport::MAX_DAMAGES {
         report.damaged.push(Damage {
             file: name.to_owned(),

@@ -65,3 +65,26 @@ fn frames_behind_a_damaged_key_frame_are_named_by_log_and_host() {
         assert_eq!(store.stats().undecoded_frames, 49);
     }
 }
+
+/// The name of the store's only block.
+fn block(disk: &PowerDisk) -> String {
+    let mut names = disk.names().into_iter();
+    names.find(|name| name.ends_with(".xzb")).unwrap()
+}
+
+#[test]
+fn a_damaged_page_counts_once_however_often_it_is_read() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    tell(&store, 1..=50);
+    next_log(&store, &clock, 1);
+    disk.flip(&block(&disk), 200);
+    for _ in 0..3 {
+        let report = store
+            .range_report(1, i64::MIN, i64::MAX, &|_| true)
+            .unwrap();
+        assert_eq!(report.damaged, 1, "an answer says what it lacks");
+        store.verify().unwrap();
+        assert_eq!(store.stats().damaged, 1);
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{ReadError, Reading, Wanted};
+use super::{NOT_READABLE, ReadError, Reading, Wanted};
 use crate::block::envelope::Place;
 use crate::block::page::Page;
 use crate::chunk::{self, Points};
@@ -18,7 +18,6 @@ pub(crate) fn ends(
 ) -> Result<HashMap<Arc<str>, i64>, ReadError> {
     let mut reading = Reading::new(engine, wanted);
     let mut found: HashMap<u32, i64> = HashMap::new();
-    let mut damaged = 0;
     for block in engine.files().blocks.into_values() {
         if !block.span().overlaps(wanted.from_ms, wanted.to_ms) {
             continue;
@@ -33,12 +32,12 @@ pub(crate) fn ends(
                         *known = end_ms.max(*known);
                     }
                 }
-                _ => damaged += 1,
+                (_, Some((_, place))) => block.note_damage(place.offset, NOT_READABLE),
+                (_, None) => {}
             }
             Ok(())
         })?;
     }
-    reading.note_damage(damaged);
     let texts = reading.found.texts;
     let named = found.into_iter().filter_map(|(number, end_ms)| {
         let text = texts.get(number as usize)?;
