@@ -45,6 +45,8 @@ pub(crate) enum Answer {
         /// Frames that cannot be decoded, by file and host.
         undecoded: Vec<String>,
         undecoded_frames: u64,
+        /// Names of files.
+        set_aside: Vec<String>,
     },
     /// It could not be done.
     Failed(String),
@@ -146,6 +148,7 @@ pub(crate) fn verify(series: &SeriesStore) -> Result<Answer> {
         damaged: report.damaged.iter().map(place).collect(),
         undecoded: report.undecoded.iter().map(lost).collect(),
         undecoded_frames: report.undecoded_frames,
+        set_aside: report.set_aside,
     })
 }
 

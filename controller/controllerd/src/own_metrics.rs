@@ -32,6 +32,7 @@ struct Gauges {
     samples: IntGauge,
     damaged: IntGauge,
     undecoded: IntGauge,
+    set_aside: IntGauge,
     memory_bytes: IntGauge,
     resident_bytes: IntGauge,
     cpu_seconds: Counter,
@@ -72,6 +73,10 @@ impl Gauges {
                 "xiezhi_series_undecoded_frames",
                 "Stored reports that cannot be decoded; their samples are in no answer.",
             )?,
+            set_aside: gauge(
+                "xiezhi_series_set_aside_files",
+                "Damaged files of samples that lie aside and are not served.",
+            )?,
             memory_bytes: gauge(
                 "xiezhi_series_memory_bytes",
                 "Memory of the samples' head and indexes, estimated.",
@@ -100,6 +105,7 @@ impl Gauges {
         self.samples.set(signed(stats.samples));
         self.damaged.set(signed(stats.damaged));
         self.undecoded.set(signed(stats.undecoded_frames));
+        self.set_aside.set(signed(stats.set_aside));
         self.memory_bytes.set(signed(stats.memory_bytes));
         if let Some((resident_bytes, cpu_seconds)) = process() {
             self.resident_bytes.set(signed(resident_bytes));

@@ -135,6 +135,8 @@ pub struct SeriesStats {
     pub torn_bytes: u64,
     /// Damaged places met since opening.
     pub damaged: u64,
+    /// Files that were set aside because they are damaged, and still lie in the folder.
+    pub set_aside: u64,
     /// Frames held that cannot be decoded: their samples are in no answer.
     pub undecoded_frames: u64,
     /// Frames that queries could not decode since opening.
@@ -200,6 +202,8 @@ pub struct VerifyReport {
     pub damaged: Vec<Damage>,
     /// Frames that cannot be decoded, by file and host, at most [`VerifyReport::MAX_DAMAGES`].
     pub undecoded: Vec<Undecoded>,
+    /// Files that were set aside because they are damaged: what they hold is not served.
+    pub set_aside: Vec<String>,
     /// All frames that cannot be decoded, those that are not listed included.
     pub undecoded_frames: u64,
 }

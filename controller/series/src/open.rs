@@ -63,6 +63,13 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
     }
     engine.heads.end_replay();
     tell_undecoded(&engine);
+    let set_aside = damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?;
+    if !set_aside.is_empty() {
+        tracing::error!(
+            files = set_aside.join(" "),
+            "damaged files lie aside and are not served: look at them, then move them elsewhere"
+        );
+    }
     Ok(engine)
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::damage;
 use crate::disk::{Disk, Folder};
 use crate::engine::Engine;
 use crate::error::SeriesError;
@@ -249,6 +250,8 @@ impl SeriesStore {
             series: engine.heads.series(),
             refused_series: engine.heads.refused(),
             log_segments: files.logs.len() as u64,
+            // A person moves them away meanwhile; a folder that cannot be listed has louder trouble.
+            set_aside: damage::set_aside(&*engine.disk).map_or(0, |names| names.len() as u64),
             undecoded_frames: engine.heads.undecoded().values().sum(),
             hosts: engine.hosts().len() as u64,
             held_logs: files.held.len() as u64,

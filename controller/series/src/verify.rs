@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::PoisonError;
 
+use crate::damage;
 use crate::disk::DiskFile;
 use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
@@ -15,6 +16,7 @@ use crate::scan::{Scanner, Step};
 pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
     let mut report = VerifyReport::default();
     let (files, undecoded) = look(engine);
+    report.set_aside = damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?;
     for segment in files.sealed.values() {
         walk(
             engine,

@@ -88,3 +88,23 @@ fn a_damaged_page_counts_once_however_often_it_is_read() {
         assert_eq!(store.stats().damaged, 1);
     }
 }
+
+#[test]
+fn a_file_set_aside_is_named_until_a_person_moves_it() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    tell(&open(&disk, &clock), 1..=5);
+    disk.flip(LOG, 5);
+    disk.flip(LOG, 24 + 5);
+    for _ in 0..3 {
+        let store = open(&disk, &clock);
+        assert_eq!(store.stats().set_aside, 1);
+        assert_eq!(
+            store.verify().unwrap().set_aside,
+            [format!("{LOG}.damaged")]
+        );
+    }
+    disk.remove_file(&format!("{LOG}.damaged"));
+    let store = open(&disk, &clock);
+    assert_eq!(store.stats().set_aside, 0);
+    assert!(store.verify().unwrap().set_aside.is_empty());
+}

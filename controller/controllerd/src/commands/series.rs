@@ -104,6 +104,7 @@ fn verify(config: &Config) -> Result<()> {
         damaged,
         undecoded,
         undecoded_frames,
+        set_aside,
     } = answer
     else {
         bail!("the running controller answered something else");
@@ -115,11 +116,15 @@ fn verify(config: &Config) -> Result<()> {
     for frames in &undecoded {
         say!("cannot be decoded: {frames}");
     }
+    for file in &set_aside {
+        say!("set aside and not served: {file} (move it elsewhere once it was looked at)");
+    }
     ensure!(
-        damaged.is_empty() && undecoded_frames == 0,
-        "{} damaged places, and {undecoded_frames} frames that cannot be decoded: the rest is served; \
-         what they held is in a backup or lost",
-        damaged.len()
+        damaged.is_empty() && undecoded_frames == 0 && set_aside.is_empty(),
+        "{} damaged places, {undecoded_frames} frames that cannot be decoded, {} files set aside: the \
+         rest is served; what they held is in a backup or lost",
+        damaged.len(),
+        set_aside.len()
     );
     Ok(())
 }
