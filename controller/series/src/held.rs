@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use crate::damage;
 use crate::disk::{self, Disk, DiskFile};
 use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
@@ -126,10 +127,7 @@ pub(crate) fn release(engine: &Engine, newest_ms: i64) -> Result<(), SeriesError
         }
         left = left.saturating_sub(held.length);
         engine.change_files(|files| files.held.remove(&held.id));
-        engine
-            .disk
-            .remove(&held.name)
-            .map_err(engine.error("remove", &held.name))?;
+        damage::remove_or_keep(engine, &held.name)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::error::SeriesError;
 use crate::frame::SealingTrouble;
 use crate::log::Log;
 use crate::options::SeriesOptions;
-use crate::{cut, held, merge, rollup};
+use crate::{cut, damage, held, merge, rollup};
 
 /// Pause before a failed pass is tried again; also the longest sleep.
 const RETRY: Duration = Duration::from_secs(30);
@@ -86,10 +86,7 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
             return Ok(());
         }
         // At once, so that many waiting logs need the space of one.
-        engine
-            .disk
-            .remove(&log.name)
-            .map_err(engine.error("remove", &log.name))
+        damage::remove_or_keep(engine, &log.name)
     });
     if let Some(last) = sealed {
         write_checkpoint(engine, last)?;

@@ -15,6 +15,7 @@ use crate::block::page::Page;
 use crate::block::{self, Block, BlockWriter};
 use crate::chunk::{self, Points};
 use crate::cut::open_own;
+use crate::damage;
 use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::HostKey;
@@ -121,10 +122,7 @@ fn merge_these(engine: &Engine, sources: &[Arc<Block>]) -> Result<(), SeriesErro
         files.blocks.insert(first, Arc::new(merged));
     });
     for source in sources {
-        engine
-            .disk
-            .remove(&source.name)
-            .map_err(engine.error("remove", &source.name))?;
+        damage::remove_or_keep(engine, &source.name)?;
     }
     Ok(())
 }

@@ -20,6 +20,9 @@ use crate::scan::{Scanner, Step};
 use crate::segment::{self, Segment};
 use crate::writer::Writer;
 
+/// Why most files are set aside.
+const UNREADABLE: &str = "its header or its footer is unreadable";
+
 /// Opens the store on `disk`.
 pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine, SeriesError> {
     let mut opening = Opening {
@@ -234,7 +237,7 @@ impl Opening {
             if has_log {
                 return self.disk.remove(&name);
             }
-            return self.set_aside(&name);
+            return self.set_aside(&name, UNREADABLE);
         };
         if segment.is_rebuilt() {
             self.damage.note(&name, segment.data_end);
@@ -259,7 +262,7 @@ impl Opening {
         for (first, last, resolution_ms) in widest.iter().copied() {
             let name = block::name(first, last, resolution_ms);
             if resolution_ms == 0 && self.files.covers(first, last) {
-                self.disk.remove(&name)?;
+                self.remove_merged(&name)?;
                 continue;
             }
             let Some(opened) = Block::open(&self.disk, &self.damage, &name)? else {
@@ -267,7 +270,7 @@ impl Opening {
                 if resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id)) {
                     self.disk.remove(&name)?;
                 } else {
-                    self.set_aside(&name)?;
+                    self.set_aside(&name, UNREADABLE)?;
                 }
                 continue;
             };
@@ -282,6 +285,25 @@ impl Opening {
             self.files.blocks.insert(first, opened);
         }
         Ok(())
+    }
+
+    /// The power went before a source of a merge was removed, or set aside for its damage.
+    fn remove_merged(&self, name: &str) -> io::Result<()> {
+        let is_damaged = match Block::open(&self.disk, &self.damage, name)? {
+            Some(block) => {
+                let mut is_damaged = false;
+                block.verify(&mut |_, _| is_damaged = true)?;
+                is_damaged
+            }
+            None => true,
+        };
+        if is_damaged {
+            return self.set_aside(
+                name,
+                "it is damaged, and a larger block has what is readable",
+            );
+        }
+        self.disk.remove(name)
     }
 
     fn learn_from_block(&mut self, block: &Block) -> io::Result<()> {
@@ -366,16 +388,13 @@ impl Opening {
         if self.disk.open(name)?.length()? <= HEADER_BYTES {
             return self.disk.remove(name);
         }
-        self.set_aside(name)
+        self.set_aside(name, UNREADABLE)
     }
 
     /// Keeps a file for a person to look at.
-    fn set_aside(&mut self, name: &str) -> io::Result<()> {
+    fn set_aside(&self, name: &str, why: &str) -> io::Result<()> {
         self.damage.note(name, 0);
-        tracing::error!(
-            file = name,
-            "header is unreadable; the file is set aside as .damaged"
-        );
+        tracing::error!(file = name, why, "a file is set aside as .damaged");
         self.disk.rename(name, &damage::aside(name))
     }
 }

@@ -31,7 +31,7 @@ fn tell(store: &SeriesStore, seqs: std::ops::RangeInclusive<u64>) {
 
 /// The next half hour begins, and the log of this one becomes a block.
 fn next_log(store: &SeriesStore, clock: &ManualClock, number: u64) {
-    clock.advance(Duration::from_secs(3700));
+    clock.advance(Duration::from_secs(1900));
     let next = Reporter::new(9).report(number);
     store.append(&[next.frame()]).unwrap();
     store.maintain().unwrap();
@@ -107,4 +107,40 @@ fn a_file_set_aside_is_named_until_a_person_moves_it() {
     let store = open(&disk, &clock);
     assert_eq!(store.stats().set_aside, 0);
     assert!(store.verify().unwrap().set_aside.is_empty());
+}
+
+#[test]
+fn a_damaged_source_of_a_merge_is_kept_aside_and_named() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    tell(&store, 1..=50);
+    next_log(&store, &clock, 1);
+    let source = block(&disk);
+    disk.flip(&source, 200);
+    // Six blocks become one.
+    for number in 2..8 {
+        next_log(&store, &clock, number);
+    }
+    assert!(disk.names().iter().all(|name| *name != source), "merged");
+    let aside = [format!("{source}.damaged")];
+    for store in [store, open(&disk, &clock)] {
+        let report = store.verify().unwrap();
+        assert_eq!(report.damaged, [], "what is served is intact");
+        assert_eq!(report.set_aside, aside);
+        let points = store.range(1, i64::MIN, i64::MAX, &|_| true).unwrap();
+        assert_eq!(points.len(), 39, "what could be read is served");
+    }
+}
+
+#[test]
+fn a_damaged_log_is_kept_aside_when_it_became_a_block() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    tell(&open(&disk, &clock), 1..=50);
+    disk.flip(LOG, 200);
+    let store = open(&disk, &clock);
+    next_log(&store, &clock, 1);
+    assert_eq!(
+        store.verify().unwrap().set_aside,
+        [format!("{LOG}.damaged")]
+    );
 }
