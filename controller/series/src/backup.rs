@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::PoisonError;
 
@@ -32,7 +33,9 @@ pub(crate) fn backup(engine: &Engine, target: &Path) -> Result<BackupReport, Ser
         .maintenance
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    fs::create_dir(target).map_err(io("create", target))?;
+    let mut folder = fs::DirBuilder::new();
+    let made = folder.mode(0o700).create(target);
+    made.map_err(io("create", target))?;
     let mut copy = Copy {
         engine,
         target,
@@ -55,6 +58,13 @@ pub(crate) fn backup(engine: &Engine, target: &Path) -> Result<BackupReport, Ser
         copy.copy(checkpoint::NAME, &*file, length)?;
     }
     copy.finish()
+}
+
+/// Creates a file for its user alone.
+fn create(path: &Path) -> std::io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)
 }
 
 fn unchanging(files: &Catalog) -> Vec<String> {
@@ -97,7 +107,7 @@ impl Copy<'_> {
     fn copy(&mut self, name: &str, file: &dyn DiskFile, length: u64) -> Result<(), SeriesError> {
         let to = self.target.join(name);
         let error = |source| SeriesError::io("write", to.clone(), source);
-        let mut out = fs::File::create(&to).map_err(error)?;
+        let mut out = create(&to).map_err(error)?;
         let crc = self.read(name, file, length, &mut |bytes| {
             out.write_all(bytes).map_err(error)
         })?;
@@ -140,7 +150,7 @@ impl Copy<'_> {
     fn finish(self) -> Result<BackupReport, SeriesError> {
         let path = self.target.join(MANIFEST);
         let error = |source| SeriesError::io("write", path.clone(), source);
-        let mut file = fs::File::create(&path).map_err(error)?;
+        let mut file = create(&path).map_err(error)?;
         file.write_all(self.manifest.as_bytes()).map_err(error)?;
         file.sync_all().map_err(error)?;
         fs::File::open(self.target)

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::error::SeriesError;
@@ -24,6 +25,7 @@ impl Lock {
         };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
+        options.mode(0o600);
         let mut file = options.open(&path).map_err(io("open"))?;
         match file.try_lock() {
             Ok(()) => {}

@@ -55,6 +55,21 @@ pub(crate) fn sync_parent(dir: &Path) -> std::io::Result<()> {
     std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// Samples are for the store's user alone: what runs on which host is nobody else's business. A folder
+/// that was restored by hand is often open to all.
+fn close_to_others(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let closed = std::fs::metadata(dir).and_then(|about| {
+        if about.permissions().mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+    });
+    if let Err(error) = closed {
+        tracing::warn!(folder = %dir.display(), %error, "the samples stay readable for others");
+    }
+}
+
 impl SeriesStore {
     /// Opens or creates the store in `dir`, recovering from whatever stopped it before.
     ///
@@ -66,6 +81,7 @@ impl SeriesStore {
             std::fs::create_dir_all(dir).map_err(io("create"))?;
             sync_parent(dir).map_err(io("sync the folder above"))?;
         }
+        close_to_others(dir);
         let lock = Lock::take(dir)?;
         let folder = Folder::open(dir).map_err(io("open"))?;
         Self::start(Arc::new(folder), options, Some(lock))

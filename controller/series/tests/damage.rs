@@ -144,3 +144,27 @@ fn a_damaged_log_is_kept_aside_when_it_became_a_block() {
         [format!("{LOG}.damaged")]
     );
 }
+
+#[test]
+fn samples_and_their_backup_are_for_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (samples, backup) = (folder.path().join("series"), folder.path().join("backup"));
+    // As `cp` leaves a folder that was restored.
+    std::fs::create_dir(&samples).unwrap();
+    std::fs::set_permissions(&samples, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let clock = ManualClock::new();
+    let store = SeriesStore::open(&samples, options(&clock)).unwrap();
+    tell(&store, 1..=5);
+    next_log(&store, &clock, 1);
+    store.backup(&backup).unwrap();
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for folder in [samples, backup] {
+        assert_eq!(mode(&folder), 0o700, "{folder:?}");
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{path:?}");
+        }
+    }
+}
