@@ -34,6 +34,7 @@
 //! | `segment-N.xzs` | a log of the first format, grouped by host; read until retention removes it |
 //! | `dedup.checkpoint`, `dedup.previous` | what is stored, so that opening is quick |
 //! | `*.tmp` | unfinished; removed when the store is opened |
+//! | `*.torn` | what was cut off the end of a log; goes when all samples of its time are gone |
 //! | `*.damaged` | set aside because it is unreadable; for a person to look at |
 //!
 //! | module | what it does |

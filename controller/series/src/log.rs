@@ -17,6 +17,9 @@ use crate::scan::{Scanner, Step};
 /// Read at once for one record: almost every frame is shorter.
 const GUESS_BYTES: usize = 512;
 
+/// How the name of a torn end ends.
+const TORN: &str = ".torn";
+
 /// A file name of a log segment.
 pub(crate) fn name(id: u64) -> String {
     format!("wal-{id:010}.log")
@@ -28,6 +31,16 @@ pub(crate) fn id_of(name: &str) -> Option<u64> {
         .strip_suffix(".log")?
         .parse()
         .ok()
+}
+
+/// The name of the file that holds the torn end of a log.
+fn torn_name(name: &str) -> String {
+    format!("{name}{TORN}")
+}
+
+/// The id of the log whose torn end a file holds.
+pub(crate) fn torn_id_of(name: &str) -> Option<u64> {
+    id_of(name.strip_suffix(TORN)?)
 }
 
 /// A log segment, active or waiting to be sealed.
@@ -208,6 +221,25 @@ impl Log {
         }
         state.length = start + group.len() as u64;
         Ok(start)
+    }
+
+    /// Copies whatever lies behind the last durable record into a file of its own: of a disk that
+    /// broke its promise it is what was acknowledged and is lost.
+    pub(crate) fn keep_tail(&self, disk: &dyn Disk) -> io::Result<()> {
+        const CHUNK: usize = 1 << 20;
+        let start = self.state().length;
+        let kept = disk.create(&torn_name(&self.name))?;
+        let mut copied = 0;
+        loop {
+            let bytes = disk::read_block(&*self.file, start + copied, CHUNK)?;
+            if bytes.is_empty() {
+                break;
+            }
+            kept.write_at(&bytes, copied)?;
+            copied += bytes.len() as u64;
+        }
+        kept.sync()?;
+        disk.sync()
     }
 
     /// Cuts off whatever lies behind the last durable record.

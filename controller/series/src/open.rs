@@ -213,6 +213,13 @@ impl Opening {
             .iter()
             .filter_map(|name| block::parse_name(name))
             .collect();
+        let first = sealed.first().into_iter().chain(logs.first()).copied();
+        let first = first.chain(blocks.iter().map(|block| block.0)).min();
+        let is_over = |name: &&String| log::torn_id_of(name).is_some_and(|id| Some(id) < first);
+        for name in names.iter().filter(is_over) {
+            // All of its time is gone by retention.
+            self.disk.remove(name).map_err(error("remove", name))?;
+        }
         let highest = sealed.last().max(logs.last()).copied().unwrap_or(0);
         let highest = blocks.iter().map(|block| block.1).fold(highest, u64::max);
         self.next_id = highest.max(through) + 1;
@@ -376,11 +383,21 @@ impl Opening {
         if torn > 0 {
             count(&self.counters.torn_tails, 1);
             count(&self.counters.torn_bytes, torn);
-            tracing::warn!(file = %name, bytes = torn, "torn end cut off; it was never acknowledged");
-            log.cut_tail()?;
+            self.cut_tail(&log, torn)?;
         }
         self.files.logs.insert(id, Arc::new(log));
         Ok(())
+    }
+
+    /// The end of the file may be of any size if the disk lies; a log has one torn end at most.
+    fn cut_tail(&self, log: &Log, torn: u64) -> io::Result<()> {
+        tracing::warn!(file = %log.name, bytes = torn,
+            "torn end cut off and kept as .torn; if the disk kept its promises it was never acknowledged");
+        // For want of space the store opens all the same.
+        if let Err(error) = log.keep_tail(&*self.disk) {
+            tracing::warn!(file = %log.name, %error, "the torn end could not be kept");
+        }
+        log.cut_tail()
     }
 
     /// A log without a readable header: cut short at its creation, or damaged.

@@ -168,3 +168,24 @@ fn samples_and_their_backup_are_for_their_user_alone() {
         }
     }
 }
+
+#[test]
+fn the_torn_end_of_a_log_is_kept_beside_it() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = open(&disk, &clock);
+    tell(&store, 1..=9);
+    let before = disk.length(LOG);
+    let next = Reporter::new(3).report(1);
+    store.append(&[next.frame()]).unwrap();
+    drop(store);
+    let torn = disk.length(LOG) - before;
+    disk.flip(LOG, before + 60);
+    let store = open(&disk, &clock);
+    assert_eq!(store.stats().torn_bytes, torn as u64);
+    let kept = format!("{LOG}.torn");
+    assert_eq!((disk.length(LOG), disk.length(&kept)), (before, torn));
+    // It is no damage and nothing that is served.
+    assert_eq!(store.stats().damaged, 0);
+    assert_eq!(open(&disk, &clock).stats().torn_tails, 0);
+    assert_eq!(disk.length(&kept), torn);
+}
