@@ -41,12 +41,10 @@ pub(crate) enum Answer {
     Verified {
         files: u64,
         records: u64,
-        damaged: Vec<String>,
-        /// Frames that cannot be decoded, by file and host.
-        undecoded: Vec<String>,
-        undecoded_frames: u64,
-        /// Names of files.
-        set_aside: Vec<String>,
+        /// What is not whole, one line each.
+        wrong: Vec<String>,
+        /// How much that is; `None` if all is whole.
+        summary: Option<String>,
     },
     /// It could not be done.
     Failed(String),
@@ -130,25 +128,11 @@ fn stage(series: &SeriesStore, staging: &Path) -> Result<()> {
 /// Reads everything and names each damaged place.
 pub(crate) fn verify(series: &SeriesStore) -> Result<Answer> {
     let report = series.verify().context("reading the samples")?;
-    let place = |damage: &xiezhi_series::Damage| {
-        format!(
-            "{}: {} bytes from byte {}",
-            damage.file, damage.bytes, damage.offset
-        )
-    };
-    let lost = |lost: &xiezhi_series::Undecoded| {
-        format!(
-            "{}: {} frames of host {}",
-            lost.file, lost.frames, lost.host
-        )
-    };
     Ok(Answer::Verified {
         files: report.files,
         records: report.records,
-        damaged: report.damaged.iter().map(place).collect(),
-        undecoded: report.undecoded.iter().map(lost).collect(),
-        undecoded_frames: report.undecoded_frames,
-        set_aside: report.set_aside,
+        wrong: report.lines(),
+        summary: (!report.is_whole()).then(|| report.summary()),
     })
 }
 

@@ -27,6 +27,9 @@ use clap::Parser as _;
 /// every few seconds, because the token locks itself after a few wrong PINs.
 const PIN_REFUSED: u8 = 77;
 
+/// EX_DATAERR of sysexits.h: the backup is there and is what the samples are, and they are damaged.
+const DAMAGED_BACKUP: u8 = 65;
+
 fn main() -> ExitCode {
     match commands::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
             let cause = error.downcast_ref::<xiezhi_identity::IdentityError>();
             if cause.is_some_and(xiezhi_identity::IdentityError::is_pin_refused) {
                 return ExitCode::from(PIN_REFUSED);
+            }
+            if error.is::<commands::DamagedBackup>() {
+                return ExitCode::from(DAMAGED_BACKUP);
             }
             ExitCode::FAILURE
         }

@@ -3,7 +3,7 @@
 //! Files that never change are linked, so a copy on the same file system costs no space and no time;
 //! logs and the checkpoint are copied up to their last durable byte. The copy opens as a store. Its
 //! manifest names every file with its length and checksum, and is written last: a folder without one
-//! is no backup.
+//! is no backup. Damaged samples are backed up as they are, and the manifest says what is damaged.
 
 use std::fs;
 use std::io::Write as _;
@@ -16,9 +16,12 @@ use crate::disk::{self, DiskFile};
 use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::BackupReport;
+use crate::verify;
 
 /// The file that lists the others.
-const MANIFEST: &str = "MANIFEST";
+pub(crate) const MANIFEST: &str = "MANIFEST";
+/// How a line of the manifest begins that names no file but damage.
+pub(crate) const NOTE: &str = "# ";
 /// Copied at once.
 const CHUNK: usize = 1 << 20;
 
@@ -57,6 +60,14 @@ pub(crate) fn backup(engine: &Engine, target: &Path) -> Result<BackupReport, Ser
             .map_err(engine.error("read", checkpoint::NAME))?;
         copy.copy(checkpoint::NAME, &*file, length)?;
     }
+    // A copy of a damaged file has the right sum: only reading it tells.
+    let (files, undecoded) = verify::look(engine);
+    let found = verify::read(engine, &files, &undecoded)?;
+    for line in found.lines() {
+        tracing::warn!(damage = line, "damaged samples are backed up as they are");
+        copy.manifest.push_str(&format!("{NOTE}{line}\n"));
+    }
+    copy.report.found = found;
     copy.finish()
 }
 
@@ -158,48 +169,5 @@ impl Copy<'_> {
             .and_then(|()| crate::store::sync_parent(self.target))
             .map_err(error)?;
         Ok(self.report)
-    }
-}
-
-/// What is wrong with a backup, file by file; nothing if it is whole.
-///
-/// # Errors
-/// The manifest or a file cannot be read.
-pub fn check_backup(folder: &Path) -> Result<Vec<String>, SeriesError> {
-    let path = folder.join(MANIFEST);
-    let manifest = fs::read_to_string(&path)
-        .map_err(|source| SeriesError::io("read", path.clone(), source))?;
-    let mut wrong = Vec::new();
-    for line in manifest.lines() {
-        let mut words = line.split(' ');
-        let (Some(name), Some(length), Some(crc)) = (words.next(), words.next(), words.next())
-        else {
-            wrong.push(format!("the manifest has a malformed line: {line}"));
-            continue;
-        };
-        // Names of ours have no folders in them; anything else is not followed.
-        if name.contains('/') {
-            wrong.push(format!("the manifest names a file elsewhere: {name}"));
-            continue;
-        }
-        match checksum(&folder.join(name)) {
-            Ok((found, sum)) if found.to_string() == length && format!("{sum:08x}") == crc => {}
-            Ok(_) => wrong.push(format!("{name} is not what was backed up")),
-            Err(error) => wrong.push(format!("{name} cannot be read: {error}")),
-        }
-    }
-    Ok(wrong)
-}
-
-fn checksum(path: &Path) -> std::io::Result<(u64, u32)> {
-    let file = fs::File::open(path)?;
-    let (mut hasher, mut offset) = (crc32fast::Hasher::new(), 0);
-    loop {
-        let bytes = disk::read_block(&file, offset, CHUNK)?;
-        if bytes.is_empty() {
-            return Ok((offset, hasher.finalize()));
-        }
-        hasher.update(&bytes);
-        offset += bytes.len() as u64;
     }
 }

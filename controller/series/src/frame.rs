@@ -158,7 +158,7 @@ pub struct SeriesStats {
 }
 
 /// What a backup wrote.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BackupReport {
     /// Files in it, the manifest left out.
     pub files: u64,
@@ -166,6 +166,8 @@ pub struct BackupReport {
     pub linked: u64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// What is damaged of the samples, and so of the backup.
+    pub found: VerifyReport,
 }
 
 /// A place that does not hold what was written there.
@@ -211,4 +213,41 @@ pub struct VerifyReport {
 impl VerifyReport {
     /// Damaged places listed at most; a disk that lies has millions.
     pub const MAX_DAMAGES: usize = 10_000;
+
+    /// Whether all that was stored can be served.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.undecoded_frames == 0 && self.set_aside.is_empty()
+    }
+
+    /// What is not whole, one line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let damaged = self.damaged.iter().map(|place| {
+            let Damage {
+                file,
+                offset,
+                bytes,
+            } = place;
+            format!("damaged: {file}: {bytes} bytes from byte {offset}")
+        });
+        let undecoded = self.undecoded.iter().map(|lost| {
+            let Undecoded { file, host, frames } = lost;
+            format!("cannot be decoded: {file}: {frames} frames of host {host}")
+        });
+        let set_aside = self.set_aside.iter();
+        let set_aside = set_aside.map(|file| format!("set aside and not served: {file}"));
+        damaged.chain(undecoded).chain(set_aside).collect()
+    }
+
+    /// How much is not whole, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!(
+            "{} damaged places, {} frames that cannot be decoded, {} files set aside",
+            self.damaged.len(),
+            self.undecoded_frames,
+            self.set_aside.len()
+        )
+    }
 }

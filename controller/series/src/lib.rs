@@ -46,7 +46,7 @@
 //! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
 //! | `tail`, `held` | following the log, for who sends samples on |
 //! | `damage` | which places are damaged, each told once; what is kept for a person |
-//! | `verify`, `backup` | reading everything; a copy while the store runs |
+//! | `verify`, `backup`, `check` | reading everything; a copy while the store runs, and whether it is whole |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
 //! | `segment`, `gather`, `legacy` | the first format |
@@ -55,6 +55,7 @@
 
 mod backup;
 mod block;
+mod check;
 mod checkpoint;
 mod chunk;
 mod column;
@@ -91,7 +92,7 @@ mod tail;
 mod verify;
 mod writer;
 
-pub use backup::check_backup;
+pub use check::{BackupCheck, check_backup};
 pub use error::SeriesError;
 pub use foreign::{ForeignReport, ForeignSeries, SeriesRefusal};
 pub use frame::{

@@ -10,6 +10,7 @@ use crate::damage::{self, Places};
 use crate::disk::Disk;
 use crate::engine::{Bell, Catalog, Counters, Engine, count};
 use crate::error::SeriesError;
+use crate::frame::Damage;
 use crate::head::{Arrival, Heads};
 use crate::held::Held;
 use crate::legacy;
@@ -25,6 +26,23 @@ const UNREADABLE: &str = "its header or its footer is unreadable";
 
 /// Opens the store on `disk`.
 pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine, SeriesError> {
+    Ok(begin(disk, options, false)?.0)
+}
+
+/// Opens what lies on `disk` to look at it: files are left as they are, and what opening would cut off
+/// or set aside is named.
+pub(crate) fn look(
+    disk: Arc<dyn Disk>,
+    options: SeriesOptions,
+) -> Result<(Engine, Vec<Damage>), SeriesError> {
+    begin(disk, options, true)
+}
+
+fn begin(
+    disk: Arc<dyn Disk>,
+    options: SeriesOptions,
+    only_looks: bool,
+) -> Result<(Engine, Vec<Damage>), SeriesError> {
     let mut opening = Opening {
         disk,
         hold: options.hold.is_some(),
@@ -34,6 +52,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         files: Catalog::default(),
         counters: Counters::default(),
         damage: Arc::default(),
+        only_looks,
+        left_out: Vec::new(),
     };
     opening.run()?;
     let Opening {
@@ -43,6 +63,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
         files,
         counters,
         damage,
+        left_out,
         ..
     } = opening;
     let active = files.active.and_then(|id| files.logs.get(&id).cloned());
@@ -73,7 +94,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: SeriesOptions) -> Result<Engine
             "damaged files lie aside and are not served: look at them, then move them elsewhere"
         );
     }
-    Ok(engine)
+    Ok((engine, left_out))
 }
 
 /// Says of which frames nothing will be served: a damaged frame costs those that build on it.
@@ -186,6 +207,10 @@ struct Opening {
     files: Catalog,
     counters: Counters,
     damage: Arc<Places>,
+    /// Whether files stay as they are.
+    only_looks: bool,
+    /// What was not opened.
+    left_out: Vec<Damage>,
 }
 
 impl Opening {
@@ -295,7 +320,7 @@ impl Opening {
     }
 
     /// The power went before a source of a merge was removed, or set aside for its damage.
-    fn remove_merged(&self, name: &str) -> io::Result<()> {
+    fn remove_merged(&mut self, name: &str) -> io::Result<()> {
         let is_damaged = match Block::open(&self.disk, &self.damage, name)? {
             Some(block) => {
                 let mut is_damaged = false;
@@ -390,7 +415,11 @@ impl Opening {
     }
 
     /// The end of the file may be of any size if the disk lies; a log has one torn end at most.
-    fn cut_tail(&self, log: &Log, torn: u64) -> io::Result<()> {
+    fn cut_tail(&mut self, log: &Log, torn: u64) -> io::Result<()> {
+        if self.only_looks {
+            self.leave_out(&log.name, log.state().length, torn);
+            return Ok(());
+        }
         tracing::warn!(file = %log.name, bytes = torn,
             "torn end cut off and kept as .torn; if the disk kept its promises it was never acknowledged");
         // For want of space the store opens all the same.
@@ -408,9 +437,19 @@ impl Opening {
         self.set_aside(name, UNREADABLE)
     }
 
+    fn leave_out(&mut self, file: &str, offset: u64, bytes: u64) {
+        self.left_out.push(Damage {
+            file: file.to_owned(),
+            offset,
+            bytes,
+        });
+    }
+
     /// Keeps a file for a person to look at.
-    fn set_aside(&self, name: &str, why: &str) -> io::Result<()> {
+    fn set_aside(&mut self, name: &str, why: &str) -> io::Result<()> {
         self.damage.note(name, 0);
+        let bytes = self.disk.open(name)?.length()?;
+        self.leave_out(name, 0, bytes);
         tracing::error!(file = name, why, "a file is set aside as .damaged");
         self.disk.rename(name, &damage::aside(name))
     }

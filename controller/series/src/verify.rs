@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::PoisonError;
 
 use crate::damage;
 use crate::disk::DiskFile;
@@ -12,10 +11,24 @@ use crate::frame::{Damage, HostKey, Undecoded, VerifyReport};
 use crate::record::HEADER_BYTES;
 use crate::scan::{Scanner, Step};
 
+/// How many frames of which log and host cannot be decoded.
+type Lost = BTreeMap<(u64, HostKey), u64>;
+
 /// See [`crate::SeriesStore::verify`].
 pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
-    let mut report = VerifyReport::default();
+    let turn = engine.maintenance.lock();
     let (files, undecoded) = look(engine);
+    drop(turn);
+    read(engine, &files, &undecoded)
+}
+
+/// Reads all of these files.
+pub(crate) fn read(
+    engine: &Engine,
+    files: &Catalog,
+    undecoded: &Lost,
+) -> Result<VerifyReport, SeriesError> {
+    let mut report = VerifyReport::default();
     report.set_aside = damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?;
     for segment in files.sealed.values() {
         walk(
@@ -64,12 +77,9 @@ pub(crate) fn verify(engine: &Engine) -> Result<VerifyReport, SeriesError> {
     Ok(report)
 }
 
-/// The files, and which frames of logs cannot be decoded, of one moment: no log is cut between.
-fn look(engine: &Engine) -> (Catalog, BTreeMap<(u64, HostKey), u64>) {
-    let _turn = engine
-        .maintenance
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+/// The files, and which frames of logs cannot be decoded. Who holds `maintenance` gets both of one
+/// moment.
+pub(crate) fn look(engine: &Engine) -> (Catalog, Lost) {
     let now_ms = engine.options.clock.now_ms();
     for (host, _) in engine.heads.hosts() {
         engine.heads.catch_up(host, u64::MAX, now_ms);

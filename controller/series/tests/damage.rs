@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::power::PowerDisk;
 use common::{ManualClock, Owned, Reporter, frames, options};
-use xiezhi_series::{SeriesStore, Undecoded};
+use xiezhi_series::{SeriesStore, Undecoded, check_backup};
 
 const LOG: &str = "wal-0000000001.log";
 
@@ -188,4 +188,52 @@ fn the_torn_end_of_a_log_is_kept_beside_it() {
     assert_eq!(store.stats().damaged, 0);
     assert_eq!(open(&disk, &clock).stats().torn_tails, 0);
     assert_eq!(disk.length(&kept), torn);
+}
+
+/// Changes a byte of a real file, as a bad disk does.
+fn flip(path: &std::path::Path, offset: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[offset] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_backup_of_damaged_samples_is_made_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (samples, target) = (folder.path().join("series"), folder.path().join("backup"));
+    let clock = ManualClock::new();
+    let store = SeriesStore::open(&samples, options(&clock)).unwrap();
+    tell(&store, 1..=50);
+    next_log(&store, &clock, 1);
+    let block = samples.join("block-0000000001-0000000001.xzb");
+    flip(&block, 200);
+    let report = store.backup(&target).unwrap();
+    assert_eq!((report.files, report.found.damaged.len()), (3, 1));
+    let check = check_backup(&target).unwrap();
+    assert_eq!(check.changed, Vec::<String>::new(), "it is what was copied");
+    assert_eq!(check.noted, report.found.lines());
+    assert_eq!(check.found.damaged, report.found.damaged);
+    assert!(!check.is_whole());
+}
+
+#[test]
+fn a_backup_is_read_as_samples_are_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (samples, target) = (folder.path().join("series"), folder.path().join("backup"));
+    let clock = ManualClock::new();
+    let store = SeriesStore::open(&samples, options(&clock)).unwrap();
+    tell(&store, 1..=50);
+    store.backup(&target).unwrap();
+    assert!(check_backup(&target).unwrap().is_whole());
+    let log = target.join(LOG);
+    // The key frame of host 1, and the last record.
+    flip(&log, 200);
+    let length = std::fs::metadata(&log).unwrap().len();
+    flip(&log, length as usize - 3);
+    let check = check_backup(&target).unwrap();
+    assert_eq!(check.changed, [format!("{LOG} is not what was backed up")]);
+    assert_eq!(check.found.damaged.len(), 2);
+    assert_eq!(check.found.undecoded_frames, 49);
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), length);
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 2);
 }

@@ -15,6 +15,8 @@ mod store;
 mod tokens;
 mod users;
 
+pub(crate) use self::series::DamagedBackup;
+
 use anyhow::{Context as _, Result};
 use xiezhi_identity::PassphraseSource;
 use xiezhi_model::{Actor, AuditEntry};

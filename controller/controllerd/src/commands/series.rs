@@ -4,6 +4,7 @@
 //! linked within its data folder, which costs neither time nor space. This command then carries the
 //! copy to where its own user may write; the controller's user may write nowhere else.
 
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -74,17 +75,43 @@ fn carry(from: &Path, to: &Path) -> Result<()> {
     Ok(fs::File::open(to)?.sync_all()?)
 }
 
+/// A backup that was made, of samples that are damaged.
+#[derive(Debug)]
+pub(crate) struct DamagedBackup(String);
+
+impl fmt::Display for DamagedBackup {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DamagedBackup {}
+
+/// Fails with [`DamagedBackup`] if it is what was backed up and that was damaged.
 fn verify_backup(folder: &Path) -> Result<()> {
     let shown = folder.display();
-    let wrong = check_backup(folder).with_context(|| {
+    let check = check_backup(folder).with_context(|| {
         format!("{shown} is no whole backup: without {MANIFEST} its making was cut short")
     })?;
+    for line in &check.noted {
+        say!("when it was made: {line}");
+    }
+    for line in check.found.lines() {
+        say!("{line}");
+    }
     ensure!(
-        wrong.is_empty(),
+        check.changed.is_empty(),
         "{} damaged files in {shown}:\n{}",
-        wrong.len(),
-        wrong.join("\n")
+        check.changed.len(),
+        check.changed.join("\n")
     );
+    if !check.is_whole() {
+        let summary = check.found.summary();
+        return Err(DamagedBackup(format!(
+            "{shown} holds all that could be copied, of samples that were damaged: {summary}"
+        ))
+        .into());
+    }
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         bytes += entry?.metadata()?.len();
@@ -101,31 +128,22 @@ fn verify(config: &Config) -> Result<()> {
     let Answer::Verified {
         files,
         records,
-        damaged,
-        undecoded,
-        undecoded_frames,
-        set_aside,
+        wrong,
+        summary,
     } = answer
     else {
         bail!("the running controller answered something else");
     };
     say!("{files} files, {records} intact records");
-    for place in &damaged {
-        say!("damaged: {place}");
+    for line in &wrong {
+        say!("{line}");
     }
-    for frames in &undecoded {
-        say!("cannot be decoded: {frames}");
+    if let Some(summary) = summary {
+        bail!(
+            "{summary}: the rest is served; what they held is in a backup or lost. Files that were set \
+             aside are named until someone moves them elsewhere"
+        );
     }
-    for file in &set_aside {
-        say!("set aside and not served: {file} (move it elsewhere once it was looked at)");
-    }
-    ensure!(
-        damaged.is_empty() && undecoded_frames == 0 && set_aside.is_empty(),
-        "{} damaged places, {undecoded_frames} frames that cannot be decoded, {} files set aside: the \
-         rest is served; what they held is in a backup or lost",
-        damaged.len(),
-        set_aside.len()
-    );
     Ok(())
 }
 
