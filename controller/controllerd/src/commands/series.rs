@@ -106,9 +106,9 @@ fn verify_backup(folder: &Path) -> Result<()> {
         check.changed.join("\n")
     );
     if !check.is_whole() {
-        let summary = check.found.summary();
+        let (summary, noted) = (check.found.summary(), check.noted.len());
         return Err(DamagedBackup(format!(
-            "{shown} holds all that could be copied, of samples that were damaged: {summary}"
+            "{shown} holds what was there, of damaged samples: {summary}; its manifest notes {noted}"
         ))
         .into());
     }
