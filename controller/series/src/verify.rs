@@ -28,8 +28,10 @@ pub(crate) fn read(
     files: &Catalog,
     undecoded: &Lost,
 ) -> Result<VerifyReport, SeriesError> {
-    let mut report = VerifyReport::default();
-    report.set_aside = damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?;
+    let mut report = VerifyReport {
+        set_aside: damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?,
+        ..VerifyReport::default()
+    };
     for segment in files.sealed.values() {
         walk(
             engine,
