@@ -34,9 +34,7 @@ function SignedIn({ found }) {
   const me = useResource(url('/me'));
   const known = me.data;
   useEffect(() => {
-    const first = known && known.user.password_once && path !== '/me';
-  useEffect(() => { if (first) navigate('/me', { replace: true }); }, [first]);
-  if (!known) return undefined;
+    if (!known) return undefined;
     setServerTime(known.now_ms);
     start();
     return stop;
