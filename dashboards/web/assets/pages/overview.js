@@ -18,7 +18,7 @@ const Tile = ({ href, icon, look, label, figure, sub, children }) => html`
   <a class=${`tile ${look || ''}`} href=${href}><span class="tile-label">${icon ? html`<${Icon} name=${icon} size="14" />` : null}${label}</span>
     <span class="tile-figure">${figure}</span><span class="tile-sub">${sub}</span>${children}</a>`;
 
-function Tiles({ data }) {
+function Tiles({ data, events: seesEvents }) {
   const { counts, events_24h: events } = data;
   const total = totalOf(counts);
   return html`<div class="tiles">
@@ -27,8 +27,8 @@ function Tiles({ data }) {
       look=${`tile-${state}${counts[state] ? '' : ' tile-zero'}`} figure=${number(counts[state])}
       sub=${total ? t('kpi.share', { p: percent((100 * counts[state]) / total, counts[state] && counts[state] < total ? 1 : 0) }) : '–'} />`)}
     <${Tile} href="/sites" label=${t('kpi.sites')} figure=${number(data.sites.total)} sub=${t('kpi.sites.sub', { n: number(data.sites.with_hosts) })} />
-    <${Tile} href="/events" label=${t('kpi.events')} figure=${number(events.total)} look=${events.critical ? 'tile-down' : ''}
-      sub=${t('kpi.events.sub', { c: number(events.critical), w: number(events.warning) })} />
+    ${seesEvents ? html`<${Tile} href="/events" label=${t('kpi.events')} figure=${number(events.total)} look=${events.critical ? 'tile-down' : ''}
+      sub=${t('kpi.events.sub', { c: number(events.critical), w: number(events.warning) })} />` : null}
     <${Tile} href="/fleet?sort=dropped&order=desc" label=${t('kpi.drops')} figure=${number(data.gaps_24h.gaps)} look=${data.gaps_24h.batches ? 'tile-stale' : ''}
       sub=${t('kpi.drops.sub', { n: number(data.gaps_24h.batches) })} />
   </div>`;
@@ -98,6 +98,9 @@ function patched(data, sites) {
 
 export default function Overview() {
   const resource = useResource(url('/overview'), 15000);
+  const me = useResource(url('/me'));
+  // Who may not see security events is shown no number of them: a nought would be untrue.
+  const seesEvents = Boolean(me.data && me.data.permissions.includes('see_security_events'));
   const [newer, setNewer] = useState({ of: null, sites: new Map() });
   const soon = useSoon(resource.reload, 5000);
   const at = useSoon(resource.reload, 200);
@@ -113,13 +116,13 @@ export default function Overview() {
   if (loaded && newer.of !== loaded) setNewer({ of: loaded, sites: new Map() });
   return html`<${PageHead} title=${t('nav.overview')} />
     <${Loaded} resource=${shown} rows=${10}>${(data) => html`
-      <${Notices} data=${data} /><${Tiles} data=${data} />
+      <${Notices} data=${data} /><${Tiles} data=${data} events=${seesEvents} />
       <div class="overview-grid">
         <${Panel} id="wall" title=${t('wall.title')} hint=${t('wall.hint')}><${Wall} sites=${data.organisation} /></${Panel}>
         <div class="overview-side">
           <${Panel} id="attention" flush title=${t('overview.attention')} action=${html`<a href="/fleet?sort=presence">${t('overview.all')}</a>`}><${Attention} data=${data} /></${Panel}>
-          <${Panel} id="recent" flush title=${t('overview.recent')} action=${html`<a href="/events">${t('overview.all')}</a>`}>
+          ${seesEvents ? html`<${Panel} id="recent" flush title=${t('overview.recent')} action=${html`<a href="/events">${t('overview.all')}</a>`}>
             ${data.recent_events.length ? html`<ul class="recent">${data.recent_events.map((event) => html`<${EventLine} key=${event.id} event=${event} />`)}</ul>`
-    : html`<${Empty} icon="events">${t('events.none')}</${Empty}>`}</${Panel}>
+    : html`<${Empty} icon="events">${t('events.none')}</${Empty}>`}</${Panel}>` : null}
         </div></div>`}</${Loaded}>`;
 }
