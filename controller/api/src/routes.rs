@@ -78,7 +78,7 @@ where
 pub(crate) fn routes() -> Vec<Route> {
     use Caller::{Anyone, LocalOrMay, May, MetricsReader, MetricsWriter, SignedIn};
     use Permission::{
-        ManageAccounts, ManageHosts, ManagePrograms, ManageRegister, SeeAccounts, SeeAudit, SeeHosts, SeeOverview,
+        ManageAccounts, ManageHosts, ManagePrograms, ManageRegister, ManageSites, SeeAccounts, SeeAudit, SeeHosts, SeeOverview,
         SeeRegister, SeeSettings,
     };
     const GET: MethodFilter = MethodFilter::GET;
@@ -103,7 +103,16 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/health", May(SeeOverview), health::read),
         route(GET, "/api/v1/overview", May(SeeOverview), overview::read),
         route(GET, "/api/v1/sites", May(SeeOverview), sites::list),
+        route(POST, "/api/v1/sites", May(ManageSites), sites::create),
         route(GET, "/api/v1/sites/{id}", May(SeeOverview), sites::read),
+        route(PUT, "/api/v1/sites/{id}", May(ManageSites), sites::change),
+        route(GET, "/api/v1/sites/{id}/history", May(SeeOverview), sites::history),
+        route(GET, "/api/v1/site-imports", May(ManageSites), sites::imports::list),
+        // Reads its body itself, within its own bound.
+        route(POST, "/api/v1/site-imports", May(ManageSites), sites::imports::upload),
+        route(GET, "/api/v1/site-imports/{id}", May(ManageSites), sites::imports::preview),
+        route(POST, "/api/v1/site-imports/{id}/apply", May(ManageSites), sites::imports::apply),
+        route(POST, "/api/v1/site-imports/{id}/undo", May(ManageSites), sites::imports::undo),
         route(GET, "/api/v1/sites/{id}/bandwidth", May(SeeHosts), bandwidth::read),
         route(PUT, "/api/v1/sites/{id}/bandwidth", May(ManageHosts), bandwidth::set),
         route(DELETE, "/api/v1/sites/{id}/bandwidth", May(ManageHosts), bandwidth::clear),

@@ -14,4 +14,5 @@ mod prometheus;
 mod register;
 mod remote_write;
 mod signing_in;
+mod sites;
 mod writes;

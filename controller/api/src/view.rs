@@ -64,6 +64,17 @@ impl View {
         site.ok_or_else(|| Problem::not_found("site"))
     }
 
+    /// One site at which something new may begin.
+    pub(crate) fn site_in_use(&self, id: i64) -> Result<&Site, Problem> {
+        let site = self.site(id)?;
+        if site.is_in_use() {
+            return Ok(site);
+        }
+        let detail = "this site is retired: restore it first, or choose another";
+        let status = axum::http::StatusCode::CONFLICT;
+        Err(Problem::new(status, "retired", detail))
+    }
+
     /// All hosts, those that were revoked too.
     pub(crate) fn hosts(&self) -> Vec<HostView> {
         self.hosts_in(&self.scope)

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod sites;
 mod user;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::sites::{NewSiteAt, Sites};
 pub(crate) use self::user::{RoleAt, User};
 use xiezhi_identity::Pkcs11Address;
 use xiezhi_ingest::MOST_KBPS;
@@ -180,18 +182,6 @@ pub(crate) enum Ca {
     },
     /// Print the root's fingerprint and when the intermediate ends
     Show,
-}
-
-/// Sites of the organisation tree.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Sites {
-    /// Add and change sites from a file with the columns id, name, tier, parent_id, court_code
-    Import {
-        /// The file; without it the demonstration's 113 courts
-        file: Option<PathBuf>,
-    },
-    /// List all sites
-    List,
 }
 
 /// Enrolment tokens.

@@ -240,7 +240,7 @@ mod tests {
         let sites = sites.map(|(key, parent)| NewSite {
             key: key.to_owned(),
             name: key.to_owned(),
-            tier: Tier::HighCourt,
+            tier: Tier::Other,
             parent: parent.map(str::to_owned),
             court_code: String::new(),
         });

@@ -1,18 +1,13 @@
-//! The estate as files describe it: reads the list of courts into sites.
+//! The estate as files describe it: lists of courts, and spreadsheets of rooms, staff and assets.
 //!
-//! The file is CSV in UTF-8, with or without a byte order mark, and its first line is
-//! `id,name,tier,parent_id,court_code`. Lines may stand in any order. All problems are reported
-//! together, each with its line and what to do; a file with problems yields no sites at all.
-//! Rooms, staff and assets come from spreadsheets of many shapes; see [`register`].
-//! Nothing here touches the disk or the store.
+//! All problems of a file are reported together, each with its cell and what to do; a file with problems
+//! yields nothing to import. Nothing here touches the disk or the store.
 
-mod courts;
-mod problem;
 pub mod register;
+mod sites;
 
-pub use courts::parse_courts;
-pub use problem::{Problem, ProblemKind};
-use xiezhi_model::NewSite;
+pub use sites::{SiteList, SiteReading, read_sites};
+use xiezhi_model::{NewSite, SiteTree};
 
 /// The 113 courts of the demo's province.
 pub const DEMO_COURTS_CSV: &str = include_str!("../data/courts.csv");
@@ -21,6 +16,10 @@ pub const DEMO_COURTS_CSV: &str = include_str!("../data/courts.csv");
 ///
 /// # Errors
 /// Never with the file that is built in; a test holds it to that.
-pub fn demo_courts() -> Result<Vec<NewSite>, Vec<Problem>> {
-    parse_courts(DEMO_COURTS_CSV.as_bytes())
+pub fn demo_courts() -> Result<Vec<NewSite>, Vec<register::CellProblem>> {
+    let reading = read_sites(DEMO_COURTS_CSV.as_bytes(), &SiteTree::default());
+    match reading.problem_count {
+        0 => Ok(reading.list.rows.into_iter().map(|row| row.site).collect()),
+        _ => Err(reading.problems),
+    }
 }

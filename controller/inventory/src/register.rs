@@ -7,7 +7,7 @@
 
 mod export;
 mod problem;
-mod table;
+pub(crate) mod table;
 mod text;
 mod xlsx;
 
@@ -39,7 +39,7 @@ const SITE_HEADERS: [&str; 7] = [
 ];
 
 /// The header must be among so many rows; a title may stand above it.
-const HEADER_WITHIN: usize = 10;
+pub(crate) const HEADER_WITHIN: usize = 10;
 
 /// One checked row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,7 +278,7 @@ fn damaged(field: Field, text: &str) -> bool {
 }
 
 /// A header without what people put around it: spaces, a star for required ones, notes in brackets.
-fn plain(header: &str) -> String {
+pub(crate) fn plain(header: &str) -> String {
     let header = header.split(['(', '（']).next().unwrap_or_default();
     let signs = header
         .chars()

@@ -213,6 +213,8 @@ mod tests {
             tier: Tier::Other,
             parent: parent.map(SiteId),
             court_code: String::new(),
+            retired_ms: None,
+            version: 0,
         };
         SiteTree::new([
             site(1, None),

@@ -39,6 +39,9 @@ pub use register::{
 };
 pub use role::{Duty, Permission, Role};
 pub use setting::Setting;
-pub use site::{NewSite, Site, SiteId, SiteTree, Tier};
+pub use site::{
+    MAX_SITE_TEXT, NewSite, PlannedSite, Site, SiteChange, SiteField, SiteId, SitePlan,
+    SiteProblem, SiteRow, SiteTree, Tier, plan_sites,
+};
 pub use token::{Approval, ApprovalState, EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES};
 pub use user::{Account, PASSWORD_ONCE_HOURS, User, WebSession};

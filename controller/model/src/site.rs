@@ -1,9 +1,15 @@
 //! Sites: nodes of the organisation tree.
 
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::plan::{
+    MAX_SITE_TEXT, PlannedSite, SiteChange, SiteField, SitePlan, SiteProblem, SiteRow, plan_sites,
+};
 
 /// Number of a site, given by the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +82,18 @@ pub struct Site {
     pub parent: Option<SiteId>,
     /// 法院代字; empty where there is none.
     pub court_code: String,
+    /// Since when it is out of use, Unix milliseconds. Its history and that of its hosts stay.
+    pub retired_ms: Option<i64>,
+    /// Number of its last change; 0 if nobody changed it since changes are kept.
+    pub version: i64,
+}
+
+impl Site {
+    /// Whether it is in use.
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
+        self.retired_ms.is_none()
+    }
 }
 
 /// A site as an import file describes it: its parent is named by key.
@@ -98,6 +116,8 @@ pub struct NewSite {
 pub struct SiteTree {
     sites: BTreeMap<SiteId, Site>,
     children: BTreeMap<Option<SiteId>, Vec<SiteId>>,
+    /// How many sites in use are below each that has any.
+    below: BTreeMap<SiteId, usize>,
 }
 
 impl SiteTree {
@@ -111,7 +131,38 @@ impl SiteTree {
             let parent = site.parent.filter(|parent| sites.contains_key(parent));
             children.entry(parent).or_default().push(site.id);
         }
-        Self { sites, children }
+        let mut tree = Self {
+            sites,
+            children,
+            below: BTreeMap::new(),
+        };
+        tree.below = tree.count_below();
+        tree
+    }
+
+    /// Children before parents, so that every number is ready when it is needed.
+    fn count_below(&self) -> BTreeMap<SiteId, usize> {
+        let mut order = self.roots().to_vec();
+        let mut at = 0;
+        while let Some(&next) = order.get(at) {
+            order.extend_from_slice(self.children(next));
+            at += 1;
+        }
+        let mut below: BTreeMap<SiteId, usize> = BTreeMap::new();
+        for id in order.into_iter().rev() {
+            let Some(site) = self.get(id) else { continue };
+            let own = below.get(&id).copied().unwrap_or(0) + usize::from(site.is_in_use());
+            if let Some(parent) = site.parent.filter(|_| own > 0) {
+                *below.entry(parent).or_default() += own;
+            }
+        }
+        below
+    }
+
+    /// How many sites in use are below this one.
+    #[must_use]
+    pub fn sites_below(&self, id: SiteId) -> usize {
+        self.below.get(&id).copied().unwrap_or(0)
     }
 
     /// The site with this number.
@@ -187,6 +238,8 @@ mod tests {
             tier: Tier::Other,
             parent: parent.map(SiteId),
             court_code: String::new(),
+            retired_ms: None,
+            version: 0,
         }
     }
 
@@ -202,6 +255,8 @@ mod tests {
         assert_eq!(tree.subtree(SiteId(9)), BTreeSet::new());
         assert_eq!(tree.ancestors(SiteId(3)), [SiteId(2), SiteId(1)]);
         assert_eq!(tree.children(SiteId(1)), [SiteId(2), SiteId(4)]);
+        assert_eq!(tree.sites_below(SiteId(1)), 3);
+        assert_eq!(tree.sites_below(SiteId(4)), 0);
     }
 
     #[test]

@@ -63,7 +63,7 @@ async fn tree(store: &Store) -> Outcome<Vec<SiteId>> {
     let site = |number: usize| NewSite {
         key: format!("s-{number}"),
         name: format!("法庭{number}"),
-        tier: Tier::Tribunal,
+        tier: Tier::Other,
         parent: (number > 0).then(|| format!("s-{}", number / 10)),
         court_code: String::new(),
     };

@@ -62,6 +62,8 @@ const TABLES: &[Table] = &[
     table("register_changes", &["id"]),
     large("register_imports", &["id"]),
     table("register_import_sites", &["import_id", "site_id"]),
+    table("site_changes", &["id"]),
+    large("site_imports", &["id"]),
     table("audit", &["seq"]),
     table("audit_repeats", &["repeat_key"]),
 ];

@@ -79,7 +79,7 @@ pub use register::{
 };
 pub use second_factor::StoredFactor;
 pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};
-pub use sites::SiteImport;
+pub use sites::{SiteError, SiteHistoryEntry, SiteImport, SiteImportFile, SiteUse};
 pub use users::NewUser;
 pub use wire_events::KeptEvents;
 

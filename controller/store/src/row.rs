@@ -74,6 +74,16 @@ pub(crate) async fn count_up(write: &mut Write, name: &str, by: i64) -> Result<i
     number(&row, "value")
 }
 
+/// Reserves as many numbers and gives the one before the first of them.
+pub(crate) async fn numbers_before(
+    write: &mut Write,
+    name: &str,
+    count: usize,
+) -> Result<i64, StoreError> {
+    let by = signed(count as u64);
+    Ok(count_up(write, name, by).await?.saturating_sub(by))
+}
+
 /// `($1, $2), ($3, $4)`: placeholders for `rows` rows of `columns` values.
 pub(crate) fn placeholders(rows: usize, columns: usize) -> String {
     let mut out = String::with_capacity(rows * columns * 6);

@@ -1,82 +1,90 @@
-//! Sites: the organisation tree.
+//! Sites: the organisation tree, with every change of it and every import of lists.
+//!
+//! A change is planned against the whole tree under the write lock, so that no two changes together make
+//! what each alone would not. Nothing is ever deleted but by undoing the import that made it.
 
-use std::collections::BTreeMap;
+mod change;
+mod history;
+mod imports;
+mod undo;
+mod usage;
+mod write;
 
 use sqlx::any::AnyRow;
-use xiezhi_model::{AuditEntry, NewSite, Site, SiteId, SiteTree, Tier};
+use xiezhi_model::{Site, SiteField, SiteId, SitePlan, SiteProblem, SiteTree, Tier};
 
-use crate::row::{self, Write};
-use crate::{Store, StoreError, audit, authority};
+use crate::bounded::Write;
+use crate::register::UndoObstacle;
+use crate::{Store, StoreError, row};
 
-/// What an import changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SiteImport {
-    /// Sites that were not there.
-    pub added: usize,
-    /// Sites whose name, tier, parent or code changed.
-    pub changed: usize,
-    /// Sites that were already so.
-    pub unchanged: usize,
+pub use history::SiteHistoryEntry;
+pub use imports::{SiteImport, SiteImportFile};
+pub use usage::SiteUse;
+
+/// Why the tree was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The site would not fit into the tree.
+    #[error("{} {problem}", .field.word())]
+    Refused {
+        /// What does not fit.
+        field: SiteField,
+        /// Why.
+        problem: SiteProblem,
+    },
+    /// Another site has the key.
+    #[error("there is a site {0:?} already: choose another id")]
+    Taken(String),
+    /// Somebody else was faster.
+    #[error("it was changed in the meantime: read it again and decide anew")]
+    Stale,
+    /// Something in use is there.
+    #[error("it cannot be retired while it has {}: move or retire these first", told(.0))]
+    StillUsed(Vec<(SiteUse, i64)>),
+    /// Rows of a list do not fit.
+    #[error("nothing was imported: {} rows do not fit into the organisation", .0.problems.len())]
+    Unfit(Box<SitePlan>),
+    /// The import was decided, withdrawn, or forgotten after a day.
+    #[error("this import does not wait for that any more: upload the file again")]
+    Over,
+    /// The tree is no longer what the preview was made of.
+    #[error(
+        "the organisation was changed since this preview: look at the new preview and decide anew"
+    )]
+    Moved,
+    /// What an import made was changed since.
+    #[error("{} of the import's sites were changed or are used since: nothing was undone", .0.len())]
+    NotUndone(Vec<UndoObstacle>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for SiteError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+fn told(uses: &[(SiteUse, i64)]) -> String {
+    let told: Vec<String> = uses
+        .iter()
+        .map(|(what, count)| format!("{count} {}", what.words()))
+        .collect();
+    told.join(", ")
 }
 
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT id, site_key, name, tier, parent_id, court_code FROM sites ",
+            "SELECT id, site_key, name, tier, parent_id, court_code, retired_ms, version FROM sites ",
             $tail
         )
     };
 }
 
 impl Store {
-    /// Adds and changes sites by key, in one transaction, whatever their order. Sites that the list
-    /// does not name stay as they are: hosts may belong to them.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] if a parent is neither in the list nor in the store. Cycles are the
-    /// inventory crate's to find.
-    pub async fn import_sites(
-        &self,
-        sites: &[NewSite],
-        audit: AuditEntry,
-    ) -> Result<SiteImport, StoreError> {
-        let mut write = self.database.write().await?;
-        let rows = sqlx::query(select!("")).fetch_all(&mut *write).await?;
-        let old = rows.iter().map(site_from).collect::<Result<Vec<_>, _>>()?;
-        let old: BTreeMap<_, _> = old
-            .into_iter()
-            .map(|site| (site.key.clone(), site))
-            .collect();
-        let mut numbers: BTreeMap<_, _> = old.values().map(|s| (s.key.clone(), s.id)).collect();
-        // All numbers first, so that a parent may stand after its children.
-        for site in sites {
-            if !numbers.contains_key(&site.key) {
-                let id = SiteId(row::count_up(&mut write, "sites", 1).await?);
-                insert_bare(&mut write, id, &site.key).await?;
-                numbers.insert(site.key.clone(), id);
-            }
-        }
-        let mut import = SiteImport::default();
-        for site in sites {
-            let wanted = resolve(site, &numbers)?;
-            match old.get(&site.key) {
-                Some(there) if *there == wanted => import.unchanged += 1,
-                Some(_) => import.changed += 1,
-                None => import.added += 1,
-            }
-            update(&mut write, &wanted).await?;
-        }
-        let counts = [("added", import.added), ("changed", import.changed)];
-        let audit = counts
-            .iter()
-            .fold(audit, |audit, (name, n)| audit.with(name, n.to_string()));
-        authority::count(&mut write).await?;
-        audit::append(&mut write, &audit).await?;
-        write.commit().await?;
-        Ok(import)
-    }
-
-    /// All sites, by number.
+    /// All sites, by number; those that are out of use too.
     ///
     /// # Errors
     /// If the database fails.
@@ -124,44 +132,13 @@ impl Store {
     }
 }
 
-fn resolve(site: &NewSite, numbers: &BTreeMap<String, SiteId>) -> Result<Site, StoreError> {
-    let number = |key: &str| {
-        let missing = || StoreError::NotFound(format!("site {key:?}"));
-        numbers.get(key).copied().ok_or_else(missing)
-    };
-    Ok(Site {
-        id: number(&site.key)?,
-        key: site.key.clone(),
-        name: row::storable(&site.name),
-        tier: site.tier,
-        parent: site.parent.as_deref().map(number).transpose()?,
-        court_code: row::storable(&site.court_code),
-    })
-}
-
-async fn insert_bare(write: &mut Write, id: SiteId, key: &str) -> Result<(), StoreError> {
-    let sql =
-        "INSERT INTO sites (id, site_key, name, tier, court_code) VALUES ($1, $2, '', '', '')";
-    sqlx::query(sql)
-        .bind(id.0)
-        .bind(key)
-        .execute(&mut **write)
+/// The tree as it is while nobody else writes.
+async fn locked_tree(write: &mut Write) -> Result<SiteTree, StoreError> {
+    let rows = sqlx::query(select!("ORDER BY id"))
+        .fetch_all(&mut **write)
         .await?;
-    Ok(())
-}
-
-async fn update(write: &mut Write, site: &Site) -> Result<(), StoreError> {
-    let sql =
-        "UPDATE sites SET name = $2, tier = $3, parent_id = $4, court_code = $5 WHERE id = $1";
-    sqlx::query(sql)
-        .bind(site.id.0)
-        .bind(&site.name)
-        .bind(site.tier.word())
-        .bind(site.parent.map(|parent| parent.0))
-        .bind(&site.court_code)
-        .execute(&mut **write)
-        .await?;
-    Ok(())
+    let sites = rows.iter().map(site_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(SiteTree::new(sites))
 }
 
 fn site_from(row: &AnyRow) -> Result<Site, StoreError> {
@@ -173,5 +150,7 @@ fn site_from(row: &AnyRow) -> Result<Site, StoreError> {
         tier: Tier::from_word(&tier).ok_or(StoreError::Impossible(format!("tier {tier:?}")))?,
         parent: row::optional(row, "parent_id")?.map(SiteId),
         court_code: row::text(row, "court_code")?,
+        retired_ms: row::optional(row, "retired_ms")?,
+        version: row::number(row, "version")?,
     })
 }

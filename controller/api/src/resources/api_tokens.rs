@@ -91,7 +91,7 @@ pub(crate) async fn create(view: View, Json(wanted): Json<NewToken>) -> Result<R
     }
     let right = ApiRight::from_word(&wanted.right)
         .ok_or_else(|| Problem::bad_request("`right` must be read-metrics or write-metrics"))?;
-    let site = wanted.site.map(|site| view.site(site)).transpose()?;
+    let site = wanted.site.map(|site| view.site_in_use(site)).transpose()?;
     if right == ApiRight::WriteMetrics && site.is_none() {
         return Err(Problem::bad_request(
             "a token that writes needs a `site`, to which its samples belong",

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use xiezhi_ingest::HostView;
-use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope};
+use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope, Site, SiteTree};
 use xiezhi_store::EventQuery;
 
 use super::events::{EventRow, row_of};
@@ -89,15 +89,24 @@ pub(crate) async fn read(view: View) -> Result<Answer<Overview>, Problem> {
             .count(),
         pending_approvals: pending_approvals(&view).await?,
         sites: SiteNumbers {
-            total: tree.iter().count(),
+            total: tree.iter().filter(|site| site.is_in_use()).count(),
             with_hosts: tally.sites_with_hosts(),
         },
         events_24h: event_numbers(&view, now_ms).await?,
         gaps_24h: gap_numbers(&view, now_ms).await?,
-        organisation: tree.iter().map(|site| tally.row(site)).collect(),
+        organisation: organisation(tree, &tally),
         attention: attention(&view, hosts),
         recent_events: recent_events(&view).await?,
     }))
+}
+
+/// Sites in use; of those that are not, the ones that hosts were left at.
+fn organisation(tree: &SiteTree, tally: &Tally<'_>) -> Vec<SiteRow> {
+    let shown = |site: &&Site| site.is_in_use() || tally.has_hosts(site.id);
+    tree.iter()
+        .filter(shown)
+        .map(|site| tally.row(site))
+        .collect()
 }
 
 async fn pending_approvals(view: &View) -> Result<usize, Problem> {

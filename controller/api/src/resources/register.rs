@@ -142,7 +142,7 @@ pub(crate) async fn create(
     Json(wanted): Json<Wanted>,
 ) -> Result<Response, Problem> {
     let kind = kind_of(&kind)?;
-    let site = view.site(wanted.site)?.id;
+    let site = view.site_in_use(wanted.site)?.id;
     let values = wanted.values(kind)?;
     let now_ms = view.state.now_ms();
     let audit = view.who.audit(now_ms, "register.create", kind.word());
@@ -157,7 +157,10 @@ pub(crate) async fn change(
     Json(wanted): Json<Wanted>,
 ) -> Result<Answer<ItemRow>, Problem> {
     let item = find(&view, &kind, id).await?;
-    let site = view.site(wanted.site)?.id;
+    let site = match wanted.site == item.site.0 {
+        true => item.site,
+        false => view.site_in_use(wanted.site)?.id,
+    };
     let values = wanted.values(item.kind)?;
     let version = wanted
         .version

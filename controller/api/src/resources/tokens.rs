@@ -100,7 +100,7 @@ pub(crate) async fn create(
     Json(wanted): Json<NewToken>,
 ) -> Result<Response, Problem> {
     check(&wanted)?;
-    let site = view.site(wanted.site)?;
+    let site = view.site_in_use(wanted.site)?;
     let (state, who) = (&view.state, &view.who);
     let (token, hash) = tokens::generate(state.inner.enrolment.root_fingerprint)?;
     let now_ms = state.now_ms();

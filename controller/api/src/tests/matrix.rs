@@ -29,6 +29,9 @@ struct Court {
     act: i64,
     asset: Item,
     import: i64,
+    site_import: i64,
+    /// The site's.
+    version: i64,
 }
 
 /// An asset, and a file that waits to be imported.
@@ -133,7 +136,17 @@ async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i64) -> Cour
         .ask_for_act(user, disable, &reason, asker, asked)
         .await;
     let (asset, import) = register(bench, site.id, mark).await;
+    let list = format!("id,name,tier,parent_id\n{mark}-list,x,other,gs\n");
+    let tree = bench.store.site_tree().await.unwrap();
+    let list = xiezhi_inventory::read_sites(list.as_bytes(), &tree).list;
+    let asked = by_system("sites.import");
+    let kept = bench
+        .store
+        .keep_site_import(mark, &list.to_text(), &asked)
+        .await;
     Court {
+        site_import: kept.unwrap(),
+        version: site.version,
         mark,
         asset,
         import,
@@ -232,6 +245,23 @@ fn case(method: &Method, route: &str, of: &Court) -> Case {
         ("GET", "/api/v1/fleet") => silent(reads(path(&""))),
         ("GET", "/api/v1/events") => reads(format!("{route}?stream=all")),
         ("GET", "/api/v1/sites/{id}") => reads(path(&site)),
+        ("GET", "/api/v1/sites/{id}/history") => reads(path(&site)),
+        ("POST", "/api/v1/sites") => acts(
+            path(&""),
+            json!({"key": format!("{}-new", of.mark), "name": "x", "tier": "other", "parent": site}),
+        ),
+        ("PUT", "/api/v1/sites/{id}") => acts(
+            path(&site),
+            json!({"name": "x", "tier": "other", "parent": null, "code": "", "version": of.version}),
+        ),
+        // Lists of sites belong to the province.
+        ("GET", "/api/v1/site-imports") => silent(reads(path(&""))),
+        ("POST", "/api/v1/site-imports") => acts(path(&""), json!("id,name,tier")),
+        ("GET", "/api/v1/site-imports/{id}") => silent(reads(path(&of.site_import))),
+        ("POST", "/api/v1/site-imports/{id}/apply") => {
+            acts(path(&of.site_import), json!({"digest": ""}))
+        }
+        ("POST", "/api/v1/site-imports/{id}/undo") => acts(path(&of.site_import), json!({})),
         ("GET", "/api/v1/sites/{id}/bandwidth") => silent(reads(path(&site))),
         ("PUT", "/api/v1/sites/{id}/bandwidth") => {
             acts(path(&site), json!({"hours": vec![Some(64); 24]}))
@@ -476,6 +506,15 @@ async fn nothing_changed(bench: &Bench, courts: &[Court]) {
             .register_item(RegisterKind::Asset, court.asset.id, &Scope::Province)
             .await;
         assert_eq!(asset.unwrap().as_ref(), Some(&court.asset));
+        let site = bench.store.site(court.site).await.unwrap().unwrap();
+        assert_eq!(site.version, court.version);
+        let list = bench
+            .store
+            .site_import(court.site_import)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(list.0.state, ImportState::Waiting);
         let import = bench.store.import(court.import, &Scope::Province).await;
         assert_eq!(import.unwrap().unwrap().0.state, ImportState::Waiting);
     }
@@ -484,6 +523,7 @@ async fn nothing_changed(bench: &Bench, courts: &[Court]) {
         .store
         .register_page(RegisterKind::Asset, &all, &Scope::Province);
     assert_eq!(all.await.unwrap().items.len(), courts.len());
+    assert_eq!(bench.store.sites().await.unwrap().len(), 113);
     let pending = bench.store.approvals(None, &Scope::Province).await.unwrap();
     assert_eq!(pending.len(), courts.len());
     let acts = bench.store.acts().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use xiezhi_model::{Field, FieldProblem, RowProblem};
+use xiezhi_model::{Field, FieldProblem, RowProblem, SiteField, SiteProblem};
 
 use super::{MAX_FILE_BYTES, MAX_ROWS};
 
@@ -76,6 +76,14 @@ pub enum CellProblemKind {
         /// The other column, from 1.
         first: u32,
     },
+    /// Two columns for one field of sites.
+    #[error("column {first} is {} already: remove or rename one of them", .field.word())]
+    SameSiteField {
+        /// Which.
+        field: SiteField,
+        /// The other column, from 1.
+        first: u32,
+    },
     /// Cells were merged.
     #[error("cells {0} are merged: take the merging apart and fill in each of them")]
     Merged(String),
@@ -125,6 +133,14 @@ pub enum CellProblemKind {
         /// What is wrong with it.
         problem: RowProblem,
     },
+    /// A site does not fit into the organisation.
+    #[error("{} {problem}", .field.word())]
+    Site {
+        /// Which field.
+        field: SiteField,
+        /// What is wrong with it.
+        problem: SiteProblem,
+    },
 }
 
 impl CellProblemKind {
@@ -138,7 +154,7 @@ impl CellProblemKind {
             Self::TooLarge => "too_large",
             Self::Encoding => "encoding",
             Self::NoHeader(_) => "no_header",
-            Self::SameField { .. } => "same_field",
+            Self::SameField { .. } | Self::SameSiteField { .. } => "same_field",
             Self::Merged(_) => "merged",
             Self::ErrorCell(_) => "error_cell",
             Self::DigitsLost => "digits_lost",
@@ -160,6 +176,7 @@ impl CellProblemKind {
                 RowProblem::Unknown(_) => "unknown_code",
                 RowProblem::StillNamed(_) => "still_named",
             },
+            Self::Site { problem, .. } => problem.word(),
         }
     }
 }

@@ -11,8 +11,8 @@ pub(super) const MAX_CELL_BYTES: usize = 8192;
 
 /// Rows with their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    pub(super) rows: Vec<(u32, Vec<String>)>,
+pub(crate) struct Table {
+    pub(crate) rows: Vec<(u32, Vec<String>)>,
 }
 
 impl Table {
@@ -27,7 +27,7 @@ pub(super) fn problem(line: u32, column: Option<u32>, kind: Kind) -> CellProblem
 }
 
 /// Reads a file, whatever it is.
-pub(super) fn read(bytes: &[u8]) -> (Table, Vec<CellProblem>) {
+pub(crate) fn read(bytes: &[u8]) -> (Table, Vec<CellProblem>) {
     let nothing = |kind| (Table::default(), vec![problem(1, None, kind)]);
     if bytes.len() > MAX_FILE_BYTES {
         return nothing(Kind::TooLarge);

@@ -16,6 +16,8 @@ fn site(id: i64, key: &str, name: &str) -> Site {
         tier: Tier::BasicCourt,
         parent: None,
         court_code: String::new(),
+        retired_ms: None,
+        version: 0,
     }
 }
 

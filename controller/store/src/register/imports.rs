@@ -39,7 +39,7 @@ impl ImportState {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         let all = [Self::Waiting, Self::Applied, Self::Undone];
         all.into_iter().find(|state| state.word() == word)
     }

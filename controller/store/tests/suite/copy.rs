@@ -19,7 +19,7 @@ pub(crate) async fn filled() -> Fresh {
         .unwrap();
     let later = [
         new_site("gs-09", Tier::IntermediateCourt, Some("gs")),
-        new_site("gs-01", Tier::IntermediateCourt, Some("gs-09")),
+        new_site("gs-01", Tier::BasicCourt, Some("gs-09")),
     ];
     fresh
         .import_sites(&later, entry("sites.imported"))
@@ -79,13 +79,14 @@ const THE_REST: &str = "
     INSERT INTO register_changes VALUES (1, 1, NULL, 0, 1, 'console', 'create', '[]');
     INSERT INTO register_imports VALUES (1, 3, '资产.xlsx', 'waiting', '[]', 1, 'console', NULL, '', 0, 0, 0);
     INSERT INTO register_import_sites VALUES (1, 1);
+    INSERT INTO site_imports VALUES (1, '法院.xlsx', 'waiting', '[]', 1, 'console', NULL, '', 0, 0, 0);
     INSERT INTO settings VALUES ('event_retention_days', 1, '365', 'source');
     INSERT INTO batch_proofs VALUES (1, 'p', 1, 1, 1, 1, 0, 1, 1, 'AAAA', 'h');";
 
 /// Copies, and says what must be alike.
 pub(crate) async fn copied(from: &Store, into: &Store) {
     let copied = from.copy_to(into, |_| {}).await.unwrap();
-    assert_eq!(copied.len(), 29);
+    assert_eq!(copied.len(), 31);
     for table in &copied {
         assert!(table.rows > 0, "{table:?}");
     }

@@ -2,7 +2,7 @@
 
 use xiezhi_model::{Gap, HostId, Scope, Tier};
 use xiezhi_store::{
-    IdentityConflict, LastSeen, SessionOutcome, SessionRequest, SiteImport, StoreError,
+    IdentityConflict, LastSeen, SessionOutcome, SessionRequest, SiteError, SiteImport,
 };
 
 use crate::support::*;
@@ -48,7 +48,7 @@ async fn an_import_with_an_unknown_parent_changes_nothing() {
     ];
     let error = fresh.import_sites(&sites, entry("x")).await.unwrap_err();
     assert!(
-        matches!(&error, StoreError::NotFound(what) if what.contains("nowhere")),
+        matches!(&error, SiteError::Unfit(plan) if plan.problems[0].2.to_string().contains("nowhere")),
         "{error:?}"
     );
     assert_eq!(fresh.sites().await.unwrap(), []);

@@ -21,4 +21,5 @@ mod people;
 mod register;
 mod repeats;
 mod server;
+mod sites;
 mod support;

@@ -45,6 +45,9 @@ impl Fresh {
 
 /// Takes a schema back to before there were roles (migration 6).
 pub(crate) const WITHOUT_PEOPLE: &str = "\
+    DROP TABLE site_imports; DROP TABLE site_changes; \
+    ALTER TABLE sites DROP COLUMN retired_ms; ALTER TABLE sites DROP COLUMN version; \
+    DELETE FROM counters WHERE name LIKE 'site_%'; \
     DROP TABLE register_import_sites; DROP TABLE register_imports; \
     DROP TABLE register_changes; DROP TABLE register_items; \
     DELETE FROM counters WHERE name LIKE 'register_%'; \

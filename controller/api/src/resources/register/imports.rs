@@ -21,7 +21,7 @@ use crate::rows::SiteName;
 use crate::view::View;
 
 /// Files that are read at one time: each may take some hundred megabytes for a moment.
-static READING: Semaphore = Semaphore::const_new(2);
+pub(in crate::resources) static READING: Semaphore = Semaphore::const_new(2);
 
 /// Rows of a preview that are shown.
 const ROWS_SHOWN: usize = 500;
@@ -137,7 +137,7 @@ pub(crate) async fn upload(
     request: Request,
 ) -> Result<Response, Problem> {
     let kind = kind_of(&asked.kind)?;
-    let usual = asked.site.map(|site| view.site(site)).transpose()?;
+    let usual = asked.site.map(|site| view.site_in_use(site)).transpose()?;
     let usual = usual.map(|site| site.id);
     let permit = READING.try_acquire().map_err(|_| Problem::busy())?;
     let bytes = to_bytes(request.into_body(), MAX_FILE_BYTES).await;
