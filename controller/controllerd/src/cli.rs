@@ -1,5 +1,6 @@
 //! The command line.
 
+mod register;
 mod sites;
 mod user;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::register::Register;
 pub(crate) use self::sites::{NewSiteAt, Sites};
 pub(crate) use self::user::{RoleAt, User};
 use xiezhi_identity::Pkcs11Address;
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     /// Sites of the organisation tree
     #[command(subcommand)]
     Sites(Sites),
+    /// Rooms, staff and assets
+    #[command(subcommand)]
+    Register(Register),
     /// Accounts of people and their roles
     #[command(subcommand)]
     User(User),

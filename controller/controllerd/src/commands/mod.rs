@@ -8,6 +8,7 @@ mod evidence;
 mod hosts;
 mod init;
 mod passwords;
+mod register;
 mod series;
 mod settings;
 mod sites;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Store(what) => wait(store::run(&config, what)),
         Command::Init(what) => wait(init::run(&config, &what)),
         Command::Sites(what) => wait(sites::run(&config, what)),
+        Command::Register(what) => wait(register::run(&config, what)),
         Command::User(what) => wait(users::run(&config, what)),
         Command::Token(what) => wait(tokens::run(&config, what)),
         Command::ApiToken(what) => wait(api_tokens::run(&config, what)),

@@ -1,0 +1,178 @@
+//! `register`: rooms, staff and assets from spreadsheets.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED, Sheet, read_register};
+use xiezhi_model::{Field, FieldChange, RegisterKind, Scope, SiteId};
+use xiezhi_store::{ImportRow, Plan, RegisterError, Store};
+
+use super::{by_console, local_time, one_line, open_store};
+use crate::cli::Register;
+use crate::config::Config;
+use crate::terminal::say;
+
+/// Does what `register …` asks.
+pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
+    let store = open_store(config).await?;
+    match what {
+        Register::Import {
+            file,
+            kind,
+            site,
+            dry_run,
+        } => import(&store, &file, kind, site.as_deref(), dry_run).await?,
+        Register::Imports => list(&store).await?,
+        Register::Undo { id } => undo(&store, id).await?,
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn import(
+    store: &Store,
+    file: &Path,
+    kind: RegisterKind,
+    site: Option<&str>,
+    dry_run: bool,
+) -> Result<()> {
+    let sheet = read(store, file, kind, site).await?;
+    let rows: Vec<ImportRow> = sheet
+        .rows
+        .iter()
+        .map(|row| ImportRow {
+            line: row.line,
+            site: row.site,
+            values: row.values.clone(),
+        })
+        .collect();
+    let plan = store.plan_import(kind, &rows).await?;
+    let problems = plan.problems.iter();
+    let problems: Vec<CellProblem> = problems
+        .map(|found| sheet.problem(found.line, found.field, found.problem.clone()))
+        .collect();
+    refuse(file, &problems, problems.len())?;
+    if dry_run {
+        show(&plan);
+        return Ok(());
+    }
+    let name = file.display().to_string();
+    let sites = rows.iter().map(|row| row.site).collect();
+    let audit = by_console("register.import", name.clone());
+    let text = sheet.to_text();
+    let id = store.keep_import(kind, &name, &text, &sites, &audit);
+    let id = id.await?;
+    let audit = by_console("register.import", format!("import:{id}"));
+    let done = store.apply_import(id, &rows, &plan.digest(), audit).await?;
+    say!(
+        "import {id}: {} added, {} changed, {} unchanged",
+        done.added,
+        done.changed,
+        done.unchanged
+    );
+    Ok(())
+}
+
+async fn read(store: &Store, file: &Path, kind: RegisterKind, site: Option<&str>) -> Result<Sheet> {
+    let usual = match site {
+        None => None,
+        Some(key) => Some(named(store, key).await?),
+    };
+    let name = file.display();
+    let opened = std::fs::File::open(file).with_context(|| format!("opening {name}"))?;
+    let mut bytes = Vec::new();
+    // One byte more than the bound: the reader refuses it.
+    let most = MAX_FILE_BYTES as u64 + 1;
+    let read = opened.take(most).read_to_end(&mut bytes);
+    read.with_context(|| format!("reading {name}"))?;
+    let reading = read_register(kind, &bytes, &store.site_tree().await?, usual);
+    refuse(file, &reading.problems, reading.problem_count)?;
+    if !reading.ignored.is_empty() {
+        say!(
+            "columns left out: {}",
+            one_line(&reading.ignored.join(", "))
+        );
+    }
+    Ok(reading.sheet)
+}
+
+async fn named(store: &Store, key: &str) -> Result<SiteId> {
+    let site = store.site_by_key(key).await?;
+    let site = site.with_context(|| format!("there is no site {key:?}: see `sites list`"))?;
+    Ok(site.id)
+}
+
+fn refuse(file: &Path, problems: &[CellProblem], count: usize) -> Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    let name = file.display();
+    let shown = problems.iter().take(MOST_LISTED);
+    let lines: Vec<String> = shown.map(|problem| format!("{name}: {problem}")).collect();
+    bail!(
+        "nothing was imported; mend these {count} places first:\n{}",
+        lines.join("\n")
+    )
+}
+
+fn show(plan: &Plan) {
+    for row in &plan.rows {
+        let what = if row.before.is_none() {
+            "add"
+        } else {
+            "change"
+        };
+        let code = row.values.get(&Field::Code).map_or("", String::as_str);
+        let told = |change: &FieldChange| {
+            let field = change.field.map_or("site", Field::word);
+            format!("{field}: {:?} → {:?}", change.before, change.after)
+        };
+        let changes: Vec<String> = row.changes.iter().map(told).collect();
+        say!(
+            "row {}: {what} {}: {}",
+            row.line,
+            one_line(code),
+            changes.join(", ")
+        );
+    }
+    let added = plan.added();
+    let changed = plan.rows.len() - added;
+    say!(
+        "would be {added} added, {changed} changed, {} unchanged",
+        plan.unchanged
+    );
+}
+
+async fn list(store: &Store) -> Result<()> {
+    for import in store.imports(&Scope::Province).await? {
+        say!(
+            "{:<6} {:<7} {:<8} {}  {} added, {} changed  {} {}",
+            import.id,
+            import.kind.word(),
+            import.state.word(),
+            local_time(import.asked_ms),
+            import.added,
+            import.changed,
+            one_line(&import.asked_by),
+            one_line(&import.file_name)
+        );
+    }
+    Ok(())
+}
+
+async fn undo(store: &Store, id: i64) -> Result<()> {
+    let audit = by_console("register.undo", format!("import:{id}"));
+    match store.undo_import(id, audit).await {
+        Ok(_) => say!("import {id} was taken back"),
+        Err(RegisterError::NotUndone(rows)) => {
+            let told = rows.iter().take(MOST_LISTED);
+            let told: Vec<String> = told
+                .map(|row| format!("row {} {}: {}", row.line, one_line(&row.code), row.why))
+                .collect();
+            bail!("nothing was taken back:\n{}", told.join("\n"));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
