@@ -45,16 +45,12 @@ impl FleetDirectory {
         }
         let sites = self.store.site_tree().await?;
         let hosts = self.fleet.snapshot();
-        let known = hosts
-            .iter()
-            .map(|host| (labelled_host(host, &sites), host.site.0));
-        let mut all: Vec<(LabelledHost, i64)> = self.sources(&sites).await?;
-        all.push((own(), 0));
-        all.extend(known);
-        let sites = all.iter().map(|one| one.1).collect();
-        let origins = Origins {
-            hosts: all.into_iter().map(|one| one.0).collect(),
-            sites,
+        let sources = self.sources(&sites).await?;
+        // A hundred thousand labels of a province: not on a thread that agents share.
+        let made_aside = tokio::task::spawn_blocking(move || table(sources, &hosts, &sites));
+        let Ok(origins) = made_aside.await else {
+            tracing::error!("the table of hosts could not be made: queries see the one before");
+            return Ok(());
         };
         *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
         *made = Some(Instant::now());
@@ -89,6 +85,19 @@ impl Directory for FleetDirectory {
     fn origins(&self) -> Origins {
         let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
         origins.clone()
+    }
+}
+
+/// Sources, the controller itself, hosts: ascending by key.
+fn table(sources: Vec<(LabelledHost, i64)>, hosts: &[HostView], sites: &SiteTree) -> Origins {
+    let mut all = sources;
+    all.push((own(), 0));
+    let known = hosts.iter();
+    all.extend(known.map(|host| (labelled_host(host, sites), host.site.0)));
+    let sites = all.iter().map(|one| one.1).collect();
+    Origins {
+        hosts: all.into_iter().map(|one| one.0).collect(),
+        sites,
     }
 }
 

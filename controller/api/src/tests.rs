@@ -5,6 +5,8 @@ mod budgets;
 mod clients;
 mod closed;
 mod health;
+mod hostile_queries;
+mod isolation;
 mod lists;
 mod live;
 mod matrix;

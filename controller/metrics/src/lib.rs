@@ -24,4 +24,4 @@ pub mod wire;
 
 pub use directory::{ASSIGNED, Directory, Origins, SOURCE, Scope};
 pub use pool::{Busy, Pool};
-pub use queries::{Failure, Queries, Remote, Settings};
+pub use queries::{Failure, Json, Queries, Remote, Selectors, Settings, Wish};

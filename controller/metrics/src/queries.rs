@@ -2,20 +2,33 @@
 //!
 //! The engine is exchanged here, at the text of a query, and never at iterators over series: a
 //! cluster evaluates by itself, and what comes back is already an answer.
+//!
+//! Everything that a caller can make expensive is done on a query thread and within the query's
+//! budget: reading the text, evaluating, making JSON and compressing it. Callers only wait.
+
+mod render;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 use xiezhi_promql::{
-    Answer, Budget, Engine, Labels, Limits, Options, QueryError, Select, Storage, StorageError,
+    Account, Answer, Budget, Engine, Limits, Options, ParseError, QueryError, StorageError,
+    format_query,
 };
 use xiezhi_series::{Selector, SeriesStore};
 
-use crate::cluster::Ask;
+pub use render::Json;
+
+use crate::cluster::{Ask, Form, scoped_query, scoped_selections};
 use crate::directory::{Directory, Scope, Seen};
 use crate::pool::{Busy, Pool};
+use crate::wire;
+use render::Room;
+use work::Work;
 
 /// What an operator may set, in the section `queries` of the configuration.
 #[derive(Debug, Clone)]
@@ -28,6 +41,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// Samples and memory of one query.
     pub limits: Limits,
+    /// Bytes of one answer as it goes over the line.
+    pub answer_bytes: usize,
+    /// Bytes of all answers that are made and not taken yet.
+    pub answers_bytes: usize,
 }
 
 impl Default for Settings {
@@ -39,8 +56,43 @@ impl Default for Settings {
             // that Prometheus's clients read.
             timeout: Duration::from_secs(25),
             limits: Limits::default(),
+            // A chart of a thousand series with a thousand points has 25 MB, compressed 5.
+            answer_bytes: 64 << 20,
+            answers_bytes: 128 << 20,
         }
     }
+}
+
+/// How an answer is wished for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Longest time; the settings' if that is less, or nothing is said.
+    pub timeout: Option<Duration>,
+    /// Most series or entries; what is left out is told.
+    pub limit: usize,
+    /// Whether the caller takes gzip.
+    pub gzip: bool,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            timeout: None,
+            limit: usize::MAX,
+            gzip: false,
+        }
+    }
+}
+
+/// Which series a list is about: those that any of the texts selects, or all if there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Selectors {
+    /// As `match[]` has them, such as `up{job="node"}`; not read yet.
+    pub texts: Vec<String>,
+    /// First time that matters, Unix milliseconds, inclusive.
+    pub start_ms: i64,
+    /// Last time that matters, Unix milliseconds, inclusive.
+    pub end_ms: i64,
 }
 
 /// Why there is no answer.
@@ -49,6 +101,9 @@ pub enum Failure {
     /// The query's own fault, or its budget's end.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A selector that is none.
+    #[error(transparent)]
+    Selector(ParseError),
     /// Too many at once.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -93,6 +148,9 @@ struct Inner {
     series: SeriesStore,
     directory: Arc<dyn Directory>,
     pool: Pool,
+    room: Room,
+    /// What queries hold.
+    account: Account,
     settings: Settings,
 }
 
@@ -122,6 +180,8 @@ impl Queries {
                 series,
                 directory,
                 pool,
+                room: Room::new(settings.answers_bytes, settings.answer_bytes),
+                account: Account::default(),
                 settings,
             }),
             cluster: None,
@@ -172,6 +232,12 @@ impl Queries {
         }
     }
 
+    /// Bytes that queries under way hold, and bytes of answers that nobody has taken yet.
+    #[must_use]
+    pub fn held_bytes(&self) -> (u64, usize) {
+        (self.inner.account.bytes(), self.inner.room.taken_bytes())
+    }
+
     /// The value of `query` at one time, Unix milliseconds.
     ///
     /// # Errors
@@ -184,60 +250,99 @@ impl Queries {
         timeout: Option<Duration>,
     ) -> Result<Answer, Failure> {
         if let Some(cluster) = &self.cluster {
-            let origins = self.inner.directory.origins();
-            let within = (&scope, &origins);
-            return cluster.instant(within, &query, time_ms, timeout).await;
+            let query = self.scoped(scope, query).await?;
+            return cluster.instant(&query, time_ms, timeout).await;
         }
-        self.run(scope, timeout, move |engine, storage, budget| {
-            Ok(engine.instant(storage, &query, time_ms, budget)?)
+        self.run(scope, timeout, move |work| {
+            let (engine, storage) = (work.engine, work.storage);
+            Ok(engine.instant(storage, &query, time_ms, work.budget)?)
         })
         .await
     }
 
-    /// The values of `query` at `start_ms`, `start_ms + step_ms`, … up to `end_ms`.
+    /// As [`Self::instant`], as JSON.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn range(
+    pub async fn instant_json(
+        &self,
+        scope: Scope,
+        query: String,
+        time_ms: i64,
+        wish: Wish,
+    ) -> Result<Json, Failure> {
+        if self.cluster.is_some() {
+            let answer = self.instant(scope, query, time_ms, wish.timeout).await?;
+            return self
+                .json(wish, move |work, wish| work.answer(answer, wish))
+                .await;
+        }
+        self.run(scope, wish.timeout, move |work| {
+            let (engine, storage) = (work.engine, work.storage);
+            let answer = engine.instant(storage, &query, time_ms, work.budget)?;
+            work.answer(answer, &wish)
+        })
+        .await
+    }
+
+    /// The values of `query` at `start_ms`, `start_ms + step_ms`, … up to `end_ms`, as JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn range_json(
         &self,
         scope: Scope,
         query: String,
         (start_ms, end_ms, step_ms): (i64, i64, i64),
-        timeout: Option<Duration>,
-    ) -> Result<Answer, Failure> {
+        wish: Wish,
+    ) -> Result<Json, Failure> {
         if let Some(cluster) = &self.cluster {
-            let origins = self.inner.directory.origins();
             let steps = (start_ms, end_ms, step_ms);
-            let within = (&scope, &origins);
-            return cluster.range(within, &query, steps, timeout).await;
+            let query = self.scoped(scope, query).await?;
+            let answer = cluster.range(&query, steps, wish.timeout).await?;
+            return self
+                .json(wish, move |work, wish| work.answer(answer, wish))
+                .await;
         }
-        self.run(scope, timeout, move |engine, storage, budget| {
-            Ok(engine.range(storage, &query, start_ms, end_ms, step_ms, budget)?)
+        self.run(scope, wish.timeout, move |work| {
+            let (engine, storage) = (work.engine, work.storage);
+            let answer = engine.range(storage, &query, start_ms, end_ms, step_ms, work.budget)?;
+            work.answer(answer, &wish)
         })
         .await
     }
 
-    /// Label sets that satisfy any of the selections, each once, sorted.
+    /// A query in Prometheus's own form, as JSON. No sample is looked at.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn series(
+    pub async fn format_json(&self, query: String) -> Result<Json, Failure> {
+        self.json(Wish::default(), move |work, wish| {
+            let formatted = format_query(&query, work.budget)?;
+            work.json(&wire::data(formatted), wish)
+        })
+        .await
+    }
+
+    /// Label sets of the selected series, each once, sorted, as JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn series_json(
         &self,
         scope: Scope,
-        selections: Vec<Select>,
-    ) -> Result<Vec<Labels>, Failure> {
+        selectors: Selectors,
+        wish: Wish,
+    ) -> Result<Json, Failure> {
         if let Some(cluster) = &self.cluster {
-            let origins = self.inner.directory.origins();
-            return cluster.series((&scope, &origins), &selections).await;
+            let form = self.form(scope, selectors).await?;
+            let found = cluster.series(form).await?;
+            return self
+                .json(wish, move |work, wish| work.list(found, wish))
+                .await;
         }
-        self.run(scope, None, move |_, storage, budget| {
-            let mut all = Vec::new();
-            for selection in &selections {
-                all.extend(storage.series(selection, budget)?);
-            }
-            all.sort_unstable();
-            all.dedup();
-            Ok(all)
+        self.run(scope, wish.timeout, move |work| {
+            work.list(work.series(&selectors)?, &wish)
         })
         .await
     }
@@ -249,15 +354,34 @@ impl Queries {
     pub async fn label_names(
         &self,
         scope: Scope,
-        selections: Vec<Select>,
+        selectors: Selectors,
     ) -> Result<Vec<String>, Failure> {
         if let Some(cluster) = &self.cluster {
-            let origins = self.inner.directory.origins();
-            let within = (&scope, &origins);
-            return cluster.texts(within, "labels", &selections).await;
+            let form = self.form(scope, selectors).await?;
+            return cluster.texts("labels", form).await;
         }
-        self.texts(scope, selections, |storage, selection, budget| {
-            storage.label_names(selection, budget)
+        self.run(scope, None, move |work| work.label_names(&selectors))
+            .await
+    }
+
+    /// As [`Self::label_names`], as JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn label_names_json(
+        &self,
+        scope: Scope,
+        selectors: Selectors,
+        wish: Wish,
+    ) -> Result<Json, Failure> {
+        if self.cluster.is_some() {
+            let found = self.label_names(scope, selectors).await?;
+            return self
+                .json(wish, move |work, wish| work.list(found, wish))
+                .await;
+        }
+        self.run(scope, wish.timeout, move |work| {
+            work.list(work.label_names(&selectors)?, &wish)
         })
         .await
     }
@@ -270,36 +394,80 @@ impl Queries {
         &self,
         scope: Scope,
         name: String,
-        selections: Vec<Select>,
+        selectors: Selectors,
     ) -> Result<Vec<String>, Failure> {
         if let Some(cluster) = &self.cluster {
-            let origins = self.inner.directory.origins();
             let path = cluster_path(&name)?;
-            let within = (&scope, &origins);
-            return cluster.texts(within, &path, &selections).await;
+            let form = self.form(scope, selectors).await?;
+            return cluster.texts(&path, form).await;
         }
-        self.texts(scope, selections, move |storage, selection, budget| {
-            storage.label_values(&name, selection, budget)
+        self.run(scope, None, move |work| {
+            work.label_values(&name, &selectors)
         })
         .await
     }
 
-    async fn texts(
+    /// As [`Self::label_values`], as JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn label_values_json(
         &self,
         scope: Scope,
-        selections: Vec<Select>,
-        ask: impl Fn(&dyn Storage, &Select, &Budget) -> Result<Vec<String>, StorageError>
-        + Send
-        + 'static,
-    ) -> Result<Vec<String>, Failure> {
-        self.run(scope, None, move |_, storage, budget| {
-            let mut all = Vec::new();
-            for selection in &selections {
-                all.extend(ask(storage, selection, budget)?);
-            }
-            all.sort_unstable();
-            all.dedup();
-            Ok(all)
+        name: String,
+        selectors: Selectors,
+        wish: Wish,
+    ) -> Result<Json, Failure> {
+        if self.cluster.is_some() {
+            let found = self.label_values(scope, name, selectors).await?;
+            return self
+                .json(wish, move |work, wish| work.list(found, wish))
+                .await;
+        }
+        self.run(scope, wish.timeout, move |work| {
+            work.list(work.label_values(&name, &selectors)?, &wish)
+        })
+        .await
+    }
+
+    /// What `make` makes, on a query thread, as JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn made_json<T: Serialize>(
+        &self,
+        wish: Wish,
+        make: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Json, Failure> {
+        self.json(wish, move |work, wish| work.json(&wire::data(make()), wish))
+            .await
+    }
+
+    async fn json(
+        &self,
+        wish: Wish,
+        make: impl FnOnce(&Work<'_>, &Wish) -> Result<Json, Failure> + Send + 'static,
+    ) -> Result<Json, Failure> {
+        let scope = Scope::Sites(Arc::default());
+        self.run(scope, wish.timeout, move |work| make(work, &wish))
+            .await
+    }
+
+    /// A query as a cluster is asked it, within the scope.
+    async fn scoped(&self, scope: Scope, query: String) -> Result<String, Failure> {
+        self.run(scope, None, move |work| {
+            // Bounded by the budget first, as every text is.
+            format_query(&query, work.budget)?;
+            scoped_query(&query, work.scope, work.origins)
+        })
+        .await
+    }
+
+    /// Selections as a cluster is asked for them, within the scope.
+    async fn form(&self, scope: Scope, selectors: Selectors) -> Result<Form, Failure> {
+        self.run(scope, None, move |work| {
+            let selections = work.selections(&selectors)?;
+            Ok(scoped_selections((work.scope, work.origins), &selections))
         })
         .await
     }
@@ -319,7 +487,7 @@ impl Queries {
         &self,
         scope: Scope,
         timeout: Option<Duration>,
-        work: impl FnOnce(&Engine, &dyn Storage, &Budget) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&Work<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let inner = Arc::clone(&self.inner);
         let most = inner.settings.timeout;
@@ -327,23 +495,42 @@ impl Queries {
             deadline: Instant::now().checked_add(timeout.map_or(most, |asked| asked.min(most))),
             ..inner.settings.limits.clone()
         };
-        let budget = Budget::new(limits);
+        let budget = Budget::new(limits).within(&inner.account);
         let _leaving = Leaving(budget.flag());
         let (answer, answered) = oneshot::channel();
         let engine = self.engine();
         self.inner.pool.submit(move || {
-            let seen = Seen::of(inner.directory.origins(), &scope);
-            let storage = Selector::new(inner.series.clone(), Arc::new(seen));
-            let waited = budget.check().map_err(QueryError::from);
-            let result = match waited {
-                Ok(()) => work(&engine, &storage, &budget),
-                Err(stopped) => Err(stopped.into()),
-            };
+            let result = inner.work(&engine, &scope, &budget, work);
+            // What the query held is given back before anybody hears that it is over.
+            drop(budget);
             if answer.send(result).is_err() {
                 tracing::debug!("a query's caller has gone");
             }
         })?;
         answered.await.map_err(|_| Failure::Lost)?
+    }
+}
+
+impl Inner {
+    fn work<T>(
+        &self,
+        engine: &Engine,
+        scope: &Scope,
+        budget: &Budget,
+        work: impl FnOnce(&Work<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        budget.check().map_err(QueryError::from)?;
+        let origins = self.directory.origins();
+        let seen = Seen::of(origins.clone(), scope);
+        let storage = Selector::new(self.series.clone(), Arc::new(seen));
+        work(&Work {
+            engine,
+            storage: &storage,
+            budget,
+            room: &self.room,
+            scope,
+            origins: &origins,
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use xiezhi_metrics::{Directory, Origins, Queries, Scope, Settings};
-use xiezhi_promql::{Label, Select, SelectHint, Value, parse_selector};
+use xiezhi_metrics::{Directory, Origins, Queries, Scope, Selectors, Settings, Wish};
+use xiezhi_promql::{Label, Value};
 use xiezhi_protocol::codec::{Encoder, peek};
 use xiezhi_protocol::report::Report;
 use xiezhi_series::{Frame, LabelledHost, SeriesOptions, SeriesStore};
@@ -55,13 +55,12 @@ fn store(folder: &std::path::Path) -> SeriesStore {
     store
 }
 
-fn selections(selector: &str) -> Vec<Select> {
-    vec![Select {
-        matchers: parse_selector(selector).unwrap(),
+fn selectors(selector: &str) -> Selectors {
+    Selectors {
+        texts: vec![selector.to_owned()],
         start_ms: TIME_MS - 60_000,
         end_ms: TIME_MS + 60_000,
-        hint: SelectHint::default(),
-    }]
+    }
 }
 
 #[tokio::test]
@@ -89,10 +88,11 @@ async fn a_host_that_claims_to_be_a_source_is_not_found_as_one_and_shows_none() 
     ] {
         assert_eq!(found(honest).await, own, "{honest}");
     }
-    let names = queries.label_names(Scope::Province, selections("up")).await;
-    assert_eq!(names.unwrap(), ["__name__", "host_id", "job", "site_id"]);
+    let names = queries.label_names_json(Scope::Province, selectors("up"), Wish::default());
+    let expected = r#"{"status":"success","data":["__name__","host_id","job","site_id"]}"#;
+    assert_eq!(*names.await.unwrap().bytes, *expected.as_bytes());
     for (name, expected) in [("source_id", &[][..]), ("host_id", &["1"]), ("site", &[])] {
-        let values = queries.label_values(Scope::Province, name.to_owned(), selections("up"));
+        let values = queries.label_values(Scope::Province, name.to_owned(), selectors("up"));
         assert_eq!(values.await.unwrap(), expected, "{name}");
     }
 }

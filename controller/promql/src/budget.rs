@@ -1,4 +1,4 @@
-//! What one query may cost: time, samples, memory, points. Every loop over data asks here.
+//! What one query may cost: time, samples, memory, points, patterns. Every loop over data asks here.
 //!
 //! Where the bounds come from: samples and points are Prometheus's own defaults (50 million; 11,000
 //! a series), memory is what they would take at 16 bytes each, rounded down to what a small server
@@ -19,8 +19,13 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Points per series that a range query may ask for.
     pub points: u64,
-    /// Bytes of query text.
+    /// Bytes of query text; of all selectors together where several are given.
     pub text_bytes: usize,
+    /// Label matchers in the whole query. A dashboard's has a dozen.
+    pub matchers: usize,
+    /// Bytes of the query's regular expressions, equal ones counted once: two lists of a thousand
+    /// hosts.
+    pub pattern_bytes: usize,
     /// When to give up; `None` for never.
     pub deadline: Option<Instant>,
 }
@@ -32,6 +37,8 @@ impl Default for Limits {
             memory_bytes: 512 << 20,
             points: 11_000,
             text_bytes: 64 << 10,
+            matchers: 256,
+            pattern_bytes: 32 << 10,
             deadline: None,
         }
     }
@@ -63,13 +70,27 @@ pub enum Exhausted {
     },
 }
 
-/// The running account of one query; shared by reference with the storage.
+/// What all queries of a program hold together, as they charged it. Clones share it.
+#[derive(Clone, Default, Debug)]
+pub struct Account(Arc<AtomicU64>);
+
+impl Account {
+    /// Bytes that queries hold now; 0 when none runs.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The running account of one query; shared by reference with the storage. What is still charged
+/// when it is dropped is given back.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
     canceled: Arc<AtomicBool>,
     samples: AtomicU64,
     bytes: AtomicU64,
+    account: Account,
 }
 
 impl Budget {
@@ -81,7 +102,15 @@ impl Budget {
             canceled: Arc::default(),
             samples: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            account: Account::default(),
         }
+    }
+
+    /// The same account, whose bytes count in `account` too.
+    #[must_use]
+    pub fn within(mut self, account: &Account) -> Self {
+        self.account = account.clone();
+        self
     }
 
     /// The same account, stopped as soon as `flag` is true.
@@ -143,6 +172,7 @@ impl Budget {
     /// # Errors
     /// If it would be more than the limit.
     pub fn charge_bytes(&self, count: u64) -> Result<(), Exhausted> {
+        self.account.0.fetch_add(count, Ordering::Relaxed);
         let used = self
             .bytes
             .fetch_add(count, Ordering::Relaxed)
@@ -166,6 +196,15 @@ impl Budget {
         ) {
             used = now;
         }
+        let released = used.min(count);
+        self.account.0.fetch_sub(released, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        let left = *self.bytes.get_mut();
+        self.account.0.fetch_sub(left, Ordering::Relaxed);
     }
 }
 

@@ -5,10 +5,15 @@ use std::cell::RefCell;
 use crate::ast::{Expr, Type};
 use crate::evaluate::{Evaluated, Evaluator, Row, Steps, Table, Whole};
 use crate::number::is_stale;
+use crate::pattern::Patterns;
 use crate::{Answer, Budget, QueryError, RangeSeries, Sample, Storage, Value};
 
 /// Times beyond this many milliseconds from 1970 are refused: arithmetic on them would overflow.
 const MAX_TIME_MS: i64 = i64::MAX / 1000;
+
+/// What an answer takes: a point, and a series beside its points.
+const ANSWER_POINT_BYTES: u64 = size_of::<(i64, f64)>() as u64;
+const ANSWER_SERIES_BYTES: u64 = size_of::<RangeSeries>() as u64;
 
 /// What holds for every query of an engine.
 #[derive(Clone, Debug)]
@@ -101,7 +106,7 @@ impl Engine {
             Evaluated::Vector(table) => table,
             Evaluated::Text(_) => Table::empty(budget, 0),
         };
-        let mut series = ranges(table, steps);
+        let mut series = ranges(table, steps, budget)?;
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(Answer {
             value: Value::Matrix(series),
@@ -135,7 +140,7 @@ impl Engine {
                 Evaluated::Text(bytes) => {
                     Value::String(time_ms, String::from_utf8_lossy(&bytes).into_owned())
                 }
-                Evaluated::Vector(table) => Value::Vector(vector(table, time_ms)),
+                Evaluated::Vector(table) => Value::Vector(vector(table, time_ms, budget)?),
             }
         };
         Ok(Answer {
@@ -164,7 +169,8 @@ impl Engine {
     }
 }
 
-fn parse(query: &str, budget: &Budget) -> Result<Expr, QueryError> {
+/// Reads a query of bounded length.
+pub(crate) fn parse(query: &str, budget: &Budget) -> Result<Expr, QueryError> {
     let limit = budget.limits().text_bytes;
     if query.len() > limit {
         let length = query.len();
@@ -172,7 +178,7 @@ fn parse(query: &str, budget: &Budget) -> Result<Expr, QueryError> {
             "query of {length} bytes is longer than {limit} bytes"
         )));
     }
-    Ok(crate::parse::parse(query)?)
+    crate::parse::parse(query, &Patterns::new(budget))
 }
 
 fn check_time(time_ms: i64) -> Result<(), QueryError> {
@@ -222,9 +228,12 @@ fn matrix(
             source.look.end_ms(),
         );
         let points = one.times.iter().copied().zip(one.values.iter().copied());
-        let points: Vec<_> = points
-            .filter(|(time, _)| *time > start && *time <= end)
-            .collect();
+        let points = points.filter(|(time, _)| *time > start && *time <= end);
+        let budget = evaluator.budget;
+        budget.check()?;
+        let count = points.clone().count() as u64;
+        budget.charge_bytes(ANSWER_SERIES_BYTES + count * ANSWER_POINT_BYTES)?;
+        let points: Vec<_> = points.collect();
         if !points.is_empty() {
             out.push(RangeSeries {
                 labels: one.labels,
@@ -236,31 +245,39 @@ fn matrix(
     Ok(out)
 }
 
-fn vector(table: Table<'_>, time_ms: i64) -> Vec<Sample> {
-    let sample = |row: &Row| {
+fn vector(mut table: Table<'_>, time_ms: i64, budget: &Budget) -> Result<Vec<Sample>, QueryError> {
+    budget.charge_bytes(table.rows.len() as u64 * ANSWER_SERIES_BYTES)?;
+    let sample = |row: Row| {
         row.at(0).map(|value| Sample {
-            labels: row.labels.clone(),
+            labels: row.labels,
             time_ms,
             value,
         })
     };
-    table.rows.iter().filter_map(sample).collect()
+    let rows = std::mem::take(&mut table.rows).into_iter();
+    Ok(rows.filter_map(sample).collect())
 }
 
-fn ranges(table: Table<'_>, steps: Steps) -> Vec<RangeSeries> {
-    let series = |row: &Row| {
-        let points = row
-            .values
-            .iter()
-            .enumerate()
-            .filter(|(_, value)| !is_stale(**value));
-        let points = points
-            .map(|(step, value)| (steps.time(step), *value))
-            .collect();
-        RangeSeries {
-            labels: row.labels.clone(),
+fn ranges(
+    mut table: Table<'_>,
+    steps: Steps,
+    budget: &Budget,
+) -> Result<Vec<RangeSeries>, QueryError> {
+    let rows = std::mem::take(&mut table.rows).into_iter();
+    let series = |row: Row| {
+        budget.check()?;
+        let present = || {
+            let each = row.values.iter().enumerate();
+            each.filter(|(_, value)| !is_stale(**value))
+        };
+        let count = present().count() as u64;
+        budget.charge_bytes(ANSWER_SERIES_BYTES + count * ANSWER_POINT_BYTES)?;
+        let mut points = Vec::with_capacity(count as usize);
+        points.extend(present().map(|(step, value)| (steps.time(step), *value)));
+        Ok(RangeSeries {
+            labels: row.labels,
             points,
-        }
+        })
     };
-    table.rows.iter().map(series).collect()
+    rows.map(series).collect()
 }

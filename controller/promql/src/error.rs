@@ -55,6 +55,7 @@ impl From<StorageError> for QueryError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Stopped(why) => Self::Stopped(why),
+            StorageError::Refused(why) => Self::Execution(why),
             error @ StorageError::Failed(_) => Self::Storage(error),
         }
     }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use crate::ast::{
     Aggregate, At, Binary, Call, Expr, Group, Grouping, Matching, Moment, Node, Selector, Subquery,
 };
-use crate::error::ParseError;
+use crate::budget::Budget;
+use crate::error::{ParseError, QueryError};
 use crate::labels::quote;
 use crate::matcher::{MatchOp, Matcher};
 use crate::number::format_value;
@@ -22,9 +23,10 @@ const MOST_CHARACTERS: usize = 100;
 /// A query in Prometheus's own form.
 ///
 /// # Errors
-/// If it is none.
-pub fn format_query(text: &str) -> Result<String, ParseError> {
-    Ok(pretty(&parse::parse(text)?, 0))
+/// If it is none, or the budget ends.
+pub fn format_query(text: &str, budget: &Budget) -> Result<String, QueryError> {
+    let tree = crate::engine::parse(text, budget)?;
+    Ok(pretty(&tree, 0))
 }
 
 /// A query on one line whose every selector has the matchers that `change` makes of its own; the
@@ -36,7 +38,7 @@ pub fn rewrite_selectors<E: From<ParseError>>(
     text: &str,
     change: &mut dyn FnMut(Vec<Matcher>) -> Result<Vec<Matcher>, E>,
 ) -> Result<String, E> {
-    let mut expr = parse::parse(text)?;
+    let mut expr = parse::parse_alone(text)?;
     rewrite(&mut expr, change)?;
     Ok(expr.to_string())
 }
@@ -349,10 +351,15 @@ fn pretty(expr: &Expr, level: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Limits;
+
+    fn formatted(text: &str) -> Result<String, QueryError> {
+        format_query(text, &Budget::new(Limits::default()))
+    }
 
     /// The tree without places, which printing changes.
     fn shape(text: &str) -> String {
-        let tree = format!("{:?}", parse::parse(text).unwrap());
+        let tree = format!("{:?}", parse::parse_alone(text).unwrap());
         let mut out = String::new();
         let mut rest = tree.as_str();
         while let Some((before, after)) = rest.split_once("Span {") {
@@ -391,7 +398,7 @@ mod tests {
             ("1e6 + Inf", "1000000 + Inf"),
             ("\"x\\ny\"", "\"x\\ny\""),
         ] {
-            assert_eq!(parse::parse(text).unwrap().to_string(), printed);
+            assert_eq!(parse::parse_alone(text).unwrap().to_string(), printed);
             assert_eq!(shape(text), shape(printed), "{text}");
         }
     }
@@ -401,12 +408,12 @@ mod tests {
         let long = "sum by (job) (rate(http_requests_total{method=\"GET\",code=~\"2..\"}[5m])) / \
                     sum by (job) (rate(http_requests_total[5m]))";
         assert_eq!(
-            format_query(long).unwrap(),
+            formatted(long).unwrap(),
             "  sum by (job) (rate(http_requests_total{method=\"GET\",code=~\"2..\"}[5m]))\n/\n  \
              sum by (job) (rate(http_requests_total[5m]))"
         );
-        assert_eq!(format_query("a+b").unwrap(), "a + b");
-        assert!(format_query("a+").is_err());
+        assert_eq!(formatted("a+b").unwrap(), "a + b");
+        assert!(formatted("a+").is_err());
     }
 
     #[test]
@@ -433,15 +440,15 @@ mod tests {
             for file in std::fs::read_dir(folder).unwrap() {
                 let script = std::fs::read_to_string(file.unwrap().path()).unwrap();
                 for query in script.lines().filter_map(query_of) {
-                    let Ok(expr) = parse::parse(query) else {
+                    let Ok(expr) = parse::parse_alone(query) else {
                         continue;
                     };
                     count += 1;
                     let printed = expr.to_string();
                     assert_eq!(shape(query), shape(&printed), "{query} → {printed}");
-                    let broken = format_query(query).unwrap();
+                    let broken = formatted(query).unwrap();
                     assert_eq!(shape(query), shape(&broken), "{query} → {broken}");
-                    assert_eq!(broken, format_query(&broken).unwrap(), "{query}");
+                    assert_eq!(broken, formatted(&broken).unwrap(), "{query}");
                 }
             }
         }

@@ -92,6 +92,12 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// Bytes of the set; the texts are shared and not counted.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        (size_of::<Label>() * self.0.len() + 2 * size_of::<usize>()) as u64
+    }
+
     /// The set without the labels for which `drop` holds. Shares the set if nothing is dropped.
     #[must_use]
     pub fn without(&self, drop: impl Fn(&str) -> bool) -> Self {

@@ -1,13 +1,11 @@
 //! Label matchers: `=`, `!=`, `=~`, `!~`, regular expressions anchored at both ends.
-//!
-//! Patterns are Go's dialect; [`translate`] rewrites the few places where the `regex` crate reads
-//! the same text otherwise. Patterns run in linear time, and their compiled size is bounded.
 
 use std::fmt;
 use std::sync::Arc;
 
-use regex::{Regex, RegexBuilder};
 use thiserror::Error;
+
+use crate::pattern::{Pattern, Patterns};
 
 /// How a matcher compares.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -25,7 +23,17 @@ pub enum MatchOp {
 /// A pattern that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{0}")]
-pub struct MatcherError(String);
+pub struct MatcherError(pub(crate) String);
+
+/// How messages about a pattern's own text begin.
+pub(crate) const SYNTAX: &str = "error parsing regexp";
+
+impl MatcherError {
+    /// Whether the pattern itself is wrong, and not too dear.
+    pub(crate) fn is_syntax(&self) -> bool {
+        self.0.starts_with(SYNTAX)
+    }
+}
 
 /// One condition on one label. A label that a series lacks has the empty value.
 #[derive(Clone, Debug)]
@@ -36,11 +44,11 @@ pub struct Matcher {
     pub op: MatchOp,
     /// Value, or the pattern as it was written.
     pub value: Arc<str>,
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
 }
 
 impl Matcher {
-    /// A matcher.
+    /// A matcher of the program's own; those of a query are charged to it.
     ///
     /// # Errors
     /// If `op` compares with a regular expression and `value` is none, or one that is too big.
@@ -49,10 +57,30 @@ impl Matcher {
         op: MatchOp,
         value: impl Into<Arc<str>>,
     ) -> Result<Self, MatcherError> {
+        Self::compiled(name, op, value, Pattern::new)
+    }
+
+    /// A matcher of a query.
+    pub(crate) fn within(
+        patterns: &Patterns<'_>,
+        name: impl Into<Arc<str>>,
+        op: MatchOp,
+        value: impl Into<Arc<str>>,
+    ) -> Result<Self, MatcherError> {
+        patterns.count_matcher()?;
+        Self::compiled(name, op, value, |pattern| patterns.compile(pattern))
+    }
+
+    fn compiled(
+        name: impl Into<Arc<str>>,
+        op: MatchOp,
+        value: impl Into<Arc<str>>,
+        compile: impl FnOnce(&str) -> Result<Pattern, MatcherError>,
+    ) -> Result<Self, MatcherError> {
         let value = value.into();
         let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(compile(&value)?),
         };
         Ok(Self {
             name: name.into(),
@@ -117,105 +145,6 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// The pattern, anchored at both ends, where a dot also matches a line break.
-pub(crate) fn anchored(pattern: &str) -> Result<Regex, MatcherError> {
-    RegexBuilder::new(&format!("^(?s:{})$", translate(pattern)))
-        .size_limit(1 << 20)
-        .dfa_size_limit(1 << 20)
-        .nest_limit(100)
-        .build()
-        .map_err(|error| MatcherError(reason(pattern, &error)))
-}
-
-fn reason(pattern: &str, error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("error parsing regexp: expression needs more than {limit} bytes: `{pattern}`")
-        }
-        // The last line names the fault; those before it draw the pattern.
-        other => {
-            let text = other.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            let fault = last.strip_prefix("error: ").unwrap_or(last);
-            format!("error parsing regexp: {fault}: `{pattern}`")
-        }
-    }
-}
-
-/// Rewrites what Go's dialect reads otherwise than the `regex` crate: `\Q…\E`, a brace that starts
-/// no count, and in a class a bracket, `&&`, `--`, `~~`, which are plain characters in Go.
-fn translate(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len() + 8);
-    let mut rest = pattern;
-    let mut in_class = false;
-    let mut class_starts = false;
-    while let Some(c) = rest.chars().next() {
-        let after = rest.get(c.len_utf8()..).unwrap_or_default();
-        if c == '\\' {
-            rest = escape(after, &mut out);
-            class_starts = false;
-            continue;
-        }
-        rest = after;
-        if !in_class {
-            match c {
-                '[' => (in_class, class_starts) = (true, true),
-                '{' if !is_count(after) => out.push('\\'),
-                _ => {}
-            }
-            out.push(c);
-            continue;
-        }
-        match c {
-            '^' if class_starts => {
-                out.push(c);
-                continue;
-            }
-            ']' if class_starts => out.push('\\'),
-            ']' => in_class = false,
-            '[' if after.starts_with(':') => {
-                let end = after.find(":]").map_or(0, |at| at + 2);
-                out.push('[');
-                out.push_str(after.get(..end).unwrap_or_default());
-                rest = after.get(end..).unwrap_or_default();
-                class_starts = false;
-                continue;
-            }
-            '[' | '&' | '~' => out.push('\\'),
-            '-' if after.starts_with('-') => out.push('\\'),
-            _ => {}
-        }
-        out.push(c);
-        class_starts = false;
-    }
-    out
-}
-
-/// Copies what follows a backslash and gives what is left.
-fn escape<'a>(after: &'a str, out: &mut String) -> &'a str {
-    if let Some(quoted) = after.strip_prefix('Q') {
-        let (text, rest) = quoted.split_once("\\E").unwrap_or((quoted, ""));
-        out.push_str(&regex::escape(text));
-        return rest;
-    }
-    out.push('\\');
-    let Some(c) = after.chars().next() else {
-        return after;
-    };
-    out.push(c);
-    after.get(c.len_utf8()..).unwrap_or_default()
-}
-
-/// Whether the text after a brace makes it a count: `3}`, `3,}`, `3,5}`.
-fn is_count(after: &str) -> bool {
-    let Some((inside, _)) = after.split_once('}') else {
-        return false;
-    };
-    let (low, high) = inside.split_once(',').unwrap_or((inside, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    !low.is_empty() && digits(low) && digits(high)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,26 +155,6 @@ mod tests {
         assert!(matcher.matches("b\nx"));
         assert!(matcher.matches("c"));
         assert!(!matcher.matches("xc"));
-    }
-
-    #[test]
-    fn go_patterns_mean_what_they_mean_in_go() {
-        for (pattern, text) in [
-            (r"\Qa.b\E+", "a.bb"),
-            ("a{b", "a{b"),
-            ("{a}", "{a}"),
-            ("a{2}", "aa"),
-            ("[[a]", "["),
-            ("[a&&b]", "&"),
-            ("[]a]", "]"),
-            ("[^]a]", "b"),
-            ("[[:digit:]x]+", "1x2"),
-            (r"(?i:pro)\.x", "PRO.x"),
-            ("(?i)pro", "PRO"),
-        ] {
-            let matcher = Matcher::new("a", MatchOp::Regex, pattern).unwrap();
-            assert!(matcher.matches(text), "{pattern} should match {text}");
-        }
     }
 
     #[test]

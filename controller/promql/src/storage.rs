@@ -67,6 +67,9 @@ pub enum StorageError {
     /// The query's budget ended in the middle of reading.
     #[error(transparent)]
     Stopped(#[from] Exhausted),
+    /// More is asked than the storage reads at once; says what to ask instead.
+    #[error("{0}")]
+    Refused(String),
     /// Reading failed.
     #[error("{0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,16 +1,47 @@
 //! Reading parts of a query where nothing is evaluated: `match[]` parameters, rule files.
 
-use crate::ast::{Moment, Node};
-use crate::error::ParseError;
+use crate::ast::{Expr, Moment, Node};
+use crate::budget::Budget;
+use crate::error::{ParseError, QueryError};
 use crate::matcher::Matcher;
 use crate::parse;
+use crate::pattern::Patterns;
 
-/// The matchers of a series selector such as `up{job="node"}`.
+/// The matchers of a series selector such as `up{job="node"}`, within the usual bounds.
 ///
 /// # Errors
 /// If the text is anything else, or its place in time is moved by `offset` or `@`.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    match parse::parse(text)?.node {
+    plain(parse::parse_alone(text)?)
+}
+
+/// The matchers of each selector that one request names. Together they may cost what one query may.
+///
+/// # Errors
+/// As [`parse_selector`] of the first that is wrong; if they are too long, or the budget ends.
+pub fn parse_selectors<'t>(
+    texts: impl IntoIterator<Item = &'t str>,
+    budget: &Budget,
+) -> Result<Vec<Vec<Matcher>>, QueryError> {
+    let patterns = Patterns::new(budget);
+    let limit = budget.limits().text_bytes;
+    let (mut length, mut all) = (0_usize, Vec::new());
+    for text in texts {
+        // An empty one costs a little, too.
+        length = length.saturating_add(text.len().max(1));
+        if length > limit {
+            return Err(QueryError::BadData(format!(
+                "selectors are longer than {limit} bytes together"
+            )));
+        }
+        budget.check()?;
+        all.push(plain(parse::parse(text, &patterns)?)?);
+    }
+    Ok(all)
+}
+
+fn plain(expr: Expr) -> Result<Vec<Matcher>, ParseError> {
+    match expr.node {
         Node::Vector(selector) if selector.moment == Moment::default() => Ok(selector.matchers),
         _ => Err(ParseError {
             line: 1,
@@ -25,7 +56,7 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
 /// # Errors
 /// What is wrong with it, and where.
 pub fn check_query(text: &str) -> Result<(), ParseError> {
-    parse::parse(text).map(|_| ())
+    parse::parse_alone(text).map(|_| ())
 }
 
 #[cfg(test)]

@@ -360,6 +360,8 @@ impl Reading<'_, '_> {
     }
 
     fn read_block(&mut self, block: &Block) -> Result<(), ReadError> {
+        // Whether it may go on at all: a year has many blocks in which nothing is found.
+        (self.wanted.charge)(0)?;
         let pages = self.find_pages(block)?;
         let places: Vec<Place> = pages.iter().map(|page| page.1).collect();
         block.pages(&places, &mut |index, body| {

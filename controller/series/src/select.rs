@@ -5,7 +5,7 @@
 //! the same name in the text, and names that only the caller assigns are hidden in every text. Matchers on host labels choose hosts before anything is read; the
 //! others choose texts, of which there are few hundred however many hosts there are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -60,6 +60,11 @@ impl std::fmt::Debug for Selector {
 /// Questions about less than this are answered from samples, however coarse their steps are.
 const COARSE_SPAN_MS: i64 = 2 * 86_400_000;
 
+/// What a point takes, a series beside its points, and a text that was looked at.
+const POINT_BYTES: u64 = 16;
+const SERIES_BYTES: u64 = 160;
+const TEXT_BYTES: u64 = 64;
+
 /// Matchers, of which a bit mask can tell a part.
 const MAX_MATCHERS: usize = 64;
 
@@ -77,19 +82,28 @@ impl Selector {
         index_only: bool,
     ) -> Result<Selection, StorageError> {
         if request.matchers.len() > MAX_MATCHERS {
-            let limit = MAX_MATCHERS as u64;
-            return Err(failed(SeriesError::TooMuch {
-                what: "matchers",
-                limit,
-            }));
+            return Err(StorageError::Refused(format!(
+                "more than {MAX_MATCHERS} matchers in one selector"
+            )));
         }
         budget.check()?;
         let all = self.hosts.all();
         let chosen = Chosen::new(&request.matchers, &all);
         let texts = RefCell::new(Vec::new());
+        let each = if index_only {
+            SERIES_BYTES
+        } else {
+            POINT_BYTES
+        };
         let charge = |points: u64| -> Result<(), ReadError> {
             budget.charge_samples(points)?;
-            Ok(budget.charge_bytes(points * 16)?)
+            Ok(budget.charge_bytes(points.saturating_mul(each))?)
+        };
+        // Texts are looked at between two readings: when the budget ends there, none is wanted.
+        let stopped = Cell::new(None);
+        let may_go_on = |bytes: u64| {
+            let allowed = budget.check().and_then(|()| budget.charge_bytes(bytes));
+            allowed.map_err(|why| stopped.set(Some(why))).is_ok()
         };
         let wanted = Wanted {
             from_ms: request.start_ms,
@@ -97,11 +111,15 @@ impl Selector {
             hosts: Some(chosen.masks.iter().map(|chosen| chosen.0).collect()),
             metrics: metrics(&request.matchers),
             text: &|text| {
+                if !may_go_on(TEXT_BYTES) {
+                    return false;
+                }
                 let assigned = self.hosts.assigned();
                 let known = TextLabels::new(text, assigned, &request.matchers, &chosen.distinct);
                 let is_wanted = known
                     .as_ref()
-                    .is_some_and(|known| known.verdicts.contains(&true));
+                    .is_some_and(|known| known.verdicts.contains(&true))
+                    && may_go_on(known.as_ref().map_or(0, TextLabels::heap_bytes));
                 texts.borrow_mut().extend(known.filter(|_| is_wanted));
                 is_wanted
             },
@@ -111,8 +129,15 @@ impl Selector {
             index_only,
             charge: &charge,
         };
-        let found = match self.store.read(&wanted) {
+        let found = self.store.read(&wanted);
+        if let Some(why) = stopped.get() {
+            return Err(StorageError::Stopped(why));
+        }
+        let found = match found {
             Ok(found) => found,
+            Err(ReadError::Series(error @ SeriesError::TooMuch { .. })) => {
+                return Err(StorageError::Refused(error.to_string()));
+            }
             Err(ReadError::Stopped(why)) => return Err(StorageError::Stopped(why)),
             Err(ReadError::Series(error)) => return Err(failed(error)),
             Err(ReadError::Io(error)) => return Err(failed(error)),
@@ -213,6 +238,12 @@ struct TextLabels {
 }
 
 impl TextLabels {
+    /// Bytes of the labels, each with the counters of its two texts.
+    fn heap_bytes(&self) -> u64 {
+        let each = |label: &Label| label.name.len() + label.value.len() + size_of::<Label>() + 32;
+        self.labels.iter().map(each).sum::<usize>() as u64
+    }
+
     fn new(text: &str, assigned: &[&str], matchers: &[Matcher], masks: &[u64]) -> Option<Self> {
         let (name, mut pairs) = parse_series(text)?;
         pairs.retain(|pair| !assigned.contains(&pair.0));
@@ -286,7 +317,10 @@ struct Selection {
 
 impl Selection {
     /// Label sets and points, in the order of text and host.
-    fn into_series(self) -> impl Iterator<Item = (Labels, Points, Option<Coarse>)> {
+    fn into_series(
+        self,
+        budget: &Budget,
+    ) -> impl Iterator<Item = Result<(Labels, Points, Option<Coarse>), StorageError>> {
         let Self { all, texts, found } = self;
         let mut coarse = found.coarse;
         let mut order: Vec<u32> = (0..found.texts.len() as u32).collect();
@@ -305,7 +339,11 @@ impl Selection {
                     step_ms: known.step_ms,
                     counts: known.counts.into(),
                 });
-                Some((join(&text.labels, &all.get(place)?.labels), points, coarse))
+                let labels = join(&text.labels, &all.get(place)?.labels);
+                let paid = budget
+                    .check()
+                    .and_then(|()| budget.charge_bytes(SERIES_BYTES + labels.heap_bytes()));
+                Some(paid.map(|()| (labels, points, coarse)).map_err(Into::into))
             })
     }
 }
@@ -334,7 +372,8 @@ impl Storage for Selector {
     fn select(&self, request: &Select, budget: &Budget) -> Result<Vec<Series>, StorageError> {
         let selection = self.read(request, budget, false)?;
         let mut shared: Option<Arc<[i64]>> = None;
-        let with_times = |(labels, points, coarse): (Labels, Points, Option<Coarse>)| {
+        let with_times = |found: Result<(Labels, Points, Option<Coarse>), StorageError>| {
+            let (labels, points, coarse) = found?;
             let times = match &shared {
                 Some(times) if **times == *points.times => Arc::clone(times),
                 _ => {
@@ -343,19 +382,20 @@ impl Storage for Selector {
                     times
                 }
             };
-            Series {
+            Ok(Series {
                 labels,
                 times,
                 values: points.values.into(),
                 coarse,
-            }
+            })
         };
-        Ok(selection.into_series().map(with_times).collect())
+        selection.into_series(budget).map(with_times).collect()
     }
 
     fn series(&self, request: &Select, budget: &Budget) -> Result<Vec<Labels>, StorageError> {
         let selection = self.read(request, budget, true)?;
-        Ok(selection.into_series().map(|(labels, ..)| labels).collect())
+        let labels = selection.into_series(budget);
+        labels.map(|found| Ok(found?.0)).collect()
     }
 
     fn label_names(&self, request: &Select, budget: &Budget) -> Result<Vec<String>, StorageError> {

@@ -8,6 +8,7 @@ mod conformance;
 mod engine;
 mod http;
 mod ingest;
+mod isolation;
 mod load;
 mod orders;
 mod peers;
@@ -32,6 +33,7 @@ const ROWS: &[Row] = &[
     ("agent-binary", agent::binary),
     ("wire-bytes", wire::bytes),
     ("ingest-cpu", ingest::cpu),
+    ("query-isolation", isolation::queries),
     ("sessions-20k", sessions::many),
     ("revocation", orders::revocation),
     ("reconnect-storm", sessions::storm),

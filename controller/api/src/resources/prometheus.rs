@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use xiezhi_metrics::{Failure, wire};
+use xiezhi_metrics::{Failure, Json, wire};
 use xiezhi_promql::{Exhausted, QueryError};
 use xiezhi_store::StoreError;
 
@@ -45,6 +45,26 @@ impl<T: Serialize> IntoResponse for Success<T> {
 /// Why a request was refused; its answer carries it for whoever counts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason(pub(crate) &'static str);
+
+/// An answer that a query thread has made.
+pub(crate) struct Made(pub(crate) Json);
+
+impl IntoResponse for Made {
+    fn into_response(self) -> Response {
+        let Json { bytes, is_gzip } = self.0;
+        let mut response = bytes.into_response();
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        if is_gzip {
+            let gzip = HeaderValue::from_static("gzip");
+            headers.insert(header::CONTENT_ENCODING, gzip);
+            let vary = HeaderValue::from_static("accept-encoding");
+            headers.append(header::VARY, vary);
+        }
+        response
+    }
+}
 
 /// A refusal in Prometheus's shape: a kind and a message.
 #[derive(Debug)]
@@ -131,6 +151,7 @@ impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         let (status, kind) = match &failure {
             Failure::Query(error) => (status_of(error), error.kind()),
+            Failure::Selector(error) => return Self::parameter("match[]", error),
             Failure::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Failure::Remote(remote) => (
                 StatusCode::from_u16(remote.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),

@@ -1,6 +1,7 @@
 //! A controller for tests: every part is the real one but the clock.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -12,6 +13,7 @@ use prometheus::Registry;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use xiezhi_bench::load::credentials::{Credentials, prepare};
 use xiezhi_identity::{Authority, KeyPlace, Passphrase, Passphrases, SecretBox, password, tokens};
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
 use xiezhi_model::{
@@ -20,6 +22,7 @@ use xiezhi_model::{
 };
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::report::Report;
+use xiezhi_series::disk::{Disk, Folder};
 use xiezhi_series::{Frame, SeriesOptions, SeriesStore};
 use xiezhi_store::{NewHost, NewUser, Store};
 
@@ -35,9 +38,37 @@ pub(super) struct Bench {
     pub(super) authority: Arc<Authority>,
     pub(super) router: Router,
     pub(super) peer: IpAddr,
+    pub(super) credentials: Vec<Credentials>,
+    /// Where agents connect.
+    pub(super) agents: SocketAddr,
     now_ms: Arc<AtomicI64>,
     _ingest: Ingest,
     folder: tempfile::TempDir,
+}
+
+/// What a test may want otherwise.
+pub(super) struct Shape {
+    pub(super) options: ApiOptions,
+    /// What the manual clock says first.
+    pub(super) start_ms: i64,
+    /// Puts a disk of the test's own under the samples.
+    pub(super) disk: fn(&Path) -> Arc<dyn Disk>,
+    /// Hosts whose agents may connect: credentials are left in `Bench::credentials`.
+    pub(super) agents: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            options: ApiOptions {
+                secure: false,
+                ..ApiOptions::default()
+            },
+            start_ms: START_MS,
+            disk: |folder| Arc::new(Folder::open(folder).unwrap()),
+            agents: 0,
+        }
+    }
 }
 
 /// An answer, read whole.
@@ -72,17 +103,21 @@ impl Got {
 
 impl Bench {
     pub(super) async fn new() -> Self {
-        Self::with(ApiOptions {
-            secure: false,
-            ..ApiOptions::default()
+        Self::shaped(Shape::default()).await
+    }
+
+    pub(super) async fn with(options: ApiOptions) -> Self {
+        Self::shaped(Shape {
+            options,
+            ..Shape::default()
         })
         .await
     }
 
-    pub(super) async fn with(options: ApiOptions) -> Self {
+    pub(super) async fn shaped(shape: Shape) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let now_ms = Arc::new(AtomicI64::new(START_MS));
+        let now_ms = Arc::new(AtomicI64::new(shape.start_ms));
         let clock = Clock::from_fn({
             let now_ms = Arc::clone(&now_ms);
             move || now_ms.load(Ordering::Relaxed)
@@ -99,8 +134,11 @@ impl Bench {
             lookup_points: 1_000,
             ..SeriesOptions::default()
         };
-        let series = SeriesStore::open(&path("series"), series_options).unwrap();
-        let authority = Arc::new(authority(&path("online"), &path("offline")));
+        std::fs::create_dir(path("series")).unwrap();
+        let disk = (shape.disk)(&path("series"));
+        let series = SeriesStore::open_on(disk, series_options).unwrap();
+        let made = authority(&path("authority"), &path("offline"), shape.start_ms);
+        let authority = Arc::new(made);
         let courts = xiezhi_inventory::demo_courts().unwrap();
         store
             .import_sites(&courts, by_system("sites.import"))
@@ -111,9 +149,15 @@ impl Bench {
         admin.password_hash = password::hash(PASSWORD).unwrap();
         let made = store.create_user(&admin, None, by_system("user.create"));
         made.await.unwrap();
+        let credentials = match shape.agents {
+            0 => Vec::new(),
+            count => prepare(folder.path(), ONLINE, count).await.unwrap(),
+        };
         let registry = Registry::new();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let agents = listener.local_addr().unwrap();
         let parts = IngestParts {
-            listener: tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            listener,
             store: store.clone(),
             series: series.clone(),
             authority: Arc::clone(&authority),
@@ -139,10 +183,12 @@ impl Bench {
             secrets: SecretBox::open(&path("secrets.key")).unwrap(),
             clock,
             registry,
-            options,
+            options: shape.options,
         })
         .unwrap();
         Self {
+            agents,
+            credentials,
             router: router(state.clone()),
             state,
             store,
@@ -195,6 +241,25 @@ impl Bench {
 
     pub(super) fn now_ms(&self) -> i64 {
         self.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// A request that another task may send; the answer is read whole.
+    pub(super) fn sender(
+        &self,
+        mut request: Request<Body>,
+    ) -> impl Future<Output = Got> + Send + use<> {
+        let peer = PeerAddress(SocketAddr::new(self.peer, 40_000));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let router = self.router.clone();
+        async move {
+            let response = router.oneshot(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            Got {
+                status: parts.status,
+                headers: parts.headers,
+                body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
+            }
+        }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> axum::response::Response {
@@ -309,15 +374,17 @@ impl Bench {
     }
 }
 
-fn authority(online: &std::path::Path, offline: &std::path::Path) -> Authority {
+const ONLINE: &str = "online passphrase of a test";
+
+fn authority(online: &Path, offline: &Path, start_ms: i64) -> Authority {
     let passphrases = Passphrases {
-        online: Passphrase::new("online passphrase of a test").unwrap(),
+        online: Passphrase::new(ONLINE).unwrap(),
         offline: Passphrase::new("offline passphrase of a test").unwrap(),
     };
     let names = ["localhost".to_owned()];
-    let (place, now_s) = (KeyPlace::SealedFile, START_MS / 1000);
+    let (place, now_s) = (KeyPlace::SealedFile, start_ms / 1000);
     Authority::init_in(online, offline, &passphrases, &place, &names, now_s).unwrap();
-    Authority::open(online, &passphrases.online, START_MS / 1000).unwrap()
+    Authority::open(online, &passphrases.online, now_s).unwrap()
 }
 
 /// An account of the province whose password nobody knows.

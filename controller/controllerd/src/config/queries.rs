@@ -91,6 +91,7 @@ impl Queries {
             waiting: self.waiting,
             timeout: self.timeout,
             limits,
+            ..Settings::default()
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::pool::Busy;
 use crate::queries::{Failure, Remote};
 
 /// Names and values of a request.
-type Form = Vec<(&'static str, String)>;
+pub(crate) type Form = Vec<(&'static str, String)>;
 
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,29 +83,26 @@ impl Ask {
         })
     }
 
+    /// A query that [`scope::query`] made.
     pub(crate) async fn instant(
         &self,
-        (scope, origins): (&Scope, &Origins),
         query: &str,
         time_ms: i64,
         timeout: Option<Duration>,
     ) -> Result<Answer, Failure> {
-        let form = vec![
-            ("query", scope::query(query, scope, origins)?),
-            ("time", seconds(time_ms)),
-        ];
+        let form = vec![("query", query.to_owned()), ("time", seconds(time_ms))];
         self.value("query", form, timeout).await
     }
 
+    /// A query that [`scope::query`] made.
     pub(crate) async fn range(
         &self,
-        (scope, origins): (&Scope, &Origins),
         query: &str,
         (start_ms, end_ms, step_ms): (i64, i64, i64),
         timeout: Option<Duration>,
     ) -> Result<Answer, Failure> {
         let form = vec![
-            ("query", scope::query(query, scope, origins)?),
+            ("query", query.to_owned()),
             ("start", seconds(start_ms)),
             ("end", seconds(end_ms)),
             ("step", seconds(step_ms)),
@@ -113,13 +110,9 @@ impl Ask {
         self.value("query_range", form, timeout).await
     }
 
-    pub(crate) async fn series(
-        &self,
-        within: (&Scope, &Origins),
-        selections: &[Select],
-    ) -> Result<Vec<Labels>, Failure> {
+    /// What [`scoped_selections`] made.
+    pub(crate) async fn series(&self, form: Form) -> Result<Vec<Labels>, Failure> {
         type Found = Vec<std::collections::BTreeMap<String, String>>;
-        let form = selected(within, selections);
         let found: Envelope<Found> = self.call("series", form, None).await?;
         let found = found.data.unwrap_or_default();
         let mut all: Vec<Labels> = found.into_iter().map(Labels::new).collect();
@@ -128,13 +121,8 @@ impl Ask {
         Ok(all)
     }
 
-    pub(crate) async fn texts(
-        &self,
-        within: (&Scope, &Origins),
-        path: &str,
-        selections: &[Select],
-    ) -> Result<Vec<String>, Failure> {
-        let form = selected(within, selections);
+    /// What [`scoped_selections`] made.
+    pub(crate) async fn texts(&self, path: &str, form: Form) -> Result<Vec<String>, Failure> {
         let found: Envelope<Vec<String>> = self.call(path, form, None).await?;
         let mut all = found.data.unwrap_or_default();
         all.sort_unstable();
@@ -293,7 +281,10 @@ impl Ask {
 }
 
 /// Selections as a form. All of a request look at the same time.
-fn selected((scope, origins): (&Scope, &Origins), selections: &[Select]) -> Form {
+pub(crate) fn scoped_selections(
+    (scope, origins): (&Scope, &Origins),
+    selections: &[Select],
+) -> Form {
     let texts = selections
         .iter()
         .map(|select| scope::selection(&select.matchers, scope, origins));

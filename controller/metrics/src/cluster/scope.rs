@@ -24,7 +24,7 @@ const MOVING: [&str; 2] = ["site", "site_id"];
 const NOBODY: &str = "-";
 
 /// A query within a scope: as it came for the whole province, otherwise with hosts in each selector.
-pub(super) fn query(text: &str, scope: &Scope, origins: &Origins) -> Result<String, Failure> {
+pub(crate) fn query(text: &str, scope: &Scope, origins: &Origins) -> Result<String, Failure> {
     if *scope == Scope::Province {
         return match xiezhi_promql::check_query(text) {
             Ok(()) => Ok(text.to_owned()),

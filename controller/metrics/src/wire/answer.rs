@@ -15,6 +15,19 @@ pub struct Body<T> {
     infos: Vec<String>,
 }
 
+impl<T> Body<T> {
+    /// The same answer, which says so if something was left out at a caller's limit.
+    #[must_use]
+    pub fn cut(mut self, is_cut: bool) -> Self {
+        if is_cut {
+            // Prometheus's words.
+            self.warnings
+                .push("results truncated due to limit".to_owned());
+        }
+        self
+    }
+}
+
 /// A failure.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<'a> {
@@ -120,6 +133,22 @@ impl Serialize for Metric<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let pairs = self.0.iter().map(|label| (&*label.name, &*label.value));
         serializer.collect_map(pairs)
+    }
+}
+
+/// Label sets or texts as a JSON list.
+#[derive(Debug)]
+pub struct List<T>(pub Vec<T>);
+
+impl Serialize for List<String> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Serialize for List<Labels> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Metric))
     }
 }
 

@@ -5,5 +5,5 @@
 mod answer;
 mod parameter;
 
-pub use answer::{Body, ErrorBody, Metric, data, error, value};
+pub use answer::{Body, ErrorBody, List, Metric, data, error, value};
 pub use parameter::{ParameterError, duration_ms, time_ms};

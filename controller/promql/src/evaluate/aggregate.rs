@@ -23,7 +23,7 @@ pub(super) struct Members {
 /// The series that are folded: at hand, or still to be computed.
 enum Input<'i, 'a> {
     Table(&'i Table<'a>),
-    Sliding(Slider<'i, 'a>, &'i Source),
+    Sliding(Slider<'i, 'a>, &'i Source<'a>),
 }
 
 impl<'i> Input<'i, '_> {

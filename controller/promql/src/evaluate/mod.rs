@@ -30,7 +30,7 @@ use std::cell::RefCell;
 #[cfg(feature = "testing")]
 pub(crate) use invariant::depends_on_step;
 pub(crate) use steps::Steps;
-pub(crate) use table::{Row, Table};
+pub(crate) use table::{Held, Row, Table};
 
 use crate::annotation::{Annotation, AnnotationKind};
 use crate::ast::{Expr, Node, Span, Subquery};

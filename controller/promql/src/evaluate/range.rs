@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::over_time::Computation;
 use super::rate::{Extrapolation, Shape};
 use super::select::{Aligned, step_of, windows};
-use super::{Evaluator, Result, Row, Steps, Table, unsupported};
+use super::{Evaluator, Held, Result, Row, Steps, Table, unsupported};
 use crate::ast::{Call, Expr, Node, Span};
 use crate::functions::Name;
 use crate::labels::{METRIC_NAME, quote};
@@ -28,10 +28,12 @@ pub(super) struct Window<'w> {
 }
 
 /// The series under a range function.
-pub(crate) struct Source {
+pub(crate) struct Source<'a> {
     pub(crate) series: Vec<Series>,
     pub(crate) look: Steps,
     pub(crate) range_ms: i64,
+    /// What is held for series that were computed or copied.
+    _held: Held<'a>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -41,7 +43,7 @@ impl<'a> Evaluator<'a> {
         expr: &Expr,
         steps: Steps,
         function: &'static str,
-    ) -> Result<Source> {
+    ) -> Result<Source<'a>> {
         match &expr.unwrapped().node {
             Node::Matrix(selector, range_ms) => {
                 let look = self.look(selector.moment, steps);
@@ -51,35 +53,38 @@ impl<'a> Evaluator<'a> {
                     function: function.to_owned(),
                 };
                 let mut series = self.fetch(selector, look, *range_ms, hint)?;
-                series.iter_mut().for_each(drop_stale);
+                let mut held = Held::nothing(self.budget);
+                for one in &mut series {
+                    drop_stale(one, &mut held)?;
+                }
                 Ok(Source {
                     series,
                     look,
                     range_ms: *range_ms,
+                    _held: held,
                 })
             }
             Node::Subquery(subquery) => {
                 let look = self.look(subquery.moment, steps);
                 let (table, inner) = self.subquery(subquery, look, function)?;
                 let times: Arc<[i64]> = inner.times().collect();
-                let rows = table.rows.into_iter();
-                let series = rows
-                    .map(|row| {
-                        let times = Arc::clone(&times);
-                        let mut one = Series {
-                            labels: row.labels,
-                            times,
-                            values: row.values.into(),
-                            coarse: None,
-                        };
-                        drop_stale(&mut one);
-                        one
-                    })
-                    .collect();
+                let (rows, mut held) = table.into_parts();
+                let series = rows.into_iter().map(|row| {
+                    self.budget.check()?;
+                    let mut one = Series {
+                        labels: row.labels,
+                        times: Arc::clone(&times),
+                        values: row.values.into(),
+                        coarse: None,
+                    };
+                    drop_stale(&mut one, &mut held)?;
+                    Ok(one)
+                });
                 Ok(Source {
-                    series,
+                    series: series.collect::<Result<_>>()?,
                     look,
                     range_ms: subquery.range_ms,
+                    _held: held,
                 })
             }
             _ => Err(unsupported("a range vector is needed here")),
@@ -145,7 +150,7 @@ impl<'a> Evaluator<'a> {
 pub(super) struct Slider<'s, 'a> {
     evaluator: &'s Evaluator<'a>,
     call: &'s Call,
-    source: &'s Source,
+    source: &'s Source<'a>,
     parameters: &'s [Vec<f64>],
     compute: Computation<'s>,
     steps: Steps,
@@ -159,7 +164,7 @@ impl<'s, 'a> Slider<'s, 'a> {
     pub(super) fn new(
         evaluator: &'s Evaluator<'a>,
         call: &'s Call,
-        source: &'s Source,
+        source: &'s Source<'a>,
         parameters: &'s [Vec<f64>],
         steps: Steps,
     ) -> Result<Self> {
@@ -184,6 +189,7 @@ impl<'s, 'a> Slider<'s, 'a> {
             series,
             look,
             range_ms,
+            ..
         } = self.source;
         let budget = self.evaluator.budget;
         budget.check()?;
@@ -274,10 +280,11 @@ impl<'f> Frame<'f> {
 }
 
 /// Leaves out stale markers; a series without any stays as it is, shared.
-fn drop_stale(series: &mut Series) {
+fn drop_stale(series: &mut Series, held: &mut Held<'_>) -> Result<()> {
     if !series.values.iter().any(|value| is_stale(*value)) {
-        return;
+        return Ok(());
     }
+    held.pay(series.values.len() as u64 * 16)?;
     if let Some(coarse) = &mut series.coarse {
         let counts = coarse.counts.iter().zip(series.values.iter());
         let kept = counts.filter(|(_, value)| !is_stale(**value));
@@ -291,6 +298,7 @@ fn drop_stale(series: &mut Series) {
     let (times, values): (Vec<i64>, Vec<f64>) = kept.map(|(time, value)| (*time, *value)).unzip();
     series.times = times.into();
     series.values = values.into();
+    Ok(())
 }
 
 /// No value: what a computation gives where the window is too short.

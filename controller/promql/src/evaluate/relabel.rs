@@ -2,7 +2,7 @@
 
 use super::{Evaluator, Result, Steps, Table, fail};
 use crate::ast::Call;
-use crate::matcher::anchored;
+use crate::pattern::{Pattern, Patterns};
 
 /// Longest label that is made; Prometheus's own limits on scraped ones are far below.
 const MAX_LABEL_BYTES: usize = 64 << 10;
@@ -11,14 +11,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn label_replace(&self, call: &Call, steps: Steps) -> Result<Table<'a>> {
         let pattern = self.text_arg(call, 4)?;
         let pattern = String::from_utf8_lossy(pattern);
-        let regex = match anchored(&pattern) {
-            Ok(regex) => regex,
-            Err(_) => {
-                return fail(format!(
-                    "invalid regular expression in label_replace(): {pattern}"
-                ));
-            }
-        };
+        let regex = self.pattern_of(&pattern)?;
         let destination = self.label_name(call, 1, "destination", "label_replace")?;
         let replacement = String::from_utf8_lossy(self.text_arg(call, 2)?);
         let replacement = braced(&replacement);
@@ -27,6 +20,9 @@ impl<'a> Evaluator<'a> {
         for row in &mut table.rows {
             self.budget.check()?;
             let value = row.labels.get(&source).unwrap_or_default();
+            if !regex.is_quick(value.len()) {
+                return fail("a label is too long for the regular expression in label_replace()");
+            }
             let Some(captures) = regex.captures(value) else {
                 continue;
             };
@@ -37,7 +33,7 @@ impl<'a> Evaluator<'a> {
                 "label_replace",
             )?;
             let mut replaced = String::new();
-            captures.expand(&replacement, &mut replaced);
+            captures.interpolate_string_into(value, &replacement, &mut replaced);
             let mut labels = row.labels.to_builder();
             labels.set(destination.as_str(), replaced);
             row.labels = labels.build();
@@ -72,6 +68,19 @@ impl<'a> Evaluator<'a> {
         }
         table.merge()?;
         Ok(table)
+    }
+
+    fn pattern_of(&self, pattern: &str) -> Result<Pattern> {
+        let patterns = Patterns::new(self.budget);
+        let found = patterns.compile_groups(pattern);
+        found.or_else(|error| match patterns.stopped() {
+            Some(why) => Err(why.into()),
+            // Prometheus names the pattern and no fault.
+            None if error.is_syntax() => fail(format!(
+                "invalid regular expression in label_replace(): {pattern}"
+            )),
+            None => fail(error.to_string()),
+        })
     }
 
     /// Pays for a label that is made. Calls within calls could double it again and again.

@@ -32,11 +32,28 @@ impl Row {
     }
 }
 
-/// Memory that is given back when the table goes.
+/// What a series takes beside its values and labels.
+const ROW_BYTES: u64 = 96;
+
+/// Memory that is given back when this goes.
 #[derive(Debug)]
-struct Held<'a> {
+pub(crate) struct Held<'a> {
     budget: &'a Budget,
     bytes: u64,
+}
+
+impl<'a> Held<'a> {
+    /// Nothing yet.
+    pub(crate) fn nothing(budget: &'a Budget) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    /// Pays before it is allocated.
+    pub(crate) fn pay(&mut self, bytes: u64) -> Result<()> {
+        // What was refused counts as charged until it is given back, too.
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(self.budget.charge_bytes(bytes)?)
+    }
 }
 
 impl Drop for Held<'_> {
@@ -58,7 +75,7 @@ impl<'a> Table<'a> {
         Self {
             rows: Vec::new(),
             steps,
-            held: Held { budget, bytes: 0 },
+            held: Held::nothing(budget),
         }
     }
 
@@ -69,16 +86,22 @@ impl<'a> Table<'a> {
 
     /// Pays for rows before they are made.
     pub(crate) fn reserve(&mut self, rows: usize) -> Result<()> {
-        let bytes = (rows as u64).saturating_mul(self.steps as u64 * 8 + 96);
-        self.held.budget.charge_bytes(bytes)?;
-        self.held.bytes = self.held.bytes.saturating_add(bytes);
-        Ok(())
+        let row = (self.steps as u64)
+            .saturating_mul(8)
+            .saturating_add(ROW_BYTES);
+        self.held.pay((rows as u64).saturating_mul(row))
+    }
+
+    /// The rows, and what is held for them.
+    pub(crate) fn into_parts(self) -> (Vec<Row>, Held<'a>) {
+        (self.rows, self.held)
     }
 
     /// Adds a series if it has a value anywhere.
     pub(crate) fn push(&mut self, row: Row) -> Result<()> {
         if row.is_present() {
             self.reserve(1)?;
+            self.held.pay(row.labels.heap_bytes())?;
             self.rows.push(row);
         }
         Ok(())

@@ -8,7 +8,9 @@ use super::{Fault, check, parse_number, unquote};
 use crate::ast::{
     Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Group, Grouping, Matching, Node, Span,
 };
-use crate::error::ParseError;
+use crate::budget::{Budget, Limits};
+use crate::error::{ParseError, QueryError};
+use crate::pattern::Patterns;
 
 /// How deep a tree may be. Prometheus has no bound but its stack grows; ours must not. A link of a
 /// chain counts as one, a nested expression as two, because reading it takes more of the stack.
@@ -17,13 +19,24 @@ const MAX_DEPTH: usize = 250;
 /// Binding of a unary sign: as `*`, so `-2^2` is -4 and `-2*3` is (-2)*3.
 const UNARY: u8 = 5;
 
-/// Reads a whole text into a checked expression.
-pub(crate) fn parse(query: &str) -> Result<Expr, ParseError> {
-    parse_unlocated(query).map_err(|fault| fault.locate(query))
+/// Reads a whole text into a checked expression, whose patterns are charged.
+pub(crate) fn parse(query: &str, patterns: &Patterns<'_>) -> Result<Expr, QueryError> {
+    let found = parse_unlocated(query, patterns);
+    found.map_err(|fault| match patterns.stopped() {
+        Some(why) => QueryError::Stopped(why),
+        None => QueryError::Parse(fault.locate(query)),
+    })
 }
 
-fn parse_unlocated(query: &str) -> Result<Expr, Fault> {
-    let mut parser = Parser::new(query)?;
+/// As [`parse`], where nobody waits for a query's answer: within the usual bounds.
+pub(crate) fn parse_alone(query: &str) -> Result<Expr, ParseError> {
+    let budget = Budget::new(Limits::default());
+    let patterns = Patterns::new(&budget);
+    parse_unlocated(query, &patterns).map_err(|fault| fault.locate(query))
+}
+
+fn parse_unlocated(query: &str, patterns: &Patterns<'_>) -> Result<Expr, Fault> {
+    let mut parser = Parser::new(query, patterns)?;
     if parser.token.kind == Kind::End {
         return Err(Fault {
             at: 0,
@@ -39,20 +52,22 @@ fn parse_unlocated(query: &str) -> Result<Expr, Fault> {
 }
 
 /// A text, the word at hand and the depth.
-pub(crate) struct Parser<'a> {
+pub(crate) struct Parser<'a, 'p> {
     lexer: Lexer<'a>,
+    pub(super) patterns: &'p Patterns<'p>,
     pub(super) token: Token<'a>,
     /// End of the word before.
     pub(super) end: usize,
     depth: usize,
 }
 
-impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str) -> Result<Self, Fault> {
+impl<'a, 'p> Parser<'a, 'p> {
+    pub(super) fn new(text: &'a str, patterns: &'p Patterns<'p>) -> Result<Self, Fault> {
         let mut lexer = Lexer::new(text);
         let token = lexer.next()?;
         Ok(Self {
             lexer,
+            patterns,
             token,
             end: 0,
             depth: 0,

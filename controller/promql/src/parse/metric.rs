@@ -2,15 +2,19 @@
 
 use super::{Fault, Parser};
 use crate::ast::Node;
+use crate::budget::{Budget, Limits};
 use crate::error::ParseError;
 use crate::labels::{Labels, LabelsBuilder};
 use crate::matcher::MatchOp;
+use crate::pattern::Patterns;
 
 /// Reads a series' labels: `name{a="b"}`; gives them and what follows in the text.
 pub(crate) fn parse_metric(text: &str) -> Result<(Labels, &str), ParseError> {
     let (metric, rest) = text.split_at(metric_length(text));
     let locate = |fault: Fault| fault.locate(metric);
-    let expr = Parser::new(metric)
+    let budget = Budget::new(Limits::default());
+    let patterns = Patterns::new(&budget);
+    let expr = Parser::new(metric, &patterns)
         .and_then(|mut parser| parser.selector())
         .map_err(locate)?;
     let Node::Vector(selector) = expr.node else {

@@ -16,7 +16,7 @@ mod selector;
 mod token;
 
 pub(crate) use duration::parse_duration;
-pub(crate) use expression::{Parser, parse};
+pub(crate) use expression::{Parser, parse, parse_alone};
 pub(crate) use literal::{parse_number, unquote};
 #[cfg(feature = "testing")]
 pub(crate) use metric::parse_metric;

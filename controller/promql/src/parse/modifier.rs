@@ -5,7 +5,7 @@ use super::token::{Keyword, Kind};
 use super::{Fault, Parser};
 use crate::ast::{At, BinaryOp, Expr, Moment, Node, Span, Subquery};
 
-impl Parser<'_> {
+impl Parser<'_, '_> {
     /// An expression and all that stands behind it.
     pub(super) fn postfix(&mut self) -> Result<Expr, Fault> {
         let mut expr = self.primary()?;

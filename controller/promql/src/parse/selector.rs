@@ -6,7 +6,10 @@ use crate::ast::{BinaryOp, Expr, Moment, Node, Selector, Span};
 use crate::labels::METRIC_NAME;
 use crate::matcher::{MatchOp, Matcher};
 
-impl Parser<'_> {
+/// Matchers of one selector, its name's among them. A storage may keep a bit for each.
+const MAX_MATCHERS: usize = 64;
+
+impl Parser<'_, '_> {
     pub(super) fn selector(&mut self) -> Result<Expr, Fault> {
         let start = self.token.span;
         let name = match self.token.kind {
@@ -27,7 +30,7 @@ impl Parser<'_> {
             (matchers, end) = self.matchers()?;
         }
         if let Some(name) = name {
-            matchers.push(Matcher::equal(METRIC_NAME, name));
+            matchers.push(self.named(name.to_owned(), start)?);
         }
         let name = name.map(Into::into);
         let selector = Selector {
@@ -48,6 +51,10 @@ impl Parser<'_> {
         loop {
             if self.token.kind == Kind::RightBrace {
                 return Ok((matchers, self.advance()?.span));
+            }
+            if matchers.len() + 1 >= MAX_MATCHERS {
+                let message = format!("more than {MAX_MATCHERS} label matchers in one selector");
+                return Err(Fault::new(self.token.span, message));
             }
             matchers.push(self.matcher()?);
             if self.token.kind == Kind::Comma {
@@ -75,7 +82,7 @@ impl Parser<'_> {
             Kind::Matches => MatchOp::Regex,
             Kind::MatchesNot => MatchOp::NotRegex,
             Kind::Comma | Kind::RightBrace if quoted => {
-                return Ok(Matcher::equal(METRIC_NAME, name));
+                return self.named(name, label.span);
             }
             _ => return Err(self.unexpected("label matching", "label matching operator")),
         };
@@ -83,8 +90,14 @@ impl Parser<'_> {
         let value = self.expect(Kind::String, "label matching", "string")?;
         let bytes = self.text_of(value)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Matcher::new(name, op, text)
+        Matcher::within(self.patterns, name, op, text)
             .map_err(|error| Fault::new(label.span.to(value.span), error.to_string()))
+    }
+
+    /// The matcher for a metric's name.
+    fn named(&self, name: String, span: Span) -> Result<Matcher, Fault> {
+        Matcher::within(self.patterns, METRIC_NAME, MatchOp::Equal, name)
+            .map_err(|error| Fault::new(span, error.to_string()))
     }
 
     fn utf8_of(&self, token: super::token::Token<'_>) -> Result<String, Fault> {

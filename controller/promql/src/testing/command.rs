@@ -1,6 +1,6 @@
 //! The commands of a script, from its lines.
 
-use regex::Regex;
+use regex_automata::meta::Regex;
 
 use super::notation::{Point, parse_series};
 use crate::labels::Labels;

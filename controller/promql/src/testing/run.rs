@@ -202,7 +202,7 @@ fn instant(eval: &Eval, engine: &Engine, storage: &Watch<'_>, time_ms: i64) -> R
     let budget = Budget::new(Limits::default());
     let outcome = engine.instant(storage, &eval.query, time_ms, &budget);
     check(eval, &outcome)?;
-    let (Ok(answer), Ok(expr)) = (outcome, crate::parse::parse(&eval.query)) else {
+    let (Ok(answer), Ok(expr)) = (outcome, crate::parse::parse_alone(&eval.query)) else {
         return Ok(());
     };
     if matches!(answer.value, Value::Matrix(_) | Value::String(..)) {

@@ -116,7 +116,7 @@ async fn address(file: &Path) -> Result<String> {
 fn describe(counters: &Counters) -> String {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     format!(
-        "status connected={} sessions={} failures={} reports={} acknowledged={} samples={} refused={} directives={}",
+        "status connected={} sessions={} failures={} reports={} acknowledged={} samples={} refused={} directives={}{}",
         read(&counters.connected),
         read(&counters.sessions),
         read(&counters.failures),
@@ -125,5 +125,6 @@ fn describe(counters: &Counters) -> String {
         read(&counters.samples),
         read(&counters.refused),
         read(&counters.directives),
+        counters.latencies.describe(),
     )
 }

@@ -8,6 +8,7 @@
 //! | [`province`] | many of them at a cadence, with counters |
 //! | [`remote_write`] | the same reports as Prometheus would send them |
 //! | [`fleet`] | hosts at a cadence under a watcher, and what was acknowledged to them |
+//! | [`latency`] | how long reports wait for their acknowledgement |
 //! | [`receiver`] | the same hosts as senders of remote write |
 //! | [`send_on`], [`sink`] | the controller's sender alone, and a cluster that keeps nothing |
 //! | [`verify`] | what a stopped controller holds |
@@ -15,6 +16,7 @@
 
 pub mod credentials;
 pub mod fleet;
+pub mod latency;
 pub mod machine;
 pub mod province;
 pub mod receiver;

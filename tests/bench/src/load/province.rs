@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use xiezhi_protocol::PROTOCOL_VERSION;
@@ -15,6 +15,7 @@ use xiezhi_protocol::record::Kind;
 use xiezhi_protocol::report::Report;
 
 use super::credentials::Credentials;
+use super::latency::Latencies;
 use super::machine::{Machine, Random};
 use super::session::{Down, Session};
 
@@ -62,6 +63,8 @@ pub struct Counters {
     pub payload_bytes: AtomicU64,
     /// Directives obeyed.
     pub directives: AtomicU64,
+    /// How long reports of the live lane waited for their acknowledgement.
+    pub latencies: Latencies,
 }
 
 /// A simulated host that runs for ever; the acknowledged numbers are kept for checking.
@@ -84,6 +87,8 @@ struct Waiting {
     seq: u64,
     time_ms: i64,
     values: Vec<f64>,
+    /// When it went up the live lane.
+    sent: Option<Instant>,
 }
 
 impl SimulatedHost {
@@ -207,6 +212,7 @@ impl SimulatedHost {
             seq: self.seq,
             time_ms,
             values,
+            sent: Some(Instant::now()),
         });
         frame
     }
@@ -221,7 +227,8 @@ impl SimulatedHost {
         self.machine.clone().report(first.time_ms, 15.0, &mut names);
         let mut encoder = Encoder::new(15_000);
         let mut report = Report::new();
-        for waiting in &self.waiting {
+        for waiting in &mut self.waiting {
+            waiting.sent = None;
             report.start(waiting.time_ms);
             for ((series, _), value) in names.iter().zip(&waiting.values) {
                 report.push_series(series, *value)?;
@@ -257,6 +264,7 @@ impl SimulatedHost {
                     seq: self.seq,
                     time_ms,
                     values,
+                    sent: None,
                 });
                 session.send(Kind::BacklogSamples, &frame)?;
                 counters.reports.fetch_add(1, Ordering::Relaxed);
@@ -298,10 +306,13 @@ impl SimulatedHost {
         }
         self.epoch = self.epoch.max(ack.epoch);
         let (acknowledged, epoch_ranges) = (&mut self.acknowledged, &ack.ranges);
+        // Four reports share an acknowledgement; the last of them makes it due.
+        let mut newest = None;
         self.waiting.retain(|waiting| {
             let settled = epoch_ranges.contains(waiting.seq);
             if settled {
                 acknowledged.insert(waiting.seq);
+                newest = waiting.sent.or(newest);
                 counters.acknowledged.fetch_add(1, Ordering::Relaxed);
                 counters
                     .samples
@@ -309,6 +320,9 @@ impl SimulatedHost {
             }
             !settled
         });
+        if let Some(sent) = newest {
+            counters.latencies.add(sent.elapsed());
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub fn promql(bytes: &[u8]) {
     let engine = Engine::default();
     let limits = Limits {
         samples: SAMPLES,
-        memory_bytes: 4 << 20,
+        memory_bytes: 16 << 20,
         ..Limits::default()
     };
     for outcome in [

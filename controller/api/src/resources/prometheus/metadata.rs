@@ -9,11 +9,11 @@ use axum::Extension;
 use axum::extract::State;
 use serde::Serialize;
 use xiezhi_metrics::remote_write::Description;
-use xiezhi_metrics::{Directory as _, SOURCE, Scope};
-use xiezhi_promql::{METRIC_NAME, MatchOp, Matcher, Select, SelectHint};
+use xiezhi_metrics::{Directory as _, SOURCE, Scope, Selectors};
+use xiezhi_promql::{METRIC_NAME, MatchOp, Matcher, format_matchers};
 
 use super::parameters::Parameters;
-use super::{Refused, Success};
+use super::{Made, Refused};
 use crate::program::Reader;
 use crate::state::AppState;
 
@@ -31,37 +31,42 @@ pub(crate) async fn metadata(
     State(state): State<AppState>,
     Extension(reader): Extension<Reader>,
     parameters: Parameters,
-) -> Result<Success<BTreeMap<String, Vec<Metadata>>>, Refused> {
+) -> Result<Made, Refused> {
     state.inner.directory.refresh().await?;
     let wanted = parameters.get("metric");
-    let mut known: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
-    for name in names(&state, &reader.scope, wanted, MatchOp::Equal).await? {
-        let own = of(&name);
-        known.insert(name, vec![own]);
-    }
+    let wish = parameters.wish()?;
+    let own = names(&state, &reader.scope, wanted, MatchOp::Equal).await?;
+    // Thousands of metrics of hundreds of sources: work for a query thread.
     let sources = visible_sources(&state, &reader.scope);
     let foreign = if sources.is_empty() {
         Vec::new()
     } else {
         names(&state, &reader.scope, wanted, MatchOp::NotEqual).await?
     };
-    for name in foreign {
-        let told = told(&state, &sources, &name);
-        let all = known.entry(name).or_default();
-        for one in told {
-            if !all.contains(&one) {
-                all.push(one);
+    let each = parameters.limit_of("limit_per_metric")?;
+    let (queries, limit) = (state.inner.queries.clone(), wish.limit);
+    let made = queries.made_json(wish, move || {
+        let mut known: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
+        for name in own {
+            let of_host = of(&name);
+            known.insert(name, vec![of_host]);
+        }
+        for name in foreign {
+            let told = told(&state, &sources, &name);
+            let all = known.entry(name).or_default();
+            for one in told {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
             }
         }
-    }
-    let (limit, each) = (
-        parameters.limit()?,
-        parameters.limit_of("limit_per_metric")?,
-    );
-    for all in known.values_mut() {
-        all.truncate(each);
-    }
-    Ok(Success(known.into_iter().take(limit).collect()))
+        for all in known.values_mut() {
+            all.truncate(each);
+        }
+        let known = known.into_iter().take(limit);
+        known.collect::<BTreeMap<_, _>>()
+    });
+    Ok(Made(made.await?))
 }
 
 /// Names of metrics of hosts (whose label [`SOURCE`] is empty) or of sources.
@@ -72,17 +77,18 @@ async fn names(
     source: MatchOp,
 ) -> Result<Vec<String>, Refused> {
     let end_ms = state.now_ms();
-    let of_source =
-        Matcher::new(SOURCE, source, "").map_err(|error| Refused::bad_data(error.to_string()))?;
-    let named = wanted.map(|name| Matcher::equal(METRIC_NAME, name));
-    let selection = Select {
-        matchers: named.into_iter().chain([of_source]).collect(),
+    let named = match wanted {
+        Some(name) => Matcher::equal(METRIC_NAME, name),
+        None => Matcher::written(METRIC_NAME, MatchOp::NotEqual, ""),
+    };
+    let of_source = Matcher::written(SOURCE, source, "");
+    let selectors = Selectors {
+        texts: vec![format_matchers(&[named, of_source])],
         start_ms: end_ms.saturating_sub(LOOK_BACK_MS),
         end_ms,
-        hint: SelectHint::default(),
     };
     let queries = &state.inner.queries;
-    let values = queries.label_values(scope.clone(), METRIC_NAME.to_owned(), vec![selection]);
+    let values = queries.label_values(scope.clone(), METRIC_NAME.to_owned(), selectors);
     Ok(values.await?)
 }
 

@@ -5,14 +5,19 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
-use xiezhi_metrics::wire;
+use xiezhi_metrics::{Wish, wire};
 
 use super::Refused;
+use crate::answer::accepts_gzip;
 use crate::query_desk::Asked;
 
 /// Names and values, those of the body first, as Prometheus reads them.
 #[derive(Debug, Default)]
-pub(crate) struct Parameters(Vec<(String, String)>);
+pub(crate) struct Parameters {
+    pairs: Vec<(String, String)>,
+    /// Whether the caller takes a compressed answer.
+    gzip: bool,
+}
 
 impl<S: Send + Sync> FromRequest<S> for Parameters {
     type Rejection = Refused;
@@ -26,6 +31,7 @@ impl<S: Send + Sync> FromRequest<S> for Parameters {
                 .get(header::CONTENT_TYPE)
                 .and_then(|kind| kind.to_str().ok())
                 .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let gzip = accepts_gzip(request.headers());
         let mut pairs = Vec::new();
         if has_form {
             let body = Bytes::from_request(request, state).await;
@@ -36,7 +42,7 @@ impl<S: Send + Sync> FromRequest<S> for Parameters {
         if let Some(asked) = asked {
             asked.note(&pairs);
         }
-        Ok(Self(pairs))
+        Ok(Self { pairs, gzip })
     }
 }
 
@@ -48,7 +54,7 @@ impl Parameters {
 
     /// All values of a parameter.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let wanted = self.0.iter().filter(move |(found, _)| found == name);
+        let wanted = self.pairs.iter().filter(move |(found, _)| found == name);
         wanted.map(|(_, value)| value.as_str())
     }
 
@@ -64,8 +70,17 @@ impl Parameters {
         }
     }
 
+    /// How the answer is wished for.
+    pub(super) fn wish(&self) -> Result<Wish, Refused> {
+        Ok(Wish {
+            timeout: self.timeout()?,
+            limit: self.limit()?,
+            gzip: self.gzip,
+        })
+    }
+
     /// How long a query may take, if the caller says so.
-    pub(super) fn timeout(&self) -> Result<Option<Duration>, Refused> {
+    fn timeout(&self) -> Result<Option<Duration>, Refused> {
         let Some(text) = self.get("timeout") else {
             return Ok(None);
         };

@@ -2,12 +2,10 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
 use xiezhi_metrics::wire;
-use xiezhi_promql::Answer;
 
 use super::parameters::Parameters;
-use super::{Refused, Success};
+use super::{Made, Refused};
 use crate::program::Reader;
 use crate::state::AppState;
 
@@ -18,46 +16,44 @@ pub(crate) async fn instant(
     State(state): State<AppState>,
     Extension(reader): Extension<Reader>,
     parameters: Parameters,
-) -> Result<Response, Refused> {
+) -> Result<Made, Refused> {
     let time_ms = parameters.time_ms("time", Some(state.now_ms()))?;
     let query = parameters.get("query").unwrap_or_default().to_owned();
-    let timeout = parameters.timeout()?;
+    let wish = parameters.wish()?;
     let lookback_ms = parameters.lookback_ms()?;
     state.inner.directory.refresh().await?;
     let queries = state.inner.queries.looking_back(lookback_ms)?;
-    let answer = queries
-        .instant(reader.scope, query, time_ms, timeout)
-        .await?;
-    Ok(respond(&answer))
+    let made = queries.instant_json(reader.scope, query, time_ms, wish);
+    Ok(Made(made.await?))
 }
 
 pub(crate) async fn range(
     State(state): State<AppState>,
     Extension(reader): Extension<Reader>,
     parameters: Parameters,
-) -> Result<Response, Refused> {
+) -> Result<Made, Refused> {
     let start_ms = parameters.time_ms("start", None)?;
     let end_ms = parameters.time_ms("end", None)?;
     let step = parameters.get("step").unwrap_or_default();
     let step_ms = wire::duration_ms(step).map_err(|error| Refused::parameter("step", error))?;
     check_steps(start_ms, end_ms, step_ms)?;
     let query = parameters.get("query").unwrap_or_default().to_owned();
-    let timeout = parameters.timeout()?;
+    let wish = parameters.wish()?;
     let lookback_ms = parameters.lookback_ms()?;
     state.inner.directory.refresh().await?;
     let steps = (start_ms, end_ms, step_ms);
     let queries = state.inner.queries.looking_back(lookback_ms)?;
-    let answer = queries.range(reader.scope, query, steps, timeout).await?;
-    Ok(respond(&answer))
+    let made = queries.range_json(reader.scope, query, steps, wish);
+    Ok(Made(made.await?))
 }
 
 /// A query in Prometheus's own form; nothing is asked of anybody.
-pub(crate) async fn format(parameters: Parameters) -> Result<Success<String>, Refused> {
-    let query = parameters.get("query").unwrap_or_default();
-    let formatted = xiezhi_promql::format_query(query);
-    formatted
-        .map(Success)
-        .map_err(|error| Refused::parameter("query", error))
+pub(crate) async fn format(
+    State(state): State<AppState>,
+    parameters: Parameters,
+) -> Result<Made, Refused> {
+    let query = parameters.get("query").unwrap_or_default().to_owned();
+    Ok(Made(state.inner.queries.format_json(query).await?))
 }
 
 fn check_steps(start_ms: i64, end_ms: i64, step_ms: i64) -> Result<(), Refused> {
@@ -77,8 +73,4 @@ fn check_steps(start_ms: i64, end_ms: i64, step_ms: i64) -> Result<(), Refused> 
         ));
     }
     Ok(())
-}
-
-fn respond(answer: &Answer) -> Response {
-    axum::Json(wire::value(answer)).into_response()
 }

@@ -2,13 +2,10 @@
 
 use axum::Extension;
 use axum::extract::{Path, State};
-use serde::Serialize;
-use serde::ser::{SerializeSeq as _, Serializer};
-use xiezhi_metrics::wire::Metric;
-use xiezhi_promql::{Labels, Select, SelectHint};
+use xiezhi_metrics::Selectors;
 
 use super::parameters::Parameters;
-use super::{Refused, Success};
+use super::{Made, Refused};
 use crate::program::Reader;
 use crate::state::AppState;
 
@@ -20,28 +17,29 @@ pub(crate) async fn series(
     State(state): State<AppState>,
     Extension(reader): Extension<Reader>,
     parameters: Parameters,
-) -> Result<Success<LabelSets>, Refused> {
+) -> Result<Made, Refused> {
     if parameters.get("match[]").is_none() {
         return Err(Refused::bad_data("no match[] parameter provided"));
     }
-    let selections = selections(&parameters, state.now_ms())?;
+    let selectors = selectors(&parameters, state.now_ms())?;
+    let wish = parameters.wish()?;
     state.inner.directory.refresh().await?;
-    let mut found = state.inner.queries.series(reader.scope, selections).await?;
-    found.truncate(parameters.limit()?);
-    Ok(Success(LabelSets(found)))
+    let queries = &state.inner.queries;
+    let made = queries.series_json(reader.scope, selectors, wish);
+    Ok(Made(made.await?))
 }
 
 pub(crate) async fn label_names(
     State(state): State<AppState>,
     Extension(reader): Extension<Reader>,
     parameters: Parameters,
-) -> Result<Success<Vec<String>>, Refused> {
-    let selections = selections(&parameters, state.now_ms())?;
+) -> Result<Made, Refused> {
+    let selectors = selectors(&parameters, state.now_ms())?;
+    let wish = parameters.wish()?;
     state.inner.directory.refresh().await?;
     let queries = &state.inner.queries;
-    let mut names = queries.label_names(reader.scope, selections).await?;
-    names.truncate(parameters.limit()?);
-    Ok(Success(names))
+    let made = queries.label_names_json(reader.scope, selectors, wish);
+    Ok(Made(made.await?))
 }
 
 pub(crate) async fn label_values(
@@ -49,14 +47,14 @@ pub(crate) async fn label_values(
     Extension(reader): Extension<Reader>,
     Path(name): Path<String>,
     parameters: Parameters,
-) -> Result<Success<Vec<String>>, Refused> {
-    let selections = selections(&parameters, state.now_ms())?;
+) -> Result<Made, Refused> {
+    let selectors = selectors(&parameters, state.now_ms())?;
+    let wish = parameters.wish()?;
     state.inner.directory.refresh().await?;
     let queries = &state.inner.queries;
     let name = unescaped(&name).unwrap_or(name);
-    let mut values = queries.label_values(reader.scope, name, selections).await?;
-    values.truncate(parameters.limit()?);
-    Ok(Success(values))
+    let made = queries.label_values_json(reader.scope, name, selectors, wish);
+    Ok(Made(made.await?))
 }
 
 /// The name behind `U__…`, in which Prometheus's clients write a name that cannot stand in a path:
@@ -79,43 +77,20 @@ fn unescaped(name: &str) -> Option<String> {
     Some(out)
 }
 
-/// One selection for each `match[]`; a single one without matchers if there is none.
-fn selections(parameters: &Parameters, now_ms: i64) -> Result<Vec<Select>, Refused> {
+/// What each `match[]` says; it is read on a query thread.
+fn selectors(parameters: &Parameters, now_ms: i64) -> Result<Selectors, Refused> {
     let end_ms = parameters.time_ms("end", Some(now_ms))?;
     let start_ms = parameters.time_ms("start", Some(end_ms.saturating_sub(USUAL_SPAN_MS)))?;
     if end_ms < start_ms {
         let why = "end timestamp must not be before start time";
         return Err(Refused::parameter("end", why));
     }
-    let select = |matchers| Select {
-        matchers,
+    let texts = parameters.all("match[]").map(str::to_owned);
+    Ok(Selectors {
+        texts: texts.collect(),
         start_ms,
         end_ms,
-        hint: SelectHint::default(),
-    };
-    let mut all = Vec::new();
-    for text in parameters.all("match[]") {
-        let matchers = xiezhi_promql::parse_selector(text)
-            .map_err(|error| Refused::parameter("match[]", error))?;
-        all.push(select(matchers));
-    }
-    if all.is_empty() {
-        all.push(select(Vec::new()));
-    }
-    Ok(all)
-}
-
-/// Label sets as JSON objects.
-pub(crate) struct LabelSets(Vec<Labels>);
-
-impl Serialize for LabelSets {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sequence = serializer.serialize_seq(Some(self.0.len()))?;
-        for labels in &self.0 {
-            sequence.serialize_element(&Metric(labels))?;
-        }
-        sequence.end()
-    }
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 use axum::Extension;
 use axum::extract::State;
 use serde::Serialize;
-use xiezhi_promql::{METRIC_NAME, Select, SelectHint, Value};
+use xiezhi_metrics::Selectors;
+use xiezhi_promql::{METRIC_NAME, Value};
 
 use super::parameters::Parameters;
 use super::{Refused, Success};
@@ -127,18 +128,17 @@ async fn labels(
     reader: &Reader,
     now_ms: i64,
 ) -> Result<(Vec<Count>, Vec<Count>), Refused> {
-    let selection = || Select {
-        matchers: Vec::new(),
+    let everything = Selectors {
+        texts: Vec::new(),
         start_ms: now_ms.saturating_sub(LOOK_BACK_MS),
         end_ms: now_ms,
-        hint: SelectHint::default(),
     };
     let queries = &state.inner.queries;
-    let names = queries.label_names(reader.scope.clone(), vec![selection()]);
+    let names = queries.label_names(reader.scope.clone(), everything.clone());
     let (mut counts, mut bytes) = (Vec::new(), Vec::new());
     for name in names.await?.into_iter().take(LABELS) {
         let scope = reader.scope.clone();
-        let values = queries.label_values(scope, name.clone(), vec![selection()]);
+        let values = queries.label_values(scope, name.clone(), everything.clone());
         let values = values.await?;
         counts.push(Count {
             name: name.clone(),
