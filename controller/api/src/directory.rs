@@ -12,6 +12,8 @@ use xiezhi_promql::Labels;
 use xiezhi_series::{HostKey, LabelledHost};
 use xiezhi_store::{Store, StoreError};
 
+use crate::resources::prometheus::{is_back, warn_once};
+
 /// How old the table may be when a query begins. A move or a new host is seen after that.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
@@ -43,9 +45,17 @@ impl FleetDirectory {
         if made.is_some_and(|made| made.elapsed() < FRESH_FOR) {
             return Ok(());
         }
-        let sites = self.store.site_tree().await?;
+        let (sites, sources) = match self.known().await {
+            Ok(known) => known,
+            // Nothing moves while the database is away: what was known holds.
+            Err(error) if matches!(error, StoreError::Away(_)) && made.is_some() => {
+                warn_once(&error);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        is_back();
         let hosts = self.fleet.snapshot();
-        let sources = self.sources(&sites).await?;
         // A hundred thousand labels of a province: not on a thread that agents share.
         let made_aside = tokio::task::spawn_blocking(move || table(sources, &hosts, &sites));
         let Ok(origins) = made_aside.await else {
@@ -59,6 +69,19 @@ impl FleetDirectory {
 }
 
 impl FleetDirectory {
+    /// The next query finds the table too old.
+    #[cfg(test)]
+    pub(crate) async fn make_old(&self) {
+        let mut made = self.made.lock().await;
+        *made = made.and_then(|made| made.checked_sub(FRESH_FOR));
+    }
+
+    async fn known(&self) -> Result<(SiteTree, Vec<(LabelledHost, i64)>), StoreError> {
+        let sites = self.store.site_tree().await?;
+        let sources = self.sources(&sites).await?;
+        Ok((sites, sources))
+    }
+
     /// Whoever may or might write: what came with a withdrawn token stays. Ascending by key.
     async fn sources(&self, sites: &SiteTree) -> Result<Vec<(LabelledHost, i64)>, StoreError> {
         // They come newest first, which of keys below zero is ascending.

@@ -248,14 +248,22 @@ fn check_write(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Bounds how long an answer may take.
-pub(crate) async fn in_time(limit: Duration, request: Request, next: Next) -> Response {
+/// Bounds how long an answer may take; `late` makes the answer of what took longer.
+pub(crate) async fn in_time(
+    limit: Duration,
+    late: fn(Duration) -> Response,
+    request: Request,
+    next: Next,
+) -> Response {
     tokio::time::timeout(limit, next.run(request))
         .await
-        .unwrap_or_else(|_| {
-            let detail = format!("no answer within {} s", limit.as_secs());
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail).into_response()
-        })
+        .unwrap_or_else(|_| late(limit))
+}
+
+/// Says that an answer took too long.
+pub(crate) fn late(limit: Duration) -> Response {
+    let detail = format!("no answer within {} s", limit.as_secs());
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail).into_response()
 }
 
 #[cfg(test)]

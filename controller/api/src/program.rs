@@ -209,6 +209,7 @@ impl From<Problem> for Refused {
         let kind = match problem.status() {
             StatusCode::UNAUTHORIZED => "unauthorized",
             StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
             _ => "internal",
         };
         Self::new(problem.status(), kind, problem.detail().to_owned())

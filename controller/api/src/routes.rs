@@ -16,7 +16,7 @@ use crate::resources::{
 use crate::state::AppState;
 use crate::{answer, assets, guard, headers, problem::Problem, program};
 
-/// Largest body of any request. The largest that makes sense is a bandwidth budget of a few windows.
+/// Largest body of any request but a query and what is written. The largest that makes sense is a bandwidth budget of a few windows.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Who may call a route.
@@ -208,10 +208,17 @@ pub fn router(state: AppState) -> Router {
         ..
     } in routes()
     {
+        let late = match caller {
+            Caller::MetricsReader | Caller::MetricsWriter => prometheus::late,
+            _ => guard::late,
+        };
         if length == Length::Short {
             handler = handler.route_layer(from_fn(move |request, next| {
-                guard::in_time(limit, request, next)
+                guard::in_time(limit, late, request, next)
             }));
+        }
+        if caller == Caller::MetricsReader {
+            handler = handler.layer(DefaultBodyLimit::max(prometheus::MAX_FORM_BYTES));
         }
         handler = match caller {
             Caller::Anyone => handler,

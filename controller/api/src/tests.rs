@@ -10,6 +10,7 @@ mod isolation;
 mod lists;
 mod live;
 mod matrix;
+mod outage;
 mod people;
 mod port;
 mod prometheus;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use xiezhi_promql::{
-    Account, Answer, Budget, Engine, Limits, Options, ParseError, QueryError, StorageError,
+    Account, Answer, Budget, Engine, Labels, Limits, Options, ParseError, QueryError, StorageError,
     format_query,
 };
 use xiezhi_series::{Selector, SeriesStore};
@@ -426,6 +426,30 @@ impl Queries {
         }
         self.run(scope, wish.timeout, move |work| {
             work.list(work.label_values(&name, &selectors)?, &wish)
+        })
+        .await
+    }
+
+    /// What `make` makes of the label sets of the selected series, on a query thread, as JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn of_series_json<T: Serialize>(
+        &self,
+        scope: Scope,
+        selectors: Selectors,
+        wish: Wish,
+        make: impl FnOnce(Vec<Labels>) -> T + Send + 'static,
+    ) -> Result<Json, Failure> {
+        if let Some(cluster) = &self.cluster {
+            let form = self.form(scope, selectors).await?;
+            let found = cluster.series(form).await?;
+            return self.made_json(wish, move || make(found)).await;
+        }
+        self.run(scope, wish.timeout, move |work| {
+            let found = work.series(&selectors)?;
+            let body = wire::data(make(found)).warned(work.storage.left_out());
+            work.json(&body, &wish)
         })
         .await
     }

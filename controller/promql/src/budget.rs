@@ -36,7 +36,7 @@ impl Default for Limits {
             samples: 50_000_000,
             memory_bytes: 512 << 20,
             points: 11_000,
-            text_bytes: 64 << 10,
+            text_bytes: 1 << 20,
             matchers: 256,
             pattern_bytes: 32 << 10,
             deadline: None,

@@ -15,6 +15,11 @@ const MAX_TIME_MS: i64 = i64::MAX / 1000;
 const ANSWER_POINT_BYTES: u64 = size_of::<(i64, f64)>() as u64;
 const ANSWER_SERIES_BYTES: u64 = size_of::<RangeSeries>() as u64;
 
+/// A text up to this length is not worth counting; of a longer one each byte may become so many bytes of
+/// tree.
+const ORDINARY_TEXT_BYTES: usize = 64 << 10;
+const TREE_BYTES: u64 = 128;
+
 /// What holds for every query of an engine.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -175,8 +180,11 @@ pub(crate) fn parse(query: &str, budget: &Budget) -> Result<Expr, QueryError> {
     if query.len() > limit {
         let length = query.len();
         return Err(QueryError::BadData(format!(
-            "query of {length} bytes is longer than {limit} bytes"
+            "query of {length} bytes is longer than {limit} bytes: ask in several queries"
         )));
+    }
+    if query.len() > ORDINARY_TEXT_BYTES {
+        budget.charge_bytes(query.len() as u64 * TREE_BYTES)?;
     }
     crate::parse::parse(query, &Patterns::new(budget))
 }

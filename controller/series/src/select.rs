@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use xiezhi_promql::{
     Budget, Coarse, Label, Labels, METRIC_NAME, MatchOp, Matcher, Select, Series, Storage,
@@ -49,6 +50,8 @@ pub trait HostLabels: Send + Sync {
 pub struct Selector {
     store: SeriesStore,
     hosts: Arc<dyn HostLabels>,
+    /// Damaged pages that were met and not told yet.
+    damaged: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Selector {
@@ -72,7 +75,12 @@ impl Selector {
     /// The store with these hosts.
     #[must_use]
     pub fn new(store: SeriesStore, hosts: Arc<dyn HostLabels>) -> Self {
-        Self { store, hosts }
+        let damaged = Arc::default();
+        Self {
+            store,
+            hosts,
+            damaged,
+        }
     }
 
     fn read(
@@ -142,6 +150,7 @@ impl Selector {
             Err(ReadError::Series(error)) => return Err(failed(error)),
             Err(ReadError::Io(error)) => return Err(failed(error)),
         };
+        self.damaged.fetch_add(found.damaged, Ordering::Relaxed);
         Ok(Selection {
             all,
             texts: texts.into_inner(),
@@ -396,6 +405,17 @@ impl Storage for Selector {
         let selection = self.read(request, budget, true)?;
         let labels = selection.into_series(budget);
         labels.map(|found| Ok(found?.0)).collect()
+    }
+
+    fn left_out(&self) -> Option<String> {
+        let pages = match self.damaged.swap(0, Ordering::Relaxed) {
+            0 => return None,
+            1 => "1 damaged page was".to_owned(),
+            several => format!("{several} damaged pages were"),
+        };
+        Some(format!(
+            "{pages} left out; `xiezhi-controller series verify` names what is damaged"
+        ))
     }
 
     fn label_names(&self, request: &Select, budget: &Budget) -> Result<Vec<String>, StorageError> {

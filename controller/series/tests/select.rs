@@ -14,8 +14,8 @@ use std::time::Duration;
 use common::power::PowerDisk;
 use common::{ManualClock, Owned, Reporter, frames, options};
 use xiezhi_promql::{
-    Budget, Exhausted, Label, Labels, Limits, MatchOp, Matcher, Select, SelectHint, Storage,
-    StorageError,
+    Budget, Engine, Exhausted, Label, Labels, Limits, MatchOp, Matcher, Select, SelectHint,
+    Storage, StorageError,
 };
 use xiezhi_series::{HostLabels, LabelledHost, Selector, SeriesStore};
 
@@ -296,4 +296,35 @@ fn a_series_that_ends_while_its_host_reports_is_marked_stale() {
     store.maintain().unwrap();
     assert_eq!(store.stats().sealed_segments, 1);
     check();
+}
+
+#[test]
+fn an_answer_without_a_damaged_page_says_so() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let store = SeriesStore::open_on(Arc::new(disk.clone()), options(&clock)).unwrap();
+    let mut reporter = Reporter::new(1);
+    for seq in 1..=50 {
+        store.append(&frames(&[reporter.report(seq)])).unwrap();
+    }
+    clock.advance(Duration::from_secs(3700));
+    store.append(&[Owned::opaque(2, 1, 1, 0).frame()]).unwrap();
+    store.maintain().unwrap();
+    let warnings = || {
+        let query = "count_over_time({host=\"one\"}[1h])";
+        let (selector, budget) = (selector(&store), budget());
+        let time_ms = START + 51 * 15_000;
+        let answer = Engine::default().instant(&selector, query, time_ms, &budget);
+        answer.unwrap().warnings()
+    };
+    assert_eq!(warnings(), [""; 0]);
+    let names = disk.names();
+    let block = names.iter().find(|name| name.starts_with("block-"));
+    disk.flip(block.unwrap(), 200);
+    // Each answer by itself, however often it is asked.
+    for _ in 0..2 {
+        let told = warnings();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("1 damaged page was left out"), "{told:?}");
+        assert!(told[0].contains("series verify"), "{told:?}");
+    }
 }

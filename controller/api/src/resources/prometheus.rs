@@ -13,6 +13,8 @@ mod status;
 mod write;
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +26,7 @@ use xiezhi_store::StoreError;
 use crate::problem::chain;
 
 pub(crate) use metadata::metadata;
+pub(crate) use parameters::MAX_FORM_BYTES;
 pub(crate) use query::{format, instant, range};
 pub(crate) use select::{label_names, label_values, series};
 pub(crate) use statistics::statistics;
@@ -64,6 +67,13 @@ impl IntoResponse for Made {
         }
         response
     }
+}
+
+/// Says that an answer took too long.
+pub(crate) fn late(limit: Duration) -> Response {
+    let seconds = limit.as_secs();
+    let message = format!("no answer within {seconds} s: ask for less, or again later");
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message).into_response()
 }
 
 /// A refusal in Prometheus's shape: a kind and a message.
@@ -137,6 +147,9 @@ impl IntoResponse for Refused {
 
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Away(_)) {
+            return away(&error);
+        }
         tracing::error!(error = %chain(&error), "request failed");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(
@@ -144,6 +157,31 @@ impl From<StoreError> for Refused {
             "internal",
             format!("{error}; the controller's log says more"),
         )
+    }
+}
+
+/// Whether the database was away when it was last needed here: an outage is one line of the log, not one
+/// for each panel of each dashboard.
+static IS_AWAY: AtomicBool = AtomicBool::new(false);
+
+fn away(error: &StoreError) -> Refused {
+    warn_once(error);
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let message = format!("{error}: ask again in a few seconds");
+    Refused::new(status, "unavailable", message).because("away")
+}
+
+/// Tells of an outage of the database if nobody has.
+pub(crate) fn warn_once(error: &StoreError) {
+    if !IS_AWAY.swap(true, Ordering::Relaxed) {
+        tracing::warn!(error = %chain(error), "Prometheus's interface needs the database, which is away");
+    }
+}
+
+/// The database has answered.
+pub(crate) fn is_back() {
+    if IS_AWAY.swap(false, Ordering::Relaxed) {
+        tracing::info!("the database answers Prometheus's interface again");
     }
 }
 

@@ -1,12 +1,15 @@
 //! Queries that are made to hurt: each is refused or answered in Prometheus's shape, the next one is
 //! answered, and nothing stays charged.
 
-use axum::body::Body;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
 use xiezhi_model::ApiRight;
 
 use super::bench::*;
 use super::prometheus::{asked, report_loads, result, token};
+use crate::ApiOptions;
 
 const YEAR_S: i64 = 365 * 86_400;
 
@@ -240,4 +243,52 @@ async fn an_answer_is_compressed_once_for_whoever_takes_that() {
     assert!(held.1 > 0, "bodies that are still here count");
     drop((plain, packed));
     assert_eq!(bench.state.inner.queries.held_bytes(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_long_text_is_answered_and_one_beyond_a_megabyte_hears_what_to_do() {
+    let bench = Bench::new().await;
+    let (_, secret) = token(&bench, ApiRight::ReadMetrics, None).await;
+    let text = |length: usize| format!("# {}\nvector(1)", "x".repeat(length));
+    let long = form(&[("query", &text(500_000))]);
+    let got = survived(&bench, &secret, "/api/v1/query", long).await;
+    assert_eq!(got.status, StatusCode::OK, "{got:?}");
+    let pairs = vec![("a", ""); 20_000];
+    for (what, form, part) in [
+        ("long", form(&[("query", &text(1 << 20))]), "1048576 bytes"),
+        ("many", form(&pairs), "10000 parameters"),
+    ] {
+        let got = survived(&bench, &secret, "/api/v1/query", form).await;
+        assert_eq!(got.status, StatusCode::BAD_REQUEST, "{what}: {got:?}");
+        let error = got.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(part), "{what}: {error}");
+        assert!(error.contains("ask in several requests"), "{what}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_takes_too_long_ends_in_the_shape_of_its_interface() {
+    let bench = Bench::with(ApiOptions {
+        secure: false,
+        request_timeout: Duration::from_millis(50),
+        ..ApiOptions::default()
+    })
+    .await;
+    let (_, reader) = token(&bench, ApiRight::ReadMetrics, None).await;
+    let (_, writer) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    for (path, secret) in [("/api/v1/query", reader), ("/api/v1/write", writer)] {
+        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let mut request =
+            Request::post(path).header(header::AUTHORIZATION, format!("Bearer {secret}"));
+        if path.ends_with("query") {
+            let kind = "application/x-www-form-urlencoded";
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let got = bench
+            .ask(request.body(Body::from_stream(never)).unwrap())
+            .await;
+        assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE, "{got:?}");
+        assert_eq!(got.json()["errorType"], "timeout", "{got:?}");
+        assert!(got.headers.contains_key(header::RETRY_AFTER), "{got:?}");
+    }
 }

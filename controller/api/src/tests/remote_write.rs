@@ -1,6 +1,6 @@
 //! Remote write: whose samples they are, what is refused and how, and that hosts stay theirs.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
 use xiezhi_metrics::remote_write::encode::{body, description};
 use xiezhi_model::ApiRight;
@@ -313,15 +313,21 @@ async fn what_breaks_a_rule_is_told_and_the_rest_is_stored() {
         String::from_utf8_lossy(&got.body).contains("another value"),
         "{got:?}"
     );
+    let both = [("good", vec![(now_ms + 1, 4.0), (now_ms + 1, 5.0)])];
+    let got = send(&bench, &secret, rows(&both)).await;
+    assert_eq!(got.status, StatusCode::BAD_REQUEST);
+    let text = String::from_utf8_lossy(&got.body);
+    assert!(text.contains("two values for one time"), "{text}");
     let samples = "xiezhi_remote_write_samples_total";
-    for (outcome, count) in [("stored", 5), ("repeated", 1), ("contradicted", 1)] {
+    for (outcome, count) in [("stored", 6), ("repeated", 1), ("contradicted", 2)] {
         assert_eq!(counted(&bench, samples, outcome), count, "{outcome}");
     }
     let (_, reader) = token(&bench, ApiRight::ReadMetrics, None).await;
     let found = query(&bench, &reader, "good").await;
-    assert_eq!(found[0]["value"][1], "2");
+    assert_eq!(found[0]["value"][1], "2", "what came first stays");
+    bench.advance_ms(1);
     let counted_over = query(&bench, &reader, "count_over_time(good[1m])").await;
-    assert_eq!(counted_over[0]["value"][1], "3");
+    assert_eq!(counted_over[0]["value"][1], "4");
 }
 
 #[tokio::test]
@@ -363,19 +369,50 @@ async fn a_marker_ends_a_series_and_a_nan_does_not() {
 }
 
 #[tokio::test]
-async fn a_sender_hears_later_when_the_controller_holds_all_that_it_may() {
+async fn a_sender_hears_later_when_it_holds_all_that_it_may_and_no_other_does() {
     let bench = Bench::new().await;
-    let (_, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
-    let held = bench.state.inner.write_desk.hold_all();
+    let (id, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    let (_, other) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    let held = bench.state.inner.write_desk.hold_all_of(id);
     let one = rows(&[("a", vec![(bench.now_ms(), 1.0)])]);
     let got = send(&bench, &secret, one.clone()).await;
     assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(got.headers[header::RETRY_AFTER], "2");
+    let beside = send(&bench, &other, one.clone()).await;
+    assert_eq!(beside.status, StatusCode::NO_CONTENT);
     drop(held);
     assert_eq!(
         send(&bench, &secret, one).await.status,
         StatusCode::NO_CONTENT
     );
+    assert_eq!(bench.state.inner.write_desk.held_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_length_that_is_only_announced_holds_nothing() {
+    let bench = Bench::new().await;
+    let (_, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    let one = rows(&[("a", vec![(bench.now_ms(), 1.0)])]);
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let (waits, begun) = tokio::sync::oneshot::channel::<()>();
+        let mut waits = Some(waits);
+        let never = futures_util::stream::poll_fn(move |_| {
+            waits.take();
+            std::task::Poll::<Option<Result<Bytes, std::io::Error>>>::Pending
+        });
+        let mut request = to_send(&secret, Body::from_stream(never));
+        let length = (8 << 20).into();
+        request.headers_mut().insert(header::CONTENT_LENGTH, length);
+        waiting.push(tokio::spawn(bench.sender(request)));
+        // It waits for its body, or was refused and the body is gone.
+        assert!(begun.await.is_err());
+    }
+    let got = send(&bench, &secret, one).await;
+    assert_eq!(got.status, StatusCode::NO_CONTENT, "{got:?}");
+    for asked in waiting {
+        asked.abort();
+    }
 }
 
 #[tokio::test]

@@ -97,7 +97,9 @@ impl Work<'_> {
         wire::List<T>: Serialize,
     {
         let is_cut = cut(&mut list, wish.limit);
-        self.json(&wire::data(wire::List(list)).cut(is_cut), wish)
+        let left_out = self.storage.left_out();
+        let body = wire::data(wire::List(list)).cut(is_cut).warned(left_out);
+        self.json(&body, wish)
     }
 
     /// Anything as JSON.

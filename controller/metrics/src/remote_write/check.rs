@@ -107,7 +107,7 @@ pub struct Written {
     pub name: String,
     /// Labels without the name, sorted, empty values left out (they mean "not there").
     pub labels: Vec<(String, String)>,
-    /// Unix milliseconds and value, ascending, one per time (the first wins). NaN, infinities and
+    /// Unix milliseconds and value, ascending, one per time (the first wins, see [`Doubled`]). NaN, infinities and
     /// the stale marker are values like any other.
     pub samples: Vec<(i64, f64)>,
 }
@@ -119,6 +119,19 @@ pub struct Checked {
     pub series: Vec<Written>,
     /// Everything else.
     pub refusals: Refusals,
+    /// Samples that came twice for one time.
+    pub doubled: Doubled,
+}
+
+/// Samples of one series and time beyond the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doubled {
+    /// With the first one's value, bit by bit.
+    pub repeated: u64,
+    /// With another value.
+    pub contradicted: u64,
+    /// The first series with another value; empty if there is none.
+    pub example: String,
 }
 
 /// Counts of what was refused, with one example for each reason.
@@ -151,6 +164,27 @@ impl Written {
             text.push('}');
         }
         text
+    }
+}
+
+impl Doubled {
+    /// Leaves the first sample of each time; they are sorted by time.
+    fn leave_one_per_time(&mut self, samples: &mut Vec<(i64, f64)>, example: impl Fn() -> String) {
+        samples.dedup_by(|later, first| {
+            if later.0 != first.0 {
+                return false;
+            }
+            // A stale marker is a NaN of its own, so that numbers do not tell values apart.
+            if later.1.to_bits() == first.1.to_bits() {
+                self.repeated += 1;
+            } else {
+                if self.contradicted == 0 {
+                    self.example = example();
+                }
+                self.contradicted += 1;
+            }
+            true
+        });
     }
 }
 
@@ -203,7 +237,7 @@ pub fn check(request: &Request, rules: &Rules<'_>) -> Result<Checked, BodyError>
         match labels(&raw, rules) {
             Err(refusal) => refusals.add(refusal, raw.samples.len(), example),
             Ok((name, labels)) => {
-                let samples = samples(&raw, rules, refusals);
+                let samples = samples(&raw, rules, &mut checked);
                 if !samples.is_empty() {
                     label_bytes += name.len() + memory(&labels);
                     if label_bytes > MAX_LABEL_BYTES {
@@ -285,7 +319,7 @@ fn is_name(text: &str, colons: bool) -> bool {
         && bytes.all(inner)
 }
 
-fn samples(raw: &RawSeries, rules: &Rules<'_>, refusals: &mut Refusals) -> Vec<(i64, f64)> {
+fn samples(raw: &RawSeries, rules: &Rules<'_>, checked: &mut Checked) -> Vec<(i64, f64)> {
     let mut kept: Vec<(i64, f64)> = Vec::with_capacity(raw.samples.len());
     let (mut old, mut new) = (0, 0);
     for sample in &raw.samples {
@@ -297,10 +331,13 @@ fn samples(raw: &RawSeries, rules: &Rules<'_>, refusals: &mut Refusals) -> Vec<(
             kept.push((sample.time_ms, sample.value));
         }
     }
+    let refusals = &mut checked.refusals;
     refusals.add(Refusal::TooOld, old, || example(raw));
     refusals.add(Refusal::TooNew, new, || example(raw));
     kept.sort_by_key(|(time_ms, _)| *time_ms);
-    kept.dedup_by_key(|(time_ms, _)| *time_ms);
+    checked
+        .doubled
+        .leave_one_per_time(&mut kept, || example(raw));
     // As with labels: what was refused would take memory that nobody counts.
     kept.shrink_to_fit();
     kept

@@ -22,8 +22,8 @@ mod receive;
 
 pub use body::{BodyError, MAX_BODY_BYTES, MAX_DECODED_BYTES, MAX_SYMBOL_BYTES, Protocol, decode};
 pub use check::{
-    Checked, MAX_LABEL_BYTES, MAX_LABELS, MAX_SERIES_TEXT_BYTES, Refusal, Refusals, Rules, Written,
-    check,
+    Checked, Doubled, MAX_LABEL_BYTES, MAX_LABELS, MAX_SERIES_TEXT_BYTES, Refusal, Refusals, Rules,
+    Written, check,
 };
 pub use describe::{Described, Description, descriptions};
 pub use receive::{Receipt, ReceiveError, receive};

@@ -61,8 +61,8 @@ pub fn receive(
     let report = store.append_foreign(source, &series)?;
     let mut receipt = Receipt {
         stored: report.stored,
-        repeated: report.repeated,
-        contradicted: report.contradicted,
+        repeated: report.repeated + checked.doubled.repeated,
+        contradicted: report.contradicted + checked.doubled.contradicted,
         postponed: report.postponed,
         ..Receipt::default()
     };
@@ -87,6 +87,12 @@ pub fn receive(
         let advice = "the time has another value already, which stays: do two senders have the \
                       same labels?";
         receipt.tell(report.contradicted, advice, text_of(place));
+    }
+    let doubled = &checked.doubled;
+    if doubled.contradicted > 0 {
+        let advice = "the request has two values for one time, of which the first stays: do two \
+                      series have the same labels?";
+        receipt.tell(doubled.contradicted, advice, &doubled.example);
     }
     Ok(receipt)
 }

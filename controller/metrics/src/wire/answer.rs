@@ -26,6 +26,13 @@ impl<T> Body<T> {
         }
         self
     }
+
+    /// The same answer with a warning, if there is one.
+    #[must_use]
+    pub fn warned(mut self, warning: Option<String>) -> Self {
+        self.warnings.extend(warning);
+        self
+    }
 }
 
 /// A failure.

@@ -204,6 +204,10 @@ impl<'a> Evaluator<'a> {
 
     fn annotate(&self, kind: AnnotationKind, span: Span, message: String) {
         let mut annotations = self.annotations.borrow_mut();
+        // Nobody reads more, and each costs a look at all before it and at the query's text.
+        if annotations.len() >= MAX_ANNOTATIONS {
+            return;
+        }
         if annotations
             .iter()
             .any(|known| known.kind == kind && known.message == message)
@@ -219,6 +223,9 @@ impl<'a> Evaluator<'a> {
         });
     }
 }
+
+/// Warnings and remarks that one answer has at most.
+const MAX_ANNOTATIONS: usize = 100;
 
 /// An error of evaluation.
 pub(crate) fn fail<T>(message: impl Into<String>) -> Result<T> {

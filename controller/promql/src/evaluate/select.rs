@@ -42,6 +42,9 @@ impl<'a> Evaluator<'a> {
         };
         let series = self.storage.select(&request, self.budget)?;
         self.budget.check()?;
+        if let Some(left_out) = self.storage.left_out() {
+            self.warn(selector.span, left_out);
+        }
         let steps = series
             .iter()
             .filter_map(|one| Some(one.coarse.as_ref()?.step_ms));

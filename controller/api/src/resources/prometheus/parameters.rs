@@ -3,13 +3,21 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
 use xiezhi_metrics::{Wish, wire};
 
 use super::Refused;
 use crate::answer::accepts_gzip;
 use crate::query_desk::Asked;
+
+/// Longest form, in bytes: a panel's query that lists some thousand hosts. What it costs to evaluate has
+/// bounds of its own.
+pub(crate) const MAX_FORM_BYTES: usize = 1 << 20;
+
+/// Most parameters of one request.
+const MAX_PAIRS: usize = 10_000;
 
 /// Names and values, those of the body first, as Prometheus reads them.
 #[derive(Debug, Default)]
@@ -35,15 +43,38 @@ impl<S: Send + Sync> FromRequest<S> for Parameters {
         let mut pairs = Vec::new();
         if has_form {
             let body = Bytes::from_request(request, state).await;
-            let body = body.map_err(|error| Refused::bad_data(error.body_text()))?;
-            pairs.extend(form_urlencoded::parse(&body).into_owned());
+            let body = body.map_err(|error| unread(&error))?;
+            add(&mut pairs, &body)?;
         }
-        pairs.extend(form_urlencoded::parse(query.as_bytes()).into_owned());
+        add(&mut pairs, query.as_bytes())?;
         if let Some(asked) = asked {
             asked.note(&pairs);
         }
         Ok(Self { pairs, gzip })
     }
+}
+
+/// Reads pairs; a megabyte of `&` would take fifty as pairs.
+fn add(pairs: &mut Vec<(String, String)>, form: &[u8]) -> Result<(), Refused> {
+    for pair in form_urlencoded::parse(form) {
+        if pairs.len() >= MAX_PAIRS {
+            let why = format!("more than {MAX_PAIRS} parameters: ask in several requests");
+            return Err(Refused::bad_data(why));
+        }
+        pairs.push((pair.0.into_owned(), pair.1.into_owned()));
+    }
+    Ok(())
+}
+
+fn unread(error: &BytesRejection) -> Refused {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let why = format!(
+            "the form is longer than {MAX_FORM_BYTES} bytes: ask in several requests, or select by \
+             a pattern instead of a list of names"
+        );
+        return Refused::bad_data(why);
+    }
+    Refused::bad_data(error.body_text())
 }
 
 impl Parameters {

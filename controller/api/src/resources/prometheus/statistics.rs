@@ -1,23 +1,23 @@
 //! `status/tsdb`: how many series there are, and of what. Prometheus tells of all that it holds; here
-//! each number is a query under the caller's scope and limits, over the last minutes.
+//! it is one look at the series of the last minutes, under the caller's scope and a query's limits.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use axum::Extension;
 use axum::extract::State;
 use serde::Serialize;
 use xiezhi_metrics::Selectors;
-use xiezhi_promql::{METRIC_NAME, Value};
+use xiezhi_promql::{Labels, METRIC_NAME};
 
 use super::parameters::Parameters;
-use super::{Refused, Success};
+use super::{Made, Refused};
 use crate::program::Reader;
 use crate::state::AppState;
 
 /// Entries of each list where nothing is said, and at most, as Prometheus has it.
 const USUAL: usize = 10;
 const MOST: usize = 10_000;
-
-/// Labels that are looked at: hosts have about thirty.
-const LABELS: usize = 100;
 
 /// How far a series' newest sample may lie back, as for a query.
 const LOOK_BACK_MS: i64 = 300_000;
@@ -55,7 +55,7 @@ pub(crate) async fn statistics(
     State(state): State<AppState>,
     Extension(reader): Extension<Reader>,
     parameters: Parameters,
-) -> Result<Success<Statistics>, Refused> {
+) -> Result<Made, Refused> {
     let limit = match parameters.get("limit").map(str::parse::<usize>) {
         None => USUAL,
         Some(Ok(limit)) if (1..=MOST).contains(&limit) => limit,
@@ -64,88 +64,60 @@ pub(crate) async fn statistics(
             return Err(Refused::parameter("limit", why));
         }
     };
+    let wish = parameters.wish()?;
     state.inner.directory.refresh().await?;
     let now_ms = state.now_ms();
-    let total = counted(&state, &reader, "count({__name__!=\"\"})", now_ms).await?;
-    let metrics = format!("topk({limit}, count by (__name__) ({{__name__!=\"\"}}))");
-    let metrics = counted(&state, &reader, &metrics, now_ms).await?;
-    let (mut values, mut bytes) = labels(&state, &reader, now_ms).await?;
-    let num_label_pairs = values.iter().map(|count| count.value).sum();
-    for list in [&mut values, &mut bytes] {
-        list.sort_by_key(|count| std::cmp::Reverse(count.value));
-        list.truncate(limit);
-    }
-    Ok(Success(Statistics {
-        head_stats: HeadStats {
-            num_series: total.first().map_or(0, |count| count.value),
-            num_label_pairs,
-            chunk_count: 0,
-            min_time: now_ms.saturating_sub(LOOK_BACK_MS),
-            max_time: now_ms,
-        },
-        series_count_by_metric_name: metrics,
-        label_value_count_by_label_name: values,
-        memory_in_bytes_by_label_name: bytes,
-        series_count_by_label_value_pair: [],
-    }))
-}
-
-/// The vector of a query, by name, the largest first.
-async fn counted(
-    state: &AppState,
-    reader: &Reader,
-    query: &str,
-    now_ms: i64,
-) -> Result<Vec<Count>, Refused> {
-    let queries = &state.inner.queries;
-    let asked = queries.instant(reader.scope.clone(), query.to_owned(), now_ms, None);
-    let Value::Vector(found) = asked.await?.value else {
-        return Ok(Vec::new());
-    };
-    let mut counts: Vec<Count> = found
-        .iter()
-        .map(|sample| Count {
-            name: sample
-                .labels
-                .get(METRIC_NAME)
-                .unwrap_or_default()
-                .to_owned(),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a count"
-            )]
-            value: sample.value as u64,
-        })
-        .collect();
-    counts.sort_by_key(|count| std::cmp::Reverse(count.value));
-    Ok(counts)
-}
-
-/// How many values each label has, and their bytes.
-async fn labels(
-    state: &AppState,
-    reader: &Reader,
-    now_ms: i64,
-) -> Result<(Vec<Count>, Vec<Count>), Refused> {
     let everything = Selectors {
-        texts: Vec::new(),
+        texts: vec!["{__name__!=\"\"}".to_owned()],
         start_ms: now_ms.saturating_sub(LOOK_BACK_MS),
         end_ms: now_ms,
     };
     let queries = &state.inner.queries;
-    let names = queries.label_names(reader.scope.clone(), everything.clone());
-    let (mut counts, mut bytes) = (Vec::new(), Vec::new());
-    for name in names.await?.into_iter().take(LABELS) {
-        let scope = reader.scope.clone();
-        let values = queries.label_values(scope, name.clone(), everything.clone());
-        let values = values.await?;
-        counts.push(Count {
-            name: name.clone(),
-            value: values.len() as u64,
-        });
-        let value = values.iter().map(|text| text.len() as u64).sum();
-        bytes.push(Count { name, value });
+    let made = queries.of_series_json(reader.scope, everything, wish, move |series| {
+        count(&series, limit, now_ms)
+    });
+    Ok(Made(made.await?))
+}
+
+/// Counts series by metric, and values by label.
+fn count(series: &[Labels], limit: usize, now_ms: i64) -> Statistics {
+    let mut metrics: HashMap<&str, u64> = HashMap::new();
+    let mut labels: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for label in series.iter().flat_map(Labels::iter) {
+        if &*label.name == METRIC_NAME {
+            *metrics.entry(&label.value).or_default() += 1;
+        }
+        labels.entry(&label.name).or_default().insert(&label.value);
     }
-    Ok((counts, bytes))
+    let bytes = |values: &HashSet<&str>| values.iter().map(|value| value.len() as u64).sum();
+    let values = labels.iter().map(|(&name, all)| (name, all.len() as u64));
+    let memory = labels.iter().map(|(&name, all)| (name, bytes(all)));
+    Statistics {
+        head_stats: HeadStats {
+            num_series: series.len() as u64,
+            num_label_pairs: labels.values().map(|all| all.len() as u64).sum(),
+            chunk_count: 0,
+            min_time: now_ms.saturating_sub(LOOK_BACK_MS),
+            max_time: now_ms,
+        },
+        label_value_count_by_label_name: largest(values, limit),
+        memory_in_bytes_by_label_name: largest(memory, limit),
+        series_count_by_metric_name: largest(
+            metrics.iter().map(|(&name, &all)| (name, all)),
+            limit,
+        ),
+        series_count_by_label_value_pair: [],
+    }
+}
+
+/// The largest counts, the largest first; of equal ones the first by name.
+fn largest<'a>(counts: impl Iterator<Item = (&'a str, u64)>, limit: usize) -> Vec<Count> {
+    let mut counts: Vec<_> = counts.collect();
+    counts.sort_unstable_by_key(|&(name, value)| (Reverse(value), name));
+    let counts = counts.into_iter().take(limit);
+    let counts = counts.map(|(name, value)| Count {
+        name: name.to_owned(),
+        value,
+    });
+    counts.collect()
 }

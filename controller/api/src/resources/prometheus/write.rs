@@ -6,17 +6,19 @@
 //! that is too large is a 400 too.
 //!
 //! Hosts come first: requests are decoded two at a time and written one at a time, and the bodies that
-//! are held meanwhile have a bound together. Beyond it a sender hears 503 and waits.
+//! are held meanwhile have a bound together, and one of each token. Beyond it a sender hears 503 and
+//! waits.
+
+mod body;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use xiezhi_metrics::ASSIGNED;
 use xiezhi_metrics::remote_write::{
     BodyError, Described, MAX_BODY_BYTES, Protocol, Receipt, ReceiveError, Rules, decode,
@@ -29,11 +31,10 @@ use crate::directory::source_key;
 use crate::problem::chain;
 use crate::program::Writer;
 use crate::state::AppState;
+use body::{Place, Shelf, Unread};
 
 /// Requests that are decoded and stored at one time.
 const TURNS: usize = 2;
-/// Bytes of bodies that are held at one time, compressed.
-const HELD_BYTES: usize = 64 << 20;
 /// How far ahead of our clock a sample may be, as Prometheus has it.
 const AHEAD_MS: i64 = 10 * 60_000;
 /// Seconds after which a sender may come again: when others are served, and when the disk is full.
@@ -44,8 +45,8 @@ const FULL_S: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct WriteDesk {
     turns: Arc<Semaphore>,
-    /// Of [`HELD_BYTES`].
-    held: Arc<Semaphore>,
+    /// Bodies that are held.
+    shelf: Arc<Shelf>,
     described: Mutex<Described>,
     requests: IntCounterVec,
     samples: IntCounterVec,
@@ -69,7 +70,7 @@ impl WriteDesk {
         registry.register(Box::new(bytes.clone()))?;
         Ok(Self {
             turns: Arc::new(Semaphore::new(TURNS)),
-            held: Arc::new(Semaphore::new(HELD_BYTES)),
+            shelf: Arc::default(),
             described: Mutex::default(),
             requests: counters(
                 "xiezhi_remote_write_requests_total",
@@ -116,16 +117,18 @@ impl WriteDesk {
         }
     }
 
-    /// All places at once.
+    /// A place that holds all that one token may.
     #[cfg(test)]
-    pub(crate) fn hold_all(&self) -> Option<OwnedSemaphorePermit> {
-        self.hold(HELD_BYTES)
+    pub(crate) fn hold_all_of(&self, token: i64) -> impl Sized + use<> {
+        let mut place = Place::of(&self.shelf, token);
+        let is_held = place.grow(body::HELD_BYTES_OF_ONE).is_ok();
+        (place, is_held)
     }
 
-    /// A place for a body of so many bytes.
-    fn hold(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.held).try_acquire_many_owned(bytes).ok()
+    /// Bytes of bodies that are held now.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.shelf.bytes()
     }
 }
 
@@ -160,7 +163,7 @@ async fn take(
     request: Request,
 ) -> Result<(Protocol, Receipt), Failed> {
     let protocol = protocol(request.headers())?;
-    let length = length(request.headers())?;
+    check_length(request.headers())?;
     let busy = || {
         let detail = "the controller is busy with other senders: try again in a few seconds";
         let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -170,8 +173,17 @@ async fn take(
         )
     };
     let desk = &state.inner.write_desk;
-    let held = desk.hold(length).ok_or_else(busy)?;
-    let body = read(request.into_body(), length).await?;
+    let mut place = Place::of(&desk.shelf, writer.token);
+    let body = body::read(request.into_body(), &mut place).await;
+    let body = body.map_err(|error| match error {
+        Unread::Busy => busy(),
+        Unread::Slow => slow(),
+        Unread::TooLarge { found } => too_large(found),
+        Unread::Broken(error) => {
+            let detail = format!("the body was not read to its end: {error}");
+            ("bad", Refused::bad_data(detail))
+        }
+    })?;
     desk.bytes.inc_by(body.len() as u64);
     let turn = Arc::clone(&desk.turns).acquire_owned().await;
     let turn = turn.map_err(|_| busy())?;
@@ -179,7 +191,7 @@ async fn take(
     // The caller may leave; what was begun is finished all the same, and its places with it.
     let done = tokio::task::spawn_blocking(move || {
         let outcome = store(&state, token, protocol, &body);
-        drop((held, turn));
+        drop((place, turn));
         outcome
     });
     let lost = |error: tokio::task::JoinError| {
@@ -235,25 +247,31 @@ fn protocol(headers: &HeaderMap) -> Result<Protocol, Failed> {
     Protocol::of_content_type(content_type).map_err(|error| unsupported(error.to_string()))
 }
 
-/// The length of the body; the bound if it is not told.
-fn length(headers: &HeaderMap) -> Result<usize, Failed> {
+/// Refuses what says that it is too long before any of it is read.
+fn check_length(headers: &HeaderMap) -> Result<(), Failed> {
     let told = headers.get(header::CONTENT_LENGTH);
     let told = told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     match told {
-        Some(found) if found > MAX_BODY_BYTES => Err(unreadable(&BodyError::TooLarge {
-            found,
-            limit: MAX_BODY_BYTES,
-        })),
-        Some(found) => Ok(found),
-        None => Ok(MAX_BODY_BYTES),
+        Some(found) if found > MAX_BODY_BYTES => Err(too_large(found)),
+        _ => Ok(()),
     }
 }
 
-async fn read(body: Body, most: usize) -> Result<Bytes, Failed> {
-    axum::body::to_bytes(body, most).await.map_err(|error| {
-        let detail = format!("the body was not read to its end: {error}");
-        ("bad", Refused::bad_data(detail))
+fn too_large(found: usize) -> Failed {
+    unreadable(&BodyError::TooLarge {
+        found,
+        limit: MAX_BODY_BYTES,
     })
+}
+
+/// Not a 4xx: a Prometheus would throw away what a bad line only delays.
+fn slow() -> Failed {
+    let detail = format!(
+        "the body came slower than {} bytes a second: send smaller requests, or over a better line",
+        body::LEAST_BYTES_A_SECOND
+    );
+    let refused = Refused::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+    ("slow", refused.retry_after(BUSY_S))
 }
 
 fn unreadable(error: &BodyError) -> Failed {

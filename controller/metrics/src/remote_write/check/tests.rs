@@ -123,6 +123,24 @@ fn samples_are_sorted_and_the_first_of_a_time_wins() {
         &[(3_000, 3.0), (2_000, 1.0), (2_000, 2.0)],
     )]);
     assert_eq!(answer.series[0].samples, [(2_000, 1.0), (3_000, 3.0)]);
+    assert_eq!(answer.doubled.contradicted, 1);
+    assert!(answer.doubled.example.contains("up"), "{answer:?}");
+}
+
+#[test]
+fn the_same_sample_twice_is_no_contradiction_and_a_stale_marker_is_no_other_nan() {
+    let stale = f64::from_bits(0x7ff0_0000_0000_0002);
+    let samples = [
+        (2_000, stale),
+        (2_000, stale),
+        (2_000, f64::NAN),
+        (3_000, 0.0),
+        (3_000, -0.0),
+    ];
+    let answer = checked(vec![series(&[("__name__", "up")], &samples)]);
+    assert_eq!(answer.series[0].samples.len(), 2);
+    let doubled = &answer.doubled;
+    assert_eq!((doubled.repeated, doubled.contradicted), (1, 2));
 }
 
 #[test]
