@@ -37,6 +37,8 @@ pub(crate) enum Part {
     Sealing,
     /// Every series that is reported is kept.
     Series,
+    /// What was stored can be read.
+    Stored,
     /// The authority's certificate, which signs hosts.
     IntermediateCertificate,
     /// The browsers' port's certificate.
@@ -46,12 +48,13 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Samples,
         Self::Events,
         Self::Database,
         Self::Sealing,
         Self::Series,
+        Self::Stored,
         Self::IntermediateCertificate,
         Self::WebCertificate,
         Self::Cluster,
@@ -64,6 +67,7 @@ impl Part {
             Self::Database => "database",
             Self::Sealing => "sealing",
             Self::Series => "series",
+            Self::Stored => "stored",
             Self::IntermediateCertificate => "intermediate_certificate",
             Self::WebCertificate => "web_certificate",
             Self::Cluster => "cluster",
@@ -80,7 +84,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full`, `away` or `failed`; of series `left_out`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of series `left_out`; of what is stored `damaged`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -167,9 +171,11 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         (Part::WebCertificate, Certificate::Web),
     ];
     let certificates = certificates.map(|(part, which)| certificate(state, part, which, now_ms));
-    let cluster = cluster(state, now_ms);
-    [samples, events, database, sealing, left_out(state), cluster]
+    let stored = damaged(state, since(Part::Stored));
+    let series = [sealing, left_out(state), stored, cluster(state, now_ms)];
+    [samples, events, database]
         .into_iter()
+        .chain(series)
         .chain(certificates)
         .flatten()
         .collect()
@@ -214,6 +220,32 @@ fn left_out(state: &AppState) -> Option<Ailment> {
     Some(Ailment {
         part: Part::Series,
         code: "left_out",
+        since_ms,
+        days_left: None,
+        reason,
+    })
+}
+
+/// Set-aside files that a person is told of by name; the others are counted.
+const NAMED_FILES: usize = 10;
+
+/// What of the stored samples cannot be served, as far as this controller has met it.
+fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
+    let met = state.inner.series.damage_met();
+    if met.is_none() {
+        return None;
+    }
+    let (places, frames) = (met.places, met.undecoded_frames);
+    let mut reason =
+        format!("damaged places met: {places}; frames that cannot be decoded: {frames}");
+    let files = met.set_aside.len();
+    if files > 0 {
+        let named: Vec<_> = met.set_aside.into_iter().take(NAMED_FILES).collect();
+        reason.push_str(&format!("; files set aside: {files} ({})", named.join(" ")));
+    }
+    Some(Ailment {
+        part: Part::Stored,
+        code: "damaged",
         since_ms,
         days_left: None,
         reason,

@@ -193,6 +193,25 @@ pub struct Undecoded {
     pub frames: u64,
 }
 
+/// What is damaged of the store, as far as this process has met it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DamageMet {
+    /// Damaged places met since opening.
+    pub places: u64,
+    /// Frames held that cannot be decoded.
+    pub undecoded_frames: u64,
+    /// Files that were set aside, at opening or later, and still lie in the folder, ascending.
+    pub set_aside: Vec<String>,
+}
+
+impl DamageMet {
+    /// Whether nothing is damaged, as far as is known.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.places == 0 && self.undecoded_frames == 0 && self.set_aside.is_empty()
+    }
+}
+
 /// What a full read of the store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {

@@ -96,7 +96,7 @@ pub use check::{BackupCheck, check_backup};
 pub use error::SeriesError;
 pub use foreign::{ForeignReport, ForeignSeries, SeriesRefusal};
 pub use frame::{
-    Appended, BackupReport, Damage, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
+    Appended, BackupReport, Damage, DamageMet, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
     SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport,
 };
 pub use head::left_out::LeftOut;

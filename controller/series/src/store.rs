@@ -12,8 +12,8 @@ use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::foreign::{ForeignReport, ForeignSeries};
 use crate::frame::{
-    Appended, BackupReport, Frame, HostKey, Latest, RangeAnswer, SealingTrouble, SeriesPoints,
-    SeriesStats, StoredFrame, VerifyReport,
+    Appended, BackupReport, DamageMet, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
+    SeriesPoints, SeriesStats, StoredFrame, VerifyReport,
 };
 use crate::head::left_out::LeftOut;
 use crate::lock::Lock;
@@ -255,9 +255,26 @@ impl SeriesStore {
         self.engine().heads.left_out.list()
     }
 
+    /// What is damaged, as far as this process has met it; [`SeriesStore::verify`] finds the rest.
+    #[must_use]
+    pub fn damage_met(&self) -> DamageMet {
+        let engine = self.engine();
+        let files = engine.files();
+        let blocks = files.blocks.values().chain(files.rollups.values());
+        let undecoded = blocks.flat_map(|block| block.undecoded().values());
+        DamageMet {
+            places: engine.damage.count(),
+            undecoded_frames: engine.heads.undecoded().values().sum::<u64>()
+                + undecoded.sum::<u64>(),
+            // A person moves them away meanwhile; a folder that cannot be listed has louder trouble.
+            set_aside: damage::set_aside(&*engine.disk).unwrap_or_default(),
+        }
+    }
+
     /// The state of the store.
     #[must_use]
     pub fn stats(&self) -> SeriesStats {
+        let met = self.damage_met();
         let engine = self.engine();
         let files = engine.files();
         let mut stats = SeriesStats {
@@ -266,9 +283,8 @@ impl SeriesStore {
             series: engine.heads.series(),
             refused_series: engine.heads.refused(),
             log_segments: files.logs.len() as u64,
-            // A person moves them away meanwhile; a folder that cannot be listed has louder trouble.
-            set_aside: damage::set_aside(&*engine.disk).map_or(0, |names| names.len() as u64),
-            undecoded_frames: engine.heads.undecoded().values().sum(),
+            set_aside: met.set_aside.len() as u64,
+            undecoded_frames: met.undecoded_frames,
             hosts: engine.hosts().len() as u64,
             held_logs: files.held.len() as u64,
             held_bytes: crate::held::bytes(&files),
@@ -283,7 +299,6 @@ impl SeriesStore {
             stats.bytes += block.bytes;
             stats.memory_bytes += block.heap_bytes() as u64;
             stats.samples += block.samples();
-            stats.undecoded_frames += block.undecoded().values().sum::<u64>();
             add_extent(&mut stats, block.frames(), block.span());
         }
         for log in files.logs.values() {

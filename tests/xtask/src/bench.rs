@@ -12,6 +12,7 @@ mod isolation;
 mod load;
 mod orders;
 mod peers;
+mod queries;
 mod sender;
 mod sessions;
 mod span;
@@ -33,6 +34,8 @@ const ROWS: &[Row] = &[
     ("agent-binary", agent::binary),
     ("wire-bytes", wire::bytes),
     ("ingest-cpu", ingest::cpu),
+    ("query-latency", queries::latency),
+    ("query-rate", queries::rate),
     ("query-isolation", isolation::queries),
     ("sessions-20k", sessions::many),
     ("revocation", orders::revocation),
@@ -45,10 +48,8 @@ type Plain = (&'static str, fn(&Size) -> Result<()>);
 /// Rows that need none of our programs; measured first.
 const PLAIN: &[Plain] = &[
     ("disk-bytes", engine::disk_bytes),
-    ("query-latency", engine::query_latency),
     ("engine-ingest", engine::ingest),
     ("engine-memory", engine::memory),
-    ("query-rate", engine::query_rate),
     ("cluster-sender", sender::cluster),
     ("promql-conformance", |_| conformance::promql()),
 ];
@@ -66,6 +67,7 @@ pub(crate) struct Programs {
     controller: std::path::PathBuf,
     /// What was asked for; each row knows what it needs otherwise.
     seconds: Option<u64>,
+    size: Size,
 }
 
 /// Measures the named row, or all of them. `--seconds N` sets the length of a run, `--hosts N` and
@@ -101,7 +103,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     packages::ensure(packages::TEST)?;
     packages::ensure(packages::BENCH)?;
-    let programs = build(release, seconds)?;
+    let programs = build(release, seconds, size)?;
     for (name, measure) in ROWS.iter().filter(|(name, _)| wanted(name)) {
         println!("== {name}");
         measure(&programs)?;
@@ -117,7 +119,7 @@ fn known() -> impl Iterator<Item = &'static str> {
         .chain(ROWS.iter().map(|(name, _)| *name))
 }
 
-fn build(release: bool, seconds: Option<u64>) -> Result<Programs> {
+fn build(release: bool, seconds: Option<u64>, size: Size) -> Result<Programs> {
     let (small, fast) = if release {
         ("release", "release")
     } else {
@@ -141,6 +143,7 @@ fn build(release: bool, seconds: Option<u64>) -> Result<Programs> {
         agent: target.join(small).join("xiezhi-agent"),
         controller: target.join(fast).join("xiezhi-controller"),
         seconds,
+        size,
     })
 }
 

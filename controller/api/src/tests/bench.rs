@@ -231,8 +231,12 @@ impl Bench {
     }
 
     fn unfinished_block(&self) -> std::path::PathBuf {
-        let series = self.folder.path().join("series");
-        series.join("block-0000000001-0000000001.xzb.tmp")
+        let name = "block-0000000001-0000000001.xzb.tmp";
+        self.series_folder().join(name)
+    }
+
+    pub(super) fn series_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("series")
     }
 
     pub(super) fn advance_ms(&self, ms: i64) {

@@ -27,7 +27,7 @@ async fn a_healthy_controller_names_its_parts_and_no_more() {
         let got = bench.get("", path).await;
         assert_eq!(got.status, StatusCode::OK);
         let parts = json!({"database": "ok", "events": "ok", "intermediate_certificate": "ok",
-            "samples": "ok", "sealing": "ok", "series": "ok", "web_certificate": "ok"});
+            "samples": "ok", "sealing": "ok", "series": "ok", "stored": "ok", "web_certificate": "ok"});
         assert_eq!(got.json(), json!({"status": "ok", "parts": parts}));
     }
     let cookie = bench.sign_in().await;
@@ -65,6 +65,25 @@ async fn a_failed_sealing_is_told_and_reports_are_taken_all_the_same() {
     assert!(reason.contains("cannot create"), "{reason}");
 
     bench.allow_sealing();
+    probe_until(&bench, |_, body| body["status"] == "ok").await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_set_aside_is_told_by_name_until_a_person_moves_it() {
+    let bench = Bench::new().await;
+    bench.get("", "/readyz").await;
+    let name = "block-0000000001-0000000002.xzb.damaged";
+    let file = bench.series_folder().join(name);
+    std::fs::write(&file, "what a failing disk left").unwrap();
+    let body = probe_until(&bench, |_, body| body["status"] == "degraded").await;
+    assert_eq!(body["parts"]["stored"], "damaged");
+    let cookie = bench.sign_in().await;
+    let health = bench.read(&cookie, "/api/v1/health").await;
+    assert_eq!(health["accepting"], true);
+    let reason = health["ailments"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains(name), "{reason}");
+
+    std::fs::remove_file(file).unwrap();
     probe_until(&bench, |_, body| body["status"] == "ok").await;
 }
 

@@ -72,7 +72,11 @@ fn carry(from: &Path, to: &Path) -> Result<()> {
         }
     }
     copy(MANIFEST.as_ref())?;
-    Ok(fs::File::open(to)?.sync_all()?)
+    fs::File::open(to)?.sync_all()?;
+    // The folder's own name is an entry of the one above it.
+    let above = to.parent().filter(|above| !above.as_os_str().is_empty());
+    fs::File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(())
 }
 
 /// A backup that was made, of samples that are damaged.

@@ -109,7 +109,7 @@ impl Room {
 
 enum Out {
     Plain(Vec<u8>),
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
 /// Takes pieces of JSON while the budget allows it.
@@ -138,7 +138,7 @@ impl Sink<'_> {
             // Level 1: samples shrink to a fifth for about 10 ms a megabyte.
             let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(bytes)?;
-            self.out = Out::Gzip(encoder);
+            self.out = Out::Gzip(Box::new(encoder));
         }
         match &mut self.out {
             Out::Plain(bytes) => bytes.extend_from_slice(piece),

@@ -12,7 +12,6 @@ use xiezhi_series::{Clock, Frame, Sealing, SeriesOptions, SeriesStore};
 use crate::replay::{INTERVAL_MS, Recording, Replay};
 use crate::{Arguments, cpu_time, resident_mib};
 
-pub(crate) const START: i64 = 1_700_006_400_000;
 /// Frames of one append: what a commit of a busy controller carries.
 const GROUP: usize = 500;
 
@@ -22,7 +21,7 @@ pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
         let (series, changing) = recording.shape();
         println!("recording {series} series, {changing:.0} of them change per report");
     }
-    let now = Arc::new(AtomicI64::new(START));
+    let now = Arc::new(AtomicI64::new(arguments.start_ms));
     let clock = Arc::clone(&now);
     let options = SeriesOptions {
         clock: Clock::new(move || clock.load(Ordering::Relaxed)),
@@ -43,7 +42,7 @@ pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
     let (mut cutting, mut passes) = (Duration::ZERO, 0);
     let (wall, cpu) = (Instant::now(), cpu_time());
     for seq in 1..=reports {
-        let time_ms = START + seq as i64 * INTERVAL_MS;
+        let time_ms = arguments.start_ms + seq as i64 * INTERVAL_MS;
         now.store(time_ms + 900, Ordering::Relaxed);
         let begin = cpu_time();
         encoded.clear();
@@ -93,6 +92,8 @@ pub(crate) fn feed(arguments: &Arguments) -> Result<()> {
     let total = cpu_time() - cpu - encoding;
     let (millions, stats) = (samples as f64 / 1e6, store.stats());
     let (resident, highest) = resident_mib();
+    let end_ms = arguments.start_ms + reports as i64 * INTERVAL_MS;
+    println!("end_ms {end_ms}");
     println!("samples {samples}");
     println!("reports_per_host {reports}");
     println!("wall_s {:.1}", wall.elapsed().as_secs_f64());

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! engine feed FOLDER [--hosts N] [--series N] [--minutes N] [--templates N]
-//!             [--only METRIC]... [--others-minutes N] RECORDING...
-//!     stores reports of 15 s as many hosts, then says what that took
+//!             [--only METRIC]... [--others-minutes N] [--until-now] RECORDING...
+//!     stores reports of 15 s as many hosts, then says what that took; the last of them now, if a
+//!     controller is to serve them
 //! engine ask FOLDER
 //!     asks a fed folder, in PromQL
 //! engine send PORT/PATH [the same options] RECORDING...
@@ -37,8 +38,13 @@ pub(crate) struct Arguments {
     pub(crate) only: Vec<String>,
     /// All hosts but the first report only in the last minutes.
     pub(crate) others_minutes: u64,
+    /// When the reports begin, Unix milliseconds.
+    pub(crate) start_ms: i64,
     pub(crate) recordings: Vec<PathBuf>,
 }
+
+/// When reports begin that nobody serves.
+const START_MS: i64 = 1_700_006_400_000;
 
 impl Arguments {
     /// Whether a host reports in this interval: the first always does.
@@ -59,8 +65,10 @@ fn main() -> Result<()> {
         templates: 1000,
         only: Vec::new(),
         others_minutes: u64::MAX,
+        start_ms: START_MS,
         recordings: Vec::new(),
     };
+    let mut until_now = false;
     while let Some(word) = words.next() {
         let mut number =
             || -> Result<u64> { Ok(words.next().context("a number is missing")?.parse()?) };
@@ -73,8 +81,14 @@ fn main() -> Result<()> {
             "--only" => arguments
                 .only
                 .push(words.next().context("a metric is missing")?),
+            "--until-now" => until_now = true,
             path => arguments.recordings.push(path.into()),
         }
+    }
+    if until_now {
+        let now_s = std::time::UNIX_EPOCH.elapsed()?.as_secs();
+        let start_s = now_s - now_s % 15 - arguments.minutes * 60;
+        arguments.start_ms = i64::try_from(start_s)? * 1000;
     }
     match command.as_str() {
         "feed" => feed::feed(&arguments),

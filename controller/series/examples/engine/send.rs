@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use xiezhi_metrics::remote_write::encode::BodyWriter;
 
 use crate::Arguments;
-use crate::feed::{START, recordings};
+use crate::feed::recordings;
 use crate::replay::{INTERVAL_MS, Replay};
 
 /// Samples of one request: what Prometheus sends.
@@ -32,7 +32,7 @@ pub(crate) fn send(arguments: &Arguments) -> Result<()> {
     let reports = arguments.minutes * 60_000 / INTERVAL_MS as u64;
     let (mut body, mut samples) = (BodyWriter::default(), 0u64);
     for seq in 1..=reports {
-        let time_ms = START + seq as i64 * INTERVAL_MS;
+        let time_ms = arguments.start_ms + seq as i64 * INTERVAL_MS;
         for (index, replay) in replays.iter_mut().enumerate() {
             if !arguments.is_active(index, seq, reports) {
                 continue;
@@ -49,7 +49,10 @@ pub(crate) fn send(arguments: &Arguments) -> Result<()> {
     }
     connection.post(&body.take())?;
     println!("samples {samples}");
-    println!("end_ms {}", START + reports as i64 * INTERVAL_MS);
+    println!(
+        "end_ms {}",
+        arguments.start_ms + reports as i64 * INTERVAL_MS
+    );
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 // Every text that a person reads, in one table: key, Chinese, English. `{name}` is filled in.
 // Kinds, severities and reasons that a newer controller sends and this table lacks show as sent.
 import { ACTIONS } from './actions.js';
+import { AILMENTS } from './ailments.js';
 import { PEOPLE } from './people.js';
 import { watched, useWatched, remember } from './store.js';
 
@@ -59,52 +60,6 @@ const TABLE = {
   'problem.store_failed': ['控制器的数据库出错，详见其日志。', 'The controller’s database failed; its log says more.'],
   'problem.series_failed': ['读取曲线数据出错，详见控制器日志。', 'Reading samples failed; the controller’s log says more.'],
   'problem.bad_budget': ['预算不对：需要 24 个小时的值，每个是 0 到 1 亿的整数（kbit/s）。', 'Not a budget: 24 values are needed, each a whole number of kbit/s up to 100 million.'],
-
-  'ailment.samples.disk_full': ['控制器磁盘已满，暂停接收运行数据', 'The controller’s disk is full: samples are not taken'],
-  'ailment.samples.away': ['连不上数据库服务器，暂停接收运行数据', 'The database server is away: samples are not taken'],
-  'ailment.samples.failed': ['运行数据写不进存储，暂停接收', 'Samples cannot be stored: they are not taken'],
-  'ailment.samples.means': ['各主机把数据先存在本机，恢复后自动补传，不会丢失，但页面上的状态和曲线会停住。', 'Hosts keep their data and send it later, so nothing is lost; but states and charts on these pages stand still.'],
-  'ailment.events.disk_full': ['控制器磁盘已满，暂停接收安全事件', 'The controller’s disk is full: events are not taken'],
-  'ailment.events.away': ['连不上数据库服务器，暂停接收安全事件', 'The database server is away: events are not taken'],
-  'ailment.events.failed': ['安全事件写不进数据库，暂停接收', 'Events cannot be stored: they are not taken'],
-  'ailment.events.means': ['各主机把事件先存在本机，恢复后自动补传，不会丢失，但这里看不到新发生的事件。', 'Hosts keep their events and send them later, so nothing is lost; but what happens now is not shown here.'],
-  'ailment.database.disk_full': ['控制器磁盘已满，数据库不可用', 'The controller’s disk is full: the database is not available'],
-  'ailment.database.away': ['连不上数据库服务器', 'The database server is away'],
-  'ailment.database.failed': ['数据库没有应答', 'The database does not answer'],
-  'ailment.database.means': ['不能登录、接入主机或修改设置，页面上的内容可能是旧的。', 'Nobody can sign in, enrol hosts or change anything, and pages may be out of date.'],
-  'ailment.sealing.disk_full': ['控制器磁盘将满，运行数据无法整理', 'The controller’s disk is nearly full: samples cannot be sealed'],
-  'ailment.sealing.away': ['运行数据无法整理', 'Samples cannot be sealed'],
-  'ailment.sealing.failed': ['运行数据无法整理', 'Samples cannot be sealed'],
-  'ailment.sealing.means': ['数据照常接收，但占用的磁盘会越来越多，查询也会变慢。', 'Reports are taken as usual, but they take ever more space and are read more slowly.'],
-  'ailment.series.left_out': ['部分主机上报的指标超出限额，多出的没有保存', 'Some hosts report more series than the limits allow; the surplus is not kept'],
-  'ailment.series.means': ['这些主机的其余数据照常保存，但多出的指标没有曲线，也不能用于告警。', 'The rest of what these hosts report is kept; what is left out has no charts and no alerts.'],
-  'ailment.left_out.do': ['请查看下面列出的主机和指标：若某个标签不断变化，请在该主机上去掉它；若确有需要，请调大 controller.yaml 中 series.limits 的相应限额并重启控制器。', 'Look at the hosts and series named below: if a label changes all the time, drop it there; if they are needed, raise that limit under series.limits in controller.yaml and restart the controller.'],
-  'ailment.intermediate_certificate.certificate_ends': ['控制器的中间证书还有 {days} 天到期', 'The authority’s intermediate certificate ends in {days} days'],
-  'ailment.intermediate_certificate.certificate_ended': ['控制器的中间证书已到期', 'The authority’s intermediate certificate has ended'],
-  'ailment.intermediate_certificate.means': ['到期后不能接入新主机，已接入主机的证书也不能续期。', 'After its end no host can enrol, and no host’s certificate can be renewed.'],
-  'ailment.intermediate_certificate.do': ['请取出离线保管的根密钥，运行 xiezhi-controller ca rotate --offline-dir 目录，然后重启控制器。', 'Fetch the root key from its safe, run xiezhi-controller ca rotate --offline-dir FOLDER, then restart the controller.'],
-  'ailment.web_certificate.certificate_ends': ['网页证书还有 {days} 天到期', 'The browsers’ certificate ends in {days} days'],
-  'ailment.web_certificate.certificate_ended': ['网页证书已到期', 'The browsers’ certificate has ended'],
-  'ailment.web_certificate.certificate_unusable': ['新的网页证书无法使用，仍使用旧证书', 'The new browsers’ certificate cannot be used; the old one stays'],
-  'ailment.web_certificate.means': ['证书到期后，浏览器会警告或拒绝打开这些页面。', 'After its end browsers warn of these pages or refuse them.'],
-  'ailment.web_certificate.do': ['请把新证书和对应的私钥放到配置 web.certificate、web.key 指定的文件，控制器会自动读取；若证书由控制器签发，请查看控制器日志。', 'Put a new certificate and its key into the files that web.certificate and web.key name; the controller reads them by itself. If the controller makes its own, look at its log.'],
-  'ailment.cluster.failed': ['集群不接收运行数据', 'The cluster does not take samples'],
-  'ailment.cluster.means': ['数据照常接收并留在本机，集群恢复后补发；在此之前，向集群的查询可能没有结果。', 'Reports are taken as usual and kept here; they are sent on when the cluster is back. Until then queries to it may have no answer.'],
-  'ailment.disk_full.do': ['请在控制器上清理磁盘，或缩短数据保留时间。腾出空间后会自动恢复，不用重启。', 'Free space on the controller, or shorten the retention. It goes on by itself then; no restart is needed.'],
-  'ailment.away.do': ['请检查数据库服务器是否在运行、网络是否通；恢复后会自动继续，不用重启控制器。', 'See that the database server runs and can be reached. The controller goes on by itself then; no restart is needed.'],
-  'ailment.failed.do': ['请查看控制器日志和磁盘、数据库状态；排除故障后会自动恢复。', 'Look at the controller’s log, its disk and its database; it goes on by itself once they are mended.'],
-  'ailment.since': ['自 {time} 起', 'Since {time}'],
-  'ailment.reason': ['程序给出的原因', 'What the program says'],
-
-  'part.samples': ['接收运行数据', 'Taking samples'],
-  'part.events': ['接收安全事件', 'Taking events'],
-  'part.database': ['数据库', 'Database'],
-  'part.sealing': ['整理运行数据', 'Sealing samples'],
-  'part.series': ['保存指标', 'Keeping series'],
-  'part.intermediate_certificate': ['中间证书', 'Intermediate certificate'],
-  'part.web_certificate': ['网页证书', 'Browsers’ certificate'],
-  'part.cluster': ['转发到集群', 'Sending on to the cluster'],
-  'part.ok': ['正常', 'Fine'],
 
   'settings.controller': ['控制器状态', 'The controller'],
   'settings.well': ['一切正常', 'All is well'],
@@ -498,7 +453,7 @@ const TABLE = {
   'audit.none': ['还没有记录。', 'No records yet.'],
 
   ...ACTIONS,
-  ...PEOPLE,
+  ...AILMENTS, ...PEOPLE,
 
   'actor.console': ['控制器终端', 'Controller’s terminal'],
   'actor.system': ['系统', 'The controller itself'],

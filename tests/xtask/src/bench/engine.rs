@@ -2,17 +2,17 @@
 //!
 //! An hour of reports of three busy kernels (`tests/bench/recordings`) is replayed as many hosts, each at
 //! its own place of a recording and with its own size of steps. Ours takes frames without a network; peers
-//! take remote write over one connection, and are asked over HTTP.
+//! take remote write over one connection.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::load::field;
 use super::peers::free_port;
-use super::span::{Span, machine_load};
+use super::span::Span;
 use super::{Size, verdict};
 use crate::packages;
 use crate::process::{call, cargo, output, root, target};
@@ -22,20 +22,13 @@ use crate::stage::Children;
 const SERIES: &str = "150";
 /// Hosts that a peer is given: what a sample costs it does not depend on how many there are.
 const PEER_HOSTS: u64 = 20;
-/// Metrics of the rows about queries: 16 series of a host, and one.
-const ASKED: [&str; 4] = [
-    "--only",
-    "node_cpu_seconds_total",
-    "--only",
-    "node_memory_MemAvailable_bytes",
-];
 
 /// Disk after a day, everything included: an hour more, so that the day's block and its rollups are
 /// there.
 pub(super) fn disk_bytes(size: &Size) -> Result<()> {
     let (hosts, minutes) = (size.hosts.unwrap_or(1000), size.minutes.unwrap_or(1500));
     let folder = Folder::new("disk")?;
-    let said = feed(&folder, hosts, minutes, &["--series", SERIES])?;
+    let said = feed(&folder.0, hosts, minutes, &["--series", SERIES])?;
     print!("{said}");
     let ours = number(&said, "disk_bytes_per_sample")?;
     let mut peers = Vec::new();
@@ -52,44 +45,6 @@ pub(super) fn disk_bytes(size: &Size) -> Result<()> {
         &list(&peers, "B/sample"),
         "1.3 B/sample",
         holds,
-    );
-    Ok(())
-}
-
-/// A series of a day, and a sum over ten thousand of an hour.
-pub(super) fn query_latency(size: &Size) -> Result<()> {
-    let asked = ask(size)?;
-    let one = number(&asked.ours, "one_series_day_ms")?;
-    let sum = number(&asked.ours, "sum_hour_ms")?;
-    let day = |([day, ..], name): &([f64; 3], &'static str)| (*day, *name);
-    let hour = |([_, hour, _], name): &([f64; 3], &'static str)| (*hour, *name);
-    let one_peers: Vec<_> = asked.peers.iter().map(day).collect();
-    let sum_peers: Vec<_> = asked.peers.iter().map(hour).collect();
-    verdict(
-        "query-latency",
-        &format!("{one:.2} ms and {sum:.0} ms"),
-        &format!("{} and {}", list(&one_peers, "ms"), list(&sum_peers, "ms")),
-        "2 ms (1 series, 24 h) and 150 ms (sum of 10,000, 1 h)",
-        one <= 2.0 && sum <= 150.0,
-    );
-    Ok(())
-}
-
-/// The rate of ten thousand series of an hour.
-pub(super) fn query_rate(size: &Size) -> Result<()> {
-    let asked = ask(size)?;
-    let ours = number(&asked.ours, "rate_hour_ms")?;
-    let peers: Vec<_> = asked
-        .peers
-        .iter()
-        .map(|(times, name)| (times[2], *name))
-        .collect();
-    verdict(
-        "query-rate",
-        &format!("{ours:.0} ms"),
-        &list(&peers, "ms"),
-        "150 ms",
-        ours <= 150.0,
     );
     Ok(())
 }
@@ -156,7 +111,7 @@ pub(super) fn memory(size: &Size) -> Result<()> {
 fn fed(hosts: u64, minutes: u64) -> Result<String> {
     let folder = Folder::new("ingest")?;
     let said = feed(
-        &folder,
+        &folder.0,
         hosts,
         minutes,
         &["--series", SERIES, "--templates", "60"],
@@ -165,36 +120,9 @@ fn fed(hosts: u64, minutes: u64) -> Result<String> {
     Ok(said)
 }
 
-/// What both sides answered.
-struct Asked {
-    ours: String,
-    /// Milliseconds of the three questions.
-    peers: Vec<([f64; 3], &'static str)>,
-}
-
-/// 625 hosts have 10,000 series of one metric for two hours; the first has a day.
-fn ask(size: &Size) -> Result<Asked> {
-    let (hosts, minutes) = (size.hosts.unwrap_or(625), size.minutes.unwrap_or(1440));
-    let mut shape = ASKED.to_vec();
-    shape.extend(["--others-minutes", "120"]);
-    let folder = Folder::new("query")?;
-    feed(&folder, hosts, minutes, &shape)?;
-    let ours = output(engine()?.arg("ask").arg(&folder.0))?;
-    print!("{ours}");
-    let mut peers = Vec::new();
-    for peer in PEERS {
-        let running = Peer::start(peer)?;
-        let sent = running.send(hosts, minutes, &shape)?;
-        running.settle()?;
-        peers.push((running.ask(number(&sent, "end_ms")? as i64)?, peer.name));
-    }
-    println!("machine load {}", machine_load());
-    Ok(Asked { ours, peers })
-}
-
-fn feed(folder: &Folder, hosts: u64, minutes: u64, more: &[&str]) -> Result<String> {
+pub(super) fn feed(folder: &Path, hosts: u64, minutes: u64, more: &[&str]) -> Result<String> {
     let mut command = engine()?;
-    command.arg("feed").arg(&folder.0);
+    command.arg("feed").arg(folder);
     command
         .args(shape(hosts, minutes))
         .args(more)
@@ -220,7 +148,7 @@ fn recordings() -> [PathBuf; 3] {
 }
 
 /// The engine's tool, built.
-fn engine() -> Result<Command> {
+pub(super) fn engine() -> Result<Command> {
     let build = [
         "build",
         "--quiet",
@@ -234,25 +162,25 @@ fn engine() -> Result<Command> {
     Ok(Command::new(target().join("release/examples/engine")))
 }
 
-fn number(said: &str, name: &str) -> Result<f64> {
+pub(super) fn number(said: &str, name: &str) -> Result<f64> {
     field(said, name).with_context(|| format!("no {name} was said"))
 }
 
-fn list(peers: &[(f64, &str)], unit: &str) -> String {
+pub(super) fn list(peers: &[(f64, &str)], unit: &str) -> String {
     let one = |(value, name): &(f64, &str)| format!("{value:.2} {unit} ({name})");
     peers.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A program that stores the same.
 #[derive(Clone, Copy)]
-struct Kind {
-    name: &'static str,
+pub(super) struct Kind {
+    pub(super) name: &'static str,
     program: &'static str,
     write: &'static str,
     health: &'static str,
 }
 
-const PEERS: [Kind; 2] = [
+pub(super) const PEERS: [Kind; 2] = [
     Kind {
         name: "VictoriaMetrics",
         program: "victoria-metrics",
@@ -268,15 +196,15 @@ const PEERS: [Kind; 2] = [
 ];
 
 /// A running peer, with a folder of its own.
-struct Peer {
+pub(super) struct Peer {
     kind: Kind,
-    port: u16,
+    pub(super) port: u16,
     children: Children,
     folder: Folder,
 }
 
 impl Peer {
-    fn start(kind: Kind) -> Result<Self> {
+    pub(super) fn start(kind: Kind) -> Result<Self> {
         packages::ensure(packages::BENCH)?;
         let folder = Folder::new(kind.program)?;
         let port = free_port()?;
@@ -328,7 +256,7 @@ impl Peer {
         self.children.id(self.kind.program).context("no peer")
     }
 
-    fn get(&self, path: &str) -> Result<String> {
+    pub(super) fn get(&self, path: &str) -> Result<String> {
         let answer = super::http::request(self.port, "GET", path, &[], "")?;
         ensure!(
             answer.status == 200,
@@ -339,7 +267,7 @@ impl Peer {
         Ok(answer.body)
     }
 
-    fn send(&self, hosts: u64, minutes: u64, more: &[&str]) -> Result<String> {
+    pub(super) fn send(&self, hosts: u64, minutes: u64, more: &[&str]) -> Result<String> {
         let mut command = engine()?;
         command
             .arg("send")
@@ -352,7 +280,7 @@ impl Peer {
     }
 
     /// Lets it write what it holds and merge what it wrote.
-    fn settle(&self) -> Result<()> {
+    pub(super) fn settle(&self) -> Result<()> {
         if self.kind.program == "victoria-metrics" {
             self.get("/internal/force_flush")?;
             self.get("/internal/force_merge")?;
@@ -381,31 +309,6 @@ impl Peer {
             .and_then(|line| line.split_ascii_whitespace().nth(1))
             .context("no VmRSS")?;
         Ok(kilobytes.parse::<f64>()? / 1024.0)
-    }
-
-    /// Milliseconds of the three questions, the best of seven.
-    fn ask(&self, end_ms: i64) -> Result<[f64; 3]> {
-        let one = "node_memory_MemAvailable_bytes%7Binstance%3D%22host-00001%22%7D";
-        let questions = [
-            (one, 24),
-            ("sum(node_cpu_seconds_total)", 1),
-            ("sum(rate(node_cpu_seconds_total%5B5m%5D))", 1),
-        ];
-        let mut best = [f64::MAX; 3];
-        for ((query, hours), best) in questions.iter().zip(&mut best) {
-            let end = end_ms / 1000;
-            let path = format!(
-                "/api/v1/query_range?query={query}&start={}&end={end}&step=15",
-                end - hours * 3600
-            );
-            for _ in 0..7 {
-                let begin = Instant::now();
-                let body = self.get(&path)?;
-                *best = best.min(begin.elapsed().as_secs_f64() * 1e3);
-                ensure!(body.len() > 1000, "{} answers {body}", self.kind.program);
-            }
-        }
-        Ok(best)
     }
 }
 

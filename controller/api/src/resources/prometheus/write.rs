@@ -14,6 +14,7 @@ mod body;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Extension;
+use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -138,7 +139,9 @@ pub(crate) async fn write(
     request: Request,
 ) -> Response {
     let desk = &state.inner.write_desk;
-    match take(&state, &writer, request).await {
+    let (head, body) = request.into_parts();
+    let mut pieces = body.into_data_stream();
+    match take(&state, &writer, &head.headers, &mut pieces).await {
         Ok((protocol, receipt)) => {
             desk.count_samples(&receipt);
             desk.count(if receipt.text.is_empty() {
@@ -150,6 +153,9 @@ pub(crate) async fn write(
         }
         Err((outcome, refused)) => {
             desk.count(outcome);
+            if outcome != "slow" {
+                body::discard(&mut pieces).await;
+            }
             refused.into_response()
         }
     }
@@ -160,10 +166,11 @@ type Failed = (&'static str, Refused);
 async fn take(
     state: &AppState,
     writer: &Writer,
-    request: Request,
+    headers: &HeaderMap,
+    pieces: &mut BodyDataStream,
 ) -> Result<(Protocol, Receipt), Failed> {
-    let protocol = protocol(request.headers())?;
-    check_length(request.headers())?;
+    let protocol = protocol(headers)?;
+    check_length(headers)?;
     let busy = || {
         let detail = "the controller is busy with other senders: try again in a few seconds";
         let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -174,7 +181,7 @@ async fn take(
     };
     let desk = &state.inner.write_desk;
     let mut place = Place::of(&desk.shelf, writer.token);
-    let body = body::read(request.into_body(), &mut place).await;
+    let body = body::read(pieces, &mut place).await;
     let body = body.map_err(|error| match error {
         Unread::Busy => busy(),
         Unread::Slow => slow(),

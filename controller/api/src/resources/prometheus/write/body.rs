@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{BodyDataStream, Bytes};
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 use xiezhi_metrics::remote_write::MAX_BODY_BYTES;
@@ -17,6 +17,9 @@ use xiezhi_metrics::remote_write::MAX_BODY_BYTES;
 pub(super) const HELD_BYTES: usize = 64 << 20;
 /// Of them, those that came with one token: two requests of the largest size.
 pub(super) const HELD_BYTES_OF_ONE: usize = HELD_BYTES / 4;
+
+/// Bytes of a refused body that are waited for.
+const DISCARDED_BYTES: usize = 64 << 20;
 
 /// Slowest sender that is waited for, after [`GRACE`]. A court's line of 64 kbit/s is twice as fast.
 pub(super) const LEAST_BYTES_A_SECOND: u32 = 4096;
@@ -107,9 +110,8 @@ impl Drop for Place {
 }
 
 /// A body to its end; `place` holds its bytes as they come.
-pub(super) async fn read(body: Body, place: &mut Place) -> Result<Bytes, Unread> {
+pub(super) async fn read(pieces: &mut BodyDataStream, place: &mut Place) -> Result<Bytes, Unread> {
     let begun = Instant::now();
-    let mut pieces = body.into_data_stream();
     let mut whole = Vec::new();
     loop {
         let due = begun + GRACE + time_for(whole.len());
@@ -128,6 +130,18 @@ pub(super) async fn read(body: Body, place: &mut Place) -> Result<Bytes, Unread>
     }
 }
 
+/// Takes what is left of a refused body and throws it away, within bounds: to most senders an answer
+/// that comes while they still send is a broken line, and they never read why.
+pub(super) async fn discard(pieces: &mut BodyDataStream) {
+    let until = Instant::now() + GRACE;
+    let mut left = DISCARDED_BYTES;
+    while let Ok(Some(Ok(piece))) = timeout_at(until, pieces.next()).await
+        && let Some(rest) = left.checked_sub(piece.len())
+    {
+        left = rest;
+    }
+}
+
 /// How long so many bytes may take.
 fn time_for(bytes: usize) -> Duration {
     Duration::from_secs(1).saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
@@ -136,11 +150,16 @@ fn time_for(bytes: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use axum::body::Body;
+    use futures_util::{Stream, stream};
 
     use super::*;
 
     type Piece = Result<Bytes, std::io::Error>;
+
+    fn body(pieces: impl Stream<Item = Piece> + Send + 'static) -> BodyDataStream {
+        Body::from_stream(pieces).into_data_stream()
+    }
 
     fn piece(bytes: usize) -> Piece {
         Ok(Bytes::from(vec![0; bytes]))
@@ -171,12 +190,23 @@ mod tests {
     async fn a_body_holds_what_has_come_and_no_more() {
         let shelf = Arc::new(Shelf::default());
         let mut place = Place::of(&shelf, 1);
-        let body = Body::from_stream(stream::iter([piece(3), piece(4)]));
-        assert_eq!(read(body, &mut place).await.unwrap().len(), 7);
+        let mut small = body(stream::iter([piece(3), piece(4)]));
+        assert_eq!(read(&mut small, &mut place).await.unwrap().len(), 7);
         assert_eq!(shelf.bytes(), 7);
-        let large = vec![piece(MAX_BODY_BYTES), piece(1)];
-        let read = read(Body::from_stream(stream::iter(large)), &mut place).await;
+        let mut large = body(stream::iter([piece(MAX_BODY_BYTES), piece(1)]));
+        let read = read(&mut large, &mut place).await;
         assert!(matches!(read, Err(Unread::TooLarge { .. })), "{read:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_refused_body_is_taken_within_bounds() {
+        let mut rest = body(stream::iter([piece(9 << 20), piece(1)]));
+        discard(&mut rest).await;
+        assert!(rest.next().await.is_none());
+        let mut endless = body(stream::repeat_with(|| piece(1 << 20)));
+        discard(&mut endless).await;
+        let mut stuck = body(stream::iter([piece(1)]).chain(stream::pending()));
+        discard(&mut stuck).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -184,14 +214,14 @@ mod tests {
         let shelf = Arc::new(Shelf::default());
         let mut place = Place::of(&shelf, 1);
         let stops = stream::iter([piece(10)]).chain(stream::pending());
-        let stopped = read(Body::from_stream(stops), &mut place).await;
+        let stopped = read(&mut body(stops), &mut place).await;
         assert!(matches!(stopped, Err(Unread::Slow)), "{stopped:?}");
         // 64 kbit/s, for a minute.
         let line = stream::iter(0..60).then(|_| async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             piece(8000)
         });
-        let slow = read(Body::from_stream(line), &mut place).await;
+        let slow = read(&mut body(line), &mut place).await;
         assert_eq!(slow.unwrap().len(), 480_000);
     }
 }
