@@ -310,7 +310,7 @@ fn an_answer_without_a_damaged_page_says_so() {
     store.append(&[Owned::opaque(2, 1, 1, 0).frame()]).unwrap();
     store.maintain().unwrap();
     let warnings = || {
-        let query = "count_over_time({host=\"one\"}[1h])";
+        let query = "last_over_time({host=\"one\"}[1h])";
         let (selector, budget) = (selector(&store), budget());
         let time_ms = START + 51 * 15_000;
         let answer = Engine::default().instant(&selector, query, time_ms, &budget);

