@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -20,6 +20,40 @@ pub(crate) struct Answer<T>(pub(crate) T);
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
+    }
+}
+
+/// A JSON body of what was just made.
+pub(crate) struct Created<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, axum::Json(self.0)).into_response()
+    }
+}
+
+/// A JSON body of what was made, or of why nothing was, in the same shape.
+pub(crate) enum Tried<T> {
+    Made(T),
+    NotMade(T),
+}
+
+impl<T: Serialize> IntoResponse for Tried<T> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Made(made) => Created(made).into_response(),
+            Self::NotMade(seen) => Answer(seen).into_response(),
+        }
+    }
+}
+
+/// It was done, and there is nothing to say about it.
+#[derive(Debug)]
+pub(crate) struct Done;
+
+impl IntoResponse for Done {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
     }
 }
 

@@ -1,5 +1,8 @@
 //! axum's extractors with our problems as rejections.
 
+use std::marker::PhantomData;
+
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -18,6 +21,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// A file as a body, not read yet: the handler reads it within its own bound.
+pub(crate) struct File(pub(crate) Body);
+
+impl<S: Send + Sync> FromRequest<S> for File {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        Ok(Self(request.into_body()))
+    }
+}
+
 /// The parameters after the question mark.
 pub(crate) struct Query<T>(pub(crate) T);
 
@@ -27,6 +41,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::from_request_parts(parts, state).await?;
         Ok(Self(query.0))
+    }
+}
+
+/// The parameters after the question mark in their order, where some may stand there twice. `T`
+/// describes them and is nothing else.
+pub(crate) struct Pairs<T>(pub(crate) Vec<(String, String)>, PhantomData<T>);
+
+impl<T, S: Send + Sync> FromRequestParts<S> for Pairs<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(pairs) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(pairs, PhantomData))
     }
 }
 

@@ -262,8 +262,7 @@ pub(crate) async fn in_time(
 
 /// Says that an answer took too long.
 pub(crate) fn late(limit: Duration) -> Response {
-    let detail = format!("no answer within {} s", limit.as_secs());
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail).into_response()
+    Problem::timed_out(limit).into_response()
 }
 
 #[cfg(test)]

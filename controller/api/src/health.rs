@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use xiezhi_ingest::{Cause, Trouble};
@@ -24,7 +25,7 @@ const CLUSTER_PATIENCE_MS: i64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A part that can be unwell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Part {
     /// Samples are taken from agents.
@@ -81,7 +82,7 @@ impl Part {
 }
 
 /// What is wrong with a part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
     /// `disk_full`, `away` or `failed`; of series `left_out`; of what is stored `damaged`; of a certificate `certificate_ends`, `certificate_ended` or

@@ -33,6 +33,8 @@ mod headers;
 mod health;
 mod live;
 mod login_codes;
+mod once;
+mod openapi;
 mod peer;
 mod places;
 mod problem;

@@ -5,6 +5,7 @@ use std::error::Error;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_identity::IdentityError;
 use xiezhi_ingest::DirectiveError;
@@ -20,12 +21,16 @@ pub(crate) struct Problem {
     retry_after_s: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// Why a request was not done.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Body<'a> {
     r#type: &'static str,
     title: &'a str,
     status: u16,
+    /// Stable word.
     code: &'static str,
+    /// What to do about it.
     detail: &'a str,
 }
 
@@ -59,6 +64,12 @@ impl Problem {
     pub(crate) fn busy() -> Self {
         let detail = "the controller is busy with the same for others: try again in a few seconds";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(2)
+    }
+
+    /// The answer took longer than this, or the request did.
+    pub(crate) fn timed_out(limit: std::time::Duration) -> Self {
+        let detail = format!("no answer within {} s", limit.as_secs());
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail)
     }
 
     pub(crate) fn status(&self) -> StatusCode {

@@ -3,12 +3,13 @@
 
 use axum::http::StatusCode;
 use qrcode::{Color, EcLevel};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::problem::Problem;
 
 /// A QR code: rows of `1` (dark) and `0`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct QrCode {
     rows: Vec<String>,
 }

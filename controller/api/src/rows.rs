@@ -1,11 +1,12 @@
 //! Public shapes that several resources share. Times are Unix milliseconds unless `_s` says seconds.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_ingest::HostView;
 use xiezhi_model::{Grant, Presence, SiteId, SiteTree};
 
 /// A site as other resources name it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct SiteName {
     pub(crate) id: i64,
     pub(crate) name: String,
@@ -30,7 +31,7 @@ impl SiteName {
 }
 
 /// A role and where it holds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct RoleRow {
     pub(crate) role: &'static str,
     /// `None` is the whole province.
@@ -47,7 +48,7 @@ impl RoleRow {
 }
 
 /// A host as other resources name it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct HostName {
     pub(crate) id: i64,
     pub(crate) hostname: String,
@@ -65,7 +66,7 @@ impl From<&HostView> for HostName {
 }
 
 /// How many hosts are in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Counts {
     pub(crate) up: usize,
     pub(crate) stale: usize,
@@ -101,7 +102,7 @@ impl Counts {
 }
 
 /// One host of a list. A revoked host is listed with the others and says so.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct HostRow {
     pub(crate) id: i64,
     pub(crate) hostname: String,

@@ -10,6 +10,8 @@ mod isolation;
 mod lists;
 mod live;
 mod matrix;
+mod once;
+mod openapi;
 mod outage;
 mod people;
 mod port;

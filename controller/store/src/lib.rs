@@ -37,6 +37,7 @@ mod facts;
 mod gaps;
 mod holes;
 mod hosts;
+mod named_requests;
 mod proofs;
 mod reach;
 mod register;
@@ -72,6 +73,7 @@ pub use evidence::{EventProof, EvidenceFailure, EvidenceQuery, EvidenceReport, L
 pub use facts::StoredFacts;
 pub use holes::Hole;
 pub use hosts::LastSeen;
+pub use named_requests::{Begun, NamedRequest, NewNamedRequest};
 pub use proofs::BatchProof;
 pub use register::{
     Import, ImportRow, ImportState, Plan, PlanProblem, PlannedRow, RegisterCursor, RegisterError,

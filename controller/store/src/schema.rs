@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_byte_order.sql"),
     include_str!("../migrations/0006_people.sql"),
     include_str!("../migrations/0007_register.sql"),
+    include_str!("../migrations/0008_named_requests.sql"),
     include_str!("../migrations/0009_sites.sql"),
 ];
 

@@ -43,11 +43,19 @@ impl Api {
     /// # Errors
     /// The controller refused.
     pub async fn sign_in(address: &str, password: &str) -> Result<Self> {
+        Self::sign_in_as(address, "admin", password).await
+    }
+
+    /// Signs in under a name.
+    ///
+    /// # Errors
+    /// The controller refused.
+    pub async fn sign_in_as(address: &str, user: &str, password: &str) -> Result<Self> {
         // reqwest wants to know a provider even for plain HTTP.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().build()?;
         let base = format!("http://{address}");
-        let body = serde_json::json!({ "user": "admin", "password": password });
+        let body = serde_json::json!({ "user": user, "password": password });
         let response = client
             .post(format!("{base}/api/v1/login"))
             .header("X-Xiezhi-Request", "1")
@@ -69,6 +77,12 @@ impl Api {
             }),
             _ => bail!("sign-in failed: {status}: {}", response.text().await?),
         }
+    }
+
+    /// The session's cookie, as a request carries it.
+    #[must_use]
+    pub fn cookie(&self) -> &str {
+        &self.cookie
     }
 
     /// Reads an address that is open to everybody, whatever its status.

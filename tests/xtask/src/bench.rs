@@ -4,6 +4,7 @@
 //! [`ROWS`]; its last line reads `NAME: ours …, peer … (which), bar …: holds` or `short`.
 
 mod agent;
+mod authorisation;
 mod conformance;
 mod engine;
 mod http;
@@ -52,6 +53,7 @@ const PLAIN: &[Plain] = &[
     ("engine-memory", engine::memory),
     ("cluster-sender", sender::cluster),
     ("promql-conformance", |_| conformance::promql()),
+    ("authorisation-matrix", |_| authorisation::matrix()),
 ];
 
 /// How large a plain row's data is, if not as large as the row says itself.

@@ -14,6 +14,7 @@ mod demo;
 mod deps;
 mod dist;
 mod docs;
+mod fuzzer;
 mod packages;
 mod process;
 mod releases;

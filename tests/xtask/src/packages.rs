@@ -103,6 +103,11 @@ pub(crate) const TEST: &[Package] = &[
         "victoria-metrics",
         "a cluster to send samples on to",
     ),
+    package(
+        "python3-venv",
+        "/usr/share/doc/python3-venv",
+        "fuzzing the interface",
+    ),
 ];
 
 /// What `cargo xtask bench` needs besides.

@@ -3,13 +3,14 @@
 use anyhow::Result;
 
 use crate::process::{call, cargo, have_for_cargo, phase};
-use crate::{deps, docs, packages, releases, tidy};
+use crate::{deps, docs, fuzzer, packages, releases, tidy};
 
 /// Runs all checks. `--quick` leaves out what takes minutes (lints, documentation, real processes).
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     if !quick {
         phase("packages", || packages::ensure(packages::TEST))?;
+        phase("the fuzzer of the interface", fuzzer::ensure)?;
     }
     phase("form", || {
         call(&mut cargo(&["fmt", "--all", "--check"]))?;

@@ -1,6 +1,7 @@
 //! Two-person acts: what waits for a second person, and what became of the others.
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_model::{Account, AccountChange, Act, ActState, Needs};
 
@@ -12,7 +13,7 @@ use crate::problem::Problem;
 use crate::rows::RoleRow;
 use crate::view::View;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ActRow {
     id: i64,
     user: Named,
@@ -30,13 +31,13 @@ pub(crate) struct ActRow {
     consentable: bool,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, JsonSchema)]
 struct Named {
     id: i64,
     name: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Acts {
     items: Vec<ActRow>,
 }
@@ -124,7 +125,7 @@ async fn act_of(view: &View, id: i64) -> Result<(Act, Account), Problem> {
 }
 
 /// What consent brought about.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Consented {
     act: ActRow,
     /// The password for one use, where the act was to reset it; shown once.

@@ -1,13 +1,12 @@
 //! Tokens of programs: made here, shown once, withdrawn here.
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::tokens;
 use xiezhi_model::{ApiRight, ApiToken, SiteId};
 use xiezhi_store::NewApiToken;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Created, Done};
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 use crate::rows::SiteName;
@@ -16,7 +15,7 @@ use crate::view::View;
 const MAX_NAME: usize = 100;
 const MAX_DAYS: u32 = 3650;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ApiTokenRow {
     id: i64,
     name: String,
@@ -31,7 +30,7 @@ pub(crate) struct ApiTokenRow {
     state: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ApiTokens {
     items: Vec<ApiTokenRow>,
 }
@@ -60,8 +59,9 @@ pub(crate) async fn list(view: View) -> Result<Answer<ApiTokens>, Problem> {
     Ok(Answer(ApiTokens { items }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewApiToken")]
 pub(crate) struct NewToken {
     name: String,
     right: String,
@@ -72,13 +72,17 @@ pub(crate) struct NewToken {
 }
 
 /// A token as it is shown the one time that it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IssuedApiToken")]
 pub(crate) struct Issued {
     token: String,
     made: ApiTokenRow,
 }
 
-pub(crate) async fn create(view: View, Json(wanted): Json<NewToken>) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    view: View,
+    Json(wanted): Json<NewToken>,
+) -> Result<Created<Issued>, Problem> {
     let name = wanted.name.trim();
     if name.is_empty() || name.chars().count() > MAX_NAME {
         return Err(Problem::bad_request(format!(
@@ -117,14 +121,14 @@ pub(crate) async fn create(view: View, Json(wanted): Json<NewToken>) -> Result<R
         token: secret.to_string(),
         made: row(&view, made),
     };
-    Ok((StatusCode::CREATED, Answer(issued)).into_response())
+    Ok(Created(issued))
 }
 
-pub(crate) async fn revoke(view: View, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
+pub(crate) async fn revoke(view: View, Path(id): Path<i64>) -> Result<Done, Problem> {
     let now_ms = view.state.now_ms();
     let audit = view
         .who
         .audit(now_ms, "api_token.revoke", format!("api-token:{id}"));
     view.state.inner.store.revoke_api_token(id, audit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }

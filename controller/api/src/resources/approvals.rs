@@ -1,5 +1,6 @@
 //! Hosts that wait for a person before they may enrol.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_model::{Approval, ApprovalState, SiteTree};
 
@@ -9,14 +10,14 @@ use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::view::View;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Filter {
     /// `pending` unless given; `all` for all.
     state: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ApprovalRow {
     id: i64,
     token: String,
@@ -32,7 +33,7 @@ pub(crate) struct ApprovalRow {
     host: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Approvals {
     items: Vec<ApprovalRow>,
 }
@@ -80,13 +81,13 @@ pub(crate) async fn list(
     Ok(Answer(Approvals { items }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Decision {
     decision: Verdict,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[derive(Deserialize, Clone, Copy, PartialEq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
     Approve,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_model::AuditRecord;
 use xiezhi_store::{AuditQuery, AuditVerdict};
@@ -15,18 +16,20 @@ use crate::state::AppState;
 /// How long a verdict is kept: it costs a walk over the whole chain.
 const VERDICT_KEPT_MS: i64 = 30_000;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Filter {
+    /// Only entries about this.
     subject: Option<String>,
     /// Only entries whose action begins so.
     action: Option<String>,
+    /// Entries on a page, 1,000 at most; 100 unless given.
     limit: Option<u32>,
     /// Position of the last entry of the page before.
     cursor: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AuditRow {
     position: i64,
     time_ms: i64,
@@ -51,7 +54,7 @@ impl From<AuditRecord> for AuditRow {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AuditPage {
     items: Vec<AuditRow>,
     next: Option<i64>,
@@ -81,7 +84,7 @@ pub(crate) async fn list(
 }
 
 /// What the walk over the chain found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Chain {
     /// `intact` or `broken`.
     state: &'static str,

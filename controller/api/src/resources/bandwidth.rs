@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::{
     HOURS, HourlyBudget, MOST_KBPS, hosts_with_bandwidth, new_site_bandwidth, site_bandwidths,
 };
 use xiezhi_model::{Site, SiteId, SiteTree};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Done};
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 use crate::rows::SiteName;
@@ -25,7 +26,7 @@ const SOURCE: &str = "site page";
 /// live reports pass.
 type Hours = [Option<u32>; HOURS];
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct SiteBudget {
     /// Set for this site itself.
     own: Option<Hours>,
@@ -68,7 +69,7 @@ pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<SiteB
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBudget {
     hours: Vec<Option<u32>>,
@@ -79,14 +80,14 @@ pub(crate) async fn set(
     view: View,
     Path(id): Path<i64>,
     Json(NewBudget { hours }): Json<NewBudget>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     let budget = HourlyBudget::new(&hours)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_budget", error.to_string()))?;
     write(&view, view.site(id)?, Some(&budget)).await
 }
 
 /// Takes the site's own budget away: that of the nearest site above holds again.
-pub(crate) async fn clear(view: View, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
+pub(crate) async fn clear(view: View, Path(id): Path<i64>) -> Result<Done, Problem> {
     let (site, state) = (view.site(id)?, &view.state);
     let settings = state.inner.store.settings_at(state.now_ms()).await?;
     if !site_bandwidths(&settings).contains_key(&site.id) {
@@ -95,11 +96,7 @@ pub(crate) async fn clear(view: View, Path(id): Path<i64>) -> Result<StatusCode,
     write(&view, site, None).await
 }
 
-async fn write(
-    view: &View,
-    site: &Site,
-    budget: Option<&HourlyBudget>,
-) -> Result<StatusCode, Problem> {
+async fn write(view: &View, site: &Site, budget: Option<&HourlyBudget>) -> Result<Done, Problem> {
     let (state, who) = (&view.state, &view.who);
     let now_ms = state.now_ms();
     let setting = new_site_bandwidth(site.id, budget, now_ms, SOURCE);
@@ -111,7 +108,7 @@ async fn write(
     let audit = who.audit(now_ms, action, format!("site:{}", site.key));
     state.inner.store.add_setting(&setting, audit).await?;
     state.inner.fleet.notice_budgets();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 fn nearest<'a>(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
 use xiezhi_model::{
@@ -20,27 +21,33 @@ use crate::view::View;
 /// Longest text that is searched for, in characters.
 const MAX_TEXT: usize = 200;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Filter {
     /// Text in the message or a field.
     q: Option<String>,
     /// This site and all below it.
     site: Option<i64>,
+    /// Only of this host.
     host: Option<i64>,
     /// One kind.
     kind: Option<String>,
     /// At least this severe.
+    #[schemars(schema_with = "crate::openapi::severity")]
     severity: Option<Severity>,
     /// `security` unless given; `all` for both.
     stream: Stream,
+    /// At this time or after it.
     from: Option<i64>,
+    /// At this time or before it.
     to: Option<i64>,
+    /// Events on a page, 1,000 at most; 100 unless given.
     limit: Option<u32>,
+    /// `next` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Stream {
     #[default]
@@ -49,7 +56,7 @@ enum Stream {
     All,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EventRow {
     id: i64,
     host: HostName,
@@ -65,7 +72,7 @@ pub(crate) struct EventRow {
     signature: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Events {
     items: Vec<EventRow>,
     /// Gaps of event streams that touch the time of this page, whatever the text, kind and

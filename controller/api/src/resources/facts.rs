@@ -1,5 +1,6 @@
 //! What a host is made of.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_protocol::facts::Facts;
 
@@ -8,9 +9,10 @@ use crate::extract::Path;
 use crate::problem::Problem;
 use crate::view::View;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct FactsPage {
     /// `None` while the host has sent none.
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     facts: Option<Facts>,
     received_ms: Option<i64>,
 }

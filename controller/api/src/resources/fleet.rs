@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_ingest::HostView;
 
@@ -9,7 +10,7 @@ use crate::answer::Answer;
 use crate::rows::{Counts, dropped_of};
 use crate::view::View;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct FleetSummary {
     now_ms: i64,
     counts: Counts,
@@ -24,7 +25,7 @@ pub(crate) struct FleetSummary {
 }
 
 /// How many hosts run a version.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Version {
     version: String,
     hosts: usize,

@@ -1,5 +1,6 @@
 //! Gaps: data that hosts gave up, so that a hole in a chart or a list has a reason.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
 use xiezhi_model::{Gap, HostId};
@@ -10,15 +11,18 @@ use crate::problem::Problem;
 use crate::rows::HostName;
 use crate::view::View;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Filter {
+    /// Only of this host.
     host: Option<i64>,
+    /// What ended at this time or after it.
     from: Option<i64>,
+    /// What began at this time or before it.
     to: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct GapRow {
     host: HostName,
     epoch: u64,
@@ -61,7 +65,7 @@ pub(crate) fn host_name(id: HostId, fleet: &Fleet) -> HostName {
 }
 
 /// At most 1,000, oldest first; narrow the time for more.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Gaps {
     items: Vec<GapRow>,
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use xiezhi_metrics::cluster::Standing;
@@ -15,7 +16,7 @@ use crate::answer::Answer;
 use crate::health::{self, Ailment, Part};
 use crate::state::AppState;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Probe {
     /// `ok`; `degraded` if something is unwell and reports are taken all the same; `unwell`.
     status: &'static str,
@@ -54,7 +55,7 @@ pub(crate) async fn probe(State(state): State<AppState>) -> Response {
     (status, Answer(probe)).into_response()
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Health {
     /// Whether agents' reports are taken.
     accepting: bool,
@@ -67,7 +68,7 @@ pub(crate) struct Health {
 }
 
 /// Numbers since the start.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Cluster {
     /// Age of the oldest sample that the cluster does not have yet.
     lag_s: i64,

@@ -1,12 +1,12 @@
 //! One host: what is known of it, and what may be done to it.
 
-use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::bandwidth_setting;
 use xiezhi_model::{HostId, MAX_REVOCATION_REASON, Setting, revocation_reason};
 use xiezhi_protocol::message::{Bandwidth, BandwidthWindow, Directive};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Done};
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 use crate::rows::{HostRow, SiteName};
@@ -17,7 +17,7 @@ use crate::view::View;
 /// Most windows of a bandwidth budget: one for each hour.
 const MAX_WINDOWS: usize = 24;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct HostPage {
     host: HostRow,
     record: Record,
@@ -26,7 +26,7 @@ pub(crate) struct HostPage {
 }
 
 /// What was written down at enrolment and since.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Record {
     enrolled_ms: i64,
     epoch: u64,
@@ -54,7 +54,7 @@ pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<HostP
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Revocation {
     reason: String,
@@ -65,7 +65,7 @@ pub(crate) async fn revoke(
     view: View,
     Path(id): Path<i64>,
     Json(Revocation { reason }): Json<Revocation>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     let id = view.host(id).await?.id;
     let View { state, who, .. } = view;
     let reason = revocation_reason(&reason).ok_or_else(|| {
@@ -80,11 +80,11 @@ pub(crate) async fn revoke(
     state.inner.store.revoke_host(id, reason, audit).await?;
     refresh(&state, id).await?;
     state.inner.fleet.end_revoked(id);
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 /// A person has looked at the mark "rolled back or cloned" and takes it off.
-pub(crate) async fn settle(view: View, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
+pub(crate) async fn settle(view: View, Path(id): Path<i64>) -> Result<Done, Problem> {
     let id = view.host(id).await?.id;
     let View { state, who, .. } = view;
     let audit = who.audit(state.now_ms(), "host.settle", format!("host:{id}"));
@@ -94,7 +94,7 @@ pub(crate) async fn settle(view: View, Path(id): Path<i64>) -> Result<StatusCode
         .settle_identity_conflict(id, audit)
         .await?;
     refresh(&state, id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 async fn refresh(state: &AppState, id: HostId) -> Result<(), Problem> {
@@ -105,7 +105,7 @@ async fn refresh(state: &AppState, id: HostId) -> Result<(), Problem> {
 }
 
 /// What a person may tell an agent: less than the controller may.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum DirectiveBody {
     CollectNow,
@@ -119,7 +119,7 @@ pub(crate) enum DirectiveBody {
 }
 
 /// A daily window, Asia/Shanghai.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Window {
     from_minute: u16,
@@ -127,7 +127,8 @@ pub(crate) struct Window {
     bytes_per_second: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DirectiveOutcome")]
 pub(crate) struct Outcome {
     /// `done`, `refused` or `unsupported`.
     outcome: String,

@@ -2,6 +2,7 @@
 
 mod order;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::HostView;
 use xiezhi_model::{Presence, SiteId, SiteTree};
@@ -18,7 +19,7 @@ const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 500;
 
 /// What to list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Filter {
     /// Part of a host's or site's name, whatever its case.
@@ -27,20 +28,26 @@ pub(crate) struct Filter {
     site: Option<i64>,
     /// With `site`: and all sites below it.
     deep: bool,
+    /// Only hosts in this state.
+    #[schemars(schema_with = "crate::openapi::presence")]
     presence: Option<Presence>,
+    /// Only agents of this version.
     version: Option<String>,
     /// Leave simulated hosts out.
     real: bool,
     /// Only hosts that look rolled back or cloned.
     conflict: bool,
+    /// By what they are ordered.
     sort: Sort,
+    /// From the least or from the most.
     order: Direction,
+    /// Hosts on a page, 500 at most; 100 unless given.
     limit: Option<usize>,
     /// Where the page before ended.
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Hosts {
     items: Vec<HostRow>,
     /// Where to go on; `None` on the last page.

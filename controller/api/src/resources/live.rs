@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -35,7 +36,7 @@ const HEALTH_CHECK: Duration = Duration::from_secs(2);
 /// noticed at once.
 const SESSION_CHECK: Duration = Duration::from_secs(15);
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Asked {
     /// A host whose every report is told, not only changes of its presence.

@@ -6,17 +6,20 @@ use std::sync::{Arc, Weak};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use xiezhi_identity::password;
 use xiezhi_model::{Actor, AuditEntry, User};
 
+use crate::answer::Answer;
 use crate::attempts::Attempt;
 use crate::cookie;
 use crate::extract::Json;
+use crate::openapi::{Answers, Draft};
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::refusals;
-use crate::resources::me;
+use crate::resources::me::{self, Me};
 use crate::second_factor::{self, Proof};
 use crate::session::{self, SignedIn};
 use crate::state::{AppState, Inner};
@@ -26,7 +29,7 @@ const MAX_NAME_BYTES: usize = 128;
 
 const REFUSED: &str = "session.refuse";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credentials {
     user: String,
@@ -36,10 +39,32 @@ pub(crate) struct Credentials {
     code: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Once {
     code: String,
+}
+
+/// Who has just signed in, and the cookie that says so.
+pub(crate) struct Entered {
+    me: Answer<Me>,
+    cookie: Option<HeaderValue>,
+}
+
+impl IntoResponse for Entered {
+    fn into_response(self) -> Response {
+        let mut response = self.me.into_response();
+        if let Some(cookie) = self.cookie {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+}
+
+impl Answers for Entered {
+    fn describe(draft: &mut Draft<'_>) {
+        Answer::<Me>::describe(draft);
+    }
 }
 
 /// Address of the caller; every request has one.
@@ -60,7 +85,7 @@ pub(crate) async fn with_password(
     State(state): State<AppState>,
     Caller(address): Caller,
     Json(credentials): Json<Credentials>,
-) -> Result<Response, Problem> {
+) -> Result<Entered, Problem> {
     let Credentials {
         user: name,
         password,
@@ -123,7 +148,7 @@ pub(crate) async fn with_code(
     State(state): State<AppState>,
     Caller(address): Caller,
     Json(Once { code }): Json<Once>,
-) -> Result<Response, Problem> {
+) -> Result<Entered, Problem> {
     const NOBODY: &str = "(one-time code)";
     let attempt = begin(&state, None, address)?;
     if let Some(name) = state.inner.login_codes.take(&code, state.now_ms())
@@ -232,7 +257,7 @@ async fn refused(
     name: &str,
     address: IpAddr,
     method: &str,
-) -> Result<Response, Problem> {
+) -> Result<Entered, Problem> {
     let now_ms = state.now_ms();
     let verdict = state.inner.refusals.note(now_ms);
     if verdict.opened {
@@ -281,13 +306,10 @@ async fn enter(
     user: &User,
     address: IpAddr,
     method: &str,
-) -> Result<Response, Problem> {
+) -> Result<Entered, Problem> {
     let identifier = session::begin(state, user, address, method).await?;
     let life_s = state.inner.options.session_life.as_secs();
     let cookie: Option<HeaderValue> = cookie::set(&identifier, life_s, state.inner.options.secure);
-    let mut response = me::answer(state, user.id).await?.into_response();
-    if let Some(cookie) = cookie {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
+    let me = me::answer(state, user.id).await?;
+    Ok(Entered { me, cookie })
 }

@@ -2,13 +2,14 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::password;
 use xiezhi_identity::second_factor::{FactorSecret, recovery_codes};
 use xiezhi_model::{Account, AuditEntry};
 
 use super::login;
-use crate::answer::Answer;
+use crate::answer::{Answer, Done};
 use crate::extract::Json;
 use crate::problem::Problem;
 use crate::qr::QrCode;
@@ -18,7 +19,7 @@ use crate::session::SignedIn;
 use crate::state::AppState;
 
 /// Who is signed in, and where.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Me {
     user: Person,
     /// What pages may offer; the controller decides anew at every request.
@@ -27,7 +28,7 @@ pub(crate) struct Me {
     now_ms: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Person {
     id: i64,
     name: String,
@@ -73,7 +74,7 @@ async fn of(state: &AppState, Account { user, grants }: Account) -> Result<Answe
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPassword {
     old: String,
@@ -85,7 +86,7 @@ pub(crate) async fn set_password(
     State(state): State<AppState>,
     who: SignedIn,
     Json(NewPassword { old, new }): Json<NewPassword>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     prove(&state, &who, old.clone()).await?;
     let bad = |code: &'static str, detail: String| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
@@ -99,11 +100,11 @@ pub(crate) async fn set_password(
     let audit = audit(&state, &who, "user.password");
     let user = who.account.user.id;
     state.inner.store.set_password(user, &hash, audit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 /// What an authenticator app needs, shown once.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Offer {
     /// To be typed where there is no camera.
     secret: String,
@@ -111,7 +112,7 @@ pub(crate) struct Offer {
     qr: QrCode,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Password {
     password: String,
@@ -141,13 +142,13 @@ pub(crate) async fn offer_second_factor(
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Code {
     code: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Recovery {
     /// Each is good for one sign-in; shown once.
     recovery_codes: Vec<String>,
@@ -191,12 +192,12 @@ pub(crate) async fn remove_second_factor(
     State(state): State<AppState>,
     who: SignedIn,
     Json(Password { password }): Json<Password>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     prove(&state, &who, password).await?;
     let audit = audit(&state, &who, "user.second_factor_off");
     let user = who.account.user.id;
     state.inner.store.remove_second_factor(user, audit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 fn audit(state: &AppState, who: &SignedIn, action: &str) -> AuditEntry {

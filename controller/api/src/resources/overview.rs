@@ -1,5 +1,6 @@
 //! 总览: the whole province in one answer.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_ingest::HostView;
 use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope, Site, SiteTree};
@@ -20,7 +21,7 @@ const LISTED: usize = 8;
 /// How long event counts are kept: they cost a scan of a day.
 const COUNTS_KEPT_MS: i64 = 15_000;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Overview {
     now_ms: i64,
     /// States of all hosts that are not revoked.
@@ -39,14 +40,14 @@ pub(crate) struct Overview {
     recent_events: Vec<EventRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SiteNumbers {
     total: usize,
     with_hosts: usize,
 }
 
 /// Security events received within a day, by severity.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
 pub(crate) struct EventNumbers {
     total: u64,
     critical: u64,
@@ -56,7 +57,7 @@ pub(crate) struct EventNumbers {
 }
 
 /// Data that hosts gave up within a day.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
 struct GapNumbers {
     gaps: usize,
     batches: u64,

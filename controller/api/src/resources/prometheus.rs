@@ -26,7 +26,7 @@ use xiezhi_store::StoreError;
 use crate::problem::chain;
 
 pub(crate) use metadata::metadata;
-pub(crate) use parameters::MAX_FORM_BYTES;
+pub(crate) use parameters::{MAX_FORM_BYTES, Parameters};
 pub(crate) use query::{format, instant, range};
 pub(crate) use select::{label_names, label_values, series};
 pub(crate) use statistics::statistics;

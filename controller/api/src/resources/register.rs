@@ -5,13 +5,13 @@ pub(crate) mod imports;
 mod shapes;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_model::{Field, Item, RegisterKind, SiteId, Values};
 use xiezhi_store::{RegisterError, RegisterQuery};
 
 use self::shapes::{ChangeRow, ItemRow, change_row};
-use crate::answer::Answer;
+use crate::answer::{Answer, Created};
 use crate::extract::{Json, Path, Query};
 use crate::problem::Problem;
 use crate::qr::QrCode;
@@ -22,8 +22,9 @@ const PAGE: u32 = 100;
 const LARGEST_PAGE: u32 = 500;
 
 /// What to list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "RegisterFilter")]
 pub(crate) struct Filter {
     /// Part of a code, name, model, serial number or note, whatever its case.
     q: Option<String>,
@@ -31,11 +32,14 @@ pub(crate) struct Filter {
     site: Option<i64>,
     /// With `site`: and all sites below it.
     deep: bool,
+    /// Only what is in this state of its life cycle: `in_use` or `retired`; of assets
+    /// also `in_stock`, `repair` or `idle`.
     state: Option<String>,
     /// Only what names the room with this code.
     room: Option<String>,
     /// Only what names the member of staff with this code.
     owner: Option<String>,
+    /// Items on a page, 500 at most; 100 unless given.
     limit: Option<u32>,
     /// Where the page before ended.
     cursor: Option<String>,
@@ -62,23 +66,40 @@ impl Filter {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RegisterPage")]
 pub(crate) struct Items {
     items: Vec<ItemRow>,
     /// Where to go on; `None` on the last page.
     next: Option<String>,
 }
 
-fn kind_of(word: &str) -> Result<RegisterKind, Problem> {
-    RegisterKind::from_word(word).ok_or_else(|| Problem::not_found("part of the register"))
+/// A part of the register.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum Part {
+    Rooms,
+    Staff,
+    Assets,
+}
+
+impl From<Part> for RegisterKind {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Rooms => Self::Room,
+            Part::Staff => Self::Staff,
+            Part::Assets => Self::Asset,
+        }
+    }
 }
 
 pub(crate) async fn list(
     view: View,
-    Path(kind): Path<String>,
+    Path(part): Path<Part>,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Items>, Problem> {
-    let kind = kind_of(&kind)?;
+    let kind = part.into();
     let query = filter.query(&view)?;
     let store = &view.state.inner.store;
     let page = store.register_page(kind, &query, &view.scope).await?;
@@ -89,8 +110,7 @@ pub(crate) async fn list(
     }))
 }
 
-async fn find(view: &View, kind: &str, id: i64) -> Result<Item, Problem> {
-    let kind = kind_of(kind)?;
+async fn find(view: &View, kind: RegisterKind, id: i64) -> Result<Item, Problem> {
     let store = &view.state.inner.store;
     let item = store.register_item(kind, id, &view.scope).await?;
     item.ok_or_else(|| Problem::not_found(kind.noun()))
@@ -98,15 +118,16 @@ async fn find(view: &View, kind: &str, id: i64) -> Result<Item, Problem> {
 
 pub(crate) async fn read(
     view: View,
-    Path((kind, id)): Path<(String, i64)>,
+    Path((part, id)): Path<(Part, i64)>,
 ) -> Result<Answer<ItemRow>, Problem> {
-    let item = find(&view, &kind, id).await?;
+    let item = find(&view, part.into(), id).await?;
     Ok(Answer(ItemRow::new(&item, &view)))
 }
 
 /// What an item is to hold: all of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "WantedItem")]
 pub(crate) struct Wanted {
     site: i64,
     /// Texts by field.
@@ -138,25 +159,25 @@ impl Wanted {
 
 pub(crate) async fn create(
     view: View,
-    Path(kind): Path<String>,
+    Path(part): Path<Part>,
     Json(wanted): Json<Wanted>,
-) -> Result<Response, Problem> {
-    let kind = kind_of(&kind)?;
+) -> Result<Created<ItemRow>, Problem> {
+    let kind = RegisterKind::from(part);
     let site = view.site_in_use(wanted.site)?.id;
     let values = wanted.values(kind)?;
     let now_ms = view.state.now_ms();
     let audit = view.who.audit(now_ms, "register.create", kind.word());
     let store = &view.state.inner.store;
     let made = store.create_item(kind, site, &values, audit).await?;
-    Ok((StatusCode::CREATED, Answer(ItemRow::new(&made, &view))).into_response())
+    Ok(Created(ItemRow::new(&made, &view)))
 }
 
 pub(crate) async fn change(
     view: View,
-    Path((kind, id)): Path<(String, i64)>,
+    Path((part, id)): Path<(Part, i64)>,
     Json(wanted): Json<Wanted>,
 ) -> Result<Answer<ItemRow>, Problem> {
-    let item = find(&view, &kind, id).await?;
+    let item = find(&view, part.into(), id).await?;
     let site = match wanted.site == item.site.0 {
         true => item.site,
         false => view.site_in_use(wanted.site)?.id,
@@ -173,15 +194,17 @@ pub(crate) async fn change(
     Ok(Answer(ItemRow::new(&changed, &view)))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Older {
     /// Entries before this number.
     before: Option<i64>,
+    /// Entries on a page, 500 at most; 100 unless given.
     limit: Option<u32>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ItemHistory")]
 pub(crate) struct History {
     /// Newest first.
     items: Vec<ChangeRow>,
@@ -191,10 +214,10 @@ pub(crate) struct History {
 
 pub(crate) async fn history(
     view: View,
-    Path((kind, id)): Path<(String, i64)>,
+    Path((part, id)): Path<(Part, i64)>,
     Query(older): Query<Older>,
 ) -> Result<Answer<History>, Problem> {
-    let item = find(&view, &kind, id).await?;
+    let item = find(&view, part.into(), id).await?;
     let limit = older.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
     let store = &view.state.inner.store;
     let mut entries = store
@@ -213,7 +236,8 @@ pub(crate) async fn history(
 }
 
 /// What stands on the thing itself.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AssetLabel")]
 pub(crate) struct Label {
     id: i64,
     code: String,
@@ -229,7 +253,7 @@ pub(crate) async fn label(
     Path(id): Path<i64>,
     headers: HeaderMap,
 ) -> Result<Answer<Label>, Problem> {
-    let item = find(&view, RegisterKind::Asset.word(), id).await?;
+    let item = find(&view, RegisterKind::Asset, id).await?;
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());

@@ -4,11 +4,12 @@
 mod columns;
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::columns::{Column, Grid, Shape};
 use crate::answer::Answer;
-use crate::extract::{Path, Query};
+use crate::extract::{Pairs, Path};
 use crate::problem::Problem;
 use crate::view::View;
 
@@ -33,9 +34,28 @@ struct Asked {
     shape: Shape,
 }
 
+/// The parameters as they are described; `parse` reads them.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes what is parsed by hand")]
+pub(crate) struct Parameters {
+    /// Names of metrics; given once for each.
+    #[schemars(length(min = 1, max = 64))]
+    r#match: Vec<String>,
+    /// Unix milliseconds; an hour before `to` unless given.
+    from: Option<i64>,
+    /// Unix milliseconds; now unless given. 32 days after `from` at most.
+    to: Option<i64>,
+    /// Wanted milliseconds between points; more if there would be more than 1,000.
+    step: Option<i64>,
+    /// Counters as rates per second.
+    rate: Option<bool>,
+    /// Labels over which series are added up; given once for each.
+    without: Option<Vec<String>>,
+}
+
 /// Columns: `values[n]` of each series belongs to `times[n]`, Unix seconds; `null` where nothing is
 /// known.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Series {
     from_ms: i64,
     to_ms: i64,
@@ -49,10 +69,10 @@ pub(crate) struct Series {
 pub(crate) async fn read(
     view: View,
     Path(id): Path<i64>,
-    Query(parameters): Query<Vec<(String, String)>>,
+    parameters: Pairs<Parameters>,
 ) -> Result<Answer<Series>, Problem> {
     let state = &view.state;
-    let asked = parse(&parameters, state.now_ms())?;
+    let asked = parse(&parameters.0, state.now_ms())?;
     view.host(id).await?;
     let permit = std::sync::Arc::clone(&state.inner.series_queries)
         .acquire_owned()

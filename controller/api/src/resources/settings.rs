@@ -1,13 +1,14 @@
 //! Dated settings, read only.
 
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::problem::Problem;
 use crate::state::AppState;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SettingRow {
     key: String,
     value: String,
@@ -16,7 +17,7 @@ struct SettingRow {
 }
 
 /// The values that apply now.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Settings {
     items: Vec<SettingRow>,
 }

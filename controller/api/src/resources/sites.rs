@@ -5,6 +5,7 @@ pub(crate) mod imports;
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::HostView;
 use xiezhi_model::{Site, SiteId, SiteTree};
@@ -23,7 +24,7 @@ const FLAT_PAGE: usize = 1000;
 const LARGEST_PAGE: usize = 1000;
 
 /// One site.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SiteRow {
     id: i64,
     key: String,
@@ -48,8 +49,9 @@ pub(crate) struct SiteRow {
 }
 
 /// Which sites to list; without a parent and a text, those of every level.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "SiteFilter")]
 pub(crate) struct Filter {
     /// Number of the site whose children are wanted; `none`: the highest that the caller sees.
     parent: Option<String>,
@@ -57,13 +59,14 @@ pub(crate) struct Filter {
     q: Option<String>,
     /// Also those that are out of use.
     retired: bool,
+    /// Sites on a page, 1,000 at most; 1,000 of the whole tree and 100 of a part unless given.
     limit: Option<usize>,
     /// Where the page before ended.
     cursor: Option<String>,
 }
 
 /// One page of sites, by id.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Sites {
     items: Vec<SiteRow>,
     /// Where to go on; `None` on the last page.
@@ -73,7 +76,7 @@ pub(crate) struct Sites {
 }
 
 /// One site with its surroundings.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct SitePage {
     site: SiteRow,
     /// The sites above it, from the root down.

@@ -1,13 +1,13 @@
 //! Enrolment tokens: made here, shown once, withdrawn here.
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::tokens;
 use xiezhi_model::{EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES, SiteTree};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Created, Done};
 use crate::extract::{Json, Path};
 use crate::problem::Problem;
 use crate::rows::SiteName;
@@ -17,7 +17,7 @@ use crate::view::View;
 const MIN_LIFE_S: u32 = 60;
 const MAX_LIFE_S: u32 = MAX_TOKEN_DAYS * 86_400;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct TokenRow {
     id: String,
     site: SiteName,
@@ -34,7 +34,7 @@ pub(crate) struct TokenRow {
 }
 
 /// All tokens, newest first; people make them by hand, so there are no pages.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Tokens {
     items: Vec<TokenRow>,
 }
@@ -74,7 +74,7 @@ pub(crate) async fn list(view: View) -> Result<Answer<Tokens>, Problem> {
     Ok(Answer(Tokens { items }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewToken {
     site: i64,
@@ -85,7 +85,7 @@ pub(crate) struct NewToken {
 }
 
 /// A token as it is shown the one time that it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Issued {
     id: String,
     token: String,
@@ -98,7 +98,7 @@ pub(crate) async fn create(
     view: View,
     headers: HeaderMap,
     Json(wanted): Json<NewToken>,
-) -> Result<Response, Problem> {
+) -> Result<Created<Issued>, Problem> {
     check(&wanted)?;
     let site = view.site_in_use(wanted.site)?;
     let (state, who) = (&view.state, &view.who);
@@ -130,7 +130,7 @@ pub(crate) async fn create(
         token: text,
         expires_ms: record.expires_ms,
     };
-    Ok((StatusCode::CREATED, Answer(issued)).into_response())
+    Ok(Created(issued))
 }
 
 fn check(wanted: &NewToken) -> Result<(), Problem> {
@@ -169,7 +169,7 @@ fn commands(state: &AppState, headers: &HeaderMap, token: &str) -> Vec<String> {
     ]
 }
 
-pub(crate) async fn revoke(view: View, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(crate) async fn revoke(view: View, Path(id): Path<String>) -> Result<Done, Problem> {
     let (state, who) = (&view.state, &view.who);
     let token = state.inner.store.token(&id).await?;
     let seen = token.is_some_and(|token| view.scope.sees(token.site));
@@ -178,5 +178,5 @@ pub(crate) async fn revoke(view: View, Path(id): Path<String>) -> Result<StatusC
     }
     let audit = who.audit(state.now_ms(), "token.revoke", id.clone());
     state.inner.store.revoke_token(&id, audit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }

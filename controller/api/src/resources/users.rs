@@ -2,7 +2,7 @@
 //! here; a second person does them, see `acts.rs`.
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::password;
 use xiezhi_model::{
@@ -12,7 +12,7 @@ use xiezhi_store::{AccountError, NewUser};
 
 use super::acts::ActRow;
 use super::login;
-use crate::answer::Answer;
+use crate::answer::{Answer, Created};
 use crate::extract::{Json, Path, Query};
 use crate::problem::Problem;
 use crate::rows::{RoleRow, SiteName};
@@ -26,7 +26,7 @@ const MAX_NAME: usize = 64;
 /// Most characters of a reason.
 const MAX_REASON: usize = 400;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct UserRow {
     id: i64,
     name: String,
@@ -43,18 +43,20 @@ pub(crate) struct UserRow {
     manageable: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Filter {
     /// Part of a name, whatever its case.
     q: Option<String>,
+    /// Only accounts that hold this role.
     role: Option<String>,
+    /// Accounts on a page, 500 at most; 100 unless given.
     limit: Option<usize>,
     /// Number of the last account of the page before.
     cursor: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Users {
     items: Vec<UserRow>,
     next: Option<i64>,
@@ -145,7 +147,7 @@ fn home_of(user: &xiezhi_model::User, view: &View, tree: &SiteTree) -> Option<Si
 }
 
 /// A role as a request names it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WantedRole {
     role: String,
@@ -170,7 +172,7 @@ fn role_of(word: &str) -> Result<Role, Problem> {
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewAccount {
     name: String,
@@ -184,7 +186,7 @@ pub(crate) struct NewAccount {
 }
 
 /// An account with the password for one use that goes to its owner; shown once.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Handed {
     account: UserRow,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,7 +196,7 @@ pub(crate) struct Handed {
 pub(crate) async fn create(
     view: View,
     Json(wanted): Json<NewAccount>,
-) -> Result<Response, Problem> {
+) -> Result<Created<Handed>, Problem> {
     let name = name_of(&wanted.name)?;
     if wanted.display_name.chars().count() > MAX_NAME {
         return Err(Problem::bad_request(format!(
@@ -238,7 +240,7 @@ pub(crate) async fn create(
         account: row(&view, made, &[]),
         password: Some(once),
     };
-    Ok((StatusCode::CREATED, Answer(handed)).into_response())
+    Ok(Created(handed))
 }
 
 fn roles_text(grants: &Grants) -> String {
@@ -268,7 +270,7 @@ pub(super) fn once() -> Result<String, Problem> {
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     /// `grant`, `withdraw`, `reset_password`, `reset_second_factor`, `disable` or `enable`.
@@ -282,7 +284,7 @@ pub(crate) struct Change {
 }
 
 /// What became of a change.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// It is done.

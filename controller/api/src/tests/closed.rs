@@ -2,21 +2,10 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use axum::routing::MethodFilter;
 use serde_json::json;
 
 use super::bench::{Bench, request};
-use crate::routes::{Caller, routes};
-
-fn method_of(filter: MethodFilter) -> Method {
-    match filter {
-        MethodFilter::GET => Method::GET,
-        MethodFilter::POST => Method::POST,
-        MethodFilter::PUT => Method::PUT,
-        MethodFilter::DELETE => Method::DELETE,
-        other => panic!("a route takes {other:?}: name it here"),
-    }
-}
+use crate::routes::{Caller, method_of, routes};
 
 #[tokio::test]
 async fn every_route_but_signing_in_is_closed_without_a_session() {

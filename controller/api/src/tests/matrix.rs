@@ -3,7 +3,6 @@
 //! inside is shown. A route that this file does not know fails the test.
 
 use axum::http::{Method, Request, StatusCode, header};
-use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 use xiezhi_inventory::register::{Sheet, SheetRow};
 use xiezhi_model::{
@@ -14,7 +13,7 @@ use xiezhi_store::{ApprovalRequest, EventBatch, ImportState, NewEvent, RegisterQ
 
 use super::bench::*;
 use super::prometheus::{report_loads, token};
-use crate::routes::{Caller, routes};
+use crate::routes::{Caller, method_of, routes};
 
 /// One court with one of everything, all of it named so that it is found in any answer.
 struct Court {
@@ -385,16 +384,6 @@ fn verdict(caller: Caller, grant: Grant, court: &Court) -> Verdict {
     }
 }
 
-fn method_of(filter: MethodFilter) -> Method {
-    match filter {
-        MethodFilter::GET => Method::GET,
-        MethodFilter::POST => Method::POST,
-        MethodFilter::PUT => Method::PUT,
-        MethodFilter::DELETE => Method::DELETE,
-        other => panic!("a route takes {other:?}: name it here"),
-    }
-}
-
 async fn everybody(bench: &Bench, sites: [SiteId; 2]) -> Vec<Who> {
     let mut all = Vec::new();
     for role in Role::ALL {
@@ -433,7 +422,8 @@ async fn no_role_reaches_what_its_scope_does_not_hold_by_any_route() {
         court(&bench, "gs-02", "bravo", asker).await,
     ];
     let people = everybody(&bench, [courts[0].site, courts[1].site]).await;
-    let mut tried = 0;
+    let (mut tried, mut allowed, mut leaks) = (0, 0, Vec::new());
+    let mut all = 0;
     for route in routes() {
         if matches!(
             route.caller,
@@ -441,51 +431,60 @@ async fn no_role_reaches_what_its_scope_does_not_hold_by_any_route() {
         ) {
             continue;
         }
+        all += people.len() * courts.len();
         let method = method_of(route.method);
         for who in &people {
             for (at, court) in courts.iter().enumerate() {
                 let other = &courts[1 - at];
                 let case = case(&method, route.path, court);
-                let what = format!(
-                    "{method} {} by {:?} on {}",
-                    case.path, who.grant, court.mark
-                );
                 let verdict = verdict(route.caller, who.grant, court);
                 if case.acts && matches!(verdict, Verdict::Inside) {
                     // Acting is tried by the journeys; here the court stays whole.
+                    allowed += 1;
                     continue;
                 }
                 tried += 1;
                 let (status, body) = ask(&bench, method.clone(), &case, &who.cookie).await;
                 let shows = |court: &Court| court.words.iter().any(|word| body.contains(word));
-                if case.absent && !matches!(verdict, Verdict::Refused) {
-                    assert_eq!(status, StatusCode::NOT_FOUND, "{what}: {body}");
-                    assert!(!shows(court), "{what} leaks: {body}");
-                    continue;
-                }
+                let mut must = |holds: bool, why: &str| {
+                    let (path, grant, mark) = (&case.path, who.grant, court.mark);
+                    if !holds {
+                        leaks.push(format!(
+                            "{method} {path} by {grant:?} on {mark} {why}: {status} {body}"
+                        ));
+                    }
+                };
                 match verdict {
-                    Verdict::Refused => {
-                        assert_eq!(status, StatusCode::FORBIDDEN, "{what}: {body}");
+                    Verdict::Refused => must(status == StatusCode::FORBIDDEN, "is not refused"),
+                    _ if case.absent => {
+                        must(status == StatusCode::NOT_FOUND, "is there");
+                        must(!shows(court), "leaks");
                     }
                     Verdict::Outside => {
                         // A list is answered, without the court; a thing is not there.
                         let is_thing = route.path.contains("{id}") || case.acts;
                         let refused =
                             matches!(status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN);
-                        assert_eq!(refused, is_thing, "{what}: {status} {body}");
-                        assert!(!shows(court), "{what} leaks: {body}");
+                        must(refused == is_thing, "is answered wrongly");
+                        must(!shows(court), "leaks");
                     }
                     Verdict::Inside => {
-                        assert!(status.is_success(), "{what}: {status} {body}");
-                        assert!(!case.names || shows(court), "{what} shows nothing: {body}");
+                        must(status.is_success(), "is refused");
+                        must(!case.names || shows(court), "shows nothing");
                         let sees_other = who.grant.site.is_none();
-                        assert!(sees_other || !shows(other), "{what} leaks: {body}");
+                        must(sees_other || !shows(other), "leaks");
                     }
                 }
             }
         }
     }
-    println!("{tried} of routes × roles × scopes tried");
+    // `cargo xtask bench authorisation-matrix` reads this line.
+    let refusable = all - allowed;
+    println!(
+        "matrix: {tried} tried of {refusable}, {} wrong",
+        leaks.len()
+    );
+    assert!(leaks.is_empty(), "{leaks:#?}");
     assert!(tried > 1000, "{tried}");
     nothing_changed(&bench, &courts).await;
 }

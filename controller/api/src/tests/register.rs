@@ -164,5 +164,5 @@ async fn a_technician_imports_for_his_own_court_only_and_a_file_has_a_bound() {
     let huge = upload(&bench, &cookie, "kind=rooms", vec![b'x'; (16 << 20) + 1]).await;
     assert_eq!(huge.status, StatusCode::PAYLOAD_TOO_LARGE);
     let other = upload(&bench, &cookie, "kind=chairs", ROOMS).await;
-    assert_eq!(other.status, StatusCode::NOT_FOUND);
+    assert_eq!(other.status, StatusCode::BAD_REQUEST);
 }

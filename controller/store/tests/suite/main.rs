@@ -16,6 +16,7 @@ mod events;
 mod evidence;
 mod fleet;
 mod holes;
+mod named_requests;
 mod opening;
 mod people;
 mod register;

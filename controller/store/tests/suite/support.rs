@@ -52,7 +52,7 @@ pub(crate) const WITHOUT_PEOPLE: &str = "\
     DROP TABLE register_changes; DROP TABLE register_items; \
     DELETE FROM counters WHERE name LIKE 'register_%'; \
     DROP TABLE grants; DROP TABLE account_ties; DROP TABLE acts; \
-    DROP TABLE recovery_codes; DROP TABLE second_factors; \
+    DROP TABLE named_requests; DROP TABLE recovery_codes; DROP TABLE second_factors; \
     ALTER TABLE users DROP COLUMN display_name; \
     ALTER TABLE users DROP COLUMN home_site_id; \
     ALTER TABLE users DROP COLUMN password_once; \

@@ -16,6 +16,7 @@ mod configuration;
 mod dashboards;
 mod database_server;
 mod directives;
+mod fuzzed;
 mod hardware;
 mod identity;
 mod leaving;

@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 
 use data_encoding::BASE64URL_NOPAD;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::HostView;
 use xiezhi_model::{Presence, SiteTree};
@@ -12,7 +13,7 @@ use crate::problem::Problem;
 use crate::rows::dropped_of;
 
 /// By what hosts are ordered.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Sort {
     #[default]
@@ -33,7 +34,7 @@ pub(super) enum Sort {
     Pending,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Direction {
     #[default]

@@ -1,11 +1,12 @@
 //! `series`, `labels` and `label/…/values`: what there is.
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use xiezhi_metrics::Selectors;
 
 use super::parameters::Parameters;
 use super::{Made, Refused};
+use crate::extract::Path;
 use crate::program::Reader;
 use crate::state::AppState;
 

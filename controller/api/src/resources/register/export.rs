@@ -8,7 +8,7 @@ use xiezhi_inventory::register::{ExportedItem, csv_export};
 use xiezhi_model::{Permission, RegisterKind};
 use xiezhi_store::RegisterQuery;
 
-use super::{Filter, kind_of};
+use super::{Filter, Part};
 use crate::extract::{Path, Query};
 use crate::guard::Held;
 use crate::problem::Problem;
@@ -27,10 +27,10 @@ struct Walk {
 
 pub(crate) async fn csv(
     view: View,
-    Path(kind): Path<String>,
+    Path(part): Path<Part>,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let kind = kind_of(&kind)?;
+    let kind = part.into();
     let query = RegisterQuery {
         limit: SLICE,
         ..filter.query(&view)?
@@ -44,7 +44,7 @@ pub(crate) async fn csv(
         begun: false,
     };
     let body = Body::from_stream(stream::try_unfold(Some(walk), next));
-    let name = format!("attachment; filename=\"{}.csv\"", kind.word());
+    let name = format!("attachment; filename=\"{}.csv\"", RegisterKind::word(kind));
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, name),

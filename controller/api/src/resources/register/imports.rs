@@ -1,9 +1,8 @@
 //! Imports of spreadsheets: uploaded, looked at, done, taken back.
 
 use axum::body::to_bytes;
-use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use xiezhi_inventory::register::{
@@ -12,10 +11,10 @@ use xiezhi_inventory::register::{
 use xiezhi_model::RegisterKind;
 use xiezhi_store::{Import, ImportRow, ImportState, Plan};
 
-use super::kind_of;
+use super::Part;
 use super::shapes::{FieldRow, code_and_name, field_row};
-use crate::answer::Answer;
-use crate::extract::{Json, Path, Query};
+use crate::answer::{Answer, Tried};
+use crate::extract::{File, Json, Path, Query};
 use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::view::View;
@@ -30,7 +29,8 @@ const ROWS_SHOWN: usize = 500;
 const LONGEST_NAME: usize = 200;
 
 /// One import.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Import")]
 pub(crate) struct ImportShape {
     id: i64,
     /// `rooms`, `staff` or `assets`.
@@ -66,7 +66,8 @@ impl From<Import> for ImportShape {
 }
 
 /// A row that adds or changes something.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ImportRow")]
 struct PreviewRow {
     line: u32,
     is_new: bool,
@@ -76,7 +77,8 @@ struct PreviewRow {
     changes: Vec<FieldRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CellProblem")]
 struct ProblemRow {
     /// Row of the file, from 1.
     line: u32,
@@ -88,7 +90,8 @@ struct ProblemRow {
 }
 
 /// What an import would do.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ImportPreview")]
 pub(crate) struct Preview {
     /// `None` if there are problems: then nothing is kept.
     id: Option<i64>,
@@ -107,7 +110,7 @@ pub(crate) struct Preview {
     problem_count: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Imports {
     /// Newest first.
     items: Vec<ImportShape>,
@@ -119,10 +122,11 @@ pub(crate) async fn list(view: View) -> Result<Answer<Imports>, Problem> {
     Ok(Answer(Imports { items }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Upload {
-    kind: String,
+    /// What the file lists.
+    kind: Part,
     /// Name of the file, for the list.
     #[serde(default)]
     name: String,
@@ -134,13 +138,13 @@ pub(crate) struct Upload {
 pub(crate) async fn upload(
     view: View,
     Query(asked): Query<Upload>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let kind = kind_of(&asked.kind)?;
+    File(body): File,
+) -> Result<Tried<Preview>, Problem> {
+    let kind = asked.kind.into();
     let usual = asked.site.map(|site| view.site_in_use(site)).transpose()?;
     let usual = usual.map(|site| site.id);
     let permit = READING.try_acquire().map_err(|_| Problem::busy())?;
-    let bytes = to_bytes(request.into_body(), MAX_FILE_BYTES).await;
+    let bytes = to_bytes(body, MAX_FILE_BYTES).await;
     let bytes = bytes.map_err(|_| {
         let detail = format!(
             "a file may have {} MB at most: split it",
@@ -154,11 +158,10 @@ pub(crate) async fn upload(
     drop(permit);
     let reading = reading.map_err(|_| Problem::bad_request("the file cannot be read"))?;
     let preview = look(&view, reading, &asked).await?;
-    let status = match preview.id {
-        Some(_) => StatusCode::CREATED,
-        None => StatusCode::OK,
-    };
-    Ok((status, Answer(preview)).into_response())
+    Ok(match preview.id {
+        Some(_) => Tried::Made(preview),
+        None => Tried::NotMade(preview),
+    })
 }
 
 /// Plans what was read, and keeps it if nothing stands against it.
@@ -277,8 +280,9 @@ pub(crate) async fn preview(view: View, Path(id): Path<i64>) -> Result<Answer<Pr
     }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ImportDecision")]
 pub(crate) struct Decision {
     /// Digest of the preview that was looked at.
     digest: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_model::{Field, FieldChange, Item, ItemChange, SiteId};
 
@@ -9,7 +10,8 @@ use crate::rows::SiteName;
 use crate::view::View;
 
 /// One item.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Item")]
 pub(crate) struct ItemRow {
     id: i64,
     site: SiteName,
@@ -38,7 +40,8 @@ impl ItemRow {
 }
 
 /// A field before and after.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FieldChange")]
 pub(crate) struct FieldRow {
     /// The field, or `site`.
     field: &'static str,
@@ -47,7 +50,8 @@ pub(crate) struct FieldRow {
 }
 
 /// One entry of a history.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ItemChange")]
 pub(crate) struct ChangeRow {
     id: i64,
     time_ms: i64,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_protocol::report::parse_series;
 use xiezhi_series::SeriesPoints;
@@ -23,7 +24,7 @@ pub(super) struct Shape {
 type Identity = (String, BTreeMap<String, String>);
 
 /// One series of the answer.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Column {
     name: String,
     labels: BTreeMap<String, String>,

@@ -1,13 +1,13 @@
 //! One site: made, renamed, moved, retired, restored; and what happened to it.
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_model::{NewSite, SiteChange, SiteField, SiteId, Tier};
 use xiezhi_store::{SiteError, SiteHistoryEntry};
 
 use super::{SiteRow, Tally};
-use crate::answer::Answer;
+use crate::answer::{Answer, Created};
 use crate::extract::{Json, Path, Query};
 use crate::problem::Problem;
 use crate::view::View;
@@ -16,8 +16,9 @@ const PAGE: u32 = 100;
 const LARGEST_PAGE: u32 = 500;
 
 /// A site that is to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewSite")]
 pub(crate) struct New {
     /// Identifier, which never changes: `gs-01-09`.
     key: String,
@@ -32,8 +33,9 @@ pub(crate) struct New {
 }
 
 /// What a site is to hold: all of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "WantedSite")]
 pub(crate) struct Wanted {
     name: String,
     tier: String,
@@ -59,7 +61,7 @@ fn key_of(view: &View, parent: Option<i64>) -> Result<Option<String>, Problem> {
     Ok(parent.map(|site| site.key.clone()))
 }
 
-pub(crate) async fn create(view: View, Json(new): Json<New>) -> Result<Response, Problem> {
+pub(crate) async fn create(view: View, Json(new): Json<New>) -> Result<Created<SiteRow>, Problem> {
     let site = NewSite {
         key: new.key.trim().to_owned(),
         name: new.name.trim().to_owned(),
@@ -70,7 +72,7 @@ pub(crate) async fn create(view: View, Json(new): Json<New>) -> Result<Response,
     let audit = view.who.audit(view.state.now_ms(), "site.create", "");
     let made = view.state.inner.store.create_site(&site, audit).await?;
     let row = Tally::new(view.tree(), &[]).row(&made);
-    Ok((StatusCode::CREATED, Answer(row)).into_response())
+    Ok(Created(row))
 }
 
 pub(crate) async fn change(
@@ -93,16 +95,19 @@ pub(crate) async fn change(
     Ok(Answer(Tally::new(view.tree(), &view.hosts()).row(&changed)))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "SiteOlder")]
 pub(crate) struct Older {
     /// Entries before this number.
     before: Option<i64>,
+    /// Entries on a page, 500 at most; 100 unless given.
     limit: Option<u32>,
 }
 
 /// A field before and after.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SiteFieldChange")]
 pub(crate) struct FieldRow {
     /// `id`, `name`, `tier`, `parent_id`, `court_code` or `state`.
     field: &'static str,
@@ -111,7 +116,8 @@ pub(crate) struct FieldRow {
 }
 
 /// One entry of a history.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SiteChange")]
 pub(crate) struct ChangeRow {
     id: i64,
     time_ms: i64,
@@ -122,7 +128,8 @@ pub(crate) struct ChangeRow {
     changes: Vec<FieldRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SiteHistory")]
 pub(crate) struct History {
     /// Newest first.
     items: Vec<ChangeRow>,

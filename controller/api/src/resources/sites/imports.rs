@@ -2,9 +2,8 @@
 //! imports.
 
 use axum::body::to_bytes;
-use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED};
 use xiezhi_inventory::{SiteList, SiteReading, read_sites};
@@ -12,8 +11,8 @@ use xiezhi_model::{PlannedSite, SitePlan};
 use xiezhi_store::{ImportState, SiteError, SiteImportFile};
 
 use super::change::{FieldRow, field_row};
-use crate::answer::Answer;
-use crate::extract::{Json, Path, Query};
+use crate::answer::{Answer, Tried};
+use crate::extract::{File, Json, Path, Query};
 use crate::problem::Problem;
 use crate::resources::register::imports::READING;
 use crate::rows::SiteName;
@@ -29,7 +28,8 @@ const LONGEST_NAME: usize = 200;
 const KIND: &str = "sites";
 
 /// One import.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SiteImport")]
 pub(crate) struct SiteImportShape {
     id: i64,
     /// `sites`.
@@ -65,7 +65,8 @@ impl From<SiteImportFile> for SiteImportShape {
 }
 
 /// A row that adds or changes a site.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SiteImportRow")]
 struct SitePreviewRow {
     line: u32,
     is_new: bool,
@@ -79,7 +80,8 @@ struct SitePreviewRow {
     changes: Vec<FieldRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SiteCellProblem")]
 struct SiteProblemRow {
     /// Row of the file, from 1.
     line: u32,
@@ -102,7 +104,8 @@ impl From<CellProblem> for SiteProblemRow {
 }
 
 /// What an import would do.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SiteImportPreview")]
 pub(crate) struct SitePreview {
     /// `None` if there are problems: then nothing is kept.
     id: Option<i64>,
@@ -124,7 +127,7 @@ pub(crate) struct SitePreview {
     problem_count: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct SiteImports {
     /// Newest first.
     items: Vec<SiteImportShape>,
@@ -136,7 +139,7 @@ pub(crate) async fn list(view: View) -> Result<Answer<SiteImports>, Problem> {
     Ok(Answer(SiteImports { items }))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Upload {
     /// Name of the file, for the list.
@@ -146,10 +149,10 @@ pub(crate) struct Upload {
 pub(crate) async fn upload(
     view: View,
     Query(asked): Query<Upload>,
-    request: Request,
-) -> Result<Response, Problem> {
+    File(body): File,
+) -> Result<Tried<SitePreview>, Problem> {
     let permit = READING.try_acquire().map_err(|_| Problem::busy())?;
-    let bytes = to_bytes(request.into_body(), MAX_FILE_BYTES).await;
+    let bytes = to_bytes(body, MAX_FILE_BYTES).await;
     let bytes = bytes.map_err(|_| {
         let most = MAX_FILE_BYTES >> 20;
         let detail = format!("a file may have {most} MB at most: split it");
@@ -160,11 +163,10 @@ pub(crate) async fn upload(
     drop(permit);
     let reading = reading.map_err(|_| Problem::bad_request("the file cannot be read"))?;
     let preview = look(&view, reading, &asked).await?;
-    let status = match preview.id {
-        Some(_) => StatusCode::CREATED,
-        None => StatusCode::OK,
-    };
-    Ok((status, Answer(preview)).into_response())
+    Ok(match preview.id {
+        Some(_) => Tried::Made(preview),
+        None => Tried::NotMade(preview),
+    })
 }
 
 /// Plans what was read, and keeps it if nothing stands against it.
@@ -273,8 +275,9 @@ pub(crate) async fn preview(
     }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SiteImportDecision")]
 pub(crate) struct Decision {
     /// Digest of the preview that was looked at.
     digest: String,
