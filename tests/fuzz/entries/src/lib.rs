@@ -17,11 +17,13 @@ mod protocol;
 mod query;
 mod remote_write;
 mod seeds;
+mod spreadsheet;
 mod storage;
 
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
 pub use remote_write::remote_write;
+pub use spreadsheet::spreadsheet;
 pub use storage::{chunks, config, log, pieces, spool, store};
 
 /// A target: its name, its function, and valid inputs to begin with.
@@ -127,5 +129,10 @@ pub const ALL: &[Target] = &[
         name: "remote_write",
         run: remote_write,
         seeds: seeds::remote_write,
+    },
+    Target {
+        name: "spreadsheet",
+        run: spreadsheet,
+        seeds: seeds::spreadsheet,
     },
 ];

@@ -246,3 +246,29 @@ pub(crate) fn promql() -> Vec<Vec<u8>> {
     .map(|text| text.as_bytes().to_vec())
     .to_vec()
 }
+
+pub(crate) fn spreadsheet() -> Vec<Vec<u8>> {
+    let assets =
+        "资产台账\n资产编号,资产名称,类型,单位,购置日期\nA-1,服务器,server,gs,2024-05-01\n";
+    let sites =
+        "id,name,tier,parent_id,court_code\ngs-01,中级人民法院,intermediate_court,gs,甘01\n";
+    let (gb18030, _, _) = encoding_rs::GB18030.encode(assets);
+    let cells = |row: u32, texts: [&str; 3]| -> String {
+        let one = |(column, text): (char, &str)| {
+            format!("<c r=\"{column}{row}\" t=\"inlineStr\"><is><t>{text}</t></is></c>")
+        };
+        let cells: String = ('A'..).zip(texts).map(one).collect();
+        format!("<row r=\"{row}\">{cells}<c r=\"D{row}\"><v>45413</v></c></row>")
+    };
+    let sheet = format!(
+        "0<worksheet><sheetData>{}{}</sheetData><mergeCells><mergeCell ref=\"A1:B1\"/></mergeCells>\
+         </worksheet>",
+        cells(1, ["资产编号", "资产名称", "单位"]),
+        cells(2, ["A-1", "服务器", "gs"])
+    );
+    let book = crate::spreadsheet::workbook(&sheet.as_bytes()[1..]);
+    let texts = [assets, sites].map(|text| text.as_bytes().to_vec());
+    let mut all = texts.to_vec();
+    all.extend([gb18030.into_owned(), sheet.into_bytes(), book]);
+    all
+}

@@ -137,7 +137,7 @@ fn bodies_of_remote_write_are_stored_once_or_refused() {
 
 #[test]
 fn readers_of_what_strangers_send_and_disks_hold_have_kept_inputs() {
-    for name in ["log", "chunks", "pieces", "promql", "remote_write"] {
+    for name in ["log", "chunks", "pieces", "promql", "remote_write", "spreadsheet"] {
         let target = ALL.iter().find(|target| target.name == name);
         let kept = target.map(Target::kept).unwrap_or_default();
         assert!(kept.len() >= 8, "{name} has only {}", kept.len());
@@ -159,4 +159,9 @@ fn every_target_has_its_file_for_the_fuzzer() {
     let mut names: Vec<&str> = ALL.iter().map(|target| target.name).collect();
     names.sort_unstable();
     assert_eq!(files, names);
+}
+
+#[test]
+fn spreadsheets_become_rows_or_problems() {
+    drive_named("spreadsheet");
 }
