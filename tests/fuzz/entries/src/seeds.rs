@@ -261,14 +261,14 @@ pub(crate) fn spreadsheet() -> Vec<Vec<u8>> {
         format!("<row r=\"{row}\">{cells}<c r=\"D{row}\"><v>45413</v></c></row>")
     };
     let sheet = format!(
-        "0<worksheet><sheetData>{}{}</sheetData><mergeCells><mergeCell ref=\"A1:B1\"/></mergeCells>\
+        "<worksheet><sheetData>{}{}</sheetData><mergeCells><mergeCell ref=\"A1:B1\"/></mergeCells>\
          </worksheet>",
         cells(1, ["资产编号", "资产名称", "单位"]),
         cells(2, ["A-1", "服务器", "gs"])
     );
-    let book = crate::spreadsheet::workbook(&sheet.as_bytes()[1..]);
+    let book = crate::spreadsheet::workbook(sheet.as_bytes());
     let texts = [assets, sites].map(|text| text.as_bytes().to_vec());
     let mut all = texts.to_vec();
-    all.extend([gb18030.into_owned(), sheet.into_bytes(), book]);
+    all.extend([gb18030.into_owned(), format!("0{sheet}").into_bytes(), book]);
     all
 }

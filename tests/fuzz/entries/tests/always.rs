@@ -137,7 +137,14 @@ fn bodies_of_remote_write_are_stored_once_or_refused() {
 
 #[test]
 fn readers_of_what_strangers_send_and_disks_hold_have_kept_inputs() {
-    for name in ["log", "chunks", "pieces", "promql", "remote_write", "spreadsheet"] {
+    for name in [
+        "log",
+        "chunks",
+        "pieces",
+        "promql",
+        "remote_write",
+        "spreadsheet",
+    ] {
         let target = ALL.iter().find(|target| target.name == name);
         let kept = target.map(Target::kept).unwrap_or_default();
         assert!(kept.len() >= 8, "{name} has only {}", kept.len());
