@@ -22,7 +22,11 @@ pub(crate) async fn file(
 /// Everything else: the page if a browser asks for one, otherwise 404.
 pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path();
-    let of_a_page = !path.starts_with("/api/") && !path.starts_with("/assets/");
+    // Labels on things lead to `/assets/12`; files of the pages lie deeper.
+    let file = path
+        .strip_prefix("/assets/")
+        .is_some_and(|rest| rest.is_empty() || !rest.bytes().all(|sign| sign.is_ascii_digit()));
+    let of_a_page = !path.starts_with("/api/") && !file;
     if of_a_page && matches!(method, Method::GET | Method::HEAD) {
         return send(xiezhi_web::index(accepted(&headers)), false, &headers);
     }

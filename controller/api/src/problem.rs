@@ -19,6 +19,18 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     retry_after_s: Option<u64>,
+    fields: Vec<FieldTold>,
+}
+
+/// What is wrong with one field of a form.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct FieldTold {
+    /// Which.
+    pub(crate) field: &'static str,
+    /// Stable word, for pages that say it in their own language.
+    pub(crate) word: &'static str,
+    /// What is wrong, and what to do.
+    pub(crate) message: String,
 }
 
 /// Why a request was not done.
@@ -32,6 +44,9 @@ pub(crate) struct Body<'a> {
     code: &'static str,
     /// What to do about it.
     detail: &'a str,
+    /// What is wrong with the fields of a form; absent if it is about none.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    fields: &'a [FieldTold],
 }
 
 impl Problem {
@@ -41,6 +56,7 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after_s: None,
+            fields: Vec::new(),
         }
     }
 
@@ -87,6 +103,11 @@ impl Problem {
         }
     }
 
+    /// Says which fields of a form are wrong.
+    pub(crate) fn about(self, fields: Vec<FieldTold>) -> Self {
+        Self { fields, ..self }
+    }
+
     fn failed(error: &dyn Error, code: &'static str) -> Self {
         tracing::error!(error = %chain(error), "request failed");
         let detail = format!("{error}; the controller's log says more");
@@ -114,6 +135,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
+            fields: &self.fields,
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.status, text).into_response();

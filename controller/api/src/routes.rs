@@ -156,7 +156,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/api/v1/me/second-factor/remove", SignedIn, me::remove_second_factor, "Take the second factor off"),
         route(GET, "/api/v1/openapi.json", SignedIn, openapi::read, "This description").also(&[(200, "application/json")]),
         route(GET, "/api/v1/health", May(SeeOverview), health::read, "What ails the controller"),
-        route(GET, "/api/v1/overview", May(SeeOverview), overview::read, "The whole of what the caller sees, in one answer"),
+        route(GET, "/api/v1/overview", May(SeeOverview), overview::read, "The whole of what the caller sees, or of a site and below it, in one answer").also(&[(404, "")]),
         route(GET, "/api/v1/sites", May(SeeOverview), sites::list, "The organisation tree with the states of its hosts: a level, a search or all of it, by pages").also(&[(404, "")]),
         route(POST, "/api/v1/sites", May(ManageSites), sites::create, "Add a site").also(&[(404, "")]),
         route(GET, "/api/v1/sites/{id}", May(SeeOverview), sites::read, "One site with those above and below it"),

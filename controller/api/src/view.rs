@@ -58,6 +58,14 @@ impl View {
         self.who.account.grants.scope(permission, &self.whole)
     }
 
+    /// The same view of one site and what is below it.
+    pub(crate) fn below(&self, site: i64) -> Result<Self, Problem> {
+        let sites = self.seen.subtree(self.site(site)?.id);
+        let scope = self.scope.and(&Scope::Sites(Arc::new(sites)));
+        let (state, who) = (self.state.clone(), self.who.clone());
+        Ok(Self::new(state, who, scope, Arc::clone(&self.whole)))
+    }
+
     /// One site.
     pub(crate) fn site(&self, id: i64) -> Result<&Site, Problem> {
         let site = self.seen.get(SiteId(id));

@@ -190,6 +190,17 @@ impl Scope {
         site.map_or(*self == Self::Province, |site| self.sees(site))
     }
 
+    /// What is in both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Province, scope) | (scope, Self::Province) => scope.clone(),
+            (Self::Sites(one), Self::Sites(two)) => {
+                Self::Sites(Arc::new(one.intersection(two).copied().collect()))
+            }
+        }
+    }
+
     /// The sites, if they are not all.
     #[must_use]
     pub fn sites(&self) -> Option<&BTreeSet<SiteId>> {
@@ -226,6 +237,17 @@ mod tests {
 
     fn grants(of: &[Grant]) -> Grants {
         of.iter().copied().collect()
+    }
+
+    #[test]
+    fn what_is_in_both_scopes_is_no_more_than_either() {
+        let of =
+            |sites: &[i64]| Scope::Sites(Arc::new(sites.iter().copied().map(SiteId).collect()));
+        assert_eq!(Scope::Province.and(&Scope::Province), Scope::Province);
+        assert_eq!(Scope::Province.and(&of(&[2, 3])), of(&[2, 3]));
+        assert_eq!(of(&[2, 3]).and(&Scope::Province), of(&[2, 3]));
+        assert_eq!(of(&[2, 3]).and(&of(&[3, 4])), of(&[3]));
+        assert_eq!(of(&[2]).and(&of(&[4])), of(&[]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! 总览: the whole province in one answer.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xiezhi_ingest::HostView;
 use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope, Site, SiteTree};
 use xiezhi_store::EventQuery;
@@ -9,6 +9,7 @@ use xiezhi_store::EventQuery;
 use super::events::{EventRow, row_of};
 use super::sites::{SiteRow, Tally};
 use crate::answer::Answer;
+use crate::extract::Query;
 use crate::problem::Problem;
 use crate::rows::{Counts, HostRow};
 use crate::view::View;
@@ -20,6 +21,14 @@ const LISTED: usize = 8;
 
 /// How long event counts are kept: they cost a scan of a day.
 const COUNTS_KEPT_MS: i64 = 15_000;
+
+/// What to look at.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Part {
+    /// This site and all below it; everything unless given.
+    site: Option<i64>,
+}
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Overview {
@@ -70,7 +79,14 @@ pub(crate) struct EventCounts(Vec<(Scope, i64, EventNumbers)>);
 /// Counts kept: as many courts as a province has look at once.
 const MOST_COUNTS: usize = 200;
 
-pub(crate) async fn read(view: View) -> Result<Answer<Overview>, Problem> {
+pub(crate) async fn read(
+    view: View,
+    Query(part): Query<Part>,
+) -> Result<Answer<Overview>, Problem> {
+    let view = match part.site {
+        Some(site) => view.below(site)?,
+        None => view,
+    };
     let (state, tree) = (&view.state, view.tree());
     let now_ms = state.now_ms();
     let mut hosts = view.hosts();
@@ -110,8 +126,13 @@ fn organisation(tree: &SiteTree, tally: &Tally<'_>) -> Vec<SiteRow> {
         .collect()
 }
 
+/// What a permission of the caller reaches of what is looked at.
+fn reach(view: &View, permission: Permission) -> Option<Scope> {
+    Some(view.scope_of(permission)?.and(&view.scope))
+}
+
 async fn pending_approvals(view: &View) -> Result<usize, Problem> {
-    let Some(scope) = view.scope_of(Permission::ManageHosts) else {
+    let Some(scope) = reach(view, Permission::ManageHosts) else {
         return Ok(0);
     };
     let pending = Some(ApprovalState::Pending);
@@ -120,7 +141,7 @@ async fn pending_approvals(view: &View) -> Result<usize, Problem> {
 }
 
 async fn recent_events(view: &View) -> Result<Vec<EventRow>, Problem> {
-    let Some(scope) = view.scope_of(Permission::SeeSecurityEvents) else {
+    let Some(scope) = reach(view, Permission::SeeSecurityEvents) else {
         return Ok(Vec::new());
     };
     let query = EventQuery {
@@ -137,7 +158,7 @@ async fn recent_events(view: &View) -> Result<Vec<EventRow>, Problem> {
 /// Down before unknown before stale; within a state the longest silent first.
 /// A screen on a wall names no hosts.
 fn attention(view: &View, mut hosts: Vec<HostView>) -> Vec<HostRow> {
-    let Some(scope) = view.scope_of(Permission::SeeHosts) else {
+    let Some(scope) = reach(view, Permission::SeeHosts) else {
         return Vec::new();
     };
     hosts.retain(|host| host.presence.presence != Presence::Up && scope.sees(host.site));
@@ -155,7 +176,7 @@ fn attention(view: &View, mut hosts: Vec<HostView>) -> Vec<HostRow> {
 }
 
 async fn event_numbers(view: &View, now_ms: i64) -> Result<EventNumbers, Problem> {
-    let Some(scope) = view.scope_of(Permission::SeeSecurityEvents) else {
+    let Some(scope) = reach(view, Permission::SeeSecurityEvents) else {
         return Ok(EventNumbers::default());
     };
     let inner = &view.state.inner;

@@ -13,7 +13,7 @@ use xiezhi_store::{RegisterError, RegisterQuery};
 use self::shapes::{ChangeRow, ItemRow, change_row};
 use crate::answer::{Answer, Created};
 use crate::extract::{Json, Path, Query};
-use crate::problem::Problem;
+use crate::problem::{FieldTold, Problem};
 use crate::qr::QrCode;
 use crate::rows::SiteName;
 use crate::view::View;
@@ -148,11 +148,14 @@ impl Wanted {
             given.insert(field, text.clone());
         }
         kind.check(&given).map_err(|problems| {
-            let told = problems.iter();
-            let told: Vec<String> = told
-                .map(|(field, why)| format!("{} {why}", field.word()))
-                .collect();
-            Problem::bad_request(told.join("; "))
+            let told = problems.iter().map(|(field, why)| FieldTold {
+                field: field.word(),
+                word: why.word(),
+                message: format!("{} {why}", field.word()),
+            });
+            let told: Vec<FieldTold> = told.collect();
+            let all: Vec<&str> = told.iter().map(|one| one.message.as_str()).collect();
+            Problem::new(StatusCode::BAD_REQUEST, "bad_fields", all.join("; ")).about(told)
         })
     }
 }
@@ -275,9 +278,16 @@ impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         let said = error.to_string();
         let conflict = |code| Self::new(StatusCode::CONFLICT, code, said.clone());
+        let about = |field: Field, word| {
+            vec![FieldTold {
+                field: field.word(),
+                word,
+                message: said.clone(),
+            }]
+        };
         match error {
             RegisterError::Store(error) => error.into(),
-            RegisterError::Taken { .. } => conflict("exists"),
+            RegisterError::Taken { .. } => conflict("exists").about(about(Field::Code, "taken")),
             RegisterError::Stale => conflict("changed"),
             RegisterError::StillNamed { .. } => conflict("still_named"),
             RegisterError::Over => conflict("over"),
@@ -290,8 +300,13 @@ impl From<RegisterError> for Problem {
                 let detail = format!("{said}: {}", told.join("; "));
                 Self::new(StatusCode::CONFLICT, "not_undone", detail)
             }
-            RegisterError::Unknown { .. } | RegisterError::CodeStays => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_possible", said)
+            RegisterError::Unknown { field, .. } => {
+                let told = about(field, "unknown_code");
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_possible", said).about(told)
+            }
+            RegisterError::CodeStays => {
+                let told = about(Field::Code, "code_stays");
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_possible", said).about(told)
             }
         }
     }

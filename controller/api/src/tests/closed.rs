@@ -214,6 +214,19 @@ async fn a_page_is_revalidated_by_its_tag_and_any_screen_answers_with_it() {
         page.headers[header::CONTENT_TYPE],
         "text/html; charset=utf-8"
     );
+    // What an asset's label says; files of the pages lie deeper and are not made up.
+    let label = bench.get("", "/assets/12").await;
+    assert_eq!(
+        (label.status, label.body),
+        (StatusCode::OK, page.body.clone())
+    );
+    for none in ["/assets/x", "/assets/"] {
+        assert_eq!(
+            bench.get("", none).await.status,
+            StatusCode::NOT_FOUND,
+            "{none}"
+        );
+    }
     let again = Request::builder()
         .uri("/fleet")
         .header(header::IF_NONE_MATCH, &page.headers[header::ETAG])

@@ -107,6 +107,23 @@ async fn the_overview_counts_what_is_there_and_rolls_courts_up() {
     assert_eq!(fleet["versions"][0]["hosts"], 1);
 }
 
+#[tokio::test]
+async fn the_overview_of_a_part_counts_what_is_below_it_alone() {
+    let bench = Bench::new().await;
+    let cookie = bench.sign_in().await;
+    bench.host("gs-01-01", "beta", false).await;
+    bench.host("gs-02", "gamma", false).await;
+    let part = |site: i64| format!("/api/v1/overview?site={site}");
+    let lanzhou = bench.site("gs-01").await.id.0;
+    let seen = bench.read(&cookie, &part(lanzhou)).await;
+    assert_eq!(seen["counts"]["unknown"], 1);
+    assert_eq!(seen["attention"][0]["hostname"], "beta");
+    assert_eq!(seen["organisation"][0]["id"], lanzhou);
+    assert!(!seen.to_string().contains("gamma"), "{seen}");
+    let nowhere = bench.get(&cookie, &part(9_999)).await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+}
+
 fn store_samples(bench: &Bench, host: &Host) {
     let mut encoder = Encoder::new(15_000);
     for step in 0..=8_i64 {

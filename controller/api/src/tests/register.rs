@@ -52,6 +52,10 @@ async fn a_spreadsheet_is_looked_at_imported_and_taken_back() {
         (problem["word"].as_str(), problem["column"].as_str()),
         (Some("unknown_code"), Some("D"))
     );
+    assert_eq!(
+        (problem["field"].as_str(), problem["found"].as_str()),
+        (Some("room"), Some("999"))
+    );
 
     let good = "code,name,room\nA-1,=cmd,301\nA-2,打印机,\n";
     let site = bench.site("gs-01").await.id;
@@ -133,6 +137,16 @@ async fn an_asset_is_made_changed_by_who_saw_it_and_has_a_label_and_a_history() 
     assert_eq!(late.status, StatusCode::CONFLICT);
     let wrong = bench.ask(change(&made["version"], "lost")).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    let told = &wrong.json()["fields"][0];
+    assert_eq!(
+        (&told["field"], &told["word"]),
+        (&json!("state"), &json!("no_choice"))
+    );
+    let told = &twice.json()["fields"][0];
+    assert_eq!(
+        (&told["field"], &told["word"]),
+        (&json!("code"), &json!("taken"))
+    );
 
     let history = bench
         .read(&cookie, &format!("{path}/history?limit=1"))

@@ -144,6 +144,35 @@ pub enum CellProblemKind {
 }
 
 impl CellProblemKind {
+    /// The field that it is about.
+    #[must_use]
+    pub const fn field(&self) -> Option<Field> {
+        match self {
+            Self::SameField { field, .. } | Self::Field { field, .. } | Self::Row { field, .. } => {
+                Some(*field)
+            }
+            _ => None,
+        }
+    }
+
+    /// What stands in the file, where that tells more than the place.
+    #[must_use]
+    pub fn found(&self) -> Option<&str> {
+        match self {
+            Self::Merged(found)
+            | Self::ErrorCell(found)
+            | Self::UnknownSite(found)
+            | Self::SeveralSites(found)
+            | Self::Field { found, .. }
+            | Self::Duplicate { code: found, .. }
+            | Self::Row {
+                problem: RowProblem::Unknown(found),
+                ..
+            } => Some(found),
+            _ => None,
+        }
+    }
+
     /// Stable word, for pages that say it in their own language.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -161,14 +190,7 @@ impl CellProblemKind {
             Self::NoSite => "no_site",
             Self::UnknownSite(_) => "unknown_site",
             Self::SeveralSites(_) => "several_sites",
-            Self::Field { problem, .. } => match problem {
-                FieldProblem::Empty => "empty",
-                FieldProblem::TooLong(_) => "too_long",
-                FieldProblem::Control => "control",
-                FieldProblem::Date => "no_date",
-                FieldProblem::Choice(_) => "no_choice",
-                FieldProblem::NotOfThisKind(_) => "no_field",
-            },
+            Self::Field { problem, .. } => problem.word(),
             Self::Duplicate { .. } => "duplicate",
             Self::Nothing => "nothing",
             Self::Row { problem, .. } => match problem {

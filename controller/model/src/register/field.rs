@@ -107,6 +107,21 @@ pub enum FieldProblem {
     NotOfThisKind(RegisterKind),
 }
 
+impl FieldProblem {
+    /// Stable word, for pages that say it in their own language.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong(_) => "too_long",
+            Self::Control => "control",
+            Self::Date => "no_date",
+            Self::Choice(_) => "no_choice",
+            Self::NotOfThisKind(_) => "no_field",
+        }
+    }
+}
+
 impl Field {
     /// All of them.
     pub const ALL: [Self; 16] = [

@@ -86,6 +86,10 @@ struct ProblemRow {
     column: Option<String>,
     /// Stable word of what is wrong.
     word: &'static str,
+    /// The field that it is about.
+    field: Option<&'static str>,
+    /// What stands there.
+    found: Option<String>,
     message: String,
 }
 
@@ -225,6 +229,8 @@ fn problem_row(problem: &CellProblem) -> ProblemRow {
         line: problem.line,
         column: problem.letters(),
         word: problem.kind.word(),
+        field: problem.kind.field().map(xiezhi_model::Field::word),
+        found: problem.kind.found().map(str::to_owned),
         message: problem.kind.to_string(),
     }
 }
