@@ -4,6 +4,8 @@ import { useRoute, navigate } from './lib/router.js';
 import { useLanguage, t } from './lib/i18n.js';
 import { useResource, url } from './lib/api.js';
 import { start, stop, setServerTime } from './lib/live.js';
+import { setWho } from './lib/who.js';
+import { watchKeys } from './lib/keys.js';
 import { Shell } from './parts/shell.js';
 import { Guarded, Skeleton, Problem } from './parts/ui.js';
 import { pageFor } from './pages/list.js';
@@ -36,19 +38,24 @@ function SignedIn({ found }) {
   useEffect(() => {
     if (!known) return undefined;
     setServerTime(known.now_ms);
+    // Who must first set a password may not see anything yet.
+    if (known.user.password_once) return undefined;
     start();
     return stop;
   }, [known && known.user.name]);
   const first = known && known.user.password_once && path !== '/me';
   useEffect(() => { if (first) navigate('/me', { replace: true }); }, [first]);
   if (!known) return me.error && me.error.status !== 401 ? html`<${Problem} error=${me.error} retry=${me.reload} />` : html`<${Skeleton} rows=${8} />`;
-  return html`<${Shell} me=${known} current=${found.page.nav}><${Page} found=${found} /></${Shell}>`;
+  if (first) return html`<${Skeleton} rows=${8} />`;
+  setWho(known);
+  if (found.page.bare) return html`<${Page} found=${found} />`;
+  return html`<${Shell} me=${known} current=${found.page.nav} scope=${found.page.scope}><${Page} found=${found} /></${Shell}>`;
 }
 
 function App() {
   const language = useLanguage();
-  const { path } = useRoute();
-  const found = pageFor(path);
+  const { path, query } = useRoute();
+  const found = pageFor(path, query);
   useEffect(() => {
     document.title = `${found.page.title ? `${t(found.page.title)} · ` : ''}${t('app.name')} ${t('app.purpose')}`;
   }, [found.page, language]);
@@ -56,16 +63,6 @@ function App() {
   return html`<${SignedIn} key=${language} found=${found} />`;
 }
 
-// `/` goes to the search of the page, or of the frame.
-document.addEventListener('keydown', (event) => {
-  if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target instanceof Element && event.target.closest('input, textarea, select')) return;
-  const field = document.querySelector('[data-search="page"]') || document.querySelector('[data-search="global"]');
-  if (!field) return;
-  event.preventDefault();
-  field.focus();
-  field.select();
-});
-
+watchKeys();
 if (location.pathname !== '/' && location.pathname.endsWith('/')) navigate(location.pathname.replace(/\/+$/, '') + location.search, { replace: true });
 render(html`<${App} />`, document.getElementById('app'));

@@ -125,7 +125,20 @@ fn the_page_has_no_inline_script_or_style() {
 
 #[test]
 fn every_text_that_a_page_asks_for_is_in_the_table_in_both_languages() {
-    let table = text("lib/i18n.js") + &text("lib/ailments.js") + &text("lib/actions.js") + &text("lib/people.js");
+    let tables = [
+        "i18n",
+        "ailments",
+        "actions",
+        "people",
+        "frame",
+        "register",
+        "importpreview",
+        "enrol",
+    ];
+    let table: String = tables
+        .iter()
+        .map(|name| text(&format!("lib/{name}.js")))
+        .collect();
     let known: BTreeSet<String> = table
         .lines()
         .filter_map(|line| line.trim().strip_prefix('\'')?.split_once("': ["))

@@ -34,12 +34,13 @@ export function url(path, params = {}) {
 export async function request(method, address, body, signal) {
   const headers = { accept: 'application/json' };
   if (method !== 'GET') headers['x-xiezhi-request'] = '1';
-  if (body !== undefined) headers['content-type'] = 'application/json';
+  const file = body instanceof Blob;
+  if (body !== undefined) headers['content-type'] = file ? 'application/octet-stream' : 'application/json';
   let response;
   try {
     response = await fetch(address, {
       method, headers, signal, credentials: 'same-origin', cache: 'no-store',
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || file ? body : JSON.stringify(body),
     });
   } catch (cause) {
     if (cause.name === 'AbortError') throw cause;
@@ -54,6 +55,8 @@ export async function request(method, address, body, signal) {
 
 export const get = (path, params, signal) => request('GET', url(path, params), undefined, signal);
 export const send = (method, path, body) => request(method, url(path), body);
+/** Sends a file as it is. */
+export const upload = (path, params, file) => request('POST', url(path, params), file);
 
 function toLogin() {
   const { path, query } = currentRoute();

@@ -3,6 +3,7 @@
 import { ACTIONS } from './actions.js';
 import { AILMENTS } from './ailments.js';
 import { PEOPLE } from './people.js';
+import { FRAME } from './frame.js';
 import { watched, useWatched, remember } from './store.js';
 
 const TABLE = {
@@ -398,45 +399,8 @@ const TABLE = {
   'events.end': ['没有更早的事件了。', 'No earlier events.'],
 
   'enrol.title': ['接入', 'Enrolment'],
-  'enrol.create': ['生成接入令牌', 'Make an enrolment token'],
-  'enrol.site': ['所属法院', 'Court'],
-  'enrol.site.choose': ['选择法院', 'Choose a court'],
-  'enrol.uses': ['可用次数', 'Uses'],
-  'enrol.expires': ['有效期', 'Valid for'],
-  'enrol.expires.hours': ['{n} 小时', '{n} h'],
-  'enrol.expires.days': ['{n} 天', '{n} d'],
-  'enrol.approval': ['每台主机需人工批准', 'A person approves each host'],
-  'enrol.submit': ['生成令牌', 'Make token'],
-  'enrol.once': ['令牌只显示这一次', 'This token is shown only once'],
-  'enrol.once.text': ['在要接入的主机上以 root 运行下面的命令。令牌里带有控制器的根证书指纹，代理会先核对再信任。', 'Run these commands as root on the host. The token carries the fingerprint of the controller’s root certificate, which the agent checks before it trusts anything.'],
   'enrol.copy': ['复制', 'Copy'],
   'enrol.copied': ['已复制', 'Copied'],
-  'enrol.close': ['我已保存，关闭', 'Saved; close'],
-  'enrol.tokens': ['令牌', 'Tokens'],
-  'enrol.tokens.none': ['还没有令牌。', 'No tokens yet.'],
-  'enrol.token': ['令牌编号', 'Token id'],
-  'enrol.left': ['剩余次数', 'Uses left'],
-  'enrol.until': ['有效至', 'Valid until'],
-  'enrol.by': ['创建人', 'Made by'],
-  'enrol.state': ['状态', 'State'],
-  'enrol.state.active': ['有效', 'Active'],
-  'enrol.state.expired': ['已过期', 'Expired'],
-  'enrol.state.used': ['已用完', 'Used up'],
-  'enrol.state.revoked': ['已作废', 'Withdrawn'],
-  'enrol.revoke': ['作废', 'Withdraw'],
-  'enrol.revoke.ask': ['作废令牌 {id}？用它还没接入的主机将不能再接入。', 'Withdraw token {id}? Hosts that have not enrolled with it yet no longer can.'],
-  'enrol.approvals': ['等待批准', 'Waiting for approval'],
-  'enrol.approvals.none': ['没有等待批准的主机。', 'No host waits for approval.'],
-  'enrol.approve': ['批准', 'Approve'],
-  'enrol.refuse': ['拒绝', 'Refuse'],
-  'enrol.requested': ['申请时间', 'Requested'],
-  'enrol.machine': ['机器摘要', 'Machine digest'],
-  'enrol.evidence': ['公钥指纹', 'Key'],
-  'enrol.approval.needed': ['需批准', 'Approval'],
-  'enrol.approval.yes': ['是', 'Yes'],
-  'enrol.approval.no': ['否', 'No'],
-  'enrol.acts': ['操作', 'Actions'],
-  'enrol.bound': ['批准前请与现场核对机器摘要和公钥。', 'Compare machine digest and key with the site before approving.'],
 
   'audit.title': ['审计', 'Audit'],
   'audit.time': ['时间', 'Time'],
@@ -453,7 +417,9 @@ const TABLE = {
   'audit.none': ['还没有记录。', 'No records yet.'],
 
   ...ACTIONS,
-  ...AILMENTS, ...PEOPLE,
+  ...AILMENTS,
+  ...PEOPLE,
+  ...FRAME,
 
   'actor.console': ['控制器终端', 'Controller’s terminal'],
   'actor.system': ['系统', 'The controller itself'],
@@ -526,6 +492,9 @@ const TABLE = {
   'skew.fast': ['快 {d}', '{d} fast'],
   'skew.slow': ['慢 {d}', '{d} slow'],
 };
+
+/** Takes in the texts of a part that is loaded later than the first page. */
+export const addTexts = (texts) => Object.assign(TABLE, texts);
 
 const language = watched(document.documentElement.lang === 'en' ? 1 : 0);
 

@@ -10,15 +10,21 @@ import { Table } from '../parts/table.js';
 import { Icon } from '../parts/icons.js';
 import { Simulated } from '../parts/status.js';
 import { actorName } from '../parts/audited.js';
+import '../lib/enrol.js';
 
 const HOURS = [1, 8];
 const DAYS = [1, 7, 30];
 
-const Issued = ({ issued, onClose }) => html`<div class="issued" role="status"><h3><${Icon} name="enrol" />${t('enrol.once')}</h3><p>${t('enrol.once.text')}</p>
+/** What goes to the court on paper; only printers see it. */
+const Sheet = ({ issued }) => html`<article class="sheet print-only"><h1>${t('enrol.sheet.title', { site: issued.site })}</h1><p><b>${t('enrol.sheet.who')}</b> ${t('enrol.sheet.limits', { n: issued.uses, time: dateTime(issued.expires_ms) })}</p>
+  <ol><li>${t('enrol.sheet.step1')}</li><li>${t('enrol.sheet.step2')}</li><li>${t('enrol.sheet.step3')}<pre translate=${false}>${issued.commands.join('\n')}</pre></li>
+    ${issued.approval ? html`<li>${t('enrol.sheet.approval')}</li>` : null}<li>${t('enrol.sheet.step4')}</li></ol><p>${t('enrol.sheet.help')}</p></article>`;
+
+const Issued = ({ issued, onClose }) => html`<${Sheet} issued=${issued} /><div class="issued" role="status"><h3><${Icon} name="enrol" />${t('enrol.once')}</h3><p>${t('enrol.once.text')}</p>
   <div class="command"><pre tabindex="0" translate=${false}>${issued.commands.join('\n')}</pre><${CopyButton} text=${issued.commands.join('\n')} /></div>
   <div class="command"><pre tabindex="0" class="token" translate=${false}>${issued.token}</pre><${CopyButton} text=${issued.token} /></div>
   <p class="muted">${t('enrol.until')} ${dateTime(issued.expires_ms)}</p>
-  <button class="button" onClick=${onClose}>${t('enrol.close')}</button></div>`;
+  <p class="issued-acts"><button class="button button-primary" onClick=${() => print()}><${Icon} name="print" size="15" />${t('enrol.print')}</button><button class="button" onClick=${onClose}>${t('enrol.close')}</button></p></div>`;
 
 function Create({ sites, onDone }) {
   const { query } = useRoute();
@@ -31,10 +37,12 @@ function Create({ sites, onDone }) {
     setBusy(true);
     setError(null);
     try {
-      setIssued(await send('POST', '/tokens', {
+      const asked = {
         site: Number(form.get('site')), uses: Number(form.get('uses')),
         expires_in_s: Number(form.get('expires')), approval: form.get('approval') === 'on',
-      }));
+      };
+      const site = sites.find((one) => one.id === asked.site);
+      setIssued({ ...asked, ...await send('POST', '/tokens', asked), site: site ? site.name : '' });
       onDone();
     } catch (cause) { setError(cause); }
     setBusy(false);
@@ -89,9 +97,9 @@ export default function Enrol() {
   };
   return html`<${PageHead} title=${t('enrol.title')} />
     <${Panel} id="create" title=${t('enrol.create')}><${Loaded} resource=${sites} rows=${2}>${(data) => html`<${Create} sites=${data.items} onDone=${tokens.reload} />`}</${Loaded}></${Panel}>
-    <${Panel} id="approvals" flush title=${t('enrol.approvals')}>${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
+    <div class="screen-only"><${Panel} id="approvals" flush title=${t('enrol.approvals')}>${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
       <${Loaded} resource=${approvals} rows=${2}>${(data) => html`<${Approvals} items=${data.items} decide=${decide} />`}</${Loaded}></${Panel}>
-    <${Panel} id="tokens" flush title=${t('enrol.tokens')}><${Loaded} resource=${tokens} rows=${4}>${(data) => html`<${Tokens} items=${data.items} onRevoke=${ask} />`}</${Loaded}></${Panel}>
+    <${Panel} id="tokens" flush title=${t('enrol.tokens')}><${Loaded} resource=${tokens} rows=${4}>${(data) => html`<${Tokens} items=${data.items} onRevoke=${ask} />`}</${Loaded}></${Panel}></div>
     ${asked ? html`<${Confirm} danger text=${t('enrol.revoke.ask', { id: asked.id })} onCancel=${() => ask(null)}
       onDo=${async () => { await send('DELETE', `/tokens/${asked.id}`); ask(null); tokens.reload(); }} />` : null}`;
 }

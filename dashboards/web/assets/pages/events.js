@@ -7,6 +7,7 @@ import { dateTime, shortTime, date, number, duration } from '../lib/format.js';
 import { eventText, fieldName, fieldValue } from '../lib/eventtext.js';
 import { PageHead, Panel, Loaded, Empty, SearchField, Problem } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
+import { Views } from '../parts/views.js';
 import { Severity, HostLink } from '../parts/status.js';
 
 const LATE_MS = 120000;
@@ -92,6 +93,6 @@ export default function Events() {
         ${((sites.data && sites.data.items) || []).map((site) => html`<option key=${site.id} value=${String(site.id)}>${site.name}</option>`)}</select>
       <label class="inline-field"><span>${t('events.from')}</span><input type="datetime-local" value=${toInput(filters.from)} onChange=${(event) => setQuery({ from: fromInput(event.currentTarget.value) })} /></label>
       <label class="inline-field"><span>${t('events.to')}</span><input type="datetime-local" value=${toInput(filters.to)} onChange=${(event) => setQuery({ to: fromInput(event.currentTarget.value) })} /></label>
-      ${any ? html`<a class="clear" href=${hrefWith({ q: null, site: null, host: null, kind: null, severity: null, from: null, to: null })}>${t('fleet.clear')}</a>` : null}</div>
+      ${any ? html`<a class="clear" href=${hrefWith({ q: null, site: null, host: null, kind: null, severity: null, from: null, to: null })}>${t('fleet.clear')}</a>` : null}<${Views} /></div>
       <${EventList} filters=${filters} /></${Panel}>`;
 }

@@ -2,7 +2,12 @@
 import { html } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { PageHead, Panel } from '../parts/ui.js';
+import { useMay } from '../lib/who.js';
+import { scoped } from '../lib/scope.js';
 import { HostTable } from '../parts/hosttable.js';
 
-export default () => html`<${PageHead} title=${t('fleet.title')} />
-  <${Panel} flush><${HostTable} empty=${html`<p>${t('fleet.empty')}</p><p><a href="/enrol">${t('nav.enrol')}</a></p>`} /></${Panel}>`;
+export default function Fleet() {
+  const enrols = useMay()('manage_hosts');
+  const empty = html`<p>${t('fleet.empty')}</p>${enrols ? html`<p><a href=${scoped('/enrol')}>${t('nav.enrol')}</a></p>` : null}`;
+  return html`<${PageHead} title=${t('fleet.title')} /><${Panel} flush><${HostTable} empty=${empty} /></${Panel}>`;
+}

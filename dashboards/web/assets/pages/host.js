@@ -7,6 +7,7 @@ import { url, send, useResource } from '../lib/api.js';
 import { now, useChanges, useWatchHost } from '../lib/live.js';
 import { dateTime, duration, ago, percent, number, skew, bytes } from '../lib/format.js';
 import { Reason, reasonText } from '../lib/reasons.js';
+import { useMay } from '../lib/who.js';
 import { PageHead, Panel, Loaded, Confirm, Segments } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Status, Simulated } from '../parts/status.js';
@@ -43,6 +44,7 @@ function Acts({ host, reload }) {
   const [asked, ask] = useState(false);
   const [busy, setBusy] = useState(false);
   const [told, tell] = useState(null);
+  const manages = useMay()('manage_hosts');
   const collect = async () => {
     setBusy(true);
     try {
@@ -52,7 +54,7 @@ function Acts({ host, reload }) {
     } catch (cause) { tell({ good: false, text: t('host.collect.failed', { why: cause.message }) }); }
     setBusy(false);
   };
-  if (host.revoked_ms) return null;
+  if (host.revoked_ms || !manages) return null;
   return html`<span class="page-tools">${told ? html`<span class=${told.good ? 'good' : 'bad'} role="status">${told.text}</span>` : null}
     <button class="button button-small" disabled=${busy} onClick=${collect}><${Icon} name="refresh" size="14" />${t('host.collect')}</button>
     <button class="button button-small" onClick=${() => ask(true)}>${t('host.revoke')}</button>

@@ -2,12 +2,17 @@
 // navigation. A page's code is fetched when the page is first opened.
 
 const PAGES = [
-  { path: /^\/$/, nav: 'overview', title: 'nav.overview', load: () => import('./overview.js') },
+  { path: /^\/$/, nav: 'overview', scope: true, title: 'nav.overview', load: () => import('./overview.js') },
   { path: /^\/sites$/, nav: 'sites', title: 'sites.title', load: () => import('./sites.js') },
   { path: /^\/sites\/(?<id>\d+)$/, nav: 'sites', title: 'sites.title', load: () => import('./site.js') },
   { path: /^\/hosts\/(?<id>\d+)$/, nav: 'fleet', title: 'host.name', load: () => import('./host.js') },
-  { path: /^\/fleet$/, nav: 'fleet', title: 'fleet.title', load: () => import('./fleet.js') },
-  { path: /^\/events$/, nav: 'events', title: 'events.title', load: () => import('./events.js') },
+  { path: /^\/fleet$/, nav: 'fleet', scope: true, title: 'fleet.title', load: () => import('./fleet.js') },
+  { path: /^\/register(\/(?<kind>rooms|staff|assets))?$/, nav: 'register', scope: true, title: 'register.title', load: () => import('./register.js') },
+  { path: /^\/register\/(?<kind>rooms|staff|assets)\/(?<id>\d+)$/, nav: 'register', title: 'register.title', load: () => import('./item.js') },
+  { path: /^\/assets\/(?<id>\d+)$/, nav: 'register', title: 'register.title', load: () => import('./item.js') },
+  { path: /^\/register\/labels$/, nav: 'register', title: 'labels.title', load: () => import('./labels.js') },
+  { path: /^\/register\/imports$/, nav: 'register', title: 'register.import.title', load: () => import('./imports.js') },
+  { path: /^\/events$/, nav: 'events', scope: true, title: 'events.title', load: () => import('./events.js') },
   { path: /^\/enrol$/, nav: 'enrol', title: 'enrol.title', load: () => import('./enrol.js') },
   { path: /^\/audit$/, nav: 'audit', title: 'audit.title', load: () => import('./audit.js') },
   { path: /^\/users$/, nav: 'users', title: 'users.title', load: () => import('./users.js') },
@@ -16,10 +21,12 @@ const PAGES = [
   { path: /^\/login$/, open: true, title: 'login.title', load: () => import('./login.js') },
 ];
 
+const SCREEN = { nav: 'overview', bare: true, title: 'screen.open', load: () => import('./screen.js') };
 const MISSING = { nav: '', title: 'state.missing', load: () => import('./missing.js') };
 
 /** The page at a path, with what the path says. */
-export function pageFor(path) {
+export function pageFor(path, query) {
+  if (path === '/' && query.get('wall') === '1') return { page: SCREEN, parameters: {}, key: 'wall' };
   for (const page of PAGES) {
     const match = page.path.exec(path);
     if (match) return { page, parameters: { ...match.groups }, key: path };

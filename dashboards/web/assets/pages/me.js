@@ -6,6 +6,9 @@ import { navigate } from '../lib/router.js';
 import { stop } from '../lib/live.js';
 import { PageHead, Panel, Loaded, CopyButton } from '../parts/ui.js';
 import { Roles } from '../parts/roles.js';
+import { QrCode } from '../parts/qr.js';
+import { Icon } from '../parts/icons.js';
+import { LanguageButton, ThemeButton, leave } from '../parts/shell.js';
 
 /** A form that sends something and says what went wrong. */
 function useSending(act) {
@@ -37,14 +40,6 @@ function NewPassword({ first }) {
     <${Failed} error=${error} /><button class="button button-primary" disabled=${busy}>${t('me.save')}</button></form>`;
 }
 
-/** A QR code drawn from rows of 0 and 1, dark on light whatever the theme: cameras need it so. */
-export function QrCode({ code, label }) {
-  const size = code.rows.length + 8;
-  const squares = code.rows.flatMap((row, y) => [...row].map((sign, x) => (sign === '1' ? `M${x + 4} ${y + 4}h1v1h-1z` : '')));
-  return html`<svg class="qr" viewBox=${`0 0 ${size} ${size}`} role="img" aria-label=${label} shape-rendering="crispEdges">
-    <rect width=${size} height=${size} fill="#fff" /><path d=${squares.join('')} fill="#000" /></svg>`;
-}
-
 const Recovery = ({ codes, onKept }) => html`<div class="issued" role="status"><h3>${t('me.recovery')}</h3><p>${t('me.recovery.text')}</p>
   <div class="command"><pre tabindex="0" translate=${false}>${codes.join('\n')}</pre><${CopyButton} text=${codes.join('\n')} /></div>
   <button class="button button-primary" onClick=${onKept}>${t('me.recovery.kept')}</button></div>`;
@@ -74,7 +69,8 @@ function Factor({ on, changed }) {
 
 export default function Me() {
   const me = useResource(url('/me'));
-  return html`<${PageHead} title=${t('me.title')} /><${Loaded} resource=${me} rows=${6}>${({ user }) => html`
+  return html`<${PageHead} title=${t('me.title')}><span class="page-tools phone-only"><${LanguageButton} /><${ThemeButton} />
+      <button class="button button-small" onClick=${leave}><${Icon} name="logout" size="14" />${t('shell.logout')}</button></span></${PageHead}><${Loaded} resource=${me} rows=${6}>${({ user }) => html`
     ${user.password_once ? null : html`<${Panel} id="roles" title=${t('me.roles')}><${Roles} roles=${user.roles} /></${Panel}>`}
     <div class="halves"><${Panel} id="password" title=${t(user.password_once ? 'me.password.first' : 'me.password')}><${NewPassword} first=${user.password_once} /></${Panel}>
       ${user.password_once ? null : html`<${Panel} id="factor" title=${t('me.factor')}><${Factor} on=${user.second_factor} changed=${me.reload} /></${Panel}>`}</div>`}</${Loaded}>`;

@@ -3,6 +3,8 @@ import { html, useMemo, useState } from '../lib/html.js';
 import { t, word } from '../lib/i18n.js';
 import { useRoute, hrefWith } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
+import { useMay, useWho } from '../lib/who.js';
+import { scoped, useScope } from '../lib/scope.js';
 import { now, useSiteChanges, useSoon } from '../lib/live.js';
 import { number, percent, ago, duration } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments } from '../parts/ui.js';
@@ -14,34 +16,38 @@ import { EventLine } from '../parts/eventline.js';
 /** The order of a site's counts in live messages. */
 const ORDER = ['up', 'stale', 'down', 'unknown'];
 
-const Tile = ({ href, icon, look, label, figure, sub, children }) => html`
-  <a class=${`tile ${look || ''}`} href=${href}><span class="tile-label">${icon ? html`<${Icon} name=${icon} size="14" />` : null}${label}</span>
-    <span class="tile-figure">${figure}</span><span class="tile-sub">${sub}</span>${children}</a>`;
+/** A number; it leads somewhere if the account may go there. */
+export function Tile({ href, icon, look, label, figure, sub, children }) {
+  const content = html`<span class="tile-label">${icon ? html`<${Icon} name=${icon} size="14" />` : null}${label}</span>
+    <span class="tile-figure">${figure}</span><span class="tile-sub">${sub}</span>${children}`;
+  const looks = `tile ${look || ''}`;
+  return href ? html`<a class=${looks} href=${scoped(href)}>${content}</a>` : html`<div class=${looks}>${content}</div>`;
+}
 
-function Tiles({ data, events: seesEvents }) {
+export function Tiles({ data, events: seesEvents, hosts: seesHosts, still }) {
   const { counts, events_24h: events } = data;
   const total = totalOf(counts);
   return html`<div class="tiles">
-    <${Tile} href="/fleet" label=${t('kpi.hosts')} figure=${number(total)} sub=${html`<${ShareBar} counts=${counts} />`} look="tile-lead" />
-    ${STATES.map((state) => html`<${Tile} key=${state} href=${`/fleet?presence=${state}`} icon=${state} label=${word('presence', state)}
+    <${Tile} href=${seesHosts && !still ? '/fleet' : null} label=${t('kpi.hosts')} figure=${number(total)} sub=${html`<${ShareBar} counts=${counts} />`} look="tile-lead" />
+    ${STATES.map((state) => html`<${Tile} key=${state} href=${seesHosts && !still ? `/fleet?presence=${state}` : null} icon=${state} label=${word('presence', state)}
       look=${`tile-${state}${counts[state] ? '' : ' tile-zero'}`} figure=${number(counts[state])}
       sub=${total ? t('kpi.share', { p: percent((100 * counts[state]) / total, counts[state] && counts[state] < total ? 1 : 0) }) : '–'} />`)}
-    <${Tile} href="/sites" label=${t('kpi.sites')} figure=${number(data.sites.total)} sub=${t('kpi.sites.sub', { n: number(data.sites.with_hosts) })} />
-    ${seesEvents ? html`<${Tile} href="/events" label=${t('kpi.events')} figure=${number(events.total)} look=${events.critical ? 'tile-down' : ''}
+    <${Tile} href=${still ? null : '/sites'} label=${t('kpi.sites')} figure=${number(data.sites.total)} sub=${t('kpi.sites.sub', { n: number(data.sites.with_hosts) })} />
+    ${seesEvents ? html`<${Tile} href=${still ? null : '/events'} label=${t('kpi.events')} figure=${number(events.total)} look=${events.critical ? 'tile-down' : ''}
       sub=${t('kpi.events.sub', { c: number(events.critical), w: number(events.warning) })} />` : null}
-    <${Tile} href="/fleet?sort=dropped&order=desc" label=${t('kpi.drops')} figure=${number(data.gaps_24h.gaps)} look=${data.gaps_24h.batches ? 'tile-stale' : ''}
+    <${Tile} href=${seesHosts && !still ? '/fleet?sort=dropped&order=desc' : null} label=${t('kpi.drops')} figure=${number(data.gaps_24h.gaps)} look=${data.gaps_24h.batches ? 'tile-stale' : ''}
       sub=${t('kpi.drops.sub', { n: number(data.gaps_24h.batches) })} />
   </div>`;
 }
 
 const Notices = ({ data }) => html`<div class="notices">
-  ${data.conflicts ? html`<a class="notice notice-down" href="/fleet?conflict=true"><${Icon} name="warning" size="15" />${t('kpi.conflicts', { n: number(data.conflicts) })}</a>` : null}
-  ${data.pending_approvals ? html`<a class="notice notice-stale" href="/enrol"><${Icon} name="enrol" size="15" />${t('kpi.approvals', { n: number(data.pending_approvals) })}</a>` : null}
+  ${data.conflicts ? html`<a class="notice notice-down" href=${scoped('/fleet?conflict=true')}><${Icon} name="warning" size="15" />${t('kpi.conflicts', { n: number(data.conflicts) })}</a>` : null}
+  ${data.pending_approvals ? html`<a class="notice notice-stale" href=${scoped('/enrol')}><${Icon} name="enrol" size="15" />${t('kpi.approvals', { n: number(data.pending_approvals) })}</a>` : null}
   ${data.simulated ? html`<p class="notice"><${Icon} name="overview" size="15" />${t('simulated.banner', { n: number(data.simulated) })}</p>` : null}
 </div>`;
 
 /** Clusters for the wall: a high court alone, then each intermediate court with its courts. */
-function groupsOf(sites) {
+export function groupsOf(sites) {
   const groups = new Map();
   const ids = new Set(sites.map((site) => site.id));
   const top = new Map(sites.map((site) => [site.id, site]));
@@ -73,8 +79,8 @@ function Wall({ sites }) {
     <${HexWall} groups=${groupsOf(sites)} highlight=${highlight} />`;
 }
 
-const Attention = ({ data }) => {
-  if (!totalOf(data.counts)) return html`<${Empty} icon="enrol"><p>${t('overview.attention.nohosts')}</p><p><a href="/enrol">${t('nav.enrol')}</a></p></${Empty}>`;
+const Attention = ({ data, enrols }) => {
+  if (!totalOf(data.counts)) return html`<${Empty} icon="enrol"><p>${t(enrols ? 'overview.attention.nohosts' : 'fleet.empty')}</p>${enrols ? html`<p><a href=${scoped('/enrol')}>${t('nav.enrol')}</a></p>` : null}</${Empty}>`;
   if (!data.attention.length) return html`<${Empty} icon="up">${t('overview.attention.none')}</${Empty}>`;
   return html`<ul class="attention">${data.attention.map((host) => html`<li key=${host.id}>
     <${Status} state=${host.presence} /><div class="attention-what"><${HostLink} host=${host} /><span class="muted">${host.site.name}</span></div>
@@ -96,11 +102,9 @@ function patched(data, sites) {
   return { ...data, counts, organisation };
 }
 
-export default function Overview() {
-  const resource = useResource(url('/overview'), 15000);
-  const me = useResource(url('/me'));
-  // Who may not see security events is shown no number of them: a nought would be untrue.
-  const seesEvents = Boolean(me.data && me.data.permissions.includes('see_security_events'));
+/** The overview of what is looked at, kept up to date by live messages. */
+export function useOverview() {
+  const resource = useResource(url('/overview', { site: useScope() }), 15000);
   const [newer, setNewer] = useState({ of: null, sites: new Map() });
   const soon = useSoon(resource.reload, 5000);
   const at = useSoon(resource.reload, 200);
@@ -114,15 +118,26 @@ export default function Overview() {
   const { data: loaded } = resource;
   const shown = useMemo(() => (loaded ? { ...resource, data: patched(loaded, newer.of === loaded ? newer.sites : new Map()) } : resource), [resource, newer]);
   if (loaded && newer.of !== loaded) setNewer({ of: loaded, sites: new Map() });
-  return html`<${PageHead} title=${t('nav.overview')} />
+  return shown;
+}
+
+export default function Overview() {
+  const shown = useOverview();
+  const who = useWho();
+  const whole = !useScope() && Boolean(who && who.user.roles.some((one) => !one.site));
+  const may = useMay();
+  // Who may not see security events is shown no number of them: a nought would be untrue.
+  const seesEvents = may('see_security_events');
+  const seesHosts = may('see_hosts');
+  return html`<${PageHead} title=${t('nav.overview')}><span class="page-tools desk-only"><a class="button button-small" href=${hrefWith({ wall: '1', state: null })}><${Icon} name="screen" size="14" />${t('screen.open')}</a></span></${PageHead}>
     <${Loaded} resource=${shown} rows=${10}>${(data) => html`
-      <${Notices} data=${data} /><${Tiles} data=${data} events=${seesEvents} />
-      <div class="overview-grid">
-        <${Panel} id="wall" title=${t('wall.title')} hint=${t('wall.hint')}><${Wall} sites=${data.organisation} /></${Panel}>
-        <div class="overview-side">
-          <${Panel} id="attention" flush title=${t('overview.attention')} action=${html`<a href="/fleet?sort=presence">${t('overview.all')}</a>`}><${Attention} data=${data} /></${Panel}>
-          ${seesEvents ? html`<${Panel} id="recent" flush title=${t('overview.recent')} action=${html`<a href="/events">${t('overview.all')}</a>`}>
+      <${Notices} data=${data} /><${Tiles} data=${data} events=${seesEvents} hosts=${seesHosts} />
+      <div class=${seesHosts ? 'overview-grid' : ''}>
+        <${Panel} id="wall" title=${t(whole ? 'wall.title' : 'screen.courts')} hint=${t('wall.hint')}><${Wall} sites=${data.organisation} /></${Panel}>
+        ${seesHosts ? html`<div class="overview-side">
+          <${Panel} id="attention" flush title=${t('overview.attention')} action=${html`<a href=${scoped('/fleet?sort=presence')}>${t('overview.all')}</a>`}><${Attention} data=${data} enrols=${may('manage_hosts')} /></${Panel}>
+          ${seesEvents ? html`<${Panel} id="recent" flush title=${t('overview.recent')} action=${html`<a href=${scoped('/events')}>${t('overview.all')}</a>`}>
             ${data.recent_events.length ? html`<ul class="recent">${data.recent_events.map((event) => html`<${EventLine} key=${event.id} event=${event} />`)}</ul>`
     : html`<${Empty} icon="events">${t('events.none')}</${Empty}>`}</${Panel}>` : null}
-        </div></div>`}</${Loaded}>`;
+        </div>` : null}</div>`}</${Loaded}>`;
 }

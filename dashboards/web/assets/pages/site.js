@@ -4,6 +4,7 @@ import { t, word } from '../lib/i18n.js';
 import { useRoute, setQuery } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
 import { shortCourt } from '../lib/format.js';
+import { useMay } from '../lib/who.js';
 import { PageHead, Panel, Loaded } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Status, Counts, worstOf, totalOf } from '../parts/status.js';
@@ -15,16 +16,18 @@ const Crumbs = ({ path }) => html`<a href="/sites">${t('sites.title')}</a>${path
 function Court({ data }) {
   const { query } = useRoute();
   const deep = query.get('deep') === 'true';
+  const may = useMay();
   const { site, path, children } = data;
-  const none = html`<p>${t('sites.nohosts')}</p><p><a href=${`/enrol?site=${site.id}`}>${t('sites.enrol')}</a></p>`;
+  const none = html`<p>${t('sites.nohosts')}</p>${may('manage_hosts') ? html`<p><a href=${`/enrol?site=${site.id}`}>${t('sites.enrol')}</a></p>` : null}`;
   return html`<${PageHead} title=${site.name} crumbs=${html`<${Crumbs} path=${path} />`}>
       <${Status} state=${worstOf(site.rollup)} large /><span class="tag">${word('tier', site.tier)}</span>${site.code ? html`<span class="tag">${site.code}</span>` : null}
-      <span class="page-tools"><a class="button button-small" href=${`/events?site=${site.id}`}><${Icon} name="events" size="14" />${t('sites.events')}</a></span></${PageHead}>
+      <span class="page-tools">${may('see_security_events') ? html`<a class="button button-small" href=${`/events?site=${site.id}`}><${Icon} name="events" size="14" />${t('sites.events')}</a>` : null}
+        ${may('see_register') ? html`<a class="button button-small" href=${`/register/assets?site=${site.id}`}><${Icon} name="register" size="14" />${t('nav.register')}</a>` : null}</span></${PageHead}>
     ${children.length ? html`<${Panel} id="below" title=${t('sites.below')}><ul class="court-cards">${children.map((child) => html`
       <li key=${child.id}><a class=${`court-card edge-${worstOf(child.rollup)}`} href=${`/sites/${child.id}`}><span class="court-name">${shortCourt(child.name)}</span><${Status} state=${worstOf(child.rollup)} />${totalOf(child.rollup) ? html`<${Counts} counts=${child.rollup} />` : null}</a></li>`)}</ul></${Panel}>` : null}
-    <${Panel} id="hosts" flush title=${t('sites.hosts.of')} action=${children.length ? html`<label class="check"><input type="checkbox" checked=${deep} onChange=${(event) => setQuery({ deep: event.currentTarget.checked ? 'true' : '', cursor: null, from: null })} />${t('sites.deep')}</label>` : null}>
+    ${may('see_hosts') ? html`<${Panel} id="hosts" flush title=${t('sites.hosts.of')} action=${children.length ? html`<label class="check"><input type="checkbox" checked=${deep} onChange=${(event) => setQuery({ deep: event.currentTarget.checked ? 'true' : '', cursor: null, from: null })} />${t('sites.deep')}</label>` : null}>
       <${HostTable} site=${String(site.id)} deep=${deep} empty=${none} /></${Panel}>
-    <${Budget} key=${site.id} site=${site.id} />`;
+    <${Budget} key=${site.id} site=${site.id} />` : null}`;
 }
 
 export default function Site({ id }) {

@@ -3,6 +3,7 @@ import { html, useState } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { url, send, useResource } from '../lib/api.js';
 import { number } from '../lib/format.js';
+import { useMay } from '../lib/who.js';
 import { Panel, Loaded, Confirm } from './ui.js';
 
 const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
@@ -73,14 +74,15 @@ function Form({ site, start, most, onDone, onCancel }) {
 function Shown({ site, data, reload }) {
   const [editing, edit] = useState(false);
   const [asked, ask] = useState(false);
+  const manages = useMay()('manage_hosts');
   const hours = data.own || data.inherited;
   const done = () => { edit(false); reload(); };
   if (editing) return html`<${Form} site=${site} start=${hours || HOURS.map(() => null)} most=${data.most_kbps} onDone=${done} onCancel=${() => edit(false)} />`;
   return html`<p>${data.own ? t('budget.own') : data.inherited_from ? html`${t('budget.inherited')} <a translate=${false} href=${`/sites/${data.inherited_from.id}`}>${data.inherited_from.name}</a>` : t('budget.unset')}</p>
     ${hours ? html`<${Day} hours=${hours} />` : null}
     <p class="muted">${t('budget.reach', { n: number(data.hosts), c: number(data.connected) })}${data.exceptions ? ` ${t('budget.exceptions', { n: number(data.exceptions) })}` : ''}</p>
-    <p class="budget-acts"><button class="button" onClick=${() => edit(true)}>${t(data.own ? 'budget.change' : 'budget.make')}</button>
-      ${data.own ? html`<button class="button" onClick=${() => ask(true)}>${t('budget.clear')}</button>` : null}</p>
+    ${manages ? html`<p class="budget-acts"><button class="button" onClick=${() => edit(true)}>${t(data.own ? 'budget.change' : 'budget.make')}</button>
+      ${data.own ? html`<button class="button" onClick=${() => ask(true)}>${t('budget.clear')}</button>` : null}</p>` : null}
     ${asked ? html`<${Confirm} text=${t(data.inherited_from ? 'budget.clear.ask' : 'budget.clear.ask.none')} onCancel=${() => ask(false)}
       onDo=${async () => { await send('DELETE', `/sites/${site}/bandwidth`); ask(false); reload(); }} />` : null}`;
 }

@@ -35,33 +35,38 @@ function nameLines(name) {
   return short.length <= 8 ? [short.slice(0, Math.ceil(short.length / 2)), short.slice(Math.ceil(short.length / 2))] : [short.slice(0, 4), `${short.slice(4, 7)}…`];
 }
 
-function Cell({ site, x, y, dim }) {
+function Cell({ site, x, y, dim, still }) {
   const state = worstOf(site.hosts);
   const lines = nameLines(site.name);
   const told = t('wall.cell', { name: site.name, state: word('presence', state), ...site.hosts });
-  return html`<a href=${`/sites/${site.id}`} class=${`hex hex-${state}${dim ? ' hex-dim' : ''}`}
+  const tag = still ? 'g' : 'a';
+  return html`<${tag} href=${still ? null : `/sites/${site.id}`} class=${`hex hex-${state}${dim ? ' hex-dim' : ''}`}
     transform=${`translate(${x.toFixed(1)} ${y.toFixed(1)})`}>
     <title>${told}</title>
     <polygon points=${corners} />
     <path class="hex-icon" d=${iconPath(state)} transform="translate(-6.5 -23) scale(0.650)" />
     ${lines.map((line, index) => html`<text key=${index} aria-hidden="true" y=${lines.length === 1 ? 6 : 2 + index * 12}>${line}</text>`)}
     <text class="hex-count" aria-hidden="true" y=${lines.length === 1 ? 19 : 24}>${totalOf(site.hosts) || ''}</text>
-  </a>`;
+  <//>`;
 }
 
-function Cluster({ group, highlight }) {
-  const cells = placed(group.sites);
-  const width = Math.max(...cells.map((cell) => cell.x)) + WIDTH / 2;
-  const height = Math.max(...cells.map((cell) => cell.y)) + RADIUS;
+/** Cells of a cluster and how large it is, in units of the drawing. */
+export function laidOut(sites) {
+  const cells = placed(sites);
+  return { cells, width: Math.max(...cells.map((cell) => cell.x)) + WIDTH / 2, height: Math.max(...cells.map((cell) => cell.y)) + RADIUS };
+}
+
+function Cluster({ group, highlight, scale, still }) {
+  const { cells, width, height } = laidOut(group.sites);
   const state = worstOf(group.counts);
-  return html`<li class="cluster"><h3><a href=${`/sites/${group.id}`}>${shortCourt(group.name)}</a>
+  return html`<li class="cluster"><h3>${still ? shortCourt(group.name) : html`<a href=${`/sites/${group.id}`}>${shortCourt(group.name)}</a>`}
       <span class=${`dot fill-${state}`} aria-hidden="true"></span></h3>
-    <svg width=${width.toFixed(0)} height=${height.toFixed(0)} viewBox=${`0 0 ${width.toFixed(1)} ${height.toFixed(1)}`} role="group" aria-label=${group.name}>
-      ${cells.map(({ site, x, y }) => html`<${Cell} key=${site.id} site=${site} x=${x} y=${y}
+    <svg width=${(width * scale).toFixed(0)} height=${(height * scale).toFixed(0)} viewBox=${`0 0 ${width.toFixed(1)} ${height.toFixed(1)}`} role="group" aria-label=${group.name}>
+      ${cells.map(({ site, x, y }) => html`<${Cell} key=${site.id} site=${site} x=${x} y=${y} still=${still}
         dim=${highlight && worstOf(site.hosts) !== highlight} />`)}
     </svg></li>`;
 }
 
-/** @param groups `[{id, name, counts, sites: [{id, name, hosts}]}]` */
-export const HexWall = ({ groups, highlight }) => html`
-  <ul class="wall">${groups.map((group) => html`<${Cluster} key=${group.id} group=${group} highlight=${highlight} />`)}</ul>`;
+/** @param groups `[{id, name, counts, sites: [{id, name, hosts}]}]`; `still`: it leads nowhere */
+export const HexWall = ({ groups, highlight, scale = 1, still }) => html`
+  <ul class="wall">${groups.map((group) => html`<${Cluster} key=${group.id} group=${group} highlight=${highlight} scale=${scale} still=${still} />`)}</ul>`;

@@ -9,6 +9,7 @@ import { number, percent, bytes, ago, skew, dateTime } from '../lib/format.js';
 import { reasonText } from '../lib/reasons.js';
 import { Loaded, Empty, Segments, SearchField } from './ui.js';
 import { Table } from './table.js';
+import { Views } from './views.js';
 import { STATES, Status, HostLink } from './status.js';
 
 // More rows cost the browser more than they tell: fifty are two screens.
@@ -48,14 +49,15 @@ function Filters({ data, compact }) {
   const states = [{ value: '', text: t('fleet.all'), href: hrefWith({ presence: null, ...reset }) },
     ...STATES.map((state) => ({ value: state, icon: state, text: word('presence', state), count: counts ? number(counts[state]) : null, href: hrefWith({ presence: state, ...reset }) }))];
   const versions = (data && data.versions) || [];
-  const any = ['q', 'presence', 'version', 'real', 'conflict', 'site'].some((key) => query.get(key));
+  const any = ['q', 'presence', 'version', 'real', 'conflict'].some((key) => query.get(key));
   return html`<div class="filters">
     ${compact ? null : html`<${SearchField} value=${query.get('q')} label=${t('fleet.search.label')} placeholder=${t('fleet.search')} onSearch=${(q) => setQuery({ q, ...reset })} />`}
     <${Segments} label=${t('presence.label')} items=${states} current=${presence} />
     ${versions.length > 1 && !compact ? html`<select class="select" aria-label=${t('host.version')} value=${query.get('version') || ''} onChange=${(event) => setQuery({ version: event.currentTarget.value, ...reset })}>
       <option value="">${t('fleet.version.all')}</option>${versions.map((one) => html`<option key=${one.version} value=${one.version}>${one.version || '–'} (${number(one.hosts)})</option>`)}</select>` : null}
     ${data && data.simulated ? html`<label class="check"><input type="checkbox" checked=${query.get('real') === 'true'} onChange=${(event) => setQuery({ real: event.currentTarget.checked ? 'true' : '', ...reset })} />${t('fleet.real')}</label>` : null}
-    ${any && !compact ? html`<a class="clear" href=${hrefWith({ q: null, presence: null, version: null, real: null, conflict: null, site: null, ...reset })}>${t('fleet.clear')}</a>` : null}
+    ${any && !compact ? html`<a class="clear" href=${hrefWith({ q: null, presence: null, version: null, real: null, conflict: null, ...reset })}>${t('fleet.clear')}</a>` : null}
+    ${compact ? null : html`<${Views} />`}
   </div>`;
 }
 
@@ -74,6 +76,7 @@ export function HostTable({ site, deep, empty }) {
   const { query } = useRoute();
   const wanted = { limit: SIZE };
   for (const key of FILTERS) if (key !== 'from') wanted[key] = query.get(key);
+  if (wanted.site) wanted.deep = 'true';
   if (site) Object.assign(wanted, { site, deep: deep ? 'true' : null });
   const resource = useResource(url('/hosts', wanted), 15000);
   const soon = useSoon(resource.reload, 1500);

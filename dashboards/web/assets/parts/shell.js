@@ -1,9 +1,12 @@
 // The frame around every page: navigation, search, the live badge, language and theme.
-import { html, useState } from '../lib/html.js';
+import { html, useState, useEffect } from '../lib/html.js';
 import { t, isEnglish, setLanguage } from '../lib/i18n.js';
 import { navigate, hrefWith, useRoute } from '../lib/router.js';
-import { remember } from '../lib/store.js';
-import { send } from '../lib/api.js';
+import { remember, useWatched } from '../lib/store.js';
+import { overlay } from '../lib/keys.js';
+import { useMay } from '../lib/who.js';
+import { scoped, useScope } from '../lib/scope.js';
+import { send, url, useResource } from '../lib/api.js';
 import { useLiveState, useAilments, stop } from '../lib/live.js';
 import { dateTime } from '../lib/format.js';
 import { Reason } from '../lib/reasons.js';
@@ -16,6 +19,7 @@ const NAVIGATION = [
   ['sites', '/sites', 'see_overview', 'nav.sites', 'nav.sites.short'],
   ['fleet', '/fleet', 'see_hosts', 'nav.fleet'],
   ['events', '/events', 'see_security_events', 'nav.events', 'nav.events.short'],
+  ['register', '/register', 'see_register', 'nav.register'],
   ['enrol', '/enrol', 'manage_hosts', 'nav.enrol', 'nav.enrol.short'],
   ['users', '/users', 'see_accounts', 'nav.users'],
   ['audit', '/audit', 'see_audit', 'nav.audit'],
@@ -44,7 +48,7 @@ export function ThemeButton() {
   return html`<button class="tool" aria-label=${t('shell.theme')} title=${t('shell.theme')} onClick=${turn}><${Icon} name="moon" /></button>`;
 }
 
-const leave = async () => {
+export const leave = async () => {
   try { await send('POST', '/logout'); } catch (gone) { /* the session has ended either way */ }
   stop();
   navigate('/login');
@@ -54,7 +58,7 @@ const leave = async () => {
 const STOPS = ['samples', 'events', 'database'];
 
 /** What is wrong with the controller itself, what that means and what to do, on every page. */
-function Ailments() {
+export function Ailments() {
   const ailments = useAilments();
   return html`<div class="ailments" role="alert">${ailments.map(({ part, code, since_ms: since, days_left: days, reason }) => html`
     <section key=${part} class=${`ailment ailment-${STOPS.includes(part) ? 'down' : 'stale'}`}><${Icon} name="warning" />
@@ -63,23 +67,60 @@ function Ailments() {
         ${reason ? html`<details><summary>${t('ailment.reason')}</summary><code><${Reason} text=${reason} /></code></details>` : null}</div></section>`)}</div>`;
 }
 
-const Navigation = ({ current, me }) => html`<nav class="nav" aria-label=${t('nav.label')}><ul>${NAVIGATION.filter(([,, may]) => me.permissions.includes(may)).map(([name, href, , text, short]) => html`
-  <li key=${name}><a href=${href} class=${name === current ? 'nav-on' : ''} aria-current=${name === current ? 'page' : null}>
-    <${Icon} name=${name} size="20" /><span class=${short ? 'nav-long' : ''}>${t(text)}</span>${short ? html`<span class="nav-short">${t(short)}</span>` : null}</a></li>`)}</ul></nav>`;
+/** Entries that fit into the bar of a phone, beside the one that shows the rest. */
+const ON_PHONE = 4;
 
-export function Shell({ me, current, children }) {
+function Navigation({ current, pages }) {
+  const few = pages.length <= ON_PHONE + 1;
+  return html`<nav class="nav" aria-label=${t('nav.label')}><ul>${pages.map(({ name, href, text, short }, at) => html`
+    <li key=${name} class=${few || at < ON_PHONE ? '' : 'nav-rest'}><a href=${scoped(href)} class=${name === current ? 'nav-on' : ''} aria-current=${name === current ? 'page' : null}>
+      <${Icon} name=${name} size="20" /><span class=${short ? 'nav-long' : ''}>${text}</span>${short ? html`<span class="nav-short">${short}</span>` : null}</a></li>`)}
+    ${few ? null : html`<li class="nav-more"><button onClick=${() => overlay.set('menu')} class=${pages.slice(ON_PHONE).some(({ name }) => name === current) ? 'nav-on' : ''}><${Icon} name="more" size="20" /><span>${t('nav.more')}</span></button></li>`}</ul></nav>`;
+}
+
+/** What part of the organisation is looked at, where a page can look at a part. */
+function ScopeButton() {
+  const site = useScope();
+  const { data } = useResource(site ? url(`/sites/${site}`) : null);
+  const name = !site ? t('scope.all') : data && String(data.site.id) === site ? data.site.name : `#${site}`;
+  return html`<button class=${site ? 'tool scope scope-on' : 'tool scope'} aria-label=${`${t('scope.label')}：${name}`} title=${t('scope.choose')} onClick=${() => overlay.set('scope')}><${Icon} name="sites" size="16" /><span class="scope-name">${name}</span></button>`;
+}
+
+/** The part that lies over the page is fetched when it is first asked for. */
+function Overlaid({ pages }) {
+  const what = useWatched(overlay);
+  const may = useMay();
+  const [view, setView] = useState(null);
+  useEffect(() => {
+    if (what && !view) import('./palette.js').then((module) => setView(() => module.default), () => overlay.set(''));
+  }, [what]);
+  return what && view ? html`<${view} key=${what} what=${what} pages=${pages} may=${may} />` : null;
+}
+
+export function Shell({ me, current, scope, children }) {
   const { path, query } = useRoute();
+  const pages = NAVIGATION.filter(([,, may]) => me.permissions.includes(may))
+    .map(([name, href,, text, short]) => ({ name, icon: name, href, text: t(text), short: short && t(short) }));
+  const hosts = me.permissions.includes('see_hosts');
+  const own = { name: 'me', icon: 'person', href: '/me', text: t('shell.me') };
+  useEffect(() => overlay.set(''), [path]);
   return html`<div class="shell">
     <a class="skip" href="#main">${t('app.skip')}</a>
-    <aside class="rail"><a class="brand" href="/"><${Mark} /><span><b>${t('app.name')}</b><small>${t('app.purpose')}</small></span></a>
-      <${Navigation} current=${current} me=${me} />
+    <aside class="rail"><a class="brand" href=${scoped('/')}><${Mark} /><span><b>${t('app.name')}</b><small>${t('app.purpose')}</small></span></a>
+      <${Navigation} current=${current} pages=${pages} />
       <p class="rail-foot">${t('shell.time')}<br />v${me.version}</p></aside>
-    <header class="bar"><a class="brand brand-small" href="/" aria-label=${t('app.name')}><${Mark} size="26" /></a>
-      <div class="bar-search"><${SearchField} global value=${path === '/fleet' ? query.get('q') : ''} label=${t('shell.search')}
-        onSearch=${(q) => navigate(hrefWith({ q }, path === '/fleet' ? undefined : '/fleet'))} /></div>
-      <div class="bar-tools"><${LiveBadge} /><${LanguageButton} /><${ThemeButton} />
-        <a class="who" href="/me" translate=${false} title=${t('shell.user', { name: me.user.name })}>${me.user.display_name || me.user.name}</a>
-        <button class="tool" aria-label=${t('shell.logout')} title=${t('shell.logout')} onClick=${leave}><${Icon} name="logout" /></button></div></header>
+    <header class="bar"><a class="brand brand-small" href=${scoped('/')} aria-label=${t('app.name')}><${Mark} size="26" /></a>
+      ${scope ? html`<${ScopeButton} />` : null}
+      <div class="bar-search">${hosts ? html`<${SearchField} global value=${path === '/fleet' ? query.get('q') : ''} label=${t('shell.search')}
+        onSearch=${(q) => navigate(path === '/fleet' ? hrefWith({ q, cursor: null, from: null }) : scoped(`/fleet?q=${encodeURIComponent(q)}`))} />` : null}</div>
+      <div class="bar-tools"><${LiveBadge} />
+        <button class="tool desk-only" aria-label=${t('palette.open')} title=${t('palette.open')} onClick=${() => overlay.set('palette')}><${Icon} name="search" /></button>
+        <button class="tool desk-only" aria-label=${t('keys.open')} title=${t('keys.open')} onClick=${() => overlay.set('keys')}><${Icon} name="keyboard" /></button>
+        <span class="desk-only tool-group"><${LanguageButton} /><${ThemeButton} /></span>
+        <a class="who desk-only" href="/me" translate=${false} title=${t('shell.user', { name: me.user.name })}>${me.user.display_name || me.user.name}</a>
+        <a class="tool phone-only" href="/me" aria-label=${t('shell.me')} title=${t('shell.me')}><${Icon} name="person" size="20" /></a>
+        <button class="tool desk-only" aria-label=${t('shell.logout')} title=${t('shell.logout')} onClick=${leave}><${Icon} name="logout" /></button></div></header>
     <main id="main" tabindex="-1"><${Ailments} /><${Guarded} key=${path}>${children}</${Guarded}></main>
+    <${Overlaid} pages=${[...pages, own]} />
   </div>`;
 }

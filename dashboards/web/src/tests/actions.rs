@@ -79,11 +79,14 @@ fn every_act_in_the_audit_has_a_name_in_both_languages() {
 
 #[test]
 fn every_part_that_can_be_unwell_has_words_for_it() {
-    let table = text("lib/i18n.js");
+    let table = text("lib/i18n.js") + &text("lib/ailments.js");
     for part in ["samples", "events", "database", "sealing"] {
         for key in ["disk_full", "away", "failed", "means"] {
             let key = format!("'ailment.{part}.{key}': [");
-            assert!(table.contains(&key), "lib/i18n.js lacks {key}");
+            assert!(
+                table.contains(&key),
+                "lib/i18n.js and lib/ailments.js lack {key}"
+            );
         }
         assert!(table.contains(&format!("'part.{part}': [")), "{part}");
     }
@@ -92,12 +95,18 @@ fn every_part_that_can_be_unwell_has_words_for_it() {
         "'ailment.cluster.means': [",
         "'part.cluster': [",
     ] {
-        assert!(table.contains(key), "lib/i18n.js lacks {key}");
+        assert!(
+            table.contains(key),
+            "lib/i18n.js and lib/ailments.js lack {key}"
+        );
     }
     for part in ["intermediate_certificate", "web_certificate"] {
         for key in ["certificate_ends", "certificate_ended", "means", "do"] {
             let key = format!("'ailment.{part}.{key}': [");
-            assert!(table.contains(&key), "lib/i18n.js lacks {key}");
+            assert!(
+                table.contains(&key),
+                "lib/i18n.js and lib/ailments.js lack {key}"
+            );
         }
         assert!(table.contains(&format!("'part.{part}': [")), "{part}");
     }

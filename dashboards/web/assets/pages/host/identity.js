@@ -5,6 +5,7 @@ import { now } from '../../lib/live.js';
 import { dateTime, duration, skew, bytes, number } from '../../lib/format.js';
 import { send } from '../../lib/api.js';
 import { Panel, Confirm } from '../../parts/ui.js';
+import { useMay } from '../../lib/who.js';
 import { Pairs } from '../../parts/table.js';
 
 const SKEW_LIMIT_MS = 5000;
@@ -14,6 +15,7 @@ const digest = (text) => (text ? html`<code class="digest" translate=${false}>${
 
 export function Identity({ host, record, reload }) {
   const [asked, ask] = useState(false);
+  const manages = useMay()('manage_hosts');
   const ends = host.certificate_expires_s * 1000;
   const left = ends - now();
   const skewed = Math.abs(host.skew_ms || 0) > SKEW_LIMIT_MS;
@@ -24,7 +26,7 @@ export function Identity({ host, record, reload }) {
     [t('identity.clone'), host.identity_conflict_ms ? bad(t('host.conflict')) : good(t('identity.clone.ok')), host.identity_conflict_ms ? t('host.conflict.text', { time: dateTime(host.identity_conflict_ms) }) : null],
     [t('identity.policy'), record.policy_root ? digest(record.policy_root) : t('identity.policy.none')],
     [t('host.version'), host.version ? html`<span class="mono">${host.version}</span>` : ''],
-  ]} />${host.identity_conflict_ms ? html`<p class="settle"><button class="button" onClick=${() => ask(true)}>${t('identity.settle')}</button></p>` : null}
+  ]} />${host.identity_conflict_ms && manages ? html`<p class="settle"><button class="button" onClick=${() => ask(true)}>${t('identity.settle')}</button></p>` : null}
     ${asked ? html`<${Confirm} text=${t('identity.settle.ask', { name: host.hostname })} onCancel=${() => ask(false)}
       onDo=${async () => { await send('POST', `/hosts/${host.id}/settle`); ask(false); reload(); }} />` : null}</${Panel}>
     <${Panel} id="record" title=${t('host.state.details')}><${Pairs} pairs=${[

@@ -1,0 +1,14 @@
+// Who is signed in and what they may do, for every part of the page: what a person may not see is
+// not offered anywhere. The controller decides all the same.
+import { watched, useWatched } from './store.js';
+
+const who = watched(null);
+
+export const setWho = (me) => who.set(me);
+export const useWho = () => useWatched(who);
+
+/** Tells whether the account has a permission. */
+export function useMay() {
+  const me = useWho();
+  return (permission) => Boolean(me && me.permissions.includes(permission));
+}
