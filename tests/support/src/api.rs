@@ -111,6 +111,23 @@ impl Api {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// Sends a text as it is.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn post_text(&self, path: &str, text: &str) -> Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.base));
+        let request = request
+            .header(header::COOKIE, &self.cookie)
+            .header("X-Xiezhi-Request", "1");
+        let response = request.body(text.to_owned()).send().await?;
+        let (status, text) = (response.status(), response.text().await?);
+        if !status.is_success() {
+            bail!("{path}: {status}: {text}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("{path} said {text:?}"))
+    }
+
     /// Row of the only host in the list of hosts; `None` while the list is empty.
     ///
     /// # Errors

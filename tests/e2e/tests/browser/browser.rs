@@ -22,6 +22,8 @@ pub(crate) struct Browser {
     driver: WebDriver,
     base: String,
     look: Look,
+    /// Width and height of the window, in CSS pixels.
+    window: std::cell::Cell<(u32, u32)>,
     watcher: Option<String>,
     _process: Running,
     folder: TempDir,
@@ -45,6 +47,7 @@ impl Browser {
             driver,
             base: format!("http://{}", controller.web()),
             look,
+            window: std::cell::Cell::new(look.size()),
             watcher: None,
             _process: process,
             folder,
@@ -73,7 +76,7 @@ impl Browser {
     pub(crate) async fn look(&mut self, look: Look) -> Result<()> {
         self.look = look;
         let (width, height) = look.size();
-        self.resize(width, height).await?;
+        self.size(width, height).await?;
         let touch = json!({ "enabled": look.phone });
         self.cdp("Emulation.setTouchEmulationEnabled", touch)
             .await?;
@@ -181,13 +184,69 @@ impl Browser {
         Ok(field.send_keys(text).await?)
     }
 
+    /// Gives a file to the field that takes one.
+    pub(crate) async fn give_file(&self, path: &std::path::Path) -> Result<()> {
+        let selector = "input[type=file]";
+        self.until(
+            selector,
+            &format!("return !!document.querySelector('{selector}')"),
+        )
+        .await?;
+        let field = self.driver.find(thirtyfour::By::Css(selector)).await?;
+        Ok(field.send_keys(path.display().to_string()).await?)
+    }
+
+    /// Takes one of the choices of a list.
+    pub(crate) async fn choose(&self, selector: &str, value: &str) -> Result<()> {
+        let there = "const list = document.querySelector(arguments[0]); \
+            if (!list || ![...list.options].some((one) => one.value === arguments[1])) return false; \
+            list.value = arguments[1]; list.dispatchEvent(new Event('change', { bubbles: true })); return true";
+        eventually(selector, async || {
+            let arguments = vec![json!(selector), json!(value)];
+            let done = self.run_with(there, arguments).await?;
+            Ok((done == true).then_some(()))
+        })
+        .await
+    }
+
+    /// Shows the page as a printer gets it, or as the screen does.
+    pub(crate) async fn as_printed(&self, printed: bool) -> Result<()> {
+        let media = json!({ "media": if printed { "print" } else { "" } });
+        self.cdp("Emulation.setEmulatedMedia", media).await?;
+        Ok(())
+    }
+
+    /// A window of this size, in CSS pixels.
+    pub(crate) async fn size(&self, width: u32, height: u32) -> Result<()> {
+        self.window.set((width, height));
+        self.resize(width, height).await
+    }
+
     /// Presses the tabulator key.
     pub(crate) async fn press_tab(&self) -> Result<()> {
+        self.press("Tab", "Tab", 9, 0).await
+    }
+
+    /// Presses a key: its name, its place, its number, and 2 for the control key held down.
+    pub(crate) async fn press(
+        &self,
+        key: &str,
+        code: &str,
+        number: u32,
+        modifiers: u32,
+    ) -> Result<()> {
         for kind in ["rawKeyDown", "keyUp"] {
-            let key =
-                json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
+            let key = json!({"type": kind, "key": key, "code": code,
+                "windowsVirtualKeyCode": number, "modifiers": modifiers});
             self.cdp("Input.dispatchKeyEvent", key).await?;
         }
+        Ok(())
+    }
+
+    /// Types into whatever has the focus.
+    pub(crate) async fn type_text(&self, text: &str) -> Result<()> {
+        self.cdp("Input.insertText", json!({ "text": text }))
+            .await?;
         Ok(())
     }
 
@@ -218,7 +277,7 @@ impl Browser {
         let tall = self
             .run("return document.documentElement.scrollHeight")
             .await?;
-        let (width, height) = self.look.size();
+        let (width, height) = self.window.get();
         let tall = u32::try_from(tall.as_u64().unwrap_or(0))?.clamp(height, 4000);
         self.resize(width, tall).await?;
         let picture = self

@@ -35,7 +35,7 @@ function clipped() {
 }
 
 // Units, names of things that have no other name, and the program's own commands.
-const KNOWN = /^(CPU|MAC|USB|TCP|UDP|IP|ID|AP|SSH|TLS|JSON|CSV|I|O|B|KB|MB|GB|TB|PB|bit|kbit|Mbit|Gbit|ms|s|v|UTC|VLAN|root)$/;
+const KNOWN = /^(CPU|MAC|USB|TCP|UDP|IP|ID|AP|SSH|TLS|JSON|CSV|I|O|B|KB|MB|GB|TB|PB|bit|kbit|Mbit|Gbit|ms|s|v|UTC|VLAN|root|xlsx|xls|Ctrl)$/;
 const COMMAND = /xiezhi-(controller|agent)( [a-z][a-z-]*)*|\.csv|GB\/T \d+-\d+/g;
 
 /** Latin words that a Chinese reader is shown as text; data is marked `translate="no"`. */

@@ -23,6 +23,9 @@ async fn every_control_is_reached_by_keyboard_and_shows_the_focus() -> Result<()
         "/audit",
         "/settings",
         "/events",
+        "/register",
+        "/register/staff?new=1",
+        "/register/imports",
     ] {
         browser.goto(address).await?;
         walk(&browser, address).await?;

@@ -14,9 +14,12 @@
 mod browser;
 mod budget;
 mod checks;
+mod first_day;
+mod frame;
 mod host;
 mod keyboard;
 mod login;
 mod look;
 mod screens;
 mod unwell;
+mod wall;

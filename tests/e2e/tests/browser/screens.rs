@@ -21,6 +21,18 @@ const SCREENS: &[(&str, &str)] = &[
     ("host-events", "/hosts/$HOST?tab=events"),
     ("host-identity", "/hosts/$HOST?tab=identity"),
     ("events", "/events"),
+    ("overview-part", "/?site=2"),
+    ("register", "/register"),
+    ("register-rooms", "/register/rooms"),
+    ("register-new", "/register/staff?new=1"),
+    ("asset", "/assets/$ASSET"),
+    ("asset-edit", "/assets/$ASSET?edit=1"),
+    ("labels", "/register/labels?id=$ASSET"),
+    ("imports", "/register/imports?kind=assets"),
+    (
+        "import-preview",
+        "/register/imports?kind=rooms&import=$IMPORT",
+    ),
     ("enrol", "/enrol"),
     ("users", "/users"),
     ("me", "/me"),
@@ -45,7 +57,7 @@ async fn look_at_all(phone: bool) -> Result<()> {
     let api = controller.api().await?;
     let host = api.only_host_when("up").await?;
     let id = host["id"].as_i64().context("the row has no id")?;
-    leave_traces(&api, id).await?;
+    let traces = leave_traces(&api, id).await?;
 
     let mut found = Vec::new();
     let mut browser = Browser::open(&controller, Look::all_of(phone)[0]).await?;
@@ -63,6 +75,8 @@ async fn look_at_all(phone: bool) -> Result<()> {
         for (name, address) in SCREENS {
             let address = address.replace("$HOST", &id.to_string());
             let address = address.replace("$SITE", &host["site"]["id"].to_string());
+            let address = address.replace("$ASSET", &traces.asset.to_string());
+            let address = address.replace("$IMPORT", &traces.import.to_string());
             browser.goto(&address).await?;
             browser.picture(name).await?;
             found.extend(checks::complaints(&browser, name, look).await?);
@@ -74,7 +88,7 @@ async fn look_at_all(phone: bool) -> Result<()> {
 }
 
 /// What gives the lists something to show: tokens, a directive, a budget, a refused sign-in.
-async fn leave_traces(api: &Api, host: i64) -> Result<()> {
+async fn leave_traces(api: &Api, host: i64) -> Result<Traces> {
     let token = json!({"site": 1, "uses": 5, "expires_in_s": 86_400, "approval": true});
     api.post("/api/v1/tokens", &token).await?;
     let path = format!("/api/v1/hosts/{host}/directives");
@@ -86,5 +100,35 @@ async fn leave_traces(api: &Api, host: i64) -> Result<()> {
     api.post("/api/v1/users", &person).await?;
     let wrong = json!({"user": "admin", "password": "a wrong one"});
     assert!(api.post("/api/v1/login", &wrong).await.is_err());
-    Ok(())
+    register(api).await
+}
+
+/// What some addresses name.
+struct Traces {
+    asset: i64,
+    import: i64,
+}
+
+/// A room, its technician, his server, and a spreadsheet that waits for a decision.
+async fn register(api: &Api) -> Result<Traces> {
+    let item = |values| json!({ "site": 2, "values": values });
+    let room = item(
+        json!({"code": "301", "name": "信息中心机房", "use": "server_room", "floor": "3", "phone": "0931-8800301"}),
+    );
+    api.post("/api/v1/register/rooms", &room).await?;
+    let person = item(json!({"code": "G001", "name": "王芳", "room": "301", "title": "技术员"}));
+    api.post("/api/v1/register/staff", &person).await?;
+    let server = item(
+        json!({"code": "ZC-0001", "name": "刀片服务器", "type": "server", "model": "NF5280M6",
+        "room": "301", "owner": "G001", "bought": "2022-03-15", "warranty": "2025-03-15"}),
+    );
+    let asset = api.post("/api/v1/register/assets", &server).await?;
+    let rooms = "房间编号,房间名称,楼层,颜色\n301,信息中心机房,4,红\n302,第一法庭,3,白\n";
+    let path = "/api/v1/imports?kind=rooms&site=2&name=rooms.csv";
+    let import = api.post_text(path, rooms).await?;
+    let id = |made: &serde_json::Value| made["id"].as_i64().context("no id");
+    Ok(Traces {
+        asset: id(&asset)?,
+        import: id(&import)?,
+    })
 }

@@ -1,0 +1,88 @@
+//! The screen on a wall: readable from afar at both usual sizes, without names, and honest when it
+//! is old.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use xiezhi_test_support::{TestAgent, TestController};
+
+use crate::browser::Browser;
+use crate::checks;
+use crate::look::Look;
+
+/// Sizes of all texts as they are drawn, the smallest first: `[size, text]`.
+const SMALLEST: &str = "const texts = [...document.querySelectorAll('main *')]
+    .filter((one) => one.tagName !== 'title' && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()) && one.getClientRects().length)
+    .map((one) => { const drawing = one.ownerSVGElement; const scale = drawing ? drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width : 1;
+        return [parseFloat(getComputedStyle(one).fontSize) * scale, one.textContent]; });
+    return texts.sort((a, b) => a[0] - b[0])[0];";
+
+#[tokio::test]
+async fn the_wall_is_read_from_afar_and_says_when_it_is_old() -> Result<()> {
+    let mut controller = TestController::start().await?;
+    let agent = TestAgent::start(&controller)?;
+    let api = controller.api().await?;
+    let host = api.only_host_when("up").await?;
+    let wall = json!({"name": "wall.screen", "display_name": "", "home": null,
+        "roles": [{"role": "wall", "site": null}]});
+    let made = api.post("/api/v1/users", &wall).await?;
+    let once = made["password"].as_str().context("no password")?;
+
+    let browser = Browser::open(&controller, Look::usual()).await?;
+    browser.goto("/login").await?;
+    let own = "a phrase for the wall to keep";
+    for password in [once, own] {
+        browser.fill("input[name=username]", "wall.screen").await?;
+        browser.fill("input[name=password]", password).await?;
+        browser.click(".gate-card .button-primary").await?;
+        if password == once {
+            browser.fill("input[name=old]", once).await?;
+            browser.fill("input[name=new]", own).await?;
+            browser.fill("input[name=again]", own).await?;
+            browser
+                .click("section[aria-labelledby=password] .button-primary")
+                .await?;
+            browser
+                .until("the gate", "return !!document.querySelector('.gate-card')")
+                .await?;
+        }
+    }
+    browser
+        .until("the overview", "return !!document.querySelector('.tiles')")
+        .await?;
+    // Signing in was asked for while signed out, which the browser's log tells as a refusal.
+    browser.problems().await?;
+    for (width, height, least) in [(1920, 1080, 18.0), (3840, 2160, 36.0)] {
+        browser.size(width, height).await?;
+        browser.goto("/?wall=1&rotate=0").await?;
+        browser
+            .until(
+                "the courts",
+                "return document.querySelectorAll('.screen .hex').length > 10",
+            )
+            .await?;
+        browser.picture(&format!("screen-{width}")).await?;
+        let smallest = browser.run(SMALLEST).await?;
+        ensure!(
+            smallest[0]
+                .as_f64()
+                .is_some_and(|size| size >= least - 0.01),
+            "{width}: {smallest}"
+        );
+        let fits = browser.run("return document.documentElement.scrollHeight <= innerHeight && document.documentElement.scrollWidth <= innerWidth").await?;
+        ensure!(fits == true, "{width}: the screen does not hold its page");
+    }
+    let said = browser.run("return document.body.innerText").await?;
+    let hostname = host["hostname"].as_str().context("no name")?;
+    ensure!(
+        !said.as_str().unwrap_or_default().contains(hostname),
+        "the wall's account sees a host's name"
+    );
+    browser.press("ArrowRight", "ArrowRight", 39, 0).await?;
+    browser.until("the next page", "return !!document.querySelector('.screen-cities') || document.querySelector('.screen-foot').textContent.includes('第 2 屏')").await?;
+    checks::none_of(&browser.problems().await?)?;
+
+    drop(agent);
+    controller.kill();
+    browser.until("it says that it is old", "const banner = document.querySelector('.screen-old'); return !!banner && banner.textContent.includes('断开')").await?;
+    browser.close().await
+}
