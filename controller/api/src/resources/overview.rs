@@ -1,13 +1,16 @@
 //! 总览: the whole province in one answer.
 
+mod wall;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::HostView;
-use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope, Site, SiteTree};
+use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope};
 use xiezhi_store::EventQuery;
 
+use self::wall::Cell;
 use super::events::{EventRow, row_of};
-use super::sites::{SiteRow, Tally};
+use super::sites::Tally;
 use crate::answer::Answer;
 use crate::extract::Query;
 use crate::problem::Problem;
@@ -43,7 +46,8 @@ pub(crate) struct Overview {
     sites: SiteNumbers,
     events_24h: EventNumbers,
     gaps_24h: GapNumbers,
-    organisation: Vec<SiteRow>,
+    /// What the wall draws.
+    organisation: Vec<Cell>,
     /// The hosts in the worst states, worst first.
     attention: Vec<HostRow>,
     recent_events: Vec<EventRow>,
@@ -111,19 +115,10 @@ pub(crate) async fn read(
         },
         events_24h: event_numbers(&view, now_ms).await?,
         gaps_24h: gap_numbers(&view, now_ms).await?,
-        organisation: organisation(tree, &tally),
+        organisation: wall::cells(tree, &tally),
         attention: attention(&view, hosts),
         recent_events: recent_events(&view).await?,
     }))
-}
-
-/// Sites in use; of those that are not, the ones that hosts were left at.
-fn organisation(tree: &SiteTree, tally: &Tally<'_>) -> Vec<SiteRow> {
-    let shown = |site: &&Site| site.is_in_use() || tally.has_hosts(site.id);
-    tree.iter()
-        .filter(shown)
-        .map(|site| tally.row(site))
-        .collect()
 }
 
 /// What a permission of the caller reaches of what is looked at.

@@ -126,7 +126,7 @@ impl<'t> Tally<'t> {
             tier: site.tier.word(),
             parent: site.parent.map(|parent| parent.0),
             code: site.court_code.clone(),
-            hosts: self.own.get(&site.id).copied().unwrap_or_default(),
+            hosts: self.own(site.id),
             rollup: self.rollup.get(&site.id).copied().unwrap_or_default(),
             children: self
                 .tree
@@ -143,6 +143,21 @@ impl<'t> Tally<'t> {
 
     fn shows(&self, id: SiteId) -> bool {
         self.retired || self.tree.get(id).is_some_and(Site::is_in_use)
+    }
+
+    /// Of so many hosts of each site, all of them up.
+    #[cfg(test)]
+    pub(crate) fn of(tree: &'t SiteTree, up: impl IntoIterator<Item = (SiteId, usize)>) -> Self {
+        let mut tally = Self::new(tree, &[]);
+        for (site, up) in up {
+            tally.own.entry(site).or_default().up = up;
+        }
+        tally
+    }
+
+    /// States of a site's own hosts.
+    pub(crate) fn own(&self, site: SiteId) -> Counts {
+        self.own.get(&site).copied().unwrap_or_default()
     }
 
     pub(crate) fn has_hosts(&self, site: SiteId) -> bool {

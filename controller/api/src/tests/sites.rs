@@ -98,7 +98,13 @@ async fn a_court_is_added_moved_and_retired_by_who_saw_it_as_it_is() {
     assert_eq!(late.code(), "changed");
     let upside = put(&bench, &cookie, &moved, &[("tier", json!("high_court"))]).await;
     assert_eq!(upside.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let told = &upside.json()["fields"][0];
+    assert_eq!(
+        (&told["field"], &told["word"]),
+        (&json!("tier"), &json!("order"))
+    );
     let used = put(&bench, &cookie, &moved, &[("retired", json!(true))]).await;
+    assert_eq!(used.json()["fields"][0]["field"], "hosts");
     assert_eq!(used.code(), "still_used");
     let revoked = bench
         .store

@@ -155,6 +155,15 @@ impl CellProblemKind {
         }
     }
 
+    /// The field of a site that it is about.
+    #[must_use]
+    pub const fn site_field(&self) -> Option<SiteField> {
+        match self {
+            Self::SameSiteField { field, .. } | Self::Site { field, .. } => Some(*field),
+            _ => None,
+        }
+    }
+
     /// What stands in the file, where that tells more than the place.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
@@ -165,6 +174,16 @@ impl CellProblemKind {
             | Self::SeveralSites(found)
             | Self::Field { found, .. }
             | Self::Duplicate { code: found, .. }
+            | Self::Site {
+                problem:
+                    SiteProblem::NoTier(found)
+                    | SiteProblem::NoParent(found)
+                    | SiteProblem::RetiredParent(found)
+                    | SiteProblem::Circle(found)
+                    | SiteProblem::Twice { key: found, .. }
+                    | SiteProblem::OrderBelow { name: found, .. },
+                ..
+            }
             | Self::Row {
                 problem: RowProblem::Unknown(found),
                 ..

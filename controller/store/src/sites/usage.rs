@@ -39,6 +39,20 @@ impl SiteUse {
         Self::ApiTokens,
     ];
 
+    /// Stable word, for pages that say it in their own language.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sites => "sites",
+            Self::Hosts => "hosts",
+            Self::Register => "register",
+            Self::EnrolmentTokens => "enrolment_tokens",
+            Self::Accounts => "accounts",
+            Self::Roles => "roles",
+            Self::ApiTokens => "api_tokens",
+        }
+    }
+
     /// Some of them, in words.
     #[must_use]
     pub const fn words(self) -> &'static str {

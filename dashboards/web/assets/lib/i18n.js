@@ -186,7 +186,7 @@ const TABLE = {
   'wall.hint': ['每格一家法院，取其主机的最差状态', 'One cell per court, showing its worst host'],
   'wall.legend': ['按状态突出显示', 'Highlight a state'],
   'wall.cell': ['{name}：{state}。在线 {up}，迟报 {stale}，宕机 {down}，未知 {unknown}', '{name}: {state}. {up} up, {stale} stale, {down} down, {unknown} unknown'],
-  'wall.empty': ['还没有导入法院。在控制器上运行 xiezhi-controller sites import 文件.csv。', 'No courts yet. Run xiezhi-controller sites import FILE.csv on the controller.'],
+  'wall.empty': ['还没有导入法院。在“组织”页导入名单，或在控制器上运行 xiezhi-controller sites import 文件.csv。', 'No courts yet. Import a list under Organisation, or run xiezhi-controller sites import FILE.csv on the controller.'],
 
   'overview.attention': ['需要关注的主机', 'Hosts that need a look'],
   'overview.attention.none': ['没有宕机、迟报或未知的主机。', 'No host is down, stale or unknown.'],
@@ -433,6 +433,7 @@ const TABLE = {
   'subject.approval': ['申请', 'Request'],
   'subject.setting': ['设置', 'Setting'],
   'subject.chain': ['证据链', 'Chain'],
+  'subject.import': ['导入', 'Import'],
   'subject.demo': ['演示用的法院', 'The demonstration’s courts'],
   'detail.address': ['来自', 'From'],
   'detail.method': ['方式', 'By'],

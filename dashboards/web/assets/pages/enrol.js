@@ -7,6 +7,7 @@ import { dateTime, number, ago } from '../lib/format.js';
 import { now } from '../lib/live.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, Confirm } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { Simulated } from '../parts/status.js';
 import { actorName } from '../parts/audited.js';
@@ -26,11 +27,13 @@ const Issued = ({ issued, onClose }) => html`<${Sheet} issued=${issued} /><div c
   <p class="muted">${t('enrol.until')} ${dateTime(issued.expires_ms)}</p>
   <p class="issued-acts"><button class="button button-primary" onClick=${() => print()}><${Icon} name="print" size="15" />${t('enrol.print')}</button><button class="button" onClick=${onClose}>${t('enrol.close')}</button></p></div>`;
 
-function Create({ sites, onDone }) {
+function Create({ onDone }) {
   const { query } = useRoute();
   const [issued, setIssued] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
+  const asking = query.get('site');
+  const [site, choose] = useState(null);
   const submit = async (event) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
@@ -41,7 +44,6 @@ function Create({ sites, onDone }) {
         site: Number(form.get('site')), uses: Number(form.get('uses')),
         expires_in_s: Number(form.get('expires')), approval: form.get('approval') === 'on',
       };
-      const site = sites.find((one) => one.id === asked.site);
       setIssued({ ...asked, ...await send('POST', '/tokens', asked), site: site ? site.name : '' });
       onDone();
     } catch (cause) { setError(cause); }
@@ -49,8 +51,7 @@ function Create({ sites, onDone }) {
   };
   if (issued) return html`<${Issued} issued=${issued} onClose=${() => setIssued(null)} />`;
   return html`<form class="form-row" onSubmit=${submit}>
-    <label class="field field-grow"><span>${t('enrol.site')}</span><select class="select" name="site" required><option value="">${t('enrol.site.choose')}</option>
-      ${sites.map((site) => html`<option key=${site.id} value=${site.id} selected=${query.get('site') === String(site.id)}>${site.name}${site.code ? `（${site.code}）` : ''}</option>`)}</select></label>
+    <${SiteChoice} name="site" label=${t('enrol.site')} required none=${t('enrol.site.choose')} chosen=${site || (asking ? { id: Number(asking) } : null)} onChoose=${choose} />
     <label class="field"><span>${t('enrol.uses')}</span><input type="number" name="uses" min="1" max="10000" value="1" required /></label>
     <label class="field"><span>${t('enrol.expires')}</span><select class="select" name="expires">
       ${HOURS.map((n) => html`<option key=${`h${n}`} value=${n * 3600}>${t('enrol.expires.hours', { n })}</option>`)}
@@ -85,7 +86,6 @@ function Approvals({ items, decide }) {
 }
 
 export default function Enrol() {
-  const sites = useResource(url('/sites'));
   const tokens = useResource(url('/tokens'), 15000);
   const approvals = useResource(url('/approvals'), 5000);
   const [asked, ask] = useState(null);
@@ -96,7 +96,7 @@ export default function Enrol() {
     approvals.reload();
   };
   return html`<${PageHead} title=${t('enrol.title')} />
-    <${Panel} id="create" title=${t('enrol.create')}><${Loaded} resource=${sites} rows=${2}>${(data) => html`<${Create} sites=${data.items} onDone=${tokens.reload} />`}</${Loaded}></${Panel}>
+    <${Panel} id="create" title=${t('enrol.create')}><${Create} onDone=${tokens.reload} /></${Panel}>
     <div class="screen-only"><${Panel} id="approvals" flush title=${t('enrol.approvals')}>${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
       <${Loaded} resource=${approvals} rows=${2}>${(data) => html`<${Approvals} items=${data.items} decide=${decide} />`}</${Loaded}></${Panel}>
     <${Panel} id="tokens" flush title=${t('enrol.tokens')}><${Loaded} resource=${tokens} rows=${4}>${(data) => html`<${Tokens} items=${data.items} onRevoke=${ask} />`}</${Loaded}></${Panel}></div>

@@ -6,6 +6,7 @@ import { get, url, useResource } from '../lib/api.js';
 import { dateTime, shortTime, date, number, duration } from '../lib/format.js';
 import { eventText, fieldName, fieldValue } from '../lib/eventtext.js';
 import { PageHead, Panel, Loaded, Empty, SearchField, Problem } from '../parts/ui.js';
+import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { Views } from '../parts/views.js';
 import { Severity, HostLink } from '../parts/status.js';
@@ -78,7 +79,6 @@ export function EventList({ filters, host }) {
 
 export default function Events() {
   const { query } = useRoute();
-  const sites = useResource(url('/sites'));
   const choose = (name) => (event) => setQuery({ [name]: event.currentTarget.value });
   const filters = {};
   for (const key of ['q', 'site', 'host', 'kind', 'severity', 'from', 'to']) filters[key] = query.get(key);
@@ -89,8 +89,7 @@ export default function Events() {
         ${['critical', 'warning', 'notice'].map((one) => html`<option key=${one} value=${one}>${one === 'critical' ? word('severity', one) : t('events.severity.from', { name: word('severity', one) })}</option>`)}</select>
       <select class="select" aria-label=${t('events.kind')} value=${filters.kind || ''} onChange=${choose('kind')}><option value="">${t('events.kind.all')}</option>
         ${words('kind').map((one) => html`<option key=${one} value=${one}>${word('kind', one)}</option>`)}</select>
-      <select class="select select-wide" aria-label=${t('events.site')} value=${filters.site || ''} onChange=${choose('site')}><option value="">${t('events.site.all')}</option>
-        ${((sites.data && sites.data.items) || []).map((site) => html`<option key=${site.id} value=${String(site.id)}>${site.name}</option>`)}</select>
+      <${SiteChoice} bare look="select-wide" label=${t('events.site')} none=${t('events.site.all')} chosen=${filters.site ? { id: Number(filters.site) } : null} onChoose=${(site) => setQuery({ site: site ? String(site.id) : '' })} />
       <label class="inline-field"><span>${t('events.from')}</span><input type="datetime-local" value=${toInput(filters.from)} onChange=${(event) => setQuery({ from: fromInput(event.currentTarget.value) })} /></label>
       <label class="inline-field"><span>${t('events.to')}</span><input type="datetime-local" value=${toInput(filters.to)} onChange=${(event) => setQuery({ to: fromInput(event.currentTarget.value) })} /></label>
       ${any ? html`<a class="clear" href=${hrefWith({ q: null, site: null, host: null, kind: null, severity: null, from: null, to: null })}>${t('fleet.clear')}</a>` : null}<${Views} /></div>

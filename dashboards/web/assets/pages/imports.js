@@ -8,6 +8,7 @@ import { scoped } from '../lib/scope.js';
 import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments, Confirm, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
 import { ImportPreview } from '../parts/importpreview.js';
@@ -34,7 +35,6 @@ const saying = (error) => (error.problem && error.problem.code === 'over' ? t('i
 
 function Choose({ kind, onPreview }) {
   const { query } = useRoute();
-  const sites = useResource(url('/sites'));
   const [site, setSite] = useState(query.get('site') || '');
   const [state, setState] = useState({ busy: false, error: null });
   const field = useRef(null);
@@ -54,8 +54,7 @@ function Choose({ kind, onPreview }) {
       <button type="button" class="button button-small" onClick=${() => template(kind)}><${Icon} name="copy" size="14" />${t('import.template')}</button></div>
     <p class="muted">${t('import.order')}</p>
     <div class="form-row"><label class="field field-grow"><span>${t('import.file')}</span><input type="file" name="file" ref=${field} accept=".xlsx,.csv,.txt,.xls" /></label>
-      <label class="field field-grow"><span>${t('import.site')}</span><select class="select" name="site" value=${site} onChange=${(event) => setSite(event.currentTarget.value)}><option value="">${t('import.site.none')}</option>
-        ${((sites.data && sites.data.items) || []).map((one) => html`<option key=${one.id} value=${String(one.id)}>${one.name}</option>`)}</select></label>
+      <${SiteChoice} name="site" label=${t('import.site')} none=${t('import.site.none')} chosen=${site ? { id: Number(site) } : null} onChoose=${(one) => setSite(one ? String(one.id) : '')} />
       <button class="button button-primary" disabled=${busy}>${t(busy ? 'import.looking' : 'import.look')}</button></div>
     <p class="muted">${t('import.file.hint')}</p>
     ${error ? html`<p class="field-error" role="alert">${saying(error)}</p>` : null}</form>`;

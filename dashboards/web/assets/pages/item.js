@@ -95,7 +95,6 @@ function Shown({ kind, item, reload }) {
   const { query } = useRoute();
   const may = useMay();
   const editing = may('manage_register') && query.get('edit') === '1';
-  const sites = useResource(editing ? url('/sites') : null);
   const history = useResource(url(`/register/${kind}/${item.id}/history`, { version: null }));
   const done = () => { reload(); history.reload(); setQuery({ edit: null }); };
   const { values } = item;
@@ -105,7 +104,7 @@ function Shown({ kind, item, reload }) {
       <span class="page-tools">${kind === 'assets' ? html`<a class="button button-small" href=${`/register/labels?id=${item.id}`}><${Icon} name="label" size="14" />${t('item.label')}</a>`
     : html`<a class="button button-small" href=${assets}>${t(kind === 'rooms' ? 'item.assets' : 'item.owned')}</a>`}
         ${may('manage_register') && !editing ? html`<a class="button button-small" href=${hrefWith({ edit: '1' })}>${t('register.edit')}</a>` : null}</span></${PageHead}>
-    ${editing ? html`<${Panel} id="edit" title=${t('register.edit')}>${sites.data ? html`<${ItemForm} key=${item.version} kind=${kind} item=${item} sites=${sites.data.items} onSaved=${done} onCancel=${() => setQuery({ edit: null })} onStale=${reload} />` : null}</${Panel}>`
+    ${editing ? html`<${Panel} id="edit" title=${t('register.edit')}><${ItemForm} key=${item.version} kind=${kind} item=${item} onSaved=${done} onCancel=${() => setQuery({ edit: null })} onStale=${reload} /></${Panel}>`
     : html`<div class="item-cards"><${Where} kind=${kind} item=${item} />${kind === 'assets' ? html`<${Whose} item=${item} /><${Warranty} day=${values.warranty} />${may('see_hosts') ? html`<${HostOf} item=${item} />` : null}` : null}</div>
       <${Facts} kind=${kind} item=${item} />`}
     <${Panel} id="history" flush title=${t('register.history')}><${Loaded} resource=${history} rows=${3}>${(data) => html`<${History} key=${`${item.version}`} kind=${kind} id=${item.id} first=${data} />`}</${Loaded}></${Panel}>`;

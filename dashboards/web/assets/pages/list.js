@@ -4,6 +4,7 @@
 const PAGES = [
   { path: /^\/$/, nav: 'overview', scope: true, title: 'nav.overview', load: () => import('./overview.js') },
   { path: /^\/sites$/, nav: 'sites', title: 'sites.title', load: () => import('./sites.js') },
+  { path: /^\/sites\/import$/, nav: 'sites', title: 'sites.title', load: () => import('./siteimport.js') },
   { path: /^\/sites\/(?<id>\d+)$/, nav: 'sites', title: 'sites.title', load: () => import('./site.js') },
   { path: /^\/hosts\/(?<id>\d+)$/, nav: 'fleet', title: 'host.name', load: () => import('./host.js') },
   { path: /^\/fleet$/, nav: 'fleet', scope: true, title: 'fleet.title', load: () => import('./fleet.js') },

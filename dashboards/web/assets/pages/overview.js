@@ -94,7 +94,8 @@ function patched(data, sites) {
   const counts = { ...data.counts };
   const organisation = data.organisation.map((site) => {
     const newer = sites.get(site.id);
-    if (!newer) return site;
+    // A cell that speaks for others too is asked for again a little later.
+    if (!newer || site.rolled) return site;
     const hosts = {};
     STATES.forEach((state) => { hosts[state] = newer[ORDER.indexOf(state)]; counts[state] += hosts[state] - site.hosts[state]; });
     return { ...site, hosts };

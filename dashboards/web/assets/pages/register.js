@@ -80,14 +80,13 @@ export default function Register({ kind = 'assets' }) {
   for (const key of [...FILTERS, 'cursor']) wanted[key] = query.get(key);
   if (wanted.site) wanted.deep = 'true';
   const resource = useResource(url(`/register/${kind}`, { ...wanted, limit: SIZE }), 30000);
-  const sites = useResource(may ? url('/sites') : null);
   const adding = may && query.get('new') === '1';
   const file = url(`/register/${kind}/export`, { ...wanted, cursor: null });
   return html`<${PageHead} title=${t('register.title')}><span class="page-tools">
       ${may ? html`<a class="button button-primary" href=${hrefWith({ new: '1' })}>${t('register.add', { kind: t(`one.${kind}`) })}</a>
         <a class="button" href=${scoped(`/register/imports?kind=${kind}`)}>${t('register.import')}</a>` : null}
       <a class="button" href=${file} download=${`${kind}.csv`}>${t('register.export')}</a></span></${PageHead}>
-    ${adding && sites.data ? html`<${Panel} id="new" title=${t('register.add', { kind: t(`one.${kind}`) })}><${ItemForm} key=${kind} kind=${kind} sites=${sites.data.items} site=${wanted.site}
+    ${adding ? html`<${Panel} id="new" title=${t('register.add', { kind: t(`one.${kind}`) })}><${ItemForm} key=${kind} kind=${kind} site=${wanted.site}
       onCancel=${() => setQuery({ new: null })} onSaved=${(made) => navigate(scoped(`/register/${kind}/${made.id}`))} /></${Panel}>` : null}
     <${Panel} flush><${Filters} kind=${kind} wanted=${wanted} /><${Loaded} resource=${resource} rows=${10}>${(data) => html`
       <${List} kind=${kind} data=${data} wanted=${wanted} may=${may} />`}</${Loaded}></${Panel}>`;

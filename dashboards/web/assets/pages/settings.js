@@ -5,6 +5,7 @@ import { url, useResource } from '../lib/api.js';
 import { date, dateTime } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty } from '../parts/ui.js';
 import { Table, Pairs } from '../parts/table.js';
+import { SiteNamed } from '../parts/sitechoice.js';
 import { Status } from '../parts/status.js';
 
 const SITE = 'bandwidth.site.';
@@ -27,24 +28,22 @@ const Values = ({ items }) => html`<${Table} label=${t('settings.values')} rows=
   { title: t('settings.source'), wide: true, cell: (row) => (known(`source.${row.key}.${row.valid_from_ms}`) ? t(`source.${row.key}.${row.valid_from_ms}`) : html`<span translate=${false}>${row.source}</span>`) },
 ]} />`;
 
-function Budgets({ items, sites }) {
+function Budgets({ items }) {
   const own = items.filter((row) => row.key.startsWith(SITE) && row.value);
   const hosts = items.filter((row) => row.key.startsWith(HOST) && row.value);
-  const name = (id) => (sites.find((site) => site.id === id) || { name: `#${id}` }).name;
   if (!own.length && !hosts.length) return html`<${Empty} icon="settings">${t('settings.budgets.none')}</${Empty}>`;
   return html`<ul class="plain">${own.map((row) => { const id = Number(row.key.slice(SITE.length)); return html`
-      <li key=${row.key}><a translate=${false} href=${`/sites/${id}`}>${name(id)}</a> <span class="muted">${t('settings.since')} ${dateTime(row.valid_from_ms)}</span></li>`; })}
+      <li key=${row.key}><${SiteNamed} id=${id} /> <span class="muted">${t('settings.since')} ${dateTime(row.valid_from_ms)}</span></li>`; })}
     ${hosts.length ? html`<li class="muted">${t('budget.exceptions', { n: hosts.length })}</li>` : null}</ul>`;
 }
 
 export default function Settings() {
   const health = useResource(url('/health'), 5000);
   const settings = useResource(url('/settings'));
-  const sites = useResource(url('/sites'));
   return html`<${PageHead} title=${t('nav.settings')} />
     <div class="halves"><${Panel} id="controller" title=${t('settings.controller')}><${Loaded} resource=${health} rows=${5}>${(data) => html`
         <p class="settings-state"><${Status} state=${data.ailments.length ? (data.accepting ? 'stale' : 'down') : 'up'} large text=${t(data.ailments.length ? (data.accepting ? 'settings.degraded' : 'settings.unwell') : 'settings.well')} /></p><${Parts} data=${data} />`}</${Loaded}></${Panel}>
-      <${Panel} id="budgets" title=${t('settings.budgets')} hint=${t('settings.budgets.hint')}><${Loaded} resource=${settings} rows=${3}>${(data) => html`<${Budgets} items=${data.items} sites=${(sites.data && sites.data.items) || []} />`}</${Loaded}></${Panel}></div>
+      <${Panel} id="budgets" title=${t('settings.budgets')} hint=${t('settings.budgets.hint')}><${Loaded} resource=${settings} rows=${3}>${(data) => html`<${Budgets} items=${data.items} />`}</${Loaded}></${Panel}></div>
     <${Panel} id="values" flush title=${t('settings.values')} hint=${t('settings.values.hint')}><${Loaded} resource=${settings} rows=${3}>${(data) => html`
       <${Values} items=${data.items.filter((row) => !row.key.startsWith('bandwidth.'))} />`}</${Loaded}></${Panel}>`;
 }

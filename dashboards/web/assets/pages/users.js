@@ -9,14 +9,14 @@ import { Table } from '../parts/table.js';
 import { Roles } from '../parts/roles.js';
 import { Acts } from './users/acts.js';
 import { Change } from './users/change.js';
-import { SiteChoice, RoleChoice, ALONE } from './users/choice.js';
+import { PlaceChoice, RoleChoice, ALONE } from './users/choice.js';
 
 /** The one time that a one-time password is seen. */
 export const Handed = ({ name, password, onClose }) => html`<div class="issued" role="status"><h3>${t('users.handed', { name })}</h3><p>${t('users.handed.text')}</p>
   <div class="command"><pre tabindex="0" translate=${false}>${password}</pre><${CopyButton} text=${password} /></div>
   <button class="button" onClick=${onClose}>${t('users.close')}</button></div>`;
 
-function Create({ sites, province, onDone }) {
+function Create({ province, onDone }) {
   const [handed, setHanded] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -41,7 +41,7 @@ function Create({ sites, province, onDone }) {
   return html`<form class="form-row" onSubmit=${submit}>
     <label class="field"><span>${t('users.name')}</span><input name="name" required maxlength="64" autocomplete="off" spellcheck=${false} /></label>
     <label class="field"><span>${t('users.display')}</span><input name="display" maxlength="64" autocomplete="off" /></label>
-    <${SiteChoice} name="home" label=${t('users.home')} sites=${sites} province=${province} />
+    <${PlaceChoice} name="home" label=${t('users.home')} province=${province} />
     <${RoleChoice} roles=${ALONE} none=${t('users.later')} />
     <button class="button button-primary" disabled=${busy}>${t('users.submit')}</button>
     <p class="muted form-note">${t('users.twice')}</p>
@@ -72,7 +72,6 @@ export default function Users() {
   const { query } = useRoute();
   const q = query.get('q') || '';
   const me = useResource(url('/me'));
-  const sites = useResource(url('/sites'));
   const users = useResource(url('/users', { q, cursor: query.get('cursor') }), 30000);
   const acts = useResource(url('/acts'), 10000);
   const [changing, change] = useState(null);
@@ -80,9 +79,9 @@ export default function Users() {
   const province = me.data && me.data.user.roles.some((one) => !one.site);
   const again = () => { users.reload(); acts.reload(); };
   return html`<${PageHead} title=${t('users.title')} />
-    ${may('manage_accounts') ? html`<${Panel} id="create" title=${t('users.create')}><${Loaded} resource=${sites} rows=${2}>${(data) => html`<${Create} sites=${data.items} province=${province} onDone=${again} />`}</${Loaded}></${Panel}>` : null}
+    ${may('manage_accounts') ? html`<${Panel} id="create" title=${t('users.create')}><${Create} province=${province} onDone=${again} /></${Panel}>` : null}
     <${Panel} id="acts" flush title=${t('acts.title')} hint=${t('acts.hint')}><${Loaded} resource=${acts} rows=${2}>${(data) => html`<${Acts} items=${data.items} me=${me.data} onDone=${again} />`}</${Loaded}></${Panel}>
     <${Panel} id="users" flush title=${t('users.title')} action=${html`<${SearchField} value=${q} label=${t('users.search')} onSearch=${(next) => navigate(hrefWith({ q: next, cursor: null }), { replace: true })} />`}>
       <${Loaded} resource=${users} rows=${6}>${(data) => html`<${List} data=${data} onChange=${change} />`}</${Loaded}></${Panel}>
-    ${changing ? html`<${Change} user=${changing} sites=${sites.data ? sites.data.items : []} province=${province} onClose=${() => { change(null); again(); }} />` : null}`;
+    ${changing ? html`<${Change} user=${changing} province=${province} onClose=${() => { change(null); again(); }} />` : null}`;
 }

@@ -4,7 +4,7 @@ import { t, word, known } from '../lib/i18n.js';
 import { hourRuns, limitText } from './budget.js';
 
 const WHO = { user: 'actor.user', host: 'actor.host', address: 'actor.address' };
-const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', api_token: 'subject.api_token', 'api-token': 'subject.api_token', user: 'actor.user', approval: 'subject.approval', chain: 'subject.chain', setting: 'subject.setting' };
+const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', api_token: 'subject.api_token', 'api-token': 'subject.api_token', user: 'actor.user', approval: 'subject.approval', chain: 'subject.chain', setting: 'subject.setting', import: 'subject.import', 'site-import': 'subject.import' };
 
 /** `kind:name` in words; what this build does not know is shown as it is. */
 function named(text, kinds) {

@@ -325,7 +325,7 @@ pub(crate) fn answer(path: &str, query: &[(String, String)], now: i64) -> Option
         }
         ("overview", _) => overview(now),
         ("sites", None) if parts.len() == 1 => {
-            json!({"items": (0..courts().len()).map(site).collect::<Vec<_>>()})
+            json!({"items": (0..courts().len()).map(site).collect::<Vec<_>>(), "next": null, "total": courts().len()})
         }
         ("sites", _) => {
             let key = courts().get(index)?[0];

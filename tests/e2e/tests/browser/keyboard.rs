@@ -16,6 +16,9 @@ async fn every_control_is_reached_by_keyboard_and_shows_the_focus() -> Result<()
     for address in [
         "/sites",
         "/sites/1",
+        "/sites/1?edit=1",
+        "/sites?add=1",
+        "/sites/import",
         "/fleet",
         "/enrol",
         "/users",

@@ -13,7 +13,11 @@ use crate::look::Look;
 const SCREENS: &[(&str, &str)] = &[
     ("overview", "/"),
     ("sites", "/sites"),
+    ("sites-add", "/sites?add=1"),
+    ("sites-found", "/sites?q=gs-01&retired=true"),
+    ("sites-import", "/sites/import"),
     ("site", "/sites/$SITE"),
+    ("site-edit", "/sites/$SITE?edit=1"),
     ("fleet", "/fleet"),
     ("fleet-none", "/fleet?presence=down"),
     ("host", "/hosts/$HOST?range=15m"),

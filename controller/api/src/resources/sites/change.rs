@@ -9,7 +9,7 @@ use xiezhi_store::{SiteError, SiteHistoryEntry};
 use super::{SiteRow, Tally};
 use crate::answer::{Answer, Created};
 use crate::extract::{Json, Path, Query};
-use crate::problem::Problem;
+use crate::problem::{FieldTold, Problem};
 use crate::view::View;
 
 const PAGE: u32 = 100;
@@ -211,7 +211,14 @@ impl From<SiteError> for Problem {
             SiteError::Store(error) => error.into(),
             SiteError::Taken(_) => conflict("exists"),
             SiteError::Stale => conflict("changed"),
-            SiteError::StillUsed(_) => conflict("still_used"),
+            SiteError::StillUsed(uses) => {
+                let told = uses.iter().map(|(what, count)| FieldTold {
+                    field: what.word(),
+                    word: "still_used",
+                    message: count.to_string(),
+                });
+                conflict("still_used").about(told.collect())
+            }
             SiteError::Over => conflict("over"),
             SiteError::Moved => conflict("moved"),
             SiteError::NotUndone(rows) => {
@@ -222,7 +229,16 @@ impl From<SiteError> for Problem {
                 let detail = format!("{said}: {}", told.join("; "));
                 Self::new(StatusCode::CONFLICT, "not_undone", detail)
             }
-            SiteError::Refused { .. } | SiteError::Unfit(_) => {
+            SiteError::Refused { field, problem } => {
+                let told = FieldTold {
+                    field: field.word(),
+                    word: problem.word(),
+                    message: problem.to_string(),
+                };
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "not_possible", said).about(vec![told])
+            }
+            SiteError::Unfit(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_possible", said)
             }
         }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED};
 use xiezhi_inventory::{SiteList, SiteReading, read_sites};
-use xiezhi_model::{PlannedSite, SitePlan};
+use xiezhi_model::{PlannedSite, SiteField, SitePlan};
 use xiezhi_store::{ImportState, SiteError, SiteImportFile};
 
 use super::change::{FieldRow, field_row};
@@ -89,6 +89,10 @@ struct SiteProblemRow {
     column: Option<String>,
     /// Stable word of what is wrong.
     word: &'static str,
+    /// The field that it is about.
+    field: Option<&'static str>,
+    /// What stands there.
+    found: Option<String>,
     message: String,
 }
 
@@ -98,6 +102,8 @@ impl From<CellProblem> for SiteProblemRow {
             line: problem.line,
             column: problem.letters(),
             word: problem.kind.word(),
+            field: problem.kind.site_field().map(SiteField::word),
+            found: problem.kind.found().map(str::to_owned),
             message: problem.kind.to_string(),
         }
     }

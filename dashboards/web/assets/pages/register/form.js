@@ -2,6 +2,7 @@
 import { html, useState, useEffect, useRef } from '../../lib/html.js';
 import { t, known } from '../../lib/i18n.js';
 import { send, url, useResource } from '../../lib/api.js';
+import { SiteChoice } from '../../parts/sitechoice.js';
 import { Icon } from '../../parts/icons.js';
 import { fieldsOf, fieldName, shapeOf, REQUIRED } from './fields.js';
 
@@ -32,10 +33,10 @@ function Field({ kind, field, value, site, wrong, fixed, onInput }) {
     ${wrong ? html`<p class="field-error" id=${error}>${wrongText(wrong)}</p>` : null}</div>`;
 }
 
-/** @param {{kind: string, item?: any, sites: any[], site?: string, onSaved: (item: any) => void, onCancel: () => void, onStale?: () => void}} props */
-export function ItemForm({ kind, item, sites, site, onSaved, onCancel, onStale }) {
+/** @param {{kind: string, item?: any, site?: string, onSaved: (item: any) => void, onCancel: () => void, onStale?: () => void}} props */
+export function ItemForm({ kind, item, site, onSaved, onCancel, onStale }) {
   const [values, setValues] = useState(() => (item ? { ...item.values } : { state: 'in_use' }));
-  const [at, setAt] = useState(item ? String(item.site.id) : site || (sites.length === 1 ? String(sites[0].id) : ''));
+  const [at, setAt] = useState(item ? item.site : site ? { id: Number(site) } : null);
   const [state, setState] = useState({ busy: false, error: null });
   const box = useRef(null);
   const first = item ? 'name' : 'code';
@@ -45,7 +46,7 @@ export function ItemForm({ kind, item, sites, site, onSaved, onCancel, onStale }
   const submit = async (event) => {
     event.preventDefault();
     setState({ busy: true, error: null });
-    const body = { site: Number(at), values };
+    const body = { site: at && at.id, values };
     try {
       onSaved(item ? await send('PUT', `/register/${kind}/${item.id}`, { ...body, version: item.version }) : await send('POST', `/register/${kind}`, body));
     } catch (error) { setState({ busy: false, error }); }
@@ -54,9 +55,8 @@ export function ItemForm({ kind, item, sites, site, onSaved, onCancel, onStale }
   const stale = error && error.problem && error.problem.code === 'changed';
   const set = (field) => (event) => setValues({ ...values, [field]: event.currentTarget.value });
   return html`<form class="item-form" onSubmit=${submit} ref=${box}>
-    <div class="field"><label><span>${t('register.site')} <em>${t('register.required')}</em></span><select class="select" name="site" required value=${at} onChange=${(event) => setAt(event.currentTarget.value)}>
-      <option value=""></option>${sites.map((one) => html`<option key=${one.id} value=${String(one.id)}>${one.name}</option>`)}</select></label></div>
-    ${fieldsOf(kind).map((field) => html`<${Field} key=${field} kind=${kind} field=${field} value=${values[field] || ''} site=${at} wrong=${wrong.get(field)} fixed=${Boolean(item) && field === 'code'} onInput=${set(field)} />`)}
+    <${SiteChoice} name="site" label=${t('register.site')} required chosen=${at} onChoose=${setAt} />
+    ${fieldsOf(kind).map((field) => html`<${Field} key=${field} kind=${kind} field=${field} value=${values[field] || ''} site=${at ? String(at.id) : ''} wrong=${wrong.get(field)} fixed=${Boolean(item) && field === 'code'} onInput=${set(field)} />`)}
     ${error ? html`<p class="field-error form-note form-acts" role="alert"><${Icon} name="warning" size="14" />${wrong.size ? t('problem.bad_fields') : error.message}
       ${stale && onStale ? html` <button type="button" class="button button-small" onClick=${onStale}>${t('register.reload')}</button>` : null}</p>` : null}
     <div class="form-acts"><button class="button button-primary" disabled=${busy}>${t('register.save')}</button><button type="button" class="button" onClick=${onCancel}>${t('register.cancel')}</button></div></form>`;

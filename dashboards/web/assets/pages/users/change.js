@@ -4,7 +4,7 @@ import { t } from '../../lib/i18n.js';
 import { send } from '../../lib/api.js';
 import { roleText } from '../../parts/roles.js';
 import { Handed } from '../users.js';
-import { SiteChoice, RoleChoice, ALONE, TOGETHER } from './choice.js';
+import { PlaceChoice, RoleChoice, ALONE, TOGETHER } from './choice.js';
 
 const PROVINCE_ONLY = ['province_admin', 'audit_admin'];
 
@@ -12,14 +12,14 @@ function kindsOf(user) {
   return ['grant', user.roles.length ? 'withdraw' : null, 'reset_password', user.second_factor ? 'reset_second_factor' : null, user.disabled_ms ? 'enable' : 'disable'].filter(Boolean);
 }
 
-function Fields({ kind, user, sites, province }) {
+function Fields({ kind, user, province }) {
   const [role, setRole] = useState(ALONE[0]);
   if (kind === 'withdraw') {
     return html`<label class="field"><span>${t('users.role')}</span><select class="select" name="held">${user.roles.map((one, at) => html`<option key=${at} value=${at}>${roleText(one)}</option>`)}</select></label>`;
   }
   if (kind !== 'grant') return null;
   return html`<${RoleChoice} roles=${[...ALONE, ...TOGETHER]} value=${role} onChange=${(event) => setRole(event.currentTarget.value)} />
-    ${PROVINCE_ONLY.includes(role) ? null : html`<${SiteChoice} name="site" label=${t('users.where')} sites=${sites} province=${province && role !== 'court_admin'} />`}`;
+    ${PROVINCE_ONLY.includes(role) ? null : html`<${PlaceChoice} name="site" label=${t('users.where')} province=${province && role !== 'court_admin'} />`}`;
 }
 
 /** The role that the form names, if its kind of change has one. */
@@ -30,7 +30,7 @@ function roleOf(form, kind, user) {
   return { role, site: site ? site.id : null };
 }
 
-export function Change({ user, sites, province, onClose }) {
+export function Change({ user, province, onClose }) {
   const [kind, setKind] = useState('grant');
   const [state, setState] = useState({ busy: false, error: null, outcome: null });
   const box = useRef(null);
@@ -57,7 +57,7 @@ export function Change({ user, sites, province, onClose }) {
       : html`<form class="form-column" onSubmit=${submit}>
       <label class="field"><span>${t('users.change')}</span><select class="select" value=${kind} onChange=${(event) => setKind(event.currentTarget.value)}>
         ${kindsOf(user).map((one) => html`<option key=${one} value=${one}>${t(`change.${one}`)}</option>`)}</select></label>
-      <${Fields} kind=${kind} user=${user} sites=${sites} province=${province} />
+      <${Fields} kind=${kind} user=${user} province=${province} />
       <label class="field"><span>${t('users.reason')}</span><input name="reason" maxlength="400" /></label><p class="muted">${t('users.reason.why')}</p>
       ${error ? html`<p class="field-error" role="alert">${error.message}</p>` : null}
       <div class="dialog-actions"><button type="button" class="button" onClick=${onClose}>${t('confirm.cancel')}</button><button class="button button-primary" disabled=${busy}>${t('users.do')}</button></div></form>`}

@@ -1,6 +1,7 @@
 // Choices that the forms about accounts share.
 import { html } from '../../lib/html.js';
 import { t } from '../../lib/i18n.js';
+import { SiteChoice } from '../../parts/sitechoice.js';
 
 /** Roles that one person may grant alone. */
 export const ALONE = ['technician', 'court_admin', 'read_only', 'wall', 'province_admin'];
@@ -8,9 +9,7 @@ export const ALONE = ['technician', 'court_admin', 'read_only', 'wall', 'provinc
 /** Roles that take a second person. */
 export const TOGETHER = ['security_officer', 'sec_admin', 'audit_admin'];
 
-export const SiteChoice = ({ name, label, sites, province, ...rest }) => html`<label class="field field-grow"><span>${label}</span>
-  <select class="select" name=${name} required=${!province} ...${rest}>${province ? html`<option value="">${t('role.province')}</option>` : null}
-    ${sites.map((site) => html`<option key=${site.id} value=${site.id}>${site.name}</option>`)}</select></label>`;
+export const PlaceChoice = ({ name, label, province }) => html`<${SiteChoice} name=${name} label=${label} required=${!province} none=${province ? t('role.province') : undefined} />`;
 
 export const RoleChoice = ({ roles, none, ...rest }) => html`<label class="field"><span>${t('users.role')}</span>
   <select class="select" name="role" ...${rest}>${none ? html`<option value="">${none}</option>` : null}
