@@ -68,7 +68,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn token(&self, id: &str) -> Result<Option<EnrolmentToken>, StoreError> {
-        let query = sqlx::query(select!("WHERE id = $1")).bind(id);
+        let query = sqlx::query(select!("WHERE id = $1")).bind(row::storable(id));
         query
             .fetch_optional(self.database.read())
             .await?
@@ -99,7 +99,7 @@ impl Store {
         let mut write = self.database.write().await?;
         let sql = "UPDATE tokens SET revoked_ms = COALESCE(revoked_ms, $2) WHERE id = $1";
         let done = sqlx::query(sql)
-            .bind(id)
+            .bind(row::storable(id))
             .bind(audit.time_ms)
             .execute(&mut *write)
             .await?;
@@ -117,7 +117,7 @@ pub(crate) async fn find(
     write: &mut Write,
     id: &str,
 ) -> Result<Option<EnrolmentToken>, StoreError> {
-    let query = sqlx::query(select!("WHERE id = $1")).bind(id);
+    let query = sqlx::query(select!("WHERE id = $1")).bind(row::storable(id));
     query
         .fetch_optional(&mut **write)
         .await?

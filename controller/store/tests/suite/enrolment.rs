@@ -36,6 +36,17 @@ async fn an_enrolled_host_is_listed_with_its_certificate_and_its_audit_entry() {
     );
 }
 
+/// Whoever reaches the agents' port may name any token, also with a sign that PostgreSQL refuses.
+#[tokio::test]
+async fn a_name_that_no_database_keeps_is_that_of_no_token() {
+    let fresh = fresh().await;
+    province(&fresh).await;
+    let name = "to\0ken";
+    assert_eq!(fresh.token(name).await.unwrap(), None);
+    let error = fresh.revoke_token(name, entry("token.revoked")).await;
+    assert!(matches!(error, Err(StoreError::NotFound(_))), "{error:?}");
+}
+
 #[tokio::test]
 async fn every_reason_against_a_token_is_its_own() {
     let fresh = fresh().await;
