@@ -21,7 +21,7 @@ export function valueText(field, value) {
 
 const Side = ({ field, value }) => (value ? html`<span translate=${valueText(field, value) === value ? false : null}>${valueText(field, value)}</span>` : html`<span class="muted">${t('tree.nothing')}</span>`);
 
-const Changes = ({ entry }) => html`<ul class="changes">${entry.changes.filter((one) => entry.action !== 'create' || one.field !== 'state').map((one) => html`<li key=${one.field}><i>${fieldName(one.field)}</i> 
+const Changes = ({ entry }) => html`<ul class="changes">${entry.changes.filter((one) => entry.action !== 'create' || one.field !== 'state').map((one) => html`<li key=${one.field}><i>${fieldName(one.field)}</i>
   ${entry.action === 'create' ? html`<${Side} field=${one.field} value=${one.after} />` : html`<span class="was"><${Side} field=${one.field} value=${one.before} /></span> → <${Side} field=${one.field} value=${one.after} />`}</li>`)}</ul>`;
 
 function Entries({ id, first }) {
