@@ -46,6 +46,19 @@ impl AccountChange {
         }
     }
 
+    /// What an [`AuditEntry`](crate::AuditEntry) calls it.
+    #[must_use]
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Grant(_) => "user.grant",
+            Self::Withdraw(_) => "user.withdraw",
+            Self::ResetPassword => "user.reset_password",
+            Self::ResetSecondFactor => "user.reset_second_factor",
+            Self::Disable => "user.disable",
+            Self::Enable => "user.enable",
+        }
+    }
+
     /// The change that [`AccountChange::word`] writes so, with the role that it is about.
     #[must_use]
     pub fn from_word(word: &str, grant: Option<Grant>) -> Option<Self> {

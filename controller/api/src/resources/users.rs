@@ -311,7 +311,7 @@ pub(crate) async fn change(
     let by = view.who.account.user.id;
     let subject = format!("user:{}", account.user.name);
     let now_ms = view.state.now_ms();
-    let mut audit = view.who.audit(now_ms, action_of(change), subject);
+    let mut audit = view.who.audit(now_ms, change.action(), subject);
     if let Some(grant) = grant {
         audit = audit.with("role", roles_text(&Grants::default().with(grant)));
     }
@@ -346,17 +346,6 @@ pub(crate) async fn change(
         account: row(&view, changed, &factors),
         password,
     })))
-}
-
-const fn action_of(change: AccountChange) -> &'static str {
-    match change {
-        AccountChange::Grant(_) => "user.grant",
-        AccountChange::Withdraw(_) => "user.withdraw",
-        AccountChange::ResetPassword => "user.reset_password",
-        AccountChange::ResetSecondFactor => "user.reset_second_factor",
-        AccountChange::Disable => "user.disable",
-        AccountChange::Enable => "user.enable",
-    }
 }
 
 /// Who must be there for a change, if the caller may begin it.

@@ -112,15 +112,7 @@ async fn change(store: &Store, name: &str, change: AccountChange) -> Result<()> 
         _ => None,
     };
     let hash = once.as_deref().map(password::hash).transpose()?;
-    let action = match change {
-        AccountChange::Grant(_) => "user.grant",
-        AccountChange::Withdraw(_) => "user.withdraw",
-        AccountChange::ResetPassword => "user.reset_password",
-        AccountChange::ResetSecondFactor => "user.reset_second_factor",
-        AccountChange::Disable => "user.disable",
-        AccountChange::Enable => "user.enable",
-    };
-    let mut audit = by_console(action, format!("user:{name}"));
+    let mut audit = by_console(change.action(), format!("user:{name}"));
     if let Some(grant) = change.grant() {
         let site = grant
             .site
