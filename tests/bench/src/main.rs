@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_bench::load::province::{self, Behaviour, Counters};
-use xiezhi_bench::load::{credentials, fleet, receiver, send_on, sink, verify, wire};
+use xiezhi_bench::load::{credentials, flap, fleet, receiver, send_on, sink, verify, wire};
 
 const HELP: &str = "\
 xiezhi-load province DATA_DIR PASSPHRASE_FILE COUNT READY_FILE
@@ -22,6 +22,8 @@ xiezhi-load wire DATA_DIR PASSPHRASE_FILE ADDRESS REPORTS CAPTURE_FILE
 xiezhi-load fleet DATA_DIR PASSPHRASE_FILE ADDRESS_FILE COUNT INTERVAL_MS ACKNOWLEDGED_FILE BACKLOG
     hosts that report until SIGTERM, with status lines; writes what was acknowledged; each brings
     BACKLOG reports of the time before
+xiezhi-load flap DATA_DIR PASSPHRASE_FILE ADDRESS_FILE COUNT PER_SECOND
+    hosts that come and go, PER_SECOND of them each second, with status lines
 xiezhi-load remote-write PORT PATH HOSTS CONNECTIONS INTERVAL_MS
     the same reports as remote write until SIGTERM, with status lines
 xiezhi-load sink PORT
@@ -90,6 +92,15 @@ fn run() -> Result<()> {
                 backlog: backlog.parse()?,
             };
             many_threads()?.block_on(fleet::run(plan, |line| println!("{line}")))
+        }
+        ["flap", data, passphrase, address, count, per_second] => {
+            let passphrase = read_passphrase(passphrase)?;
+            let (count, per_second) = (count.parse()?, per_second.parse()?);
+            let (data, address) = (data.as_ref(), address.as_ref());
+            let run = flap::run(data, &passphrase, address, count, per_second, |line| {
+                println!("{line}")
+            });
+            many_threads()?.block_on(run)
         }
         ["remote-write", port, path, hosts, connections, interval] => {
             let interval = Duration::from_millis(interval.parse()?);

@@ -12,6 +12,7 @@ mod ingest;
 mod isolation;
 mod load;
 mod orders;
+mod pages;
 mod peers;
 mod queries;
 mod sender;
@@ -41,6 +42,8 @@ const ROWS: &[Row] = &[
     ("sessions-20k", sessions::many),
     ("revocation", orders::revocation),
     ("reconnect-storm", sessions::storm),
+    ("page-weight", pages::page_weight),
+    ("wall-live", pages::wall_live),
 ];
 
 /// A row that needs none of our programs.

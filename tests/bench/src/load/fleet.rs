@@ -99,7 +99,8 @@ pub async fn run(plan: Plan<'_>, print: impl Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-async fn address(file: &Path) -> Result<String> {
+/// Waits for the file that will say where the agents' port is.
+pub(super) async fn address(file: &Path) -> Result<String> {
     loop {
         if let Ok(text) = std::fs::read_to_string(file) {
             let ready: serde_json::Value = serde_json::from_str(&text)?;

@@ -9,12 +9,14 @@
 //! | [`remote_write`] | the same reports as Prometheus would send them |
 //! | [`fleet`] | hosts at a cadence under a watcher, and what was acknowledged to them |
 //! | [`latency`] | how long reports wait for their acknowledgement |
+//! | [`flap`] | hosts that come and go at a pace |
 //! | [`receiver`] | the same hosts as senders of remote write |
 //! | [`send_on`], [`sink`] | the controller's sender alone, and a cluster that keeps nothing |
 //! | [`verify`] | what a stopped controller holds |
 //! | [`wire`] | one host under a packet capture |
 
 pub mod credentials;
+pub mod flap;
 pub mod fleet;
 pub mod latency;
 pub mod machine;

@@ -42,10 +42,15 @@ pub(super) fn request(
     }
     text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
     stream.write_all(text.as_bytes())?;
-    let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .context("reading the answer")?;
+    // To the end, or as long as the answer says it is: not every server closes.
+    let (mut answer, mut piece) = (Vec::new(), [0; 16 << 10]);
+    while whole_length(&answer).is_none_or(|length| answer.len() < length) {
+        let read = stream.read(&mut piece).context("reading the answer")?;
+        answer.extend_from_slice(piece.get(..read).unwrap_or_default());
+        if read == 0 {
+            break;
+        }
+    }
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is cut")?;
     let status = head
@@ -58,4 +63,14 @@ pub(super) fn request(
         head: head.to_owned(),
         body: body.to_owned(),
     })
+}
+
+/// Bytes of head and body, once the head is there and says so.
+fn whole_length(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(answer.get(..end)?).to_ascii_lowercase();
+    let line = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))?;
+    Some(end + line.trim().parse::<usize>().ok()?)
 }

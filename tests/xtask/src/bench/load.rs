@@ -125,6 +125,15 @@ impl Load {
         Ok(Self { child, said })
     }
 
+    /// Waits until its hosts are prepared.
+    pub(super) fn prepared(&mut self) -> Result<()> {
+        let limit = Duration::from_secs(600);
+        self.reach("the hosts to be prepared", limit, |said| {
+            said.prepared.is_some()
+        })?;
+        Ok(())
+    }
+
     /// A number of the last status line; 0 before the first.
     pub(super) fn get(&self, name: &str) -> f64 {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
