@@ -65,4 +65,6 @@ function App() {
 
 watchKeys();
 if (location.pathname !== '/' && location.pathname.endsWith('/')) navigate(location.pathname.replace(/\/+$/, '') + location.search, { replace: true });
-render(html`<${App} />`, document.getElementById('app'));
+const app = document.getElementById('app');
+app.textContent = '';
+render(html`<${App} />`, app);
