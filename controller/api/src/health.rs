@@ -32,6 +32,8 @@ pub(crate) enum Part {
     Samples,
     /// Events are taken from agents.
     Events,
+    /// Samples are taken from other programs.
+    RemoteWrite,
     /// The state database answers.
     Database,
     /// Full logs of samples are sealed.
@@ -40,6 +42,8 @@ pub(crate) enum Part {
     Series,
     /// What was stored can be read.
     Stored,
+    /// The controller's clock goes on without jumps.
+    Clock,
     /// The authority's certificate, which signs hosts.
     IntermediateCertificate,
     /// The browsers' port's certificate.
@@ -49,13 +53,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Samples,
         Self::Events,
+        Self::RemoteWrite,
         Self::Database,
         Self::Sealing,
         Self::Series,
         Self::Stored,
+        Self::Clock,
         Self::IntermediateCertificate,
         Self::WebCertificate,
         Self::Cluster,
@@ -69,6 +75,8 @@ impl Part {
             Self::Sealing => "sealing",
             Self::Series => "series",
             Self::Stored => "stored",
+            Self::Clock => "clock",
+            Self::RemoteWrite => "remote_write",
             Self::IntermediateCertificate => "intermediate_certificate",
             Self::WebCertificate => "web_certificate",
             Self::Cluster => "cluster",
@@ -85,7 +93,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full`, `away` or `failed`; of series `left_out`; of what is stored `damaged`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of series `left_out`; of what is stored `damaged`; of the clock `jumped`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -173,7 +181,15 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
     ];
     let certificates = certificates.map(|(part, which)| certificate(state, part, which, now_ms));
     let stored = damaged(state, since(Part::Stored));
-    let series = [sealing, left_out(state), stored, cluster(state, now_ms)];
+    let written = state.inner.write_desk.trouble(now_ms);
+    let series = [
+        taken(Part::RemoteWrite, written),
+        sealing,
+        left_out(state),
+        stored,
+        jumped(state, since(Part::Clock)),
+        cluster(state, now_ms),
+    ];
     [samples, events, database]
         .into_iter()
         .chain(series)
@@ -250,6 +266,22 @@ fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
         since_ms,
         days_left: None,
         reason,
+    })
+}
+
+/// Whether the newest samples follow those before by days.
+fn jumped(state: &AppState, since_ms: i64) -> Option<Ailment> {
+    let newest_ms = state.inner.series.doubted_arrival_ms()?;
+    Some(Ailment {
+        part: Part::Clock,
+        code: "jumped",
+        since_ms,
+        days_left: None,
+        reason: format!(
+            "samples arrived at Unix time {} s by this clock, days after those before; none is removed for \
+             its age until a day of them is there",
+            newest_ms / 1000
+        ),
     })
 }
 

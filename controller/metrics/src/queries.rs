@@ -9,6 +9,7 @@
 mod render;
 mod work;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -51,7 +52,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             threads: 2,
-            waiting: 20,
+            // A dashboard asks 24 at once; several people open one when something has happened.
+            waiting: 100,
             // Before the browsers' port gives up at 30 s, so that whoever asked hears it in the form
             // that Prometheus's clients read.
             timeout: Duration::from_secs(25),
@@ -152,6 +154,16 @@ struct Inner {
     /// What queries hold.
     account: Account,
     settings: Settings,
+}
+
+/// Callers who see the same sites share what the line gives to one.
+fn share(scope: &Scope) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match scope {
+        Scope::Province => 0_u8.hash(&mut hasher),
+        Scope::Sites(sites) => sites.hash(&mut hasher),
+    }
+    hasher.finish()
 }
 
 /// Cancels the query when its caller has gone.
@@ -523,7 +535,7 @@ impl Queries {
         let _leaving = Leaving(budget.flag());
         let (answer, answered) = oneshot::channel();
         let engine = self.engine();
-        self.inner.pool.submit(move || {
+        self.inner.pool.submit(share(&scope), move || {
             let result = inner.work(&engine, &scope, &budget, work);
             // What the query held is given back before anybody hears that it is over.
             drop(budget);

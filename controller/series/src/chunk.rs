@@ -120,6 +120,8 @@ pub(crate) struct Extent {
     pub(crate) start_ms: i64,
     /// Time of the last row; unknown (the end of time) if the times are listed.
     pub(crate) end_ms: i64,
+    /// Rows, absent ones included.
+    pub(crate) rows: usize,
 }
 
 /// Cuts points into chunks and hands each chunk's range to `each`.
@@ -225,6 +227,7 @@ pub(crate) fn extent(grid: Grid, mut bytes: &[u8]) -> Option<Extent> {
     Some(Extent {
         start_ms: head.start_ms,
         end_ms,
+        rows: head.rows,
     })
 }
 

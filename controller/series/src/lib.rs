@@ -53,6 +53,7 @@
 //!
 //! The store never decides about epochs, never talks to the network and never holds SQL.
 
+mod arrivals;
 mod backup;
 mod block;
 mod check;

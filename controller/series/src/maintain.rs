@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::arrivals::lateness;
 use crate::block::Block;
 use crate::checkpoint;
 use crate::engine::{Catalog, Engine, count};
@@ -17,8 +18,7 @@ use crate::{cut, damage, held, merge, rollup};
 const RETRY: Duration = Duration::from_secs(30);
 /// Lanes written per turn of the writer's lock.
 const LANES_PER_TURN: usize = 64;
-/// Logs whose samples one pass removes for their age: a day. A clock that is years ahead then does not
-/// cost all of them at once.
+/// Logs whose samples one pass removes for their age: a day, so that queries and disk have pauses.
 const MAX_EXPIRED_PER_PASS: u64 = 48;
 /// The nice value of the background thread.
 const NICE: i32 = 10;
@@ -95,7 +95,7 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
     merge::merge(engine)?;
     rollup::roll_up(engine)?;
     expire(engine)?;
-    held::release(engine, newest_arrival(&engine.files()))
+    held::release(engine, lateness(engine, &engine.files()).believed_ms)
 }
 
 fn waiting(files: &Catalog) -> Vec<Arc<Log>> {
@@ -107,7 +107,8 @@ fn waiting(files: &Catalog) -> Vec<Arc<Log>> {
 fn write_checkpoint(engine: &Engine, through: u64) -> Result<(), SeriesError> {
     let error = || engine.error("write", checkpoint::NAME);
     let keys: Vec<_> = engine.writer().lanes.keys().copied().collect();
-    let oldest_ms = newest_arrival(&engine.files()).saturating_sub(2 * retention_ms(engine));
+    let newest_ms = lateness(engine, &engine.files()).believed_ms;
+    let oldest_ms = newest_ms.saturating_sub(2 * retention_ms(engine));
     let mut writer = checkpoint::Writer::new(&*engine.disk, through).map_err(error())?;
     for turn in keys.chunks(LANES_PER_TURN) {
         {
@@ -174,10 +175,10 @@ fn expire(engine: &Engine) -> Result<(), SeriesError> {
     engine.disk.sync().map_err(engine.error("sync", ""))
 }
 
-/// What goes, oldest first. Age is the distance from the newest arrival in a block, not from the
-/// clock: a clock that is wrong at start removes nothing.
+/// What goes, oldest first. Age is the distance from the newest arrival that is believed
+/// ([`crate::arrivals`]), not from the clock: a clock that is wrong for a moment removes nothing.
 fn expired(engine: &Engine, files: &Catalog) -> Vec<(Candidate, &'static str)> {
-    let newest_ms = newest_arrival(files);
+    let newest_ms = lateness(engine, files).believed_ms;
     let logs: u64 = files.logs.values().map(|log| log.state().length).sum();
     let candidates = candidates(files);
     let mut bytes = logs + held::bytes(files) + candidates.iter().map(|one| one.bytes).sum::<u64>();
@@ -237,18 +238,6 @@ fn kept_ms(options: &SeriesOptions, what: What) -> i64 {
         What::Rollup(..) => options.retention_1h,
     };
     i64::try_from(kept.as_millis()).unwrap_or(i64::MAX / 4)
-}
-
-fn newest_arrival(files: &Catalog) -> i64 {
-    let segments = files
-        .sealed
-        .values()
-        .map(|segment| segment.span.last_received_ms);
-    let blocks = files
-        .blocks
-        .values()
-        .map(|block| block.span().last_received_ms);
-    segments.chain(blocks).max().unwrap_or(i64::MIN)
 }
 
 fn retention_ms(engine: &Engine) -> i64 {

@@ -454,7 +454,12 @@ impl Reading<'_, '_> {
             {
                 continue;
             }
-            let rows = if self.wanted.index_only { 0 } else { self.rows };
+            // What is there and no more: it is charged only when it was read.
+            let rows = if self.wanted.index_only {
+                0
+            } else {
+                self.rows.min(extent.rows)
+            };
             let new = || Points::with_capacity(rows);
             let series = self.found.series.entry((number, host)).or_insert_with(new);
             if self.wanted.index_only {

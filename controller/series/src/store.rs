@@ -20,7 +20,7 @@ use crate::lock::Lock;
 use crate::log::Span;
 use crate::options::{Sealing, SeriesOptions};
 use crate::reading::{Found, ReadError, Wanted};
-use crate::{backup, foreign, maintain, open, query, reading, verify};
+use crate::{arrivals, backup, foreign, maintain, open, query, reading, verify};
 
 /// The samples of all hosts. Cheap to clone; calls block, so async callers use a thread.
 #[derive(Debug, Clone)]
@@ -269,6 +269,14 @@ impl SeriesStore {
             // A person moves them away meanwhile; a folder that cannot be listed has louder trouble.
             set_aside: damage::set_aside(&*engine.disk).unwrap_or_default(),
         }
+    }
+
+    /// The newest arrival, Unix milliseconds, if it follows the one before by days: a clock jumped, or
+    /// nothing arrived for so long. Nothing is removed for its age until a day of arrivals is there.
+    #[must_use]
+    pub fn doubted_arrival_ms(&self) -> Option<i64> {
+        let engine = self.engine();
+        arrivals::lateness(engine, &engine.files()).doubted_ms
     }
 
     /// The state of the store.

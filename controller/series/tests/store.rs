@@ -281,6 +281,41 @@ fn a_clock_that_is_wrong_at_start_removes_nothing() {
 }
 
 #[test]
+fn one_moment_of_a_clock_that_is_ahead_removes_nothing() {
+    let (disk, clock) = (PowerDisk::default(), ManualClock::new());
+    let day = Duration::from_secs(24 * 3600);
+    let options = SeriesOptions {
+        retention: 3 * day,
+        ..options(&clock)
+    };
+    let store = SeriesStore::open_on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let half_hour = |seq: u64| {
+        store.append(&frames(&opaque(1, seq..seq + 1))).unwrap();
+        clock.advance(Duration::from_secs(1860));
+        store.maintain().unwrap();
+    };
+    (1..=8).for_each(half_hour);
+    clock.advance(100 * day);
+    (9..=10).for_each(half_hour);
+    assert!(store.doubted_arrival_ms().is_some());
+    clock.back(100 * day);
+    (11..=20).for_each(half_hour);
+    assert_eq!(store.frames(1).unwrap().len(), 20);
+    assert_eq!(store.stats().removed_segments, 0);
+    assert_eq!(store.doubted_arrival_ms(), None);
+    drop(store);
+    // And when it is ahead for days indeed, what is old goes.
+    let store = SeriesStore::open_on(Arc::new(disk), options).unwrap();
+    clock.advance(10 * day);
+    for seq in 21..=24 {
+        store.append(&frames(&opaque(1, seq..seq + 1))).unwrap();
+        clock.advance(day);
+        store.maintain().unwrap();
+    }
+    assert!(store.stats().removed_segments > 0);
+}
+
+#[test]
 fn state_in_memory_stays_below_three_hundred_bytes_per_series() {
     let store = open(&PowerDisk::default(), &ManualClock::new());
     let hosts = 20;

@@ -26,7 +26,7 @@ async fn a_healthy_controller_names_its_parts_and_no_more() {
     for path in ["/healthz", "/readyz"] {
         let got = bench.get("", path).await;
         assert_eq!(got.status, StatusCode::OK);
-        let parts = json!({"database": "ok", "events": "ok", "intermediate_certificate": "ok",
+        let parts = json!({"clock": "ok", "database": "ok", "remote_write": "ok", "events": "ok", "intermediate_certificate": "ok",
             "samples": "ok", "sealing": "ok", "series": "ok", "stored": "ok", "web_certificate": "ok"});
         assert_eq!(got.json(), json!({"status": "ok", "parts": parts}));
     }

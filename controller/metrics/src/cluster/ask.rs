@@ -21,6 +21,9 @@ use crate::queries::{Failure, Remote};
 /// Names and values of a request.
 pub(crate) type Form = Vec<(&'static str, String)>;
 
+/// Longest refusal whose words are read.
+const REFUSAL_BYTES: usize = 64 << 10;
+
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskSettings {
@@ -141,7 +144,7 @@ impl Ask {
     }
 
     /// One request, within its time.
-    async fn call<T: DeserializeOwned>(
+    async fn call<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
         mut form: Form,
@@ -176,7 +179,7 @@ impl Ask {
         }
     }
 
-    async fn exchange<T: DeserializeOwned>(
+    async fn exchange<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
         form: &Form,
@@ -217,9 +220,12 @@ impl Ask {
             }
         }
         if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|_| self.away("answers what is no JSON of Prometheus"));
+            // Megabytes take a while, and agents' sessions share this thread.
+            let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await;
+            let parsed = parsed.map_err(|_| Failure::Lost)?;
+            return parsed.map_err(|_| self.away("answers what is no JSON of Prometheus"));
         }
+        body.truncate(REFUSAL_BYTES);
         Err(self.refused(status.as_u16(), &body))
     }
 

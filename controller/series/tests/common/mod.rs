@@ -129,6 +129,10 @@ impl ManualClock {
         self.0.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
 
+    pub fn back(&self, by: Duration) {
+        self.0.fetch_sub(by.as_millis() as i64, Ordering::Relaxed);
+    }
+
     pub fn clock(&self) -> Clock {
         let now = Arc::clone(&self.0);
         Clock::new(move || now.load(Ordering::Relaxed))

@@ -20,6 +20,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::Semaphore;
+use xiezhi_ingest::{Cause, Trouble};
 use xiezhi_metrics::ASSIGNED;
 use xiezhi_metrics::remote_write::{
     BodyError, Described, MAX_BODY_BYTES, Protocol, Receipt, ReceiveError, Rules, decode,
@@ -42,6 +43,19 @@ const AHEAD_MS: i64 = 10 * 60_000;
 const BUSY_S: u64 = 2;
 const FULL_S: u64 = 30;
 
+/// Whether a failure is over is known only when something is stored again; who failed sends again
+/// within this, and who does not sends nothing that could fail.
+const FAILURE_KEPT_MS: i64 = 2 * 60_000;
+/// A request that succeeds so soon after a failure may only be smaller.
+const FAILURE_OVER_MS: i64 = 30_000;
+
+/// The last failure to store.
+#[derive(Debug)]
+struct Failure {
+    trouble: Trouble,
+    last_ms: i64,
+}
+
 /// What the route shares between requests.
 #[derive(Debug)]
 pub(crate) struct WriteDesk {
@@ -49,6 +63,7 @@ pub(crate) struct WriteDesk {
     /// Bodies that are held.
     shelf: Arc<Shelf>,
     described: Mutex<Described>,
+    failure: Mutex<Option<Failure>>,
     requests: IntCounterVec,
     samples: IntCounterVec,
     refused: IntCounterVec,
@@ -73,6 +88,7 @@ impl WriteDesk {
             turns: Arc::new(Semaphore::new(TURNS)),
             shelf: Arc::default(),
             described: Mutex::default(),
+            failure: Mutex::default(),
             requests: counters(
                 "xiezhi_remote_write_requests_total",
                 "Requests of remote write, by what became of them.",
@@ -97,6 +113,35 @@ impl WriteDesk {
         self.described
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why samples of others are not stored, if that is so now.
+    pub(crate) fn trouble(&self, now_ms: i64) -> Option<Trouble> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = failure.as_ref()?;
+        let is_fresh = now_ms.saturating_sub(known.last_ms) < FAILURE_KEPT_MS;
+        is_fresh.then(|| known.trouble.clone())
+    }
+
+    fn note(&self, now_ms: i64, error: Option<&SeriesError>) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let age_ms = |known: &Failure| now_ms.saturating_sub(known.last_ms);
+        match error {
+            None => drop(failure.take_if(|known| age_ms(known) >= FAILURE_OVER_MS)),
+            Some(error) => {
+                let known = failure.take();
+                let known = known.filter(|known| age_ms(known) < FAILURE_KEPT_MS);
+                let trouble = Trouble {
+                    since_ms: known.map_or(now_ms, |known| known.trouble.since_ms),
+                    cause: Cause::of_disk(error.is_full()),
+                    reason: chain(error),
+                };
+                *failure = Some(Failure {
+                    trouble,
+                    last_ms: now_ms,
+                });
+            }
+        }
     }
 
     /// `outcome` must be a word of a closed set.
@@ -223,8 +268,14 @@ fn store(state: &AppState, token: i64, protocol: Protocol, body: &[u8]) -> Resul
     let source = source_key(token);
     let receipt = receive(series, source, &request, &rules).map_err(|error| match error {
         ReceiveError::Body(error) => unreadable(&error),
-        ReceiveError::Series(error) => unstored(&error),
+        ReceiveError::Series(error) => {
+            if !matches!(error, SeriesError::TooLarge { .. }) {
+                state.inner.write_desk.note(now_ms, Some(&error));
+            }
+            unstored(&error)
+        }
     })?;
+    state.inner.write_desk.note(now_ms, None);
     if receipt.postponed > 0 {
         // What was stored is counted now, for it will be merged.
         state.inner.write_desk.count_samples(&receipt);
