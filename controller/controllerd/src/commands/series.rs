@@ -37,18 +37,17 @@ fn backup(config: &Config, folder: &Path) -> Result<()> {
         "{} is there already: name a folder that is not, for instance one with the date",
         folder.display()
     );
-    match control::ask(&config.data_dir, Request::StageSeries)? {
-        Some(_) => {
-            let staging = control::staging(&config.data_dir);
-            let carried = carry(&staging, folder);
-            // Links to old files hold their space; the next backup would remove it as well.
-            drop(fs::remove_dir_all(&staging));
-            carried?;
-        }
-        None => {
-            open(config)?.backup(folder)?;
-        }
+    let staging = control::staging(&config.data_dir);
+    if control::ask(&config.data_dir, Request::StageSeries)?.is_none() {
+        // What an interrupted backup left.
+        drop(fs::remove_dir_all(&staging));
+        open(config)?.backup(&staging)?;
     }
+    // Copied also on the same disk: links would be damaged with what they are a backup of.
+    let carried = carry(&staging, folder);
+    // Links to old files hold their space; the next backup would remove it as well.
+    drop(fs::remove_dir_all(&staging));
+    carried?;
     verify_backup(folder)
 }
 
