@@ -126,6 +126,21 @@ pub(crate) fn is_counter(text: &str) -> bool {
         .any(|end| name.ends_with(end))
 }
 
+/// Puts the samples of a counter behind its steps, as steps of the same length, so that a window in which
+/// both lie has one distance between its values. The last step ends with its last sample.
+pub(crate) fn add_counter(lanes: &mut [Points; AGGREGATES], samples: &Points, resolution_ms: u64) {
+    let mut made = Lanes::default();
+    made.fill(true, samples, resolution_ms as i64);
+    let newest_ms = samples.times.last().copied().unwrap_or(i64::MIN);
+    for (lane, made) in lanes.iter_mut().zip(&mut made.0) {
+        if let Some(end_ms) = made.times.last_mut() {
+            *end_ms = newest_ms.min(*end_ms);
+        }
+        lane.times.append(&mut made.times);
+        lane.values.append(&mut made.values);
+    }
+}
+
 /// The aggregates of one series, by number.
 #[derive(Debug, Default)]
 struct Lanes([Points; AGGREGATES]);

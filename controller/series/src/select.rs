@@ -20,7 +20,7 @@ use crate::chunk::Points;
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::reading::{Found, ReadError, Rolled, Wanted};
-use crate::rollup::{Answer, COARSE_MS, RESOLUTIONS};
+use crate::rollup::{Answer, COARSE_MS, RESOLUTIONS, is_counter};
 use crate::store::SeriesStore;
 
 /// A host and its labels.
@@ -168,7 +168,7 @@ fn rolled(request: &Select) -> Rolled {
         let least_ms = 2 * resolution_ms as i64;
         let window_fits = hint.range_ms >= least_ms;
         let is_far = hint.step_ms >= least_ms && window_fits && span_ms >= COARSE_SPAN_MS;
-        is_far && Answer::is_faithful(&hint.function)
+        is_far && Answer::is_faithful(&hint.function) && names_suit(request)
     };
     Rolled {
         answer: Answer::to(&hint.function),
@@ -179,6 +179,14 @@ fn rolled(request: &Select) -> Rolled {
             .unwrap_or(0),
         finer: hint.range_ms < 2 * COARSE_MS as i64,
     }
+}
+
+/// Whether steps keep what the function asks for, of all metrics that may be meant: a step of a counter
+/// keeps its growth, that of anything else its extremes, and names say what is a counter.
+fn names_suit(request: &Select) -> bool {
+    let is_growth = matches!(Answer::to(&request.hint.function), Answer::Growth);
+    metrics(&request.matchers)
+        .is_some_and(|names| names.iter().all(|name| is_counter(name) == is_growth))
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {

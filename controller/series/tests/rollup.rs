@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::power::PowerDisk;
 use common::{ManualClock, options};
-use xiezhi_promql::{Budget, Limits, Matcher, Select, SelectHint, Storage as _};
+use xiezhi_promql::{Budget, Engine, Limits, Matcher, Select, SelectHint, Storage as _, Value};
 use xiezhi_protocol::codec::{Encoder, peek};
 use xiezhi_protocol::report::Report;
 use xiezhi_series::{
@@ -44,9 +44,14 @@ fn values(seq: i64) -> (f64, f64) {
 
 /// Four days of a report per minute; samples are kept for a day.
 fn store() -> (SeriesStore, PowerDisk, SeriesOptions) {
+    store_for(1)
+}
+
+/// Samples are kept for so many days.
+fn store_for(days: u64) -> (SeriesStore, PowerDisk, SeriesOptions) {
     let (clock, disk) = (ManualClock::new(), PowerDisk::default());
     let options = SeriesOptions {
-        retention: Duration::from_secs(86_400),
+        retention: Duration::from_secs(days * 86_400),
         ..options(&clock)
     };
     let store = SeriesStore::open_on(Arc::new(disk.clone()), options.clone()).unwrap();
@@ -212,4 +217,69 @@ fn a_coarse_question_reads_rollups_although_samples_are_there() {
         read(7_200_000),
         read(15_000)
     );
+}
+
+#[test]
+fn steps_are_read_only_for_what_they_keep_of_a_metric() {
+    let (store, ..) = store_for(10);
+    let selector = Selector::new(store, Arc::new(OneHost));
+    let read = |name: &str, function: &str, step_ms| {
+        let request = Select {
+            matchers: vec![Matcher::equal("__name__", name)],
+            start_ms: START,
+            end_ms: START + 4 * DAY,
+            hint: SelectHint {
+                step_ms,
+                range_ms: 2 * 3_600_000,
+                function: function.to_owned(),
+            },
+        };
+        let budget = Budget::new(Limits::default());
+        selector.select(&request, &budget).unwrap();
+        budget.samples_used()
+    };
+    for (name, function, is_coarse) in [
+        ("grown_total", "increase", true),
+        ("level", "max_over_time", true),
+        ("grown_total", "max_over_time", false),
+        ("grown_total", "min_over_time", false),
+        ("level", "increase", false),
+    ] {
+        let (coarse, fine) = (
+            read(name, function, 7_200_000),
+            read(name, function, 60_000),
+        );
+        assert_eq!(
+            coarse < fine,
+            is_coarse,
+            "{function}({name}): {coarse} {fine}"
+        );
+    }
+}
+
+#[test]
+fn growth_is_the_same_where_steps_meet_samples() {
+    let (store, ..) = store_for(10);
+    let selector = Selector::new(store, Arc::new(OneHost));
+    let ask = |from_ms: i64, to_ms: i64, hours: i64| -> Vec<(i64, f64)> {
+        let query = format!("increase(grown_total[{hours}h])");
+        let budget = Budget::new(Limits::default());
+        let step_ms = 2 * 3_600_000;
+        let answer = Engine::default().range(&selector, &query, from_ms, to_ms, step_ms, &budget);
+        match answer.unwrap().value {
+            Value::Matrix(series) => series[0].points.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for hours in [2, 4] {
+        let long = ask(START + DAY / 2, START + 4 * DAY, hours);
+        assert_eq!(long.len(), 43);
+        for (time_ms, grown) in long {
+            let (_, alone) = ask(time_ms, time_ms, hours)[0];
+            let distance = (grown - alone).abs() / alone;
+            let at_h = (time_ms - START) / 3_600_000;
+            // An hour of this counter differs from the next by so much.
+            assert!(distance < 0.08, "{hours} h, hour {at_h}: {grown} {alone}");
+        }
+    }
 }

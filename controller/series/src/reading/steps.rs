@@ -91,6 +91,16 @@ impl Reading<'_, '_> {
             return;
         };
         let mut all: Vec<_> = self.rolled.drain().collect();
+        if rolled.answer == Answer::Growth && rolled.coarse_ms > 0 {
+            let chosen = all.iter_mut().filter(|rows| rows.0.2 == rolled.coarse_ms);
+            for ((number, host, resolution_ms), lanes) in chosen {
+                if let Some(samples) = self.found.series.get_mut(&(*number, *host)) {
+                    samples.settle();
+                    rollup::add_counter(lanes, samples, *resolution_ms);
+                    samples.clear();
+                }
+            }
+        }
         // Whoever is put last comes first.
         all.sort_by_key(|((.., resolution_ms), _)| std::cmp::Reverse(*resolution_ms));
         for ((number, host, resolution_ms), mut lanes) in all {
