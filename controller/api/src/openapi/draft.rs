@@ -101,7 +101,10 @@ impl<'a> Draft<'a> {
         let required = schema.get("required").and_then(Value::as_array).cloned();
         let required = required.unwrap_or_default();
         let fields = schema.get("properties").and_then(Value::as_object).cloned();
-        for (name, mut schema) in fields.into_iter().flatten() {
+        let mut fields: Vec<_> = fields.into_iter().flatten().collect();
+        // In order, whichever features of `serde_json` another crate asks for.
+        fields.sort_by(|one, other| one.0.cmp(&other.0));
+        for (name, mut schema) in fields {
             let description = schema
                 .as_object_mut()
                 .and_then(|one| one.remove("description"));

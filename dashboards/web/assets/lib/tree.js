@@ -85,7 +85,7 @@ addTexts({
   'tree.import.choose': ['第一步：选文件', 'First: choose a file'],
   'tree.import.preview': ['第二步：看会改什么', 'Second: see what it would change'],
   'tree.import.file': ['表格文件', 'Spreadsheet'],
-  'tree.import.hint': ['.xlsx 或 .csv（UTF-8、GB18030 都行），最多 16 MB、20,000 行。要有编号和名称两列；层级、上级、法院代字没有列就保持不变。', '.xlsx or .csv (UTF-8 or GB18030), 16 MB and 20,000 rows at most. Id and name are needed; tier, parent and court code stay as they are if they have no column.'],
+  'tree.import.hint': ['.xlsx 或 CSV，最多 16 MB、20,000 行。要有编号和名称两列；层级、上级、法院代字没有列就保持不变。', '.xlsx or .csv (UTF-8 or GB18030), 16 MB and 20,000 rows at most. Id and name are needed; tier, parent and court code stay as they are if they have no column.'],
   'tree.import.safe.first': ['上传只是预览，不会改动任何东西。名单里没有的单位保持原样。', 'Uploading changes nothing. Sites that the list does not name stay as they are.'],
   'tree.import.template': ['下载空表', 'Empty sheet'],
   'tree.import.template.name': ['法院名单.csv', 'courts.csv'],
