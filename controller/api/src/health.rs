@@ -10,10 +10,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use xiezhi_ingest::{Cause, Trouble};
-use xiezhi_model::HostId;
+use xiezhi_model::{HostId, Permission};
 
 use crate::certificates::Certificate;
 use crate::state::AppState;
+use crate::view::View;
 
 /// How long a verdict is kept.
 const KEPT: Duration = Duration::from_secs(1);
@@ -100,7 +101,7 @@ pub(crate) struct Ailment {
     /// Whole days until a certificate ends, negative after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) days_left: Option<i64>,
-    /// What the part itself says; for people who are signed in.
+    /// What the part itself says; empty for those who may not see the settings.
     pub(crate) reason: String,
 }
 
@@ -139,6 +140,21 @@ pub(crate) async fn ailments(state: &AppState) -> Ailments {
     tell(before.as_deref().unwrap_or_default(), &found);
     verdict.0 = Some((Instant::now(), Arc::clone(&found)));
     found
+}
+
+/// What a caller is told: what the parts themselves say names hosts, files and addresses, and is for
+/// those who run the province.
+pub(crate) fn told(ailments: &[Ailment], sees_reasons: bool) -> Vec<Ailment> {
+    let mut told = ailments.to_vec();
+    if !sees_reasons {
+        told.iter_mut().for_each(|ailment| ailment.reason.clear());
+    }
+    told
+}
+
+/// Whether a caller is told what the parts themselves say.
+pub(crate) fn sees_reasons(view: &View) -> bool {
+    view.scope_of(Permission::SeeSettings).is_some()
 }
 
 async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {

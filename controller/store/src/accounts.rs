@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sqlx::any::AnyRow;
 use xiezhi_model::{
-    Account, AccountChange, AuditEntry, Grant, GrantRefusal, Grants, NotIndependent, Role, SiteId,
-    Tie,
+    Account, AccountChange, AuditEntry, Grant, GrantRefusal, Grants, Needs, NotIndependent, Role,
+    SiteId, Tie,
 };
 
 use crate::row::{self, Write};
@@ -33,6 +33,9 @@ pub enum AccountError {
     /// The account holds, or lacks, the role already.
     #[error("the account is so already")]
     AlreadySo,
+    /// Since it was looked at, the account came to hold what takes two people.
+    #[error("the account has other roles now, and this takes two people: look at it again")]
+    TakesTwo,
     /// The act was decided, or its time is over.
     #[error("this act waits for nobody any more: ask anew")]
     Over,
@@ -87,7 +90,8 @@ impl Store {
         rows.iter().map(grant_from).collect()
     }
 
-    /// Changes an account at once; `by` is who does it, `None` for the console. `password_hash` is the
+    /// Changes an account at once; `by` is who does it, `None` for the console. What takes two people by
+    /// the roles that the account holds now is refused to one. `password_hash` is the
     /// password for one use, where the change resets it.
     ///
     /// # Errors
@@ -101,6 +105,10 @@ impl Store {
         audit: AuditEntry,
     ) -> Result<Account, AccountError> {
         let mut write = self.database.write().await?;
+        let held = grants_of(&mut write, user).await?;
+        if by.is_some() && matches!(change.needs(&held), Needs::Two { .. }) {
+            return Err(AccountError::TakesTwo);
+        }
         let by: Vec<i64> = by.into_iter().collect();
         let account = apply(&mut write, user, change, &by, password_hash, &audit).await?;
         audit::append(&mut write, &audit).await?;

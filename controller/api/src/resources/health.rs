@@ -15,6 +15,7 @@ use xiezhi_metrics::cluster::Standing;
 use crate::answer::Answer;
 use crate::health::{self, Ailment, Part};
 use crate::state::AppState;
+use crate::view::View;
 
 #[derive(Serialize, JsonSchema)]
 struct Probe {
@@ -88,12 +89,13 @@ impl Cluster {
     }
 }
 
-pub(crate) async fn read(State(state): State<AppState>) -> Answer<Health> {
-    let ailments = health::ailments(&state).await;
+pub(crate) async fn read(view: View) -> Answer<Health> {
+    let state = &view.state;
+    let ailments = health::ailments(state).await;
     Answer(Health {
         accepting: health::accepting(&ailments),
-        parts: health::present(&state).map(Part::word).collect(),
-        ailments: ailments.to_vec(),
+        parts: health::present(state).map(Part::word).collect(),
+        ailments: health::told(&ailments, health::sees_reasons(&view)),
         cluster: state
             .inner
             .cluster

@@ -99,6 +99,8 @@ struct Page {
     /// Whose hosts it is told one by one.
     row_scope: Option<Scope>,
     wants_rows: bool,
+    /// Whether it is told what unwell parts themselves say.
+    sees_reasons: bool,
     watch: Option<HostId>,
     subscription: Subscription,
     counts: Counts,
@@ -121,6 +123,7 @@ impl Page {
             authority: view.state.inner.authority.changes(),
             row_scope: view.scope_of(Permission::SeeHosts),
             wants_rows: asked.rows.unwrap_or(true),
+            sees_reasons: health::sees_reasons(&view),
             watch: asked.watch.map(HostId),
             scope: view.scope,
             state: view.state,
@@ -187,6 +190,8 @@ impl Page {
                 if let Some(view) = self.held.view_again().await {
                     self.held = Held::of(&view, Permission::SeeOverview);
                     self.row_scope = view.scope_of(Permission::SeeHosts);
+                    self.sees_reasons = health::sees_reasons(&view);
+                    self.ailments = None;
                     self.scope = view.scope;
                     return Some(self.resync());
                 }
@@ -305,7 +310,7 @@ impl Page {
         }
         let news = News {
             now_ms: self.state.now_ms(),
-            ailments: &ailments,
+            ailments: &health::told(&ailments, self.sees_reasons),
         };
         let data = serde_json::to_string(&news).unwrap_or_default();
         self.ailments = Some(ailments);

@@ -402,6 +402,7 @@ impl From<AccountError> for Problem {
             AccountError::NotIndependent(_) => "not_independent",
             AccountError::Last(_) => "last_administrator",
             AccountError::AlreadySo => "already_so",
+            AccountError::TakesTwo => "takes_two",
             AccountError::Over => "over",
         };
         Self::new(StatusCode::CONFLICT, code, error.to_string())

@@ -3,6 +3,7 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use xiezhi_model::{Grant, Role};
 
 use super::bench::Bench;
 use crate::Certificate;
@@ -82,6 +83,22 @@ async fn a_file_that_was_set_aside_is_told_by_name_until_a_person_moves_it() {
     assert_eq!(health["accepting"], true);
     let reason = health["ailments"][0]["reason"].as_str().unwrap();
     assert!(reason.contains(name), "{reason}");
+
+    // What the part says is for those who run the province: it may name hosts of other courts.
+    let court = bench.site("gs-01").await.id;
+    let grants = [Grant::at(Role::Technician, court)];
+    let (_, technician) = bench.account("tech", &grants).await;
+    let health = bench.read(&technician, "/api/v1/health").await;
+    assert_eq!(health["ailments"][0]["code"], "damaged");
+    assert_eq!(health["ailments"][0]["reason"], "");
+    let mut page = super::live::open(&bench, &technician, "", "").await;
+    let told = loop {
+        let event = page.next().await.unwrap();
+        if event.event == "health" {
+            break event.data;
+        }
+    };
+    assert_eq!(told["ailments"][0]["reason"], "", "{told}");
 
     std::fs::remove_file(file).unwrap();
     probe_until(&bench, |_, body| body["status"] == "ok").await;

@@ -204,6 +204,27 @@ async fn an_act_ends_by_time_refusal_or_withdrawal() {
     assert!(fresh.grants(other).await.unwrap().is_empty());
 }
 
+/// What one person was shown may be old: a role of the security duty came in between.
+#[tokio::test]
+async fn nobody_alone_changes_an_account_that_takes_two_by_now() {
+    let fresh = fresh().await;
+    let admin = made(&fresh, "admin", &[]).await;
+    let grant = AccountChange::Grant(Grant::province(Role::SecurityOfficer));
+    let id = made(&fresh, "wang", &[]).await;
+    fresh
+        .change_account(id, grant, None, None, entry("user.grant"))
+        .await
+        .unwrap();
+    for change in [AccountChange::ResetPassword, AccountChange::Disable] {
+        let alone = fresh
+            .change_account(id, change, Some(admin), Some("mine"), entry("x"))
+            .await;
+        assert!(matches!(alone, Err(AccountError::TakesTwo)), "{alone:?}");
+    }
+    let user = fresh.user(id).await.unwrap().unwrap();
+    assert_ne!(user.password_hash, "mine");
+}
+
 #[tokio::test]
 async fn a_reset_password_is_for_one_use_until_its_owner_sets_one() {
     let fresh = fresh().await;

@@ -23,6 +23,7 @@ export const PEOPLE = {
   'problem.not_independent': ['两人中一人在 30 天内创建、重置过另一人或改过其角色，或与本人有关，须换一位同意。', 'One of the two created, reset or re-roled the other within 30 days, or is concerned; another person must consent.'],
   'problem.last_administrator': ['这是最后一个此类管理员，请先授予别人这个角色。', 'This is the last administrator of its kind; give another one the role first.'],
   'problem.already_so': ['已经如此，或同样的申请正在等待。', 'It is so already, or the same is waiting.'],
+  'problem.takes_two': ['这个账号的角色刚有变动，这项改动现在要两个人办。请刷新后再看。', 'The account has other roles now, and this takes two people: look at it again.'],
   'problem.over': ['这项申请已经办结或过期，请重新提请。', 'This act was decided or its time is over; ask anew.'],
   'problem.scope_changed': ['你的查看范围刚刚变了，请刷新。', 'What you may see has just changed; reload.'],
 
