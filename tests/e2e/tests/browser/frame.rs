@@ -51,6 +51,13 @@ async fn keys_lead_anywhere_and_a_part_of_the_organisation_stays_chosen() -> Res
         .await?;
 
     browser.goto("/sites").await?;
+    // A key that comes before the rows leads nowhere.
+    browser
+        .until(
+            "the rows are there",
+            "return document.querySelectorAll('.table tbody tr').length > 2",
+        )
+        .await?;
     browser.press("j", "KeyJ", 74, 0).await?;
     browser.press("j", "KeyJ", 74, 0).await?;
     browser.until("the second row has the focus", "return document.querySelectorAll('.table tbody tr')[1].contains(document.activeElement)").await?;
