@@ -50,44 +50,8 @@ async fn keys_lead_anywhere_and_a_part_of_the_organisation_stays_chosen() -> Res
         )
         .await?;
 
-    browser.goto("/sites").await?;
-    // A key that comes before the rows leads nowhere.
-    browser
-        .until(
-            "the rows are there",
-            "return document.querySelectorAll('.table tbody tr').length > 2",
-        )
-        .await?;
-    go_to_row(&browser, 1).await?;
-    go_to_row(&browser, 0).await?;
-    browser.press("?", "Slash", 191, 0).await?;
-    browser
-        .until(
-            "the list of keys",
-            "return !!document.querySelector('.keys')",
-        )
-        .await?;
-    browser.press("Escape", "Escape", 27, 0).await?;
-    browser
-        .until("it is closed", "return !document.querySelector('.veil')")
-        .await?;
     checks::none_of(&browser.problems().await?)?;
     browser.close().await
-}
-
-/// Goes to a row by `j` and `k`. A page that is drawn anew meanwhile may lose the focus: then from the top.
-async fn go_to_row(browser: &Browser, wanted: i64) -> Result<()> {
-    let row = "return [...document.querySelectorAll('.table tbody tr')]\
-               .findIndex((row) => row.contains(document.activeElement))";
-    for _ in 0..100 {
-        match browser.run(row).await?.as_i64() {
-            Some(at) if at == wanted => return Ok(()),
-            Some(at) if at > wanted => browser.press("k", "KeyK", 75, 0).await?,
-            _ => browser.press("j", "KeyJ", 74, 0).await?,
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("the keys do not lead to row {wanted}")
 }
 
 #[tokio::test]
