@@ -112,17 +112,19 @@ impl World {
     }
 
     fn kill(&mut self) {
-        let spool = self.spool.take().unwrap();
-        for lane in &spool.lanes {
-            for segment in &lane.segments {
-                if let Some(from) = segment.tail_first {
-                    self.model
-                        .excused
-                        .extend((from..=segment.last).map(|seq| (lane.stream, seq)));
-                }
-            }
-        }
-        drop(spool);
+        let in_memory = self.in_memory();
+        self.model.excused.extend(in_memory);
+        self.spool = None;
+    }
+
+    /// What the spool has warned of: a process that dies takes it along.
+    fn in_memory(&self) -> BTreeSet<(Stream, u64)> {
+        let lanes = self.spool.as_ref().unwrap().lanes.iter();
+        let segments = lanes.flat_map(|lane| lane.segments.iter().map(|s| (lane.stream, s)));
+        segments
+            .filter_map(|(stream, segment)| Some((stream, segment.tail_first?, segment.last)))
+            .flat_map(|(stream, from, last)| (from..=last).map(move |seq| (stream, seq)))
+            .collect()
     }
 
     fn run(&mut self, step: &Step) {
@@ -321,8 +323,11 @@ proptest! {
     fn nothing_is_lost_without_a_word_and_no_number_is_used_twice(steps in steps()) {
         let mut world = World::new();
         for step in &steps {
+            // A process that dies while it gives these up has not told anyone yet.
+            let in_memory = world.in_memory();
             world.run(step);
             if world.dead() {
+                world.model.excused.extend(in_memory);
                 world.kill();
                 world.reopen();
             }
