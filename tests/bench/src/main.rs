@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_bench::load::province::{self, Behaviour, Counters};
+use xiezhi_bench::load::tree::{self, Size};
 use xiezhi_bench::load::{credentials, flap, fleet, receiver, send_on, sink, verify, wire};
 
 const HELP: &str = "\
@@ -32,6 +33,8 @@ xiezhi-load send-on PORT HOSTS REPORTS
     stores reports of simulated hosts, then sends them on to a sink and says what that took
 xiezhi-load verify DATA_DIR ACKNOWLEDGED_FILE
     whether a stopped controller holds what was acknowledged
+xiezhi-load fill DATABASE COURTS SITES ASSETS
+    writes a large province into the database of a stopped controller and says who may ask for it
 xiezhi-load seal DATA_DIR
     seals a stopped controller's samples and says what that took
 ";
@@ -118,6 +121,15 @@ fn run() -> Result<()> {
             let run = send_on::run(port.parse()?, hosts.parse()?, reports.parse()?);
             print!("{}", many_threads()?.block_on(run)?);
             Ok(())
+        }
+        ["fill", database, courts, sites, assets] => {
+            let size = Size {
+                courts: courts.parse()?,
+                sites: sites.parse()?,
+                assets: assets.parse()?,
+            };
+            let run = tree::run(database, size, |line| println!("{line}"));
+            many_threads()?.block_on(run)
         }
         ["verify", data, acknowledged] => {
             print!(

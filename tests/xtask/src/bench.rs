@@ -14,10 +14,12 @@ mod load;
 mod orders;
 mod pages;
 mod peers;
+mod postgres;
 mod queries;
 mod sender;
 mod sessions;
 mod span;
+mod tree;
 mod usage;
 mod wire;
 
@@ -44,6 +46,7 @@ const ROWS: &[Row] = &[
     ("reconnect-storm", sessions::storm),
     ("page-weight", pages::page_weight),
     ("wall-live", pages::wall_live),
+    ("tree-scale", tree::scale),
 ];
 
 /// A row that needs none of our programs.

@@ -12,6 +12,7 @@
 //! | [`flap`] | hosts that come and go at a pace |
 //! | [`receiver`] | the same hosts as senders of remote write |
 //! | [`send_on`], [`sink`] | the controller's sender alone, and a cluster that keeps nothing |
+//! | [`tree`] | a province of 20,000 sites |
 //! | [`verify`] | what a stopped controller holds |
 //! | [`wire`] | one host under a packet capture |
 
@@ -26,5 +27,6 @@ pub mod remote_write;
 pub mod send_on;
 pub mod session;
 pub mod sink;
+pub mod tree;
 pub mod verify;
 pub mod wire;
