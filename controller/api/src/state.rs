@@ -22,7 +22,7 @@ use crate::login_codes::LoginCodes;
 use crate::query_desk::QueryDesk;
 use crate::refusals::Refusals;
 use crate::resources::audit::ChainCheck;
-use crate::resources::overview::EventCounts;
+use crate::resources::overview::{self, EventCounts};
 use crate::resources::prometheus::WriteDesk;
 use crate::token_desk::TokenDesk;
 
@@ -144,7 +144,7 @@ pub(crate) struct Inner {
     pub(crate) directory: Arc<FleetDirectory>,
     pub(crate) queries: Queries,
     pub(crate) hub: Hub,
-    pub(crate) event_counts: Mutex<EventCounts>,
+    pub(crate) event_counts: EventCounts,
     pub(crate) chain_check: Mutex<ChainCheck>,
     pub(crate) health: Mutex<Verdict>,
 }
@@ -174,7 +174,7 @@ impl AppState {
         let token_desk = TokenDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         let write_desk = WriteDesk::register(&parts.registry).map_err(std::io::Error::other)?;
         let query_desk = QueryDesk::register(&parts.registry).map_err(std::io::Error::other)?;
-        Ok(Self {
+        let state = Self {
             inner: Arc::new(Inner {
                 authority: Authority::start(parts.store.clone()),
                 token_desk,
@@ -197,14 +197,16 @@ impl AppState {
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 series_queries: Arc::new(Semaphore::new(SERIES_QUERIES)),
                 hub,
-                event_counts: Mutex::default(),
+                event_counts: EventCounts::default(),
                 chain_check: Mutex::default(),
                 health: Mutex::default(),
                 cluster: status,
                 directory,
                 queries,
             }),
-        })
+        };
+        overview::begin_counting(&state);
+        Ok(state)
     }
 
     /// A code that signs `user` in once within `valid_for`, for the address that a terminal prints:

@@ -5,12 +5,12 @@ use std::collections::btree_map::Entry;
 
 use sqlx::AssertSqlSafe;
 use xiezhi_evidence::Head;
-use xiezhi_model::{EventStream, HostId, Scope, Severity, Signature};
+use xiezhi_model::{EventStream, HostId, Severity, Signature};
 
 use crate::dedup::{Known, Received};
 use crate::proofs::{self, BatchProof};
 use crate::row::{self, Write};
-use crate::{Store, StoreError, facts, reach};
+use crate::{Store, StoreError, facts};
 
 /// Rows of one statement: more make it longer to prepare, not faster to run.
 const ROWS_PER_STATEMENT: usize = 32;
@@ -112,29 +112,24 @@ impl Store {
         Ok(outcomes)
     }
 
-    /// How many events of `stream` were received since `from_ms`, by severity. It scans them: for
-    /// a day, not for a year.
+    /// How many events of `stream` each host sent that were received since `from_ms`, by severity.
+    /// It scans them: for a day, not for a year.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn count_events_by_severity(
+    pub async fn count_events_by_host(
         &self,
         stream: EventStream,
-        scope: &Scope,
         from_ms: i64,
-    ) -> Result<BTreeMap<Severity, u64>, StoreError> {
-        let within = reach::hosts("host_id", scope);
-        let sql = format!(
-            "SELECT severity, COUNT(*) AS events FROM events \
-             WHERE stream = $1 AND received_ms >= $2{within} GROUP BY severity"
-        );
-        let query = sqlx::query(AssertSqlSafe(sql))
-            .bind(stream.number())
-            .bind(from_ms);
+    ) -> Result<Vec<(HostId, Severity, u64)>, StoreError> {
+        const SQL: &str = "SELECT host_id, severity, COUNT(*) AS events FROM events \
+            WHERE stream = $1 AND received_ms >= $2 GROUP BY host_id, severity";
+        let query = sqlx::query(SQL).bind(stream.number()).bind(from_ms);
         let rows = query.fetch_all(self.database.read()).await?;
         let count = |row: &sqlx::any::AnyRow| {
+            let host = HostId(row::number(row, "host_id")?);
             let severity = Severity::from_number(row::number(row, "severity")?);
-            Ok((severity, row::unsigned(row, "events")?))
+            Ok((host, severity, row::unsigned(row, "events")?))
         };
         rows.iter().map(count).collect()
     }

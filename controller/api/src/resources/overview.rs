@@ -1,5 +1,6 @@
 //! 总览: the whole province in one answer.
 
+mod day;
 mod wall;
 
 use schemars::JsonSchema;
@@ -8,6 +9,8 @@ use xiezhi_ingest::HostView;
 use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope};
 use xiezhi_store::EventQuery;
 
+use self::day::EventNumbers;
+pub(crate) use self::day::{EventCounts, begin_counting};
 use self::wall::Cell;
 use super::events::{EventRow, row_of};
 use super::sites::Tally;
@@ -21,9 +24,6 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Hosts and events that the page lists.
 const LISTED: usize = 8;
-
-/// How long event counts are kept: they cost a scan of a day.
-const COUNTS_KEPT_MS: i64 = 15_000;
 
 /// What to look at.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -59,29 +59,12 @@ struct SiteNumbers {
     with_hosts: usize,
 }
 
-/// Security events received within a day, by severity.
-#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
-pub(crate) struct EventNumbers {
-    total: u64,
-    critical: u64,
-    warning: u64,
-    notice: u64,
-    info: u64,
-}
-
 /// Data that hosts gave up within a day.
 #[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
 struct GapNumbers {
     gaps: usize,
     batches: u64,
 }
-
-/// The last counts of events: of which scope, and when each was made.
-#[derive(Debug, Default)]
-pub(crate) struct EventCounts(Vec<(Scope, i64, EventNumbers)>);
-
-/// Counts kept: as many courts as a province has look at once.
-const MOST_COUNTS: usize = 200;
 
 pub(crate) async fn read(
     view: View,
@@ -113,7 +96,7 @@ pub(crate) async fn read(
             total: tree.iter().filter(|site| site.is_in_use()).count(),
             with_hosts: tally.sites_with_hosts(),
         },
-        events_24h: event_numbers(&view, now_ms).await?,
+        events_24h: event_numbers(&view).await?,
         gaps_24h: gap_numbers(&view, now_ms).await?,
         organisation: wall::cells(tree, &tally),
         attention: attention(&view, hosts),
@@ -170,33 +153,15 @@ fn attention(view: &View, mut hosts: Vec<HostView>) -> Vec<HostRow> {
         .collect()
 }
 
-async fn event_numbers(view: &View, now_ms: i64) -> Result<EventNumbers, Problem> {
+async fn event_numbers(view: &View) -> Result<EventNumbers, Problem> {
+    let mut numbers = EventNumbers::default();
     let Some(scope) = reach(view, Permission::SeeSecurityEvents) else {
-        return Ok(EventNumbers::default());
+        return Ok(numbers);
     };
-    let inner = &view.state.inner;
-    let mut kept = inner.event_counts.lock().await;
-    let fresh = |at_ms: i64| (0..COUNTS_KEPT_MS).contains(&(now_ms - at_ms));
-    kept.0.retain(|(_, at_ms, _)| fresh(*at_ms));
-    if let Some((.., numbers)) = kept.0.iter().find(|(of, ..)| *of == scope) {
-        return Ok(*numbers);
+    let day = day::events(&view.state).await?;
+    for host in view.hosts_in(&scope) {
+        numbers.join(day.get(&host.id).copied().unwrap_or_default());
     }
-    let (stream, since_ms) = (EventStream::Security, now_ms - DAY_MS);
-    let counts = inner
-        .store
-        .count_events_by_severity(stream, &scope, since_ms)
-        .await?;
-    let of = |severity| counts.get(&severity).copied().unwrap_or(0);
-    use xiezhi_model::Severity::{Critical, Info, Notice, Warning};
-    let numbers = EventNumbers {
-        total: counts.values().sum(),
-        critical: of(Critical),
-        warning: of(Warning),
-        notice: of(Notice),
-        info: of(Info),
-    };
-    kept.0.truncate(MOST_COUNTS);
-    kept.0.insert(0, (scope, now_ms, numbers));
     Ok(numbers)
 }
 

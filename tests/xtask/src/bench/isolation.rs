@@ -19,7 +19,8 @@ const HOSTS: usize = 200;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// More than query threads and their line.
 const ASKERS: usize = 24;
-/// Milliseconds that the slowest of a hundred reports may wait under load.
+/// Milliseconds that the slowest of a hundred reports may wait longer under load than without. Reports
+/// wait 200 ms at most in any case: so long one commit gathers them.
 const BAR_MS: f64 = 100.0;
 
 /// Waits for acknowledgements without and with queries.
@@ -70,8 +71,8 @@ pub(super) fn queries(programs: &Programs) -> Result<()> {
             quiet.at(0.99)
         ),
         "none",
-        &format!("p99 {BAR_MS} ms"),
-        busy.at(0.99) <= BAR_MS,
+        &format!("p99 {BAR_MS} ms more than without"),
+        busy.at(0.99) <= quiet.at(0.99) + BAR_MS,
     );
     Ok(())
 }
