@@ -21,6 +21,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_register.sql"),
     include_str!("../migrations/0008_named_requests.sql"),
     include_str!("../migrations/0009_sites.sql"),
+    include_str!("../migrations/0010_event_counts.sql"),
+    include_str!("../migrations/0011_register_search.sql"),
 ];
 
 const MAKE_VERSION: &str =
@@ -84,6 +86,8 @@ async fn apply(database: &Database, found: i64, migration: &str) -> Result<(), S
 
 /// First line of a migration that SQLite has no need of.
 const POSTGRES_ONLY: &str = "-- PostgreSQL only";
+/// First line of a migration that PostgreSQL has no need of.
+const SQLITE_ONLY: &str = "-- SQLite only";
 
 /// On SQLite only `INTEGER PRIMARY KEY` is the row's own number; any other type would keep a second
 /// index for it. On PostgreSQL every text has the byte order that SQLite's have.
@@ -91,6 +95,7 @@ fn for_dialect(migration: &str, dialect: Dialect) -> String {
     let postgres_only = migration.starts_with(POSTGRES_ONLY);
     match dialect {
         Dialect::Sqlite if postgres_only => "SELECT 1".to_owned(),
+        Dialect::Postgres if migration.starts_with(SQLITE_ONLY) => "SELECT 1".to_owned(),
         Dialect::Sqlite => migration.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY"),
         Dialect::Postgres if postgres_only => migration.to_owned(),
         Dialect::Postgres => migration.replace(" TEXT", " TEXT COLLATE \"C\""),

@@ -47,6 +47,7 @@ const LISTS: &[&str] = &[
     "/api/v1/register/assets?state=repair",
     "/api/v1/register/assets?q=%E6%9C%8D%E5%8A%A1%E5%99%A8",
     "/api/v1/register/assets?q=nowhere",
+    "/api/v1/register/assets?q=nowhere&state=in_use",
     "/api/v1/imports",
     "/api/v1/tokens",
     "/api/v1/approvals",
