@@ -263,7 +263,7 @@ async fn events_are_searched_by_page_with_the_gaps_of_their_time() {
     let numbers = bench.read(&cookie, "/api/v1/overview").await;
     for (key, total) in [("gs-01-01", 30), ("gs-01-02", 0)] {
         let site = Some(bench.site(key).await.id);
-        let role = Role::CourtAdmin;
+        let role = Role::CourtAdministrator;
         let (_, cookie) = bench
             .account(&format!("of-{key}"), &[Grant { role, site }])
             .await;
