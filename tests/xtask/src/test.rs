@@ -5,6 +5,10 @@ use anyhow::Result;
 use crate::process::{call, cargo, have_for_cargo, phase};
 use crate::{deps, docs, fuzzer, packages, releases, tidy};
 
+/// Where random cases and faults begin unless the environment says otherwise: a change is judged by the
+/// same ones wherever it is tried. `cargo nextest run` draws new ones at each run.
+const SEEDS: [&str; 2] = ["PROPTEST_RNG_SEED", "XIEZHI_SEED"];
+
 /// Runs all checks. `--quick` leaves out what takes minutes (lints, documentation, real processes).
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let quick = arguments.iter().any(|argument| argument == "--quick");
@@ -48,6 +52,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         } else {
             // A peer that is missing must not make its comparison pass in silence.
             command.env("XIEZHI_REQUIRE_PEERS", "1");
+        }
+        for name in SEEDS {
+            let seed = std::env::var(name).unwrap_or_else(|_| "1".to_owned());
+            println!("{name}={seed}");
+            command.env(name, seed);
         }
         call(&mut command)
     })?;
