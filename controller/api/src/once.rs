@@ -155,14 +155,24 @@ async fn whole(state: &AppState, body: Body, most_bytes: usize) -> Result<Bytes,
     })
 }
 
-/// Digest of everything that decides what is done. What the caller reaches is part of it: an answer
-/// is not given again to who would not get it now.
+/// Digest of everything that decides what is done. All that the caller holds and reaches is part of it:
+/// an answer is not given again to who would not get it now. Not the route's permission alone: some
+/// handlers decide by others.
 fn digest(parts: &Parts, body: &[u8]) -> String {
     let view = parts.extensions.get::<View>();
     let sites: Option<&BTreeSet<_>> = view.and_then(|view| view.scope.sites());
-    let mut bytes = format!("{} {}\n{sites:?}\n", parts.method, parts.uri).into_bytes();
+    let who = parts.extensions.get::<SignedIn>();
+    let held: Vec<_> = who.map(|who| held_by(who).collect()).unwrap_or_default();
+    let (method, uri) = (&parts.method, &parts.uri);
+    let mut bytes = format!("{method} {uri}\n{sites:?}\n{held:?}\n").into_bytes();
     bytes.extend_from_slice(body);
     hash_secret(&bytes).to_string()
+}
+
+/// Words and numbers of the roles that somebody holds.
+fn held_by(who: &SignedIn) -> impl Iterator<Item = (&'static str, Option<i64>)> {
+    let grants = who.account.grants.iter();
+    grants.map(|grant| (grant.role.word(), grant.site.map(|site| site.0)))
 }
 
 impl Named {

@@ -6,6 +6,8 @@
 
 use crate::grant::{Grant, Grants};
 use crate::role::{Duty, Permission};
+use crate::user::Account;
+use crate::SiteTree;
 
 /// Days for which having created, reset or re-roled an account ties two people together.
 pub const TIE_DAYS: i64 = 30;
@@ -80,6 +82,21 @@ impl AccountChange {
             Self::Grant(grant) | Self::Withdraw(grant) => Some(grant),
             _ => None,
         }
+    }
+
+    /// Whether it gives a role of the security or the audit duty. What others set or may know of the
+    /// account is void then: its password, its sessions, its second factor.
+    #[must_use]
+    pub fn gives_trust(self) -> bool {
+        let given = matches!(self, Self::Grant(_)).then(|| self.grant()).flatten();
+        let duty = given.and_then(|grant| grant.role.duty());
+        matches!(duty, Some(Duty::Security | Duty::Audit))
+    }
+
+    /// Whether a new password for one use goes with it.
+    #[must_use]
+    pub fn hands_password(self) -> bool {
+        self == Self::ResetPassword || self.gives_trust()
     }
 
     /// How the account's roles are afterwards.
@@ -197,6 +214,49 @@ pub fn independent(
     Ok(())
 }
 
+/// Whether `by` may have this part in a change of `subject`: is there, and reaches by this permission the
+/// account with all that it holds, and what it would be given.
+#[must_use]
+pub fn reaches(
+    by: &Account,
+    permission: Permission,
+    change: AccountChange,
+    subject: &Account,
+    tree: &SiteTree,
+) -> bool {
+    let scope = by.grants.scope(permission, tree);
+    by.user.disabled_ms.is_none()
+        && scope.is_some_and(|scope| {
+            let given = change.grant().is_none_or(|grant| scope.covers(grant.site));
+            given && subject.is_within(&scope)
+        })
+}
+
+/// Two people who could do this change together at `now_ms`, one asking and one consenting.
+#[must_use]
+pub fn pair_for<'a>(
+    change: AccountChange,
+    subject: &Account,
+    people: &'a [Account],
+    ties: &[Tie],
+    tree: &SiteTree,
+    now_ms: i64,
+) -> Option<(&'a Account, &'a Account)> {
+    let Needs::Two { ask, consent } = change.needs(&subject.grants) else {
+        return None;
+    };
+    let those = |permission| {
+        let reach = move |one: &&Account| reaches(one, permission, change, subject, tree);
+        people.iter().filter(reach)
+    };
+    let both = those(ask).flat_map(|first| those(consent).map(move |second| (first, second)));
+    let mut both = both.filter(|(first, second)| {
+        let ids = (first.user.id, second.user.id);
+        independent(ids.0, ids.1, subject.user.id, ties, now_ms).is_ok()
+    });
+    both.next()
+}
+
 /// A two-person act that waits for the second person, or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act {
@@ -291,6 +351,27 @@ mod tests {
             assert!(matches!(change.needs(&audit), Needs::Two { .. }));
         }
         assert_eq!(AccountChange::ResetPassword.needs(&system), one);
+    }
+
+    #[test]
+    fn a_role_of_trust_brings_a_new_password_and_other_changes_do_not() {
+        let grant = |role| AccountChange::Grant(Grant::province(role));
+        for (change, trust, password) in [
+            (grant(Role::SecurityOfficer), true, true),
+            (grant(Role::AuditAdministrator), true, true),
+            (grant(Role::ProvinceAdministrator), false, false),
+            (grant(Role::ReadOnly), false, false),
+            (
+                AccountChange::Withdraw(Grant::province(Role::SecurityOfficer)),
+                false,
+                false,
+            ),
+            (AccountChange::ResetPassword, false, true),
+            (AccountChange::Enable, false, false),
+        ] {
+            let found = (change.gives_trust(), change.hands_password());
+            assert_eq!(found, (trust, password), "{change:?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod user;
 
 pub use account_change::{
     ACT_DAYS, AccountChange, Act, ActState, Needs, NotIndependent, TIE_DAYS, Tie, independent,
+    pair_for, reaches,
 };
 pub use api_token::{ApiRight, ApiToken};
 pub use audit::{Actor, AuditEntry, AuditRecord};

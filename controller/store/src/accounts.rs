@@ -36,6 +36,12 @@ pub enum AccountError {
     /// Since it was looked at, the account came to hold what takes two people.
     #[error("the account has other roles now, and this takes two people: look at it again")]
     TakesTwo,
+    /// Who asked is disabled, or lost the right to ask.
+    #[error("who asked for this may not ask for it any more: refuse it, or ask anew")]
+    AskerGone,
+    /// Who consents lost the right to.
+    #[error("this account may not consent to it any more")]
+    MayNot,
     /// The act was decided, or its time is over.
     #[error("this act waits for nobody any more: ask anew")]
     Over,
@@ -92,7 +98,7 @@ impl Store {
 
     /// Changes an account at once; `by` is who does it, `None` for the console. What takes two people by
     /// the roles that the account holds now is refused to one. `password_hash` is the
-    /// password for one use, where the change resets it.
+    /// password for one use, where the change brings one.
     ///
     /// # Errors
     /// [`AccountError`] names the rule that the account would break.
@@ -143,17 +149,23 @@ pub(crate) async fn apply(
         keep_one(write, id, change, &held).await?;
     }
     match change {
-        AccountChange::Grant(grant) => insert_grant(write, id, grant, audit).await?,
+        AccountChange::Grant(grant) => {
+            if change.gives_trust() {
+                crate::second_factor::forget(write, id).await?;
+            }
+            insert_grant(write, id, grant, audit).await?;
+        }
         AccountChange::Withdraw(grant) => delete_grant(write, id, grant).await?,
         AccountChange::Disable => set_disabled(write, id, Some(audit.time_ms)).await?,
         AccountChange::Enable => set_disabled(write, id, None).await?,
         AccountChange::ResetSecondFactor => crate::second_factor::forget(write, id).await?,
-        AccountChange::ResetPassword => {
-            let hash = password_hash.ok_or_else(|| {
-                StoreError::Impossible("a password reset without a password".to_owned())
-            })?;
-            set_hash(write, id, hash, true, audit.time_ms).await?;
-        }
+        AccountChange::ResetPassword => {}
+    }
+    if change.hands_password() {
+        let hash = password_hash.ok_or_else(|| {
+            StoreError::Impossible("a change that needs a password, without one".to_owned())
+        })?;
+        set_hash(write, id, hash, true, audit.time_ms).await?;
     }
     // What the account could do a moment ago must not go on in a session that is open.
     end_sessions(write, id).await?;

@@ -2,10 +2,11 @@
 
 use sqlx::any::AnyRow;
 use xiezhi_model::{
-    ACT_DAYS, Account, AccountChange, Act, ActState, AuditEntry, Grant, Role, SiteId, independent,
+    ACT_DAYS, Account, AccountChange, Act, ActState, AuditEntry, Grant, Needs, Role, SiteId,
+    SiteTree, independent, reaches,
 };
 
-use crate::accounts::{apply, stored_site, ties_between};
+use crate::accounts::{apply, grants_of, stored_site, ties_between};
 use crate::row::{self, Write};
 use crate::{AccountError, Store, StoreError, audit, users};
 
@@ -37,7 +38,7 @@ impl Store {
     ) -> Result<Act, AccountError> {
         let mut write = self.database.write().await?;
         users::find(&mut write, user).await?;
-        let held = crate::accounts::grants_of(&mut write, user).await?;
+        let held = grants_of(&mut write, user).await?;
         change.apply(held).check()?;
         let pending = listed(&mut write, audit.time_ms).await?;
         if pending
@@ -95,7 +96,8 @@ impl Store {
     ///
     /// # Errors
     /// [`AccountError::NotIndependent`] if the two may not act together; [`AccountError::Over`] if
-    /// nothing waits any more.
+    /// nothing waits any more; [`AccountError::AskerGone`] and [`AccountError::MayNot`] if one of them
+    /// may not have this part in it any more.
     pub async fn consent_to_act(
         &self,
         id: i64,
@@ -103,10 +105,12 @@ impl Store {
         password_hash: Option<&str>,
         audit: AuditEntry,
     ) -> Result<Account, AccountError> {
+        let tree = self.site_tree().await?;
         let mut write = self.database.write().await?;
         let act = waiting(&mut write, id, audit.time_ms).await?;
         let ties = ties_between(&mut write, act.asked_by, by).await?;
         independent(act.asked_by, by, act.user, &ties, audit.time_ms)?;
+        both_may(&mut write, &act, by, &tree).await?;
         let both = [act.asked_by, by];
         let account = apply(
             &mut write,
@@ -164,6 +168,38 @@ async fn waiting(write: &mut Write, id: i64, now_ms: i64) -> Result<Act, Account
         return Err(AccountError::Over);
     }
     Ok(act)
+}
+
+/// That both are there and may do their part now: what they held when they were shown the act counts for
+/// nothing.
+async fn both_may(
+    write: &mut Write,
+    act: &Act,
+    by: i64,
+    tree: &SiteTree,
+) -> Result<(), AccountError> {
+    let subject = account(write, act.user).await?;
+    let (ask, consent) = match act.change.needs(&subject.grants) {
+        Needs::Two { ask, consent } => (ask, consent),
+        // Its roles changed since: what one may do alone, two may do together.
+        Needs::One(permission) => (permission, permission),
+    };
+    let asker = account(write, act.asked_by).await?;
+    if !reaches(&asker, ask, act.change, &subject, tree) {
+        return Err(AccountError::AskerGone);
+    }
+    let second = account(write, by).await?;
+    if !reaches(&second, consent, act.change, &subject, tree) {
+        return Err(AccountError::MayNot);
+    }
+    Ok(())
+}
+
+async fn account(write: &mut Write, id: i64) -> Result<Account, StoreError> {
+    Ok(Account {
+        user: users::find(write, id).await?,
+        grants: grants_of(write, id).await?,
+    })
 }
 
 async fn insert(write: &mut Write, act: &Act) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@
 use xiezhi_model::AuditEntry;
 
 use crate::row::{self, Write};
-use crate::{Store, StoreError, audit};
+use crate::{Store, StoreError, audit, web_sessions};
 
 /// What is kept of an account's second factor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,17 +139,20 @@ impl Store {
         Ok(used)
     }
 
-    /// Its owner takes it off.
+    /// Its owner takes it off. All sessions of the account end but the one with the digest `kept`: who
+    /// sits in another one may be the reason.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn remove_second_factor(
         &self,
         user: i64,
+        kept: &str,
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         forget(&mut write, user).await?;
+        web_sessions::end_others(&mut write, user, kept).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(())

@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use xiezhi_model::{AuditEntry, User, WebSession};
 
-use crate::row;
+use crate::row::{self, Write};
 use crate::users::user_from;
 use crate::{Store, StoreError, audit, authority};
 
@@ -100,6 +100,19 @@ impl Store {
         write.commit().await?;
         Ok(done.rows_affected())
     }
+}
+
+/// Ends all sessions of an account but one; returns how many.
+pub(crate) async fn end_others(
+    write: &mut Write,
+    user: i64,
+    kept: &str,
+) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM web_sessions WHERE user_id = $1 AND id_hash <> $2";
+    let query = sqlx::query(sql).bind(user).bind(row::storable(kept));
+    let ended = query.execute(&mut **write).await?.rows_affected();
+    authority::count(write).await?;
+    Ok(ended)
 }
 
 fn session_from(row: &AnyRow) -> Result<WebSession, StoreError> {

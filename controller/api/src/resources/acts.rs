@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
-use xiezhi_model::{Account, AccountChange, Act, ActState, Needs};
+use xiezhi_model::{self as model, Account, Act, ActState, Needs};
 
 use super::login;
 use super::users::{find, once, reaches};
@@ -27,6 +27,9 @@ pub(crate) struct ActRow {
     state: &'static str,
     decided_by: Option<Named>,
     decided_ms: Option<i64>,
+    /// Whether the account's password and sessions end with it and who consents is handed a new password
+    /// for one use.
+    hands_password: bool,
     /// Whether the caller may consent, as far as roles go; ties are judged at the consent.
     consentable: bool,
 }
@@ -67,11 +70,14 @@ impl ActRow {
             ActState::Pending if !is_pending => "expired",
             state => state.word(),
         };
-        let consentable = is_pending && may_consent(view, &act, account).is_ok();
+        let consentable = is_pending
+            && find(act.asked_by).is_some_and(|asker| may_still_ask(view, &act, asker, account))
+            && may_consent(view, &act, account).is_ok();
         Some(Self {
             id: act.id,
             user: named(act.user),
             change: act.change.word(),
+            hands_password: act.change.hands_password(),
             role: act
                 .change
                 .grant()
@@ -86,6 +92,12 @@ impl ActRow {
             consentable,
         })
     }
+}
+
+/// Whether who asked could ask for it now. The store judges it again at the consent.
+fn may_still_ask(view: &View, act: &Act, asker: &Account, account: &Account) -> bool {
+    let ask = act.change.needs(&account.grants).ask();
+    model::reaches(asker, ask, act.change, account, view.whole())
 }
 
 /// Whether the caller may be the second person, as far as roles go.
@@ -128,7 +140,7 @@ async fn act_of(view: &View, id: i64) -> Result<(Act, Account), Problem> {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Consented {
     act: ActRow,
-    /// The password for one use, where the act was to reset it; shown once.
+    /// The password for one use, where the act brings one: for the account's owner; shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
 }
@@ -137,8 +149,7 @@ pub(crate) struct Consented {
 pub(crate) async fn consent(view: View, Path(id): Path<i64>) -> Result<Answer<Consented>, Problem> {
     let (act, account) = act_of(&view, id).await?;
     may_consent(&view, &act, &account)?;
-    let is_reset = act.change == AccountChange::ResetPassword;
-    let password = is_reset.then(once).transpose()?;
+    let password = act.change.hands_password().then(once).transpose()?;
     let hash = match &password {
         Some(password) => Some(login::hashed(&view.state, password.clone()).await?),
         None => None,

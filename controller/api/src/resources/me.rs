@@ -10,11 +10,12 @@ use xiezhi_model::{Account, AuditEntry};
 
 use super::login;
 use crate::answer::{Answer, Done};
+use crate::attempts::Attempt;
 use crate::extract::Json;
 use crate::problem::Problem;
 use crate::qr::QrCode;
 use crate::rows::RoleRow;
-use crate::second_factor::{open, purpose};
+use crate::second_factor::{self, Proof, open, purpose};
 use crate::session::SignedIn;
 use crate::state::AppState;
 
@@ -187,16 +188,42 @@ pub(crate) async fn confirm_second_factor(
     }))
 }
 
-/// Takes the second factor off again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Removal {
+    password: String,
+    /// Of the authenticator app, or a recovery code.
+    #[serde(default)]
+    code: Option<String>,
+}
+
+/// Takes the second factor off again: with both factors, as it was begun. All other sessions end.
 pub(crate) async fn remove_second_factor(
     State(state): State<AppState>,
     who: SignedIn,
-    Json(Password { password }): Json<Password>,
+    Json(Removal { password, code }): Json<Removal>,
 ) -> Result<Done, Problem> {
-    prove(&state, &who, password).await?;
+    let attempt = right_password(&state, &who, password).await?;
+    let refused = |detail: &str| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Err(Problem::new(status, "wrong_second_code", detail))
+    };
+    let user = &who.account.user;
+    match second_factor::check(&state, user, code.as_deref(), who.address).await? {
+        Proof::NotNeeded | Proof::Good(_) => state.inner.attempts.succeeded(attempt),
+        Proof::Missing => {
+            state.inner.attempts.take_back(attempt);
+            return refused("enter a code of the authenticator app, or a recovery code");
+        }
+        Proof::Wrong => {
+            return refused("the code is wrong, or was used before: wait for the next one");
+        }
+    }
     let audit = audit(&state, &who, "user.second_factor_off");
-    let user = who.account.user.id;
-    state.inner.store.remove_second_factor(user, audit).await?;
+    let store = &state.inner.store;
+    store
+        .remove_second_factor(user.id, &who.id_hash, audit)
+        .await?;
     Ok(Done)
 }
 
@@ -206,11 +233,21 @@ fn audit(state: &AppState, who: &SignedIn, action: &str) -> AuditEntry {
 
 /// That it is the owner who sits before the open session. Guesses count as at signing in.
 async fn prove(state: &AppState, who: &SignedIn, password: String) -> Result<(), Problem> {
+    let attempt = right_password(state, who, password).await?;
+    state.inner.attempts.succeeded(attempt);
+    Ok(())
+}
+
+/// The same where more has to be proved: the attempt has not succeeded yet.
+async fn right_password(
+    state: &AppState,
+    who: &SignedIn,
+    password: String,
+) -> Result<Attempt, Problem> {
     let attempt = login::begin(state, Some(who.name()), who.address)?;
     let stored = Some(who.account.user.password_hash.clone());
     if login::matches(state, &attempt, password, stored).await? {
-        state.inner.attempts.succeeded(attempt);
-        return Ok(());
+        return Ok(attempt);
     }
     let detail = "the password is wrong";
     Err(Problem::new(

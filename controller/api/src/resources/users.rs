@@ -331,9 +331,7 @@ pub(crate) async fn change(
         let act = store.ask_for_act(id, change, reason, by, audit).await?;
         return Ok(Answer(Outcome::Asked(ActRow::new(&view, act).await?)));
     }
-    let password = (change == AccountChange::ResetPassword)
-        .then(once)
-        .transpose()?;
+    let password = change.hands_password().then(once).transpose()?;
     let hash = match &password {
         Some(password) => Some(login::hashed(&view.state, password.clone()).await?),
         None => None,
@@ -403,6 +401,8 @@ impl From<AccountError> for Problem {
             AccountError::Last(_) => "last_administrator",
             AccountError::AlreadySo => "already_so",
             AccountError::TakesTwo => "takes_two",
+            AccountError::AskerGone => "asker_gone",
+            AccountError::MayNot => "not_allowed",
             AccountError::Over => "over",
         };
         Self::new(StatusCode::CONFLICT, code, error.to_string())

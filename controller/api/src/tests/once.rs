@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
-use xiezhi_model::{Grant, Role};
+use xiezhi_model::{AccountChange, Grant, Role};
 
 use super::bench::*;
 
@@ -167,4 +167,40 @@ async fn a_write_whose_controller_ended_meanwhile_is_not_done_twice() {
         (got.status, got.code()),
         (StatusCode::CONFLICT, "outcome_unknown".into())
     );
+}
+
+/// Who may change accounts is decided in the handler, by another permission than the route's.
+#[tokio::test]
+async fn an_answer_is_not_given_again_to_who_lost_the_right_to_it() {
+    let bench = Bench::new().await;
+    let administrator = Grant::province(Role::ProvinceAdministrator);
+    let (carl, cookie) = bench.account("carl", &[administrator]).await;
+    let (user, _) = bench.account("te.one", &[]).await;
+    let path = format!("/api/v1/users/{user}/changes");
+    let body = json!({"change": "reset_password"});
+    let first = ask(&bench, &cookie, "k7", &path, body.clone()).await;
+    assert!(first.json()["password"].is_string(), "{first:?}");
+    assert!(is_replayed(
+        &ask(&bench, &cookie, "k7", &path, body.clone()).await
+    ));
+    for (change, hash) in [
+        (AccountChange::Withdraw(administrator), None),
+        (
+            AccountChange::Grant(Grant::province(Role::AuditAdministrator)),
+            Some("x"),
+        ),
+    ] {
+        let changed = bench
+            .store
+            .change_account(carl, change, None, hash, by_system("x"));
+        changed.await.unwrap();
+    }
+    let own = bench.store.set_password(carl, "own", by_system("x"));
+    own.await.unwrap();
+    let cookie = bench.session_of(carl).await;
+    for (key, code) in [("k8", "not_allowed"), ("k7", "key_reused")] {
+        let got = ask(&bench, &cookie, key, &path, body.clone()).await;
+        assert_eq!(got.code(), code);
+        assert!(got.json()["password"].is_null());
+    }
 }

@@ -136,10 +136,21 @@ async fn a_second_factor_is_set_up_asked_for_and_good_once() {
     let cookie = cookie_of(&sign_in(&bench, "admin", PASSWORD, Some(recovery)).await);
     let again = sign_in(&bench, "admin", PASSWORD, Some(recovery)).await;
     assert_eq!(again.code(), "wrong_second_code");
-    let off = bench
-        .post(&cookie, "/api/v1/me/second-factor/remove", body)
-        .await;
-    assert_eq!(off.status, StatusCode::NO_CONTENT);
+    // Neither the password alone takes it off, nor a code that was used.
+    let remove = "/api/v1/me/second-factor/remove";
+    let spare = codes["recovery_codes"][1].as_str().unwrap();
+    let body = |code: &str| json!({"password": PASSWORD, "code": code});
+    for code in ["", &fresh, recovery, "000000"] {
+        let refused = bench.post(&cookie, remove, body(code)).await;
+        assert_eq!(refused.code(), "wrong_second_code", "{code}");
+    }
+    let elsewhere = sign_in(&bench, "admin", PASSWORD, codes["recovery_codes"][2].as_str()).await;
+    let elsewhere = cookie_of(&elsewhere);
+    let off = bench.post(&cookie, remove, body(spare)).await;
+    assert_eq!(off.status, StatusCode::NO_CONTENT, "{off:?}");
+    bench.read(&cookie, "/api/v1/me").await;
+    let ended = bench.get(&elsewhere, "/api/v1/me").await;
+    assert_eq!(ended.status, StatusCode::UNAUTHORIZED);
     bench.sign_in().await;
 }
 
@@ -175,7 +186,7 @@ async fn security_roles_take_two_security_administrators() {
     let grant = Grant::province(Role::SecurityAdministrator);
     let (_, first) = bench.account("first", &[grant]).await;
     let (_, second) = bench.account("second", &[grant]).await;
-    let (officer, _) = made(&bench, &admin, json!({"name": "officer"})).await;
+    let (officer, makers) = made(&bench, &admin, json!({"name": "officer"})).await;
     let ask = json!({"change": "grant", "role": {"role": "security_officer"}, "reason": "new"});
     let refused = change(&bench, &admin, officer, ask.clone()).await;
     assert_eq!(refused.code(), "not_allowed");
@@ -207,6 +218,14 @@ async fn security_roles_take_two_security_administrators() {
     );
     let done = bench.post(&second, &consent, json!({})).await;
     assert_eq!(done.json()["act"]["state"], "done", "{done:?}");
+    // Its maker's password opens nothing any more; the new one went to who consented.
+    assert_eq!(
+        sign_in(&bench, "officer", &makers, None).await.code(),
+        "wrong_credentials"
+    );
+    let handed = done.json()["password"].as_str().unwrap().to_owned();
+    let me = sign_in(&bench, "officer", &handed, None).await.json();
+    assert_eq!(me["user"]["password_once"], true);
     assert_eq!(
         bench.post(&second, &consent, json!({})).await.code(),
         "over"

@@ -107,10 +107,8 @@ async fn change(store: &Store, name: &str, change: AccountChange) -> Result<()> 
     let user = user.ok_or_else(|| anyhow!("there is no account {name}: see `user list`"))?;
     let held = store.grants(user.id).await?;
     allow(store, change, &held).await?;
-    let once = match change {
-        AccountChange::ResetPassword => Some(password::generate_once()?),
-        _ => None,
-    };
+    let once = change.hands_password().then(password::generate_once);
+    let once = once.transpose()?;
     let hash = once.as_deref().map(password::hash).transpose()?;
     let mut audit = by_console(change.action(), format!("user:{name}"));
     if let Some(grant) = change.grant() {

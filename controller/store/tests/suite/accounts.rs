@@ -21,6 +21,16 @@ async fn made(fresh: &Fresh, name: &str, grants: &[Grant]) -> i64 {
     made.unwrap().user.id
 }
 
+fn session(id: &str, user: i64) -> xiezhi_model::WebSession {
+    xiezhi_model::WebSession {
+        id_hash: id.into(),
+        user,
+        created_ms: NOW,
+        last_used_ms: NOW,
+        expires_ms: NOW + DAY,
+    }
+}
+
 const SECURITY: Grant = Grant::province(Role::SecurityAdministrator);
 const ADMINISTRATOR: Grant = Grant::province(Role::ProvinceAdministrator);
 const OFFICER: AccountChange = AccountChange::Grant(Grant::province(Role::SecurityOfficer));
@@ -43,15 +53,8 @@ async fn a_change_of_roles_ends_sessions_and_is_counted() {
     let fresh = fresh().await;
     let [_, court, ..] = province(&fresh).await;
     let id = made(&fresh, "wang", &[]).await;
-    let session = xiezhi_model::WebSession {
-        id_hash: "s".into(),
-        user: id,
-        created_ms: NOW,
-        last_used_ms: NOW,
-        expires_ms: NOW + DAY,
-    };
     fresh
-        .create_web_session(&session, entry("s"))
+        .create_web_session(&session("s", id), entry("s"))
         .await
         .unwrap();
     let before = fresh.authority_changes().await.unwrap();
@@ -126,7 +129,7 @@ async fn an_act_is_done_only_by_a_second_independent_person() {
         .ask_for_act(other, OFFICER, "again", second, entry("act.ask"))
         .await;
     assert!(matches!(twice, Err(AccountError::AlreadySo)), "{twice:?}");
-    let consent = |by| fresh.consent_to_act(act.id, by, None, entry("act.consent"));
+    let consent = |by| fresh.consent_to_act(act.id, by, Some("once"), entry("act.consent"));
     for (by, expected) in [
         (first, NotIndependent::Same),
         (other, NotIndependent::Concerned),
@@ -159,7 +162,7 @@ async fn who_made_the_other_does_not_consent_for_thirty_days() {
         .ask_for_act(other, OFFICER, "why", first, entry("act.ask"))
         .await;
     let refused = fresh
-        .consent_to_act(asked.unwrap().id, puppet, None, entry("x"))
+        .consent_to_act(asked.unwrap().id, puppet, Some("once"), entry("x"))
         .await;
     let tied = NotIndependent::Tied;
     assert!(matches!(refused, Err(AccountError::NotIndependent(why)) if why == tied));
@@ -171,7 +174,7 @@ async fn who_made_the_other_does_not_consent_for_thirty_days() {
         .await
         .unwrap();
     fresh
-        .consent_to_act(act.id, puppet, None, later)
+        .consent_to_act(act.id, puppet, Some("once"), later)
         .await
         .unwrap();
 }
@@ -204,6 +207,97 @@ async fn an_act_ends_by_time_refusal_or_withdrawal() {
     assert!(fresh.grants(other).await.unwrap().is_empty());
 }
 
+/// Who made the account may know its password, sit in a session of it, or have its second factor.
+#[tokio::test]
+async fn what_others_set_of_an_account_is_void_once_it_gets_a_role_of_trust() {
+    for role in [Role::SecurityOfficer, Role::AuditAdministrator] {
+        let fresh = fresh().await;
+        let first = made(&fresh, "first", &[SECURITY]).await;
+        let second = made(&fresh, "second", &[SECURITY]).await;
+        let admin = made(&fresh, "admin", &[ADMINISTRATOR]).await;
+        let asker = match role {
+            Role::AuditAdministrator => admin,
+            _ => first,
+        };
+        let id = made(&fresh, "puppet", &[]).await;
+        let begin = || fresh.create_web_session(&session("maker", id), entry("s"));
+        begin().await.unwrap();
+        fresh.offer_second_factor(id, "sealed", NOW).await.unwrap();
+        let codes = ["recovery".to_owned()];
+        let confirmed = fresh.confirm_second_factor(id, 5, &codes, entry("factor"));
+        confirmed.await.unwrap();
+
+        let change = AccountChange::Grant(Grant::province(role));
+        let ask = fresh.ask_for_act(id, change, "why", asker, entry("act.ask"));
+        let act = ask.await.unwrap().id;
+        let bare = fresh.consent_to_act(act, second, None, entry("x")).await;
+        assert!(bare.is_err(), "a grant without a new password");
+        assert!(fresh.grants(id).await.unwrap().is_empty());
+        begin().await.unwrap_err();
+        let account = fresh
+            .consent_to_act(act, second, Some("new"), entry("act.consent"))
+            .await
+            .unwrap();
+        assert!(account.user.password_once);
+        assert_eq!(account.user.password_hash, "new");
+        assert_eq!(fresh.web_session("maker", NOW).await.unwrap(), None);
+        assert_eq!(fresh.second_factor(id).await.unwrap(), None);
+        let used = fresh.use_recovery_code(id, "recovery", entry("x")).await;
+        assert!(!used.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn another_role_leaves_the_password_and_the_second_factor() {
+    let fresh = fresh().await;
+    let [_, court, ..] = province(&fresh).await;
+    let id = made(&fresh, "wang", &[]).await;
+    fresh.offer_second_factor(id, "sealed", NOW).await.unwrap();
+    let before = fresh.user(id).await.unwrap().unwrap();
+    let change = AccountChange::Grant(Grant::at(Role::Technician, court));
+    fresh
+        .change_account(id, change, None, None, entry("user.grant"))
+        .await
+        .unwrap();
+    assert_eq!(fresh.user(id).await.unwrap().unwrap(), before);
+    assert!(fresh.second_factor(id).await.unwrap().is_some());
+}
+
+/// What the two held when the act was asked for counts for nothing.
+#[tokio::test]
+async fn an_act_is_not_done_for_who_may_not_ask_or_consent_any_more() {
+    let fresh = fresh().await;
+    let first = made(&fresh, "first", &[SECURITY]).await;
+    let second = made(&fresh, "second", &[SECURITY]).await;
+    made(&fresh, "third", &[SECURITY]).await;
+    let other = made(&fresh, "other", &[]).await;
+    let asked = fresh.ask_for_act(other, OFFICER, "why", first, entry("act.ask"));
+    let act = asked.await.unwrap().id;
+    let change = |user, change| fresh.change_account(user, change, None, Some("x"), entry("x"));
+    let consent = || fresh.consent_to_act(act, second, Some("once"), entry("act.consent"));
+    for (gone, back) in [
+        (AccountChange::Disable, AccountChange::Enable),
+        (
+            AccountChange::Withdraw(SECURITY),
+            AccountChange::Grant(SECURITY),
+        ),
+    ] {
+        change(first, gone).await.unwrap();
+        let refused = consent().await;
+        assert!(
+            matches!(refused, Err(AccountError::AskerGone)),
+            "{refused:?}"
+        );
+        change(first, back).await.unwrap();
+        change(second, gone).await.unwrap();
+        let refused = consent().await;
+        assert!(matches!(refused, Err(AccountError::MayNot)), "{refused:?}");
+        change(second, back).await.unwrap();
+    }
+    assert!(fresh.grants(other).await.unwrap().is_empty());
+    consent().await.unwrap();
+}
+
 /// What one person was shown may be old: a role of the security duty came in between.
 #[tokio::test]
 async fn nobody_alone_changes_an_account_that_takes_two_by_now() {
@@ -212,7 +306,7 @@ async fn nobody_alone_changes_an_account_that_takes_two_by_now() {
     let grant = AccountChange::Grant(Grant::province(Role::SecurityOfficer));
     let id = made(&fresh, "wang", &[]).await;
     fresh
-        .change_account(id, grant, None, None, entry("user.grant"))
+        .change_account(id, grant, None, Some("once"), entry("user.grant"))
         .await
         .unwrap();
     for change in [AccountChange::ResetPassword, AccountChange::Disable] {
@@ -288,10 +382,16 @@ async fn a_second_factor_is_asked_for_once_it_is_proved_and_no_code_is_good_twic
             .await
             .unwrap()
     );
+    for one in ["this one", "another"] {
+        let begun = fresh.create_web_session(&session(one, id), entry("s"));
+        begun.await.unwrap();
+    }
     fresh
-        .remove_second_factor(id, entry("factor"))
+        .remove_second_factor(id, "this one", entry("factor"))
         .await
         .unwrap();
+    assert!(fresh.web_session("this one", NOW).await.unwrap().is_some());
+    assert_eq!(fresh.web_session("another", NOW).await.unwrap(), None);
     assert_eq!(fresh.second_factor(id).await.unwrap(), None);
     assert!(
         !fresh

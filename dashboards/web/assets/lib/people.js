@@ -24,6 +24,7 @@ export const PEOPLE = {
   'problem.last_administrator': ['这是最后一个此类管理员，请先授予别人这个角色。', 'This is the last administrator of its kind; give another one the role first.'],
   'problem.already_so': ['已经如此，或同样的申请正在等待。', 'It is so already, or the same is waiting.'],
   'problem.takes_two': ['这个账号的角色刚有变动，这项改动现在要两个人办。请刷新后再看。', 'The account has other roles now, and this takes two people: look at it again.'],
+  'problem.asker_gone': ['提请的人已停用或不再有权提请，请拒绝这一项，由别人重新提请。', 'Who asked is disabled or may not ask for it any more; refuse it and let somebody else ask.'],
   'problem.over': ['这项申请已经办结或过期，请重新提请。', 'This act was decided or its time is over; ask anew.'],
   'problem.scope_changed': ['你的查看范围刚刚变了，请刷新。', 'What you may see has just changed; reload.'],
 
@@ -68,6 +69,7 @@ export const PEOPLE = {
   'users.own': ['自己的账号在“我的账号”里改。', 'Your own account is under “My account”.'],
   'users.reason': ['原因（写给第二个人看）', 'Reason, for the second person'],
   'users.reason.why': ['涉及安全或审计角色时必填：第二个人据此决定。', 'Needed where the security or audit duty is concerned: the second person decides by it.'],
+  'users.void': ['授予后，该账号现在的密码、登录和二次验证全部作废；新的一次性密码由同意的人当面交给本人，建账号的人不再知道。', 'Once granted, the account’s password, sessions and second factor end; who consents hands its owner a new one-time password, which the maker of the account does not know.'],
   'users.do': ['确定', 'Do it'],
   'users.asked': ['已提请，等待第二个人同意。', 'Asked; it waits for a second person.'],
   'users.done': ['已完成。', 'Done.'],
@@ -97,6 +99,8 @@ export const PEOPLE = {
   'acts.consent': ['同意', 'Consent'],
   'acts.refuse': ['拒绝', 'Refuse'],
   'acts.withdraw': ['撤回', 'Withdraw'],
+  'acts.ask.void': ['该账号现在的密码、登录和二次验证全部作废。随后会显示一个新的一次性密码，请当面交给本人。', 'The account’s present password, sessions and second factor end. You are then shown a new one-time password: hand it to its owner in person.'],
+  'acts.ask.reset': ['随后会显示一个新的一次性密码，请当面交给本人。', 'You are then shown a new one-time password: hand it to its owner in person.'],
   'acts.ask': ['同意后立即生效：{what}，账号 {name}。', 'Takes effect at once: {what}, account {name}.'],
 
   'me.title': ['我的账号', 'My account'],
@@ -114,6 +118,7 @@ export const PEOPLE = {
   'me.factor.is_on': ['已开启', 'It is on'],
   'me.factor.start': ['开启', 'Turn on'],
   'me.factor.stop': ['关闭', 'Turn off'],
+  'me.factor.stop.text': ['关闭要同时输入密码和一个动态码（或恢复码）；其他地方的登录都会结束。', 'Turning it off takes the password and a code of the app, or a recovery code; all other sessions end.'],
   'me.factor.scan': ['用手机验证器扫码，或手工输入密钥：', 'Scan this with an authenticator app, or type the key:'],
   'me.factor.qr': ['验证器二维码', 'QR code for the authenticator app'],
   'me.factor.code': ['验证器显示的六位数', 'Six digits that the app shows'],

@@ -49,7 +49,7 @@ function Factor({ on, changed }) {
   const [codes, setCodes] = useState(null);
   const begin = useSending(async (form) => {
     const body = { password: form.get('password') };
-    if (on) { await send('POST', '/me/second-factor/remove', body); changed(); } else setOffer(await send('POST', '/me/second-factor', body));
+    if (on) { await send('POST', '/me/second-factor/remove', { ...body, code: form.get('code') }); changed(); } else setOffer(await send('POST', '/me/second-factor', body));
   });
   const confirm = useSending(async (form) => {
     setCodes((await send('POST', '/me/second-factor/confirm', { code: form.get('code') })).recovery_codes);
@@ -63,7 +63,8 @@ function Factor({ on, changed }) {
       <${Failed} error=${confirm.error} /><button class="button button-primary" disabled=${confirm.busy}>${t('me.factor.confirm')}</button></form>`;
   }
   return html`<form class="form-column" onSubmit=${begin.submit}><p>${t('me.factor.why')}</p>${on ? html`<p><span class="tag tag-up">${t('me.factor.is_on')}</span></p>` : null}
-    <${PasswordField} name="password" label=${t('me.old')} /><${Failed} error=${begin.error} />
+    <${PasswordField} name="password" label=${t('me.old')} />
+    ${on ? html`<label class="field"><span>${t('login.code')}</span><input name="code" autocomplete="one-time-code" required maxlength="64" /></label><p class="muted">${t('me.factor.stop.text')}</p>` : null}<${Failed} error=${begin.error} />
     <button class=${on ? 'button button-danger' : 'button button-primary'} disabled=${begin.busy}>${t(on ? 'me.factor.stop' : 'me.factor.start')}</button></form>`;
 }
 

@@ -45,5 +45,5 @@ export function Acts({ items, me, onDone }) {
   ];
   return html`${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
     <${Table} label=${t('acts.title')} columns=${columns} rows=${shown} keyOf=${(row) => row.id} />
-    ${asked ? html`<${Confirm} text=${t('acts.ask', { what: whatOf(asked), name: asked.user.name })} onCancel=${() => ask(null)} onDo=${consent} />` : null}`;
+    ${asked ? html`<${Confirm} text=${`${t('acts.ask', { what: whatOf(asked), name: asked.user.name })}${asked.hands_password ? ` ${t(asked.change === 'grant' ? 'acts.ask.void' : 'acts.ask.reset')}` : ''}`} onCancel=${() => ask(null)} onDo=${consent} />` : null}`;
 }

@@ -19,6 +19,7 @@ function Fields({ kind, user, province }) {
   }
   if (kind !== 'grant') return null;
   return html`<${RoleChoice} roles=${[...ALONE, ...TOGETHER]} value=${role} onChange=${(event) => setRole(event.currentTarget.value)} />
+    ${TOGETHER.includes(role) ? html`<p class="muted">${t('users.void')}</p>` : null}
     ${PROVINCE_ONLY.includes(role) ? null : html`<${PlaceChoice} name="site" label=${t('users.where')} province=${province && role !== 'court_admin'} />`}`;
 }
 
