@@ -51,6 +51,8 @@ pub(crate) enum Part {
     WebCertificate,
     /// Samples are sent on to the cluster, if there is one.
     Cluster,
+    /// What takes two people takes two people.
+    TwoPeople,
 }
 
 impl Part {
@@ -81,6 +83,7 @@ impl Part {
             Self::IntermediateCertificate => "intermediate_certificate",
             Self::WebCertificate => "web_certificate",
             Self::Cluster => "cluster",
+            Self::TwoPeople => "two_people",
         }
     }
 
@@ -94,7 +97,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full`, `away` or `failed`; of series `left_out`; of what is stored `damaged`; of the clock `jumped`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of two people `glass_broken`; of series `left_out`; of what is stored `damaged`; of the clock `jumped`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -143,13 +146,21 @@ pub(crate) async fn ailments(state: &AppState) -> Ailments {
 }
 
 /// What a caller is told: what the parts themselves say names hosts, files and addresses, and is for
-/// those who run the province.
+/// those who run the province. That the rule of two people was broken is for them alone; who sees the
+/// settings sees the audit too.
 pub(crate) fn told(ailments: &[Ailment], sees_reasons: bool) -> Vec<Ailment> {
     let mut told = ailments.to_vec();
     if !sees_reasons {
+        told.retain(|ailment| ailment.part != Part::TwoPeople);
         told.iter_mut().for_each(|ailment| ailment.reason.clear());
     }
     told
+}
+
+/// What probes are told, of which anybody may ask.
+pub(crate) fn probed(ailments: &[Ailment]) -> impl Iterator<Item = &Ailment> {
+    let own = |ailment: &&Ailment| ailment.part != Part::TwoPeople;
+    ailments.iter().filter(own)
 }
 
 /// Whether a caller is told what the parts themselves say.
@@ -205,6 +216,7 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         stored,
         jumped(state, since(Part::Clock)),
         cluster(state, now_ms),
+        glass(state, now_ms).await,
     ];
     [samples, events, database]
         .into_iter()
@@ -226,6 +238,30 @@ fn cluster(state: &AppState, now_ms: i64) -> Option<Ailment> {
             "{reason}; samples wait on disk since {} s",
             standing.lag_ms / 1000
         ),
+    })
+}
+
+/// For how long those of security and audit are shown that the rule of two people was broken.
+const GLASS_MS: i64 = 30 * 86_400_000;
+
+async fn glass(state: &AppState, now_ms: i64) -> Option<Ailment> {
+    let store = &state.inner.store;
+    let broken = timeout(
+        PATIENCE,
+        store.broken_glass(now_ms.saturating_sub(GLASS_MS)),
+    );
+    // A database that does not answer is an ailment of its own.
+    let broken = broken.await.ok()?.ok()?;
+    let since_ms = broken.first()?.time_ms;
+    let told = broken
+        .iter()
+        .map(|one| format!("{}: {} ({})", one.user, one.change, one.reason));
+    Some(Ailment {
+        part: Part::TwoPeople,
+        code: "glass_broken",
+        since_ms,
+        days_left: None,
+        reason: told.collect::<Vec<_>>().join("; "),
     })
 }
 

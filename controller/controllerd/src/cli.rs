@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod register;
 mod sites;
 mod user;
@@ -9,9 +10,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::audit::Audit;
 pub(crate) use self::register::Register;
 pub(crate) use self::sites::{NewSiteAt, Sites};
-pub(crate) use self::user::{RoleAt, User};
+pub(crate) use self::user::{BreakGlass, RoleAt, User};
 use xiezhi_identity::Pkcs11Address;
 use xiezhi_ingest::MOST_KBPS;
 use xiezhi_model::{
@@ -377,19 +379,6 @@ pub(crate) enum Evidence {
         /// Folder to make for it
         #[arg(long)]
         to: PathBuf,
-    },
-}
-
-/// The audit record.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
-    /// Check that no entry was changed, removed or inserted
-    Verify,
-    /// Print the newest entries
-    List {
-        /// How many
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
     },
 }
 

@@ -38,12 +38,14 @@
 //! as a hash: its text may be erased when its retention ends, and the chain still verifies.
 
 mod batch;
+mod file;
 mod hash;
 mod record;
 mod signature;
 mod verify;
 
 pub use batch::{judge, signed_text};
+pub use file::{ChainFile, ChainLine, FileFault, first_line, last_line, verify_file};
 pub use hash::{Hash, ParseHashError};
 pub use record::{AppendError, Entry, Head, MAX_TEXT_BYTES, Record, append};
 pub use signature::PublicKey;

@@ -123,25 +123,27 @@ impl Authority {
         names: &[String],
         now_s: i64,
     ) -> Result<Summary, IdentityError> {
-        let (online, offline) = (OnlineFolder::new(online), OfflineFolder::new(offline));
-        if !online.root().exists() {
-            return Err(IdentityError::NotInitialised {
-                path: online.path().to_owned(),
-            });
-        }
-        let known = folder::read_certificate(&online.root())?;
-        let root = folder::read_certificate(&offline.root())?;
-        if root.der != known.der {
-            let (found, expected) = (root.fingerprint_text(), known.fingerprint_text());
-            return Err(IdentityError::OtherRoot { found, expected });
-        }
-        let key = folder::open_key_of(&root, &offline.key(), &passphrases.offline)?;
+        let online = OnlineFolder::new(online);
+        let (root, key) = open_root(&online, offline, &passphrases.offline)?;
         let new = NewKey {
             place,
             secret: &passphrases.online,
             names,
         };
         sign_intermediate(&online, &root, key, &new, now_s)
+    }
+
+    /// That whoever asks holds the offline root of this authority and its passphrase, which nobody has who
+    /// only has the controller's machine. Nothing is signed.
+    ///
+    /// # Errors
+    /// If the offline folder holds another root, or the passphrase is wrong.
+    pub fn prove_root(
+        online: &Path,
+        offline: &Path,
+        passphrase: &Passphrase,
+    ) -> Result<(), IdentityError> {
+        open_root(&OnlineFolder::new(online), offline, passphrase).map(drop)
     }
 
     /// Makes a key for an intermediate that a root held elsewhere is to sign, and returns the request,
@@ -209,6 +211,28 @@ impl Authority {
         folder::remove(&online.pending_request())?;
         Ok(summary(&root, &intermediate, &stored, left))
     }
+}
+
+/// The root in the offline folder with its key, if it is the one that hosts trust.
+fn open_root(
+    online: &OnlineFolder,
+    offline: &Path,
+    passphrase: &Passphrase,
+) -> Result<(Certificate, KeyPair), IdentityError> {
+    let offline = OfflineFolder::new(offline);
+    if !online.root().exists() {
+        return Err(IdentityError::NotInitialised {
+            path: online.path().to_owned(),
+        });
+    }
+    let known = folder::read_certificate(&online.root())?;
+    let root = folder::read_certificate(&offline.root())?;
+    if root.der != known.der {
+        let (found, expected) = (root.fingerprint_text(), known.fingerprint_text());
+        return Err(IdentityError::OtherRoot { found, expected });
+    }
+    let key = folder::open_key_of(&root, &offline.key(), passphrase)?;
+    Ok((root, key))
 }
 
 fn refuse_initialised(online: &OnlineFolder) -> Result<(), IdentityError> {

@@ -4,10 +4,10 @@
 //! touches the security or the audit duty is a two-person act: one asks, another consents, and
 //! neither of the two may have made the other in the last [`TIE_DAYS`] days.
 
+use crate::SiteTree;
 use crate::grant::{Grant, Grants};
 use crate::role::{Duty, Permission};
 use crate::user::Account;
-use crate::SiteTree;
 
 /// Days for which having created, reset or re-roled an account ties two people together.
 pub const TIE_DAYS: i64 = 30;
@@ -88,7 +88,9 @@ impl AccountChange {
     /// account is void then: its password, its sessions, its second factor.
     #[must_use]
     pub fn gives_trust(self) -> bool {
-        let given = matches!(self, Self::Grant(_)).then(|| self.grant()).flatten();
+        let given = matches!(self, Self::Grant(_))
+            .then(|| self.grant())
+            .flatten();
         let duty = given.and_then(|grant| grant.role.duty());
         matches!(duty, Some(Duty::Security | Duty::Audit))
     }

@@ -36,6 +36,23 @@ pub enum AccountError {
     /// Since it was looked at, the account came to hold what takes two people.
     #[error("the account has other roles now, and this takes two people: look at it again")]
     TakesTwo,
+    /// Two people are there who could do it.
+    #[error(
+        "{first} can ask for this and {second} consent, on the page of accounts: let them; name with \
+         --absent who is out of reach"
+    )]
+    TwoCan {
+        /// Who could ask.
+        first: String,
+        /// Who could consent.
+        second: String,
+    },
+    /// Who is said to be out of reach was there a few days ago.
+    #[error("{0} signed in within the last seven days and is not taken for absent")]
+    NotAway(String),
+    /// One person may do it.
+    #[error("this does not take two people: do it without breaking the glass")]
+    TakesOne,
     /// Who asked is disabled, or lost the right to ask.
     #[error("who asked for this may not ask for it any more: refuse it, or ask anew")]
     AskerGone,
@@ -296,14 +313,22 @@ pub(crate) async fn ties_between(
                WHERE (user_id = $1 AND by_user_id = $2) OR (user_id = $2 AND by_user_id = $1)";
     let query = sqlx::query(sql).bind(one).bind(other);
     let rows = query.fetch_all(&mut **write).await?;
-    let tie = |row: &AnyRow| {
-        Ok(Tie {
-            user: row::number(row, "user_id")?,
-            by: row::number(row, "by_user_id")?,
-            time_ms: row::number(row, "time_ms")?,
-        })
-    };
-    rows.iter().map(tie).collect()
+    rows.iter().map(tie_from).collect()
+}
+
+/// The ties between all accounts.
+pub(crate) async fn all_ties(write: &mut Write) -> Result<Vec<Tie>, StoreError> {
+    let query = sqlx::query("SELECT user_id, by_user_id, time_ms FROM account_ties");
+    let rows = query.fetch_all(&mut **write).await?;
+    rows.iter().map(tie_from).collect()
+}
+
+fn tie_from(row: &AnyRow) -> Result<Tie, StoreError> {
+    Ok(Tie {
+        user: row::number(row, "user_id")?,
+        by: row::number(row, "by_user_id")?,
+        time_ms: row::number(row, "time_ms")?,
+    })
 }
 
 /// The province has no number; sites begin at 1.

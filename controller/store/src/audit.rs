@@ -1,8 +1,9 @@
-//! The audit log: hash-chained, written in the same transaction as the act.
+//! The audit log: hash-chained, written in the same transaction as the act. Its head is kept in a row of
+//! its own, so that newest entries which were cut off are missed.
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use xiezhi_evidence::{Entry, Hash, Head, MAX_TEXT_BYTES, Record, Verifier};
+use xiezhi_evidence::{ChainLine, Entry, Hash, Head, MAX_TEXT_BYTES, Record, Verifier};
 use xiezhi_model::{AuditEntry, AuditRecord};
 
 use crate::row::{self, Write};
@@ -40,8 +41,8 @@ pub struct AuditQuery {
 /// What a walk over the whole chain found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditVerdict {
-    /// Every link holds. Compare the head with one that was kept elsewhere: a chain whose newest
-    /// entries were cut off still holds.
+    /// Every link holds, up to the head that the database keeps apart. Who can write to the database can
+    /// rewrite both: only a head that was kept elsewhere shows that.
     Intact {
         /// Position of the newest entry; 0 for an empty chain.
         position: i64,
@@ -95,17 +96,66 @@ impl Store {
         rows.iter().map(public_record).collect()
     }
 
-    /// Walks the whole chain, in slices.
+    /// Where the chain ends, by what is kept apart from its entries.
+    ///
+    /// # Errors
+    /// If the database fails, or what is kept is no head.
+    pub async fn audit_head(&self) -> Result<Head, StoreError> {
+        head_from(
+            sqlx::query(HEAD)
+                .fetch_optional(self.database.read())
+                .await?,
+        )
+    }
+
+    /// Position of the entry with this digest.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn audit_position(&self, hash: &Hash) -> Result<Option<i64>, StoreError> {
+        let query = sqlx::query("SELECT seq FROM audit WHERE hash = $1").bind(hash.to_string());
+        let row = query.fetch_optional(self.database.read()).await?;
+        row.map(|row| row::number(&row, "seq")).transpose()
+    }
+
+    /// The next entries after a position, oldest first, as a file of the chain has them; none: it ends.
+    ///
+    /// # Errors
+    /// If the database fails, or a digest is none any more.
+    pub async fn audit_lines(&self, after: i64) -> Result<Vec<ChainLine>, StoreError> {
+        let rows = self.slice(after).await?;
+        let lines = rows.iter().map(|row| {
+            let position = row::number(row, "seq")?;
+            let record = chained_record(row)?;
+            let damaged = || StoreError::Impossible(format!("a digest of audit entry {position}"));
+            Ok(ChainLine {
+                record: record.ok_or_else(damaged)?,
+                detail: row.try_get("detail")?,
+            })
+        });
+        lines.collect()
+    }
+
+    async fn slice(&self, after: i64) -> Result<Vec<AnyRow>, StoreError> {
+        let query = sqlx::query(select!("WHERE seq > $1 ORDER BY seq LIMIT $2"));
+        let query = query.bind(after).bind(row::signed(SLICE as u64));
+        Ok(query.fetch_all(self.database.read()).await?)
+    }
+
+    /// Walks the whole chain, in slices, and compares its end with the head that is kept apart.
     ///
     /// # Errors
     /// If the database fails. A broken chain is no error but a verdict.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
+        let kept = match self.audit_head().await {
+            Ok(kept) => kept,
+            Err(StoreError::Impossible(_)) => return Ok(broken(0, NO_HEAD)),
+            Err(error) => return Err(error),
+        };
         let mut verifier = Verifier::new(Head::genesis(CHAIN));
         let mut position = 0;
         loop {
-            let query = sqlx::query(select!("WHERE seq > $1 ORDER BY seq LIMIT $2"));
-            let query = query.bind(position).bind(row::signed(SLICE as u64));
-            let rows = query.fetch_all(self.database.read()).await?;
+            let rows = self.slice(position).await?;
             for row in &rows {
                 position = row::number(row, "seq")?;
                 let Some(record) = chained_record(row)? else {
@@ -116,15 +166,36 @@ impl Store {
                 if let Err(found) = verdict {
                     return Ok(broken(row::signed(found.seq), &found.reason.to_string()));
                 }
+                if record.seq == kept.seq && record.hash != kept.hash {
+                    return Ok(broken(position, "it is not the entry that was written"));
+                }
             }
             if rows.len() < SLICE {
-                let head = verifier.head();
-                let (position, hash) = (row::signed(head.seq), head.hash.to_string());
-                return Ok(AuditVerdict::Intact { position, hash });
+                return self.end_of(verifier.head(), kept).await;
             }
         }
     }
+
+    /// Whether the walk ended where the chain does: `kept` before the walk, or later.
+    async fn end_of(&self, walked: Head, kept: Head) -> Result<AuditVerdict, StoreError> {
+        let next = row::signed(walked.seq.saturating_add(1));
+        if walked.seq < kept.seq {
+            let reason = format!("it and all up to entry {} are missing", kept.seq);
+            return Ok(broken(next, &reason));
+        }
+        let now = self.audit_head().await?;
+        if walked.seq > now.seq {
+            let first = row::signed(now.seq.saturating_add(1));
+            return Ok(broken(first, "it was not written by the controller"));
+        }
+        Ok(AuditVerdict::Intact {
+            position: row::signed(walked.seq),
+            hash: walked.hash.to_string(),
+        })
+    }
 }
+
+const NO_HEAD: &str = "the head that is kept apart from the entries is gone";
 
 fn broken(position: i64, reason: &str) -> AuditVerdict {
     AuditVerdict::Broken {
@@ -168,20 +239,32 @@ pub(crate) async fn append_texts(write: &mut Write, texts: &Texts) -> Result<i64
     let appended = xiezhi_evidence::append(&head, &entry);
     let record = appended.map_err(|error| StoreError::Impossible(error.to_string()))?;
     insert(write, &record, &texts.detail).await?;
+    let sql = "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1";
+    let query = sqlx::query(sql)
+        .bind(row::signed(record.seq))
+        .bind(record.hash.to_string());
+    query.execute(&mut **write).await?;
     Ok(row::signed(record.seq))
 }
 
+const HEAD: &str = "SELECT seq, hash FROM audit_head WHERE id = 1";
+
+/// Where the chain ends by what was written down apart from it: the newest entries that are there say
+/// nothing of those that were cut off.
 async fn head(write: &mut Write) -> Result<Head, StoreError> {
-    let query = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1");
-    let Some(row) = query.fetch_optional(&mut **write).await? else {
+    head_from(sqlx::query(HEAD).fetch_optional(&mut **write).await?)
+}
+
+fn head_from(row: Option<AnyRow>) -> Result<Head, StoreError> {
+    let gone = || StoreError::Impossible("the head of the audit chain is gone".to_owned());
+    let row = row.ok_or_else(gone)?;
+    let seq = row::unsigned(&row, "seq")?;
+    if seq == 0 {
         return Ok(Head::genesis(CHAIN));
-    };
-    let damaged = || StoreError::Impossible("the newest audit record's hash".to_owned());
+    }
+    let damaged = || StoreError::Impossible("the hash of the audit chain's head".to_owned());
     let hash = row::text(&row, "hash")?.parse().map_err(|_| damaged())?;
-    Ok(Head {
-        seq: row::unsigned(&row, "seq")?,
-        hash,
-    })
+    Ok(Head { seq, hash })
 }
 
 async fn insert(write: &mut Write, record: &Record, detail: &str) -> Result<(), StoreError> {

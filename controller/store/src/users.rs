@@ -188,6 +188,13 @@ pub(crate) async fn find(write: &mut Write, id: i64) -> Result<User, StoreError>
     user_from(&row.ok_or_else(|| StoreError::NotFound(format!("user {id}")))?)
 }
 
+/// All accounts without their roles, within a transaction.
+pub(crate) async fn all(write: &mut Write) -> Result<Vec<User>, StoreError> {
+    let query = sqlx::query(select!("ORDER BY id"));
+    let rows = query.fetch_all(&mut **write).await?;
+    rows.iter().map(user_from).collect()
+}
+
 pub(crate) fn user_from(row: &AnyRow) -> Result<User, StoreError> {
     Ok(User {
         id: row::number(row, "id")?,

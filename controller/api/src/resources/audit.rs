@@ -2,16 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use xiezhi_model::AuditRecord;
-use xiezhi_store::{AuditQuery, AuditVerdict};
+use xiezhi_evidence::{ChainLine, Head, first_line, last_line};
+use xiezhi_model::{AuditRecord, Permission};
+use xiezhi_store::{AuditQuery, AuditVerdict, Store};
 
 use crate::answer::Answer;
 use crate::extract::Query;
+use crate::guard::Held;
 use crate::problem::Problem;
 use crate::state::AppState;
+use crate::view::View;
+
+/// Name of the chain.
+const CHAIN: &str = "audit";
 
 /// How long a verdict is kept: it costs a walk over the whole chain.
 const VERDICT_KEPT_MS: i64 = 30_000;
@@ -81,6 +91,70 @@ pub(crate) async fn list(
         items: records.into_iter().map(AuditRow::from).collect(),
         next,
     }))
+}
+
+/// How far a file has been written.
+struct Walk {
+    store: Store,
+    held: Held,
+    head: Head,
+    after: u64,
+    step: Step,
+}
+
+enum Step {
+    First,
+    Entries,
+    Ended,
+}
+
+/// The whole log as a file that `xiezhi-controller audit verify --file` checks anywhere.
+pub(crate) async fn export(view: View) -> Result<Response, Problem> {
+    let store = view.state.inner.store.clone();
+    let walk = Walk {
+        head: store.audit_head().await?,
+        held: Held::of(&view, Permission::SeeAudit),
+        store,
+        after: 0,
+        step: Step::First,
+    };
+    let body = Body::from_stream(stream::try_unfold(walk, next));
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"audit.jsonl\"",
+        ),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// The next lines. A right that is gone cuts the file off, which shows by its last line.
+async fn next(mut walk: Walk) -> Result<Option<(String, Walk)>, std::io::Error> {
+    let text = match walk.step {
+        Step::Ended => return Ok(None),
+        Step::First => {
+            walk.step = Step::Entries;
+            first_line(CHAIN)
+        }
+        Step::Entries => {
+            let ended = |problem: Problem| std::io::Error::other(problem.detail().to_owned());
+            walk.held.still().await.map_err(ended)?;
+            let after = i64::try_from(walk.after).unwrap_or(i64::MAX);
+            let lines = walk.store.audit_lines(after).await;
+            let mut lines = lines.map_err(std::io::Error::other)?;
+            lines.retain(|line| line.record.seq <= walk.head.seq);
+            match lines.last() {
+                Some(last) => walk.after = last.record.seq,
+                None => walk.step = Step::Ended,
+            }
+            match walk.step {
+                Step::Ended => last_line(walk.head),
+                _ => lines.iter().map(ChainLine::to_line).collect(),
+            }
+        }
+    };
+    Ok(Some((text, walk)))
 }
 
 /// What the walk over the chain found.

@@ -33,12 +33,8 @@ pub(crate) async fn probe(State(state): State<AppState>) -> Response {
     let ailments = health::ailments(&state).await;
     let present = health::present(&state);
     let mut parts: BTreeMap<_, _> = present.map(|part| (part.word(), "ok")).collect();
-    parts.extend(
-        ailments
-            .iter()
-            .map(|ailment| (ailment.part.word(), ailment.code)),
-    );
-    let (status, word) = if ailments.is_empty() {
+    parts.extend(health::probed(&ailments).map(|ailment| (ailment.part.word(), ailment.code)));
+    let (status, word) = if health::probed(&ailments).next().is_none() {
         (StatusCode::OK, "ok")
     } else if health::accepting(&ailments) {
         (StatusCode::OK, "degraded")

@@ -401,6 +401,10 @@ impl From<AccountError> for Problem {
             AccountError::Last(_) => "last_administrator",
             AccountError::AlreadySo => "already_so",
             AccountError::TakesTwo => "takes_two",
+            // The console's own, which this never does.
+            AccountError::TwoCan { .. } | AccountError::NotAway(_) | AccountError::TakesOne => {
+                "takes_two"
+            }
             AccountError::AskerGone => "asker_gone",
             AccountError::MayNot => "not_allowed",
             AccountError::Over => "over",

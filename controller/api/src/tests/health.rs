@@ -3,9 +3,9 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use xiezhi_model::{Grant, Role};
+use xiezhi_model::{AccountChange, Grant, Role};
 
-use super::bench::Bench;
+use super::bench::{Bench, by_system};
 use crate::Certificate;
 
 /// Verdicts are kept for a second: asks until `wanted` holds.
@@ -130,4 +130,52 @@ async fn a_certificate_that_ends_soon_is_told_with_its_days_while_reports_are_ta
         .certificates
         .ends(Certificate::Web, Some(later_s));
     probe_until(&bench, |_, body| body["status"] == "ok").await;
+}
+
+/// That one person did alone what takes two, with the root key.
+#[tokio::test]
+async fn a_broken_glass_is_before_the_eyes_of_security_and_audit_for_a_month_and_of_nobody_else() {
+    let bench = Bench::new().await;
+    let of = |role| [Grant::province(role)];
+    bench
+        .account("first", &of(Role::SecurityAdministrator))
+        .await;
+    let (second, _) = bench
+        .account("second", &of(Role::SecurityAdministrator))
+        .await;
+    let mut audit = by_system("user.break_glass");
+    audit.time_ms = bench.now_ms();
+    let change = AccountChange::ResetPassword;
+    bench
+        .store
+        .break_glass(second, change, &[], Some("x"), "by order", audit)
+        .await
+        .unwrap();
+    let sees = async |role: Role| {
+        let name = format!("{}-{}", role.word(), bench.now_ms());
+        let (_, cookie) = bench.account(&name, &of(role)).await;
+        let health = bench.read(&cookie, "/api/v1/health").await;
+        health.to_string().contains("glass_broken")
+    };
+    let told = bench
+        .account("reader", &of(Role::AuditAdministrator))
+        .await
+        .1;
+    let health = bench.read(&told, "/api/v1/health").await;
+    assert_eq!(
+        health["ailments"][0]["reason"],
+        "second: reset_password (by order)"
+    );
+    assert!(sees(Role::SecurityAdministrator).await);
+    for other in [
+        Role::Technician,
+        Role::SecurityOfficer,
+        Role::ReadOnly,
+        Role::Wall,
+    ] {
+        assert!(!sees(other).await, "{other:?}");
+    }
+    let probe = bench.get("", "/healthz").await;
+    assert_eq!(probe.json()["status"], "ok");
+    assert!(!probe.json().to_string().contains("two_people"));
 }

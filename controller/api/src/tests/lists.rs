@@ -308,3 +308,15 @@ async fn the_audit_list_is_paged_and_its_chain_is_checked() {
         "{settings}"
     );
 }
+
+#[tokio::test]
+async fn the_audit_log_is_handed_out_as_a_file_that_holds_by_itself() {
+    let bench = Bench::new().await;
+    let grant = Grant::province(Role::AuditAdministrator);
+    let (_, cookie) = bench.account("auditor", &[grant]).await;
+    let got = bench.get(&cookie, "/api/v1/audit/export").await;
+    assert_eq!(got.headers["content-type"], "application/x-ndjson");
+    let head = bench.store.audit_head().await.unwrap();
+    let found = xiezhi_evidence::verify_file("audit", &got.body[..], Some(head.hash));
+    assert_eq!(found.unwrap().head, head);
+}

@@ -144,7 +144,13 @@ async fn a_second_factor_is_set_up_asked_for_and_good_once() {
         let refused = bench.post(&cookie, remove, body(code)).await;
         assert_eq!(refused.code(), "wrong_second_code", "{code}");
     }
-    let elsewhere = sign_in(&bench, "admin", PASSWORD, codes["recovery_codes"][2].as_str()).await;
+    let elsewhere = sign_in(
+        &bench,
+        "admin",
+        PASSWORD,
+        codes["recovery_codes"][2].as_str(),
+    )
+    .await;
     let elsewhere = cookie_of(&elsewhere);
     let off = bench.post(&cookie, remove, body(spare)).await;
     assert_eq!(off.status, StatusCode::NO_CONTENT, "{off:?}");

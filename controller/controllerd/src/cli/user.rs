@@ -1,7 +1,9 @@
 //! `user`: accounts and their roles.
 
-use clap::Subcommand;
-use xiezhi_model::Role;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use xiezhi_model::{AccountChange, Role};
 
 /// Accounts.
 #[derive(Debug, Subcommand)]
@@ -58,6 +60,39 @@ pub(crate) enum User {
         /// Name of the account
         name: String,
     },
+    /// Do alone what takes two people, where no two are left who can: with the root key from its safe
+    BreakGlass(BreakGlass),
+}
+
+/// What is done, and by what right.
+#[derive(Debug, Args)]
+pub(crate) struct BreakGlass {
+    /// Name of the account
+    pub(crate) name: String,
+    /// reset-password, reset-second-factor or disable
+    #[arg(value_parser = emergency)]
+    pub(crate) change: AccountChange,
+    /// Folder with the root key, as `init` made it
+    #[arg(long)]
+    pub(crate) offline_dir: PathBuf,
+    /// File to read the root key's passphrase from instead of the terminal
+    #[arg(long)]
+    pub(crate) root_passphrase_file: Option<PathBuf>,
+    /// Why, and by whose order: everybody of security and audit reads it for 30 days
+    #[arg(long, value_parser = super::reason)]
+    pub(crate) reason: String,
+    /// Account of somebody who is out of reach and has not signed in for seven days; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) absent: Vec<String>,
+}
+
+fn emergency(text: &str) -> Result<AccountChange, String> {
+    match text {
+        "reset-password" => Ok(AccountChange::ResetPassword),
+        "reset-second-factor" => Ok(AccountChange::ResetSecondFactor),
+        "disable" => Ok(AccountChange::Disable),
+        _ => Err("write reset-password, reset-second-factor or disable".to_owned()),
+    }
 }
 
 /// A role and the key of the site where it holds; without one the whole province.

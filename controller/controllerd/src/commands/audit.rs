@@ -1,46 +1,136 @@
 //! `audit`: what was done, and the proof that it stands unchanged.
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
-use anyhow::{Result, bail};
-use xiezhi_store::{AuditQuery, AuditVerdict};
+use anyhow::{Context as _, Result, bail};
+use xiezhi_evidence::{Hash, first_line, last_line, verify_file};
+use xiezhi_store::{AuditQuery, AuditVerdict, Store};
 
 use super::{local_time, one_line, open_store};
 use crate::cli::Audit;
 use crate::config::Config;
 use crate::terminal::say;
 
+/// Name of the chain.
+const CHAIN: &str = "audit";
+
 /// Does what `audit …` asks.
 pub(super) async fn run(config: &Config, what: Audit) -> Result<()> {
+    if let Audit::Verify {
+        file: Some(file),
+        expect_head,
+    } = &what
+    {
+        return verify_offline(file, *expect_head);
+    }
     let store = open_store(config).await?;
     match what {
-        Audit::Verify => match store.verify_audit().await? {
-            AuditVerdict::Intact { position, hash } => {
-                say!("{position} entries, unbroken; head {hash}");
-            }
-            AuditVerdict::Broken { position, reason } => {
-                bail!("the chain is broken at entry {position}: {reason}");
-            }
-        },
-        Audit::List { limit } => {
-            let query = AuditQuery {
-                limit,
-                ..AuditQuery::default()
-            };
-            for entry in store.audit(&query).await? {
-                let time = local_time(entry.time_ms);
-                say!(
-                    "{:>6}  {time}  {:<16} {:<24} {}{}",
-                    entry.position,
-                    entry.actor,
-                    entry.action,
-                    one_line(&entry.subject),
-                    particulars(&entry.detail)
-                );
-            }
+        Audit::Verify { expect_head, .. } => verify(&store, expect_head).await?,
+        Audit::Head => {
+            let head = store.audit_head().await?;
+            say!("{} {}", head.seq, head.hash);
         }
+        Audit::Export { file } => export(&store, &file).await?,
+        Audit::List { limit } => list(&store, limit).await?,
     }
     store.close().await;
+    Ok(())
+}
+
+async fn verify(store: &Store, expected: Option<Hash>) -> Result<()> {
+    let position = match store.verify_audit().await? {
+        AuditVerdict::Intact { position, hash } => {
+            say!("{position} entries, unbroken; head {hash}");
+            position
+        }
+        AuditVerdict::Broken { position, reason } => {
+            bail!("the chain is broken at entry {position}: {reason}");
+        }
+    };
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    match store.audit_position(&expected).await? {
+        Some(at) => say!(
+            "entry {at} is the expected head; {} entries came after it",
+            position.saturating_sub(at)
+        ),
+        None => bail!(
+            "no entry has the expected hash: the chain was written anew as a whole, or the hash is not \
+             that of this installation"
+        ),
+    }
+    Ok(())
+}
+
+fn verify_offline(path: &Path, expected: Option<Hash>) -> Result<()> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("opening {shown}"))?;
+    let found = verify_file(CHAIN, BufReader::new(file), expected);
+    let found = found.with_context(|| format!("{shown} does not hold"))?;
+    let (entries, hash) = (found.head.seq, found.head.hash);
+    say!("{entries} entries, unbroken; head {hash}");
+    if found.erased > 0 {
+        say!("{} of them without their details", found.erased);
+    }
+    if expected.is_none() {
+        say!(
+            "whether the file was written anew as a whole shows only --expect-head, with a head that was \
+             noted elsewhere"
+        );
+    }
+    Ok(())
+}
+
+/// Up to the head of this moment, a slice in memory at a time.
+async fn export(store: &Store, path: &Path) -> Result<()> {
+    let shown = path.display();
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    let mut file = BufWriter::new(file.with_context(|| format!("making {shown}"))?);
+    let head = store.audit_head().await?;
+    let writing = || format!("writing {shown}");
+    file.write_all(first_line(CHAIN).as_bytes())
+        .with_context(writing)?;
+    let mut after = 0;
+    while after < head.seq {
+        let lines = store.audit_lines(i64::try_from(after)?).await?;
+        let Some(last) = lines.last() else { break };
+        after = last.record.seq;
+        for line in lines.iter().filter(|line| line.record.seq <= head.seq) {
+            file.write_all(line.to_line().as_bytes())
+                .with_context(writing)?;
+        }
+    }
+    file.write_all(last_line(head).as_bytes())
+        .with_context(writing)?;
+    let file = file.into_inner().map_err(|error| error.into_error());
+    file.and_then(|file| file.sync_all())
+        .with_context(writing)?;
+    say!("{} {}", head.seq, head.hash);
+    Ok(())
+}
+
+async fn list(store: &Store, limit: u32) -> Result<()> {
+    let query = AuditQuery {
+        limit,
+        ..AuditQuery::default()
+    };
+    for entry in store.audit(&query).await? {
+        let time = local_time(entry.time_ms);
+        say!(
+            "{:>6}  {time}  {:<16} {:<24} {}{}",
+            entry.position,
+            entry.actor,
+            entry.action,
+            one_line(&entry.subject),
+            particulars(&entry.detail)
+        );
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod api_tokens;
 mod audit;
 mod authority;
 mod bandwidth;
+mod break_glass;
 mod evidence;
 mod hosts;
 mod init;

@@ -8,7 +8,7 @@ use xiezhi_identity::password;
 use xiezhi_model::{AccountChange, Grant, Grants, Needs, Role, SiteId};
 use xiezhi_store::{NewUser, Store};
 
-use super::{by_console, local_time, open_store};
+use super::{break_glass, by_console, local_time, open_store};
 use crate::cli::{RoleAt, User};
 use crate::config::Config;
 use crate::terminal::say;
@@ -41,6 +41,7 @@ pub(super) async fn run(config: &Config, what: User) -> Result<()> {
         }
         User::Disable { name } => change(&store, &name, AccountChange::Disable).await?,
         User::Enable { name } => change(&store, &name, AccountChange::Enable).await?,
+        User::BreakGlass(what) => break_glass::run(config, &store, &what).await?,
     }
     store.close().await;
     Ok(())
@@ -127,7 +128,7 @@ async fn change(store: &Store, name: &str, change: AccountChange) -> Result<()> 
 }
 
 /// The password alone on standard output, so that scripts can take it.
-fn hand(name: &str, once: &str) {
+pub(super) fn hand(name: &str, once: &str) {
     eprintln!(
         "password of {name} for its first sign-in, within three days; it is shown only now, and its \
          owner sets another"
@@ -148,7 +149,8 @@ async fn allow(store: &Store, change: AccountChange, held: &Grants) -> Result<()
     if there.count() >= ENOUGH {
         bail!(
             "the province has {ENOUGH} security administrators: what touches the security or the \
-             audit duty now takes two people, on the page of accounts"
+             audit duty now takes two people, on the page of accounts (where no two are left who can, \
+             see `user break-glass --help`)"
         );
     }
     Ok(())

@@ -408,3 +408,19 @@ fn an_import_says_which_check_failed_and_changes_nothing() {
     );
     assert!(summary.is_ok(), "{summary:?}");
 }
+
+#[test]
+fn the_root_is_proved_by_its_folder_and_passphrase_together() {
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    let prove = |offline: &Path, passphrase: &Passphrase| {
+        Authority::prove_root(fixture.online(), offline, passphrase)
+    };
+    prove(fixture.offline(), &fixture.passphrases.offline).unwrap();
+    for (offline, passphrase) in [
+        (other.offline(), &other.passphrases.offline),
+        (fixture.offline(), &fixture.passphrases.online),
+        (fixture.online(), &fixture.passphrases.online),
+    ] {
+        assert!(prove(offline, passphrase).is_err());
+    }
+}

@@ -99,6 +99,15 @@ async fn every_kind_of_tampering_is_named_by_its_place() {
         ("UPDATE audit SET hash = 'no digest' WHERE seq = 7", 7),
         ("DELETE FROM audit WHERE seq = 3", 3),
         ("UPDATE audit SET seq = 100 WHERE seq = 10", 10),
+        ("DELETE FROM audit WHERE seq > 7", 8),
+        ("DELETE FROM audit WHERE seq = 10", 10),
+        ("DELETE FROM audit", 1),
+        ("UPDATE audit_head SET seq = 9", 10),
+        (
+            "UPDATE audit_head SET hash = (SELECT hash FROM audit WHERE seq = 9)",
+            10,
+        ),
+        ("DELETE FROM audit_head", 0),
     ];
     for (sql, expected) in cases {
         let fresh = ten_entries().await;
@@ -139,4 +148,34 @@ async fn hostile_names_are_cut_and_still_recorded() {
         matches!(verdict, AuditVerdict::Intact { position: 1, .. }),
         "{verdict:?}"
     );
+}
+
+/// Who cuts the newest entries off and lets the controller go on leaves a hole.
+#[tokio::test]
+async fn a_cut_tail_is_found_after_the_chain_went_on() {
+    let fresh = ten_entries().await;
+    fresh.tamper("DELETE FROM audit WHERE seq > 7").await;
+    assert_eq!(fresh.append_audit(entry("host.renamed")).await.unwrap(), 11);
+    let verdict = fresh.verify_audit().await.unwrap();
+    let AuditVerdict::Broken { position, .. } = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(position, 8);
+}
+
+#[tokio::test]
+async fn the_lines_of_a_file_hold_without_the_database() {
+    let fresh = ten_entries().await;
+    let head = fresh.audit_head().await.unwrap();
+    let mut text = xiezhi_evidence::first_line("audit");
+    for line in fresh.audit_lines(0).await.unwrap() {
+        text.push_str(&line.to_line());
+    }
+    text.push_str(&xiezhi_evidence::last_line(head));
+    let found = xiezhi_evidence::verify_file("audit", text.as_bytes(), Some(head.hash));
+    assert_eq!(found.unwrap().head, head);
+    let later = fresh.audit_lines(8).await.unwrap();
+    assert_eq!(later.len(), 2);
+    let tenth = fresh.audit_position(&head.hash).await.unwrap();
+    assert_eq!(tenth, Some(10));
 }

@@ -75,7 +75,8 @@ const THE_REST: &str = "
     INSERT INTO second_factors VALUES (1, 'sealed', 1, NULL, 0);
     INSERT INTO recovery_codes VALUES ('digest', 1);
     INSERT INTO named_requests VALUES (1, 'a', 'sealed', 1, 2, 3), (1, 'B', 'sealed', 0, 2, 3);
-    INSERT INTO web_sessions VALUES ('A', 1, 1, 2, 3), ('a', 1, 1, 2, 3), ('_', 1, 1, 2, 3);
+    INSERT INTO web_sessions VALUES ('A', 1, 1, 2, 3, '', ''), ('a', 1, 1, 2, 3, 'x', '浏览器'), ('_', 1, 1, 2, 3, '', '');
+    INSERT INTO broken_glass VALUES (1, 1, 2, 'disable', '离职');
     INSERT INTO register_items VALUES (1, 3, 1, 'A-1', 'in_use', '', '', '{}', 'a-1', 1, 2, 1);
     INSERT INTO register_changes VALUES (1, 1, NULL, 0, 1, 'console', 'create', '[]');
     INSERT INTO register_imports VALUES (1, 3, '资产.xlsx', 'waiting', '[]', 1, 'console', NULL, '', 0, 0, 0);
@@ -87,7 +88,7 @@ const THE_REST: &str = "
 /// Copies, and says what must be alike.
 pub(crate) async fn copied(from: &Store, into: &Store) {
     let copied = from.copy_to(into, |_| {}).await.unwrap();
-    assert_eq!(copied.len(), 32);
+    assert_eq!(copied.len(), 34);
     for table in &copied {
         assert!(table.rows > 0, "{table:?}");
     }

@@ -11,6 +11,8 @@ export const ACTIONS = {
   'action.user.reset_second_factor': ['重置二次验证', 'Second factor reset'],
   'action.user.disable': ['停用账号', 'Account disabled'],
   'action.user.enable': ['启用账号', 'Account enabled'],
+  'action.user.break_glass': ['紧急办理（持根密钥）', 'Glass broken (with the root key)'],
+  'action.user.break_glass_refuse': ['紧急办理被拒', 'Breaking the glass refused'],
   'action.user.password': ['修改自己的密码', 'Own password set'],
   'action.user.second_factor_on': ['开启二次验证', 'Second factor turned on'],
   'action.user.second_factor_off': ['关闭二次验证', 'Second factor turned off'],

@@ -413,7 +413,8 @@ const TABLE = {
   'audit.broken': ['审计链在第 {n} 条断开：{why}', 'Audit chain broken at record {n}: {why}'],
   'audit.checking': ['正在核对审计链', 'Checking the audit chain'],
   'audit.head': ['链头', 'Head'],
-  'audit.head.text': ['把链头抄录到别处，可以发现末尾记录被删除。', 'Copy the head elsewhere: it reveals whether the newest records were cut off.'],
+  'audit.head.text': ['请定期把链头抄录到别处：能改写数据库的人可以连同链头一起重写整条链，只有另存的链头能揭穿。', 'Copy the head elsewhere from time to time: who can write to the database can rewrite the chain with its head, and only a head kept elsewhere shows it.'],
+  'audit.export': ['导出审计记录', 'Export the record'],
   'audit.none': ['还没有记录。', 'No records yet.'],
 
   ...ACTIONS,

@@ -23,6 +23,9 @@ const SENTENCES = {
   'it does not follow the record before it': '与前一条对不上',
   'its content was changed': '内容被改动',
   'its detail was changed': '详情被改动',
+  'it is not the entry that was written': '不是当时写入的那一条',
+  'it was not written by the controller': '不是控制器写入的',
+  'the head that is kept apart from the entries is gone': '另存的链头不见了',
   'its digests are unreadable': '摘要无法读取',
   'this agent polls no devices': '这个代理不轮询设备',
 };
@@ -34,6 +37,7 @@ const PATTERNS = [
   [/^cannot write: (.*?); new batches wait in memory(?:; (.*))?$/, (why, more) => `写不进磁盘（${reasonText(why)}），新数据暂存在内存${more ? `；${reasonText(more)}` : ''}`],
   [/^cannot keep state: (.*)$/, (why) => `状态写不进磁盘（${reasonText(why)}）`],
   [/^record (\d+) stands in its place$/, (n) => `它的位置上是第 ${n} 条`],
+  [/^it and all up to entry (\d+) are missing$/, (n) => `从这一条起，直到第 ${n} 条都不见了`],
   [/\(os error (\d+)\)$/, (n) => ERRORS[n]],
   [/^cannot read (\S+?)(?:: (.*))?$/, (path, why) => `读不了 ${path}${why ? `：${reasonText(why)}` : ''}`],
   [/^not offered by this host: (.*)$/, (why) => `本机不提供：${reasonText(why)}`],

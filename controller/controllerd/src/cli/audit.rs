@@ -1,0 +1,37 @@
+//! `audit`: the audit record and its proof.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use xiezhi_evidence::Hash;
+
+/// The audit record.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check that no entry was changed, removed or inserted, and that the newest ones were not cut off
+    ///
+    /// Who can write to the database can rewrite the whole chain with its head: that shows only by a head
+    /// that was noted elsewhere (`audit head`) and is given with --expect-head.
+    Verify {
+        /// Check this file of `audit export` instead, without the database
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The hash of a head that was noted elsewhere: a file must end with it, the database must hold it
+        #[arg(long, value_name = "HASH")]
+        expect_head: Option<Hash>,
+    },
+    /// Print how many entries there are and the hash of the newest: note it where this machine's
+    /// administrators cannot change it
+    Head,
+    /// Write the whole record into a new file that `audit verify --file` checks anywhere
+    Export {
+        /// File to make
+        file: PathBuf,
+    },
+    /// Print the newest entries
+    List {
+        /// How many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+}
