@@ -2,10 +2,17 @@
 //!
 //! Guessing is slowed, not stopped. What counts is the account together with the network that the
 //! attempt comes from (up to a minute of waiting), and the address alone, whatever the account (up
-//! to a quarter of an hour). So failing on purpose holds an owner up only from the owner's own
-//! network. Against guessing from many networks at once there is a bound for the account as a
-//! whole, far higher: beyond [`FREE_OVERALL`] failures it waits up to a minute between attempts
-//! for everybody, its owner too; the audit record names the addresses that the guesses come from.
+//! to a quarter of an hour). Whoever signed in from a network before does not wait there for the
+//! failures at names that never did: one machine behind a court's address does not shut the court out.
+//! Guesses at accounts that are known there are bounded together, by ten seconds of waiting. A
+//! success forgives what the same account failed at the same address and nothing else, so that who has
+//! one account does not guess at the others without end. Against guessing from many networks at once
+//! there is a bound for the account as a whole, far higher: beyond [`FREE_OVERALL`] failures it waits up
+//! to a minute between attempts for everybody, its owner too; the audit record names the addresses that
+//! the guesses come from.
+//!
+//! What remains: who never signed in from a network since this process began waits with it while
+//! somebody guesses there, and so does everybody behind a proxy that is not trusted ([`crate::peer`]).
 //!
 //! Programs with a wrong API token are counted apart, by address: a forgotten dashboard must not keep
 //! people of its network from signing in, and is told for a while plainly that its token is wrong.
@@ -20,6 +27,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Failures that cost nothing: people mistype.
 const FREE: u32 = 4;
+/// The same for one address, which may be a whole court's.
+const FREE_ADDRESS: u32 = 10;
+/// The same for accounts that signed in from the address's network before, all together.
+const FREE_KNOWN: u32 = 30;
 /// The same for one account over all networks.
 const FREE_OVERALL: u32 = 1000;
 /// The same for API tokens: a dashboard with the wrong one asks for all its panels at once.
@@ -27,15 +38,24 @@ const FREE_TOKENS: u32 = 30;
 const TOKEN_MOST_MS: i64 = 60_000;
 const ACCOUNT_MOST_MS: i64 = 60_000;
 const ADDRESS_MOST_MS: i64 = 15 * 60_000;
+const KNOWN_MOST_MS: i64 = 10_000;
 /// After so long without another failure all is forgotten.
 const FORGET_MS: i64 = 3_600_000;
 /// Keys remembered; beyond it the oldest give way.
 const MOST_KEYS: usize = 10_000;
 /// Keys of one attempt.
-const KEYS_EACH: usize = 3;
+const KEYS_EACH: usize = 4;
+/// For how long an account is known in a network where it signed in.
+const KNOWN_MS: i64 = 30 * 86_400_000;
+/// Pairs of account and network that are known; beyond it the oldest gives way.
+const MOST_KNOWN: usize = 10_000;
 
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(Mutex<HashMap<Key, Failures>>);
+pub(crate) struct Attempts {
+    failures: Mutex<HashMap<Key, Failures>>,
+    /// When an account last signed in from a network.
+    known: Mutex<HashMap<(String, IpAddr), i64>>,
+}
 
 /// An attempt that was let in and counts as failed until [`Attempts::succeeded`].
 #[derive(Debug)]
@@ -53,6 +73,10 @@ enum Key {
     Account(String),
     /// Any account from one address.
     Address(IpAddr),
+    /// Any account from one address that signed in from its network before.
+    KnownAt(IpAddr),
+    /// What an account failed at one address: it costs nothing and is what a success there forgives.
+    Share(String, IpAddr),
     /// API tokens from one address.
     Tokens(IpAddr),
 }
@@ -61,15 +85,19 @@ impl Key {
     fn free(&self) -> u32 {
         match self {
             Self::Account(_) => FREE_OVERALL,
-            Self::AccountFrom(..) | Self::Address(_) => FREE,
+            Self::AccountFrom(..) => FREE,
+            Self::Address(_) => FREE_ADDRESS,
+            Self::KnownAt(_) => FREE_KNOWN,
+            Self::Share(..) => u32::MAX - 1,
             Self::Tokens(_) => FREE_TOKENS,
         }
     }
 
     fn most_ms(&self) -> i64 {
         match self {
-            Self::Account(_) | Self::AccountFrom(..) => ACCOUNT_MOST_MS,
+            Self::Account(_) | Self::AccountFrom(..) | Self::Share(..) => ACCOUNT_MOST_MS,
             Self::Address(_) => ADDRESS_MOST_MS,
+            Self::KnownAt(_) => KNOWN_MOST_MS,
             Self::Tokens(_) => TOKEN_MOST_MS,
         }
     }
@@ -91,10 +119,15 @@ struct Failures {
 }
 
 /// A one-time code names no account: only its address counts.
-fn keys(account: Option<&str>, address: IpAddr) -> Vec<Key> {
-    let mut keys = vec![Key::Address(masked(address, 32))];
+fn keys(account: Option<&str>, address: IpAddr, is_known: bool) -> Vec<Key> {
+    let here = masked(address, 32);
+    let mut keys = vec![match is_known {
+        true => Key::KnownAt(here),
+        false => Key::Address(here),
+    }];
     if let Some(account) = account.map(str::to_lowercase) {
         keys.push(Key::AccountFrom(account.clone(), masked(address, 24)));
+        keys.push(Key::Share(account.clone(), here));
         keys.push(Key::Account(account));
     }
     keys
@@ -113,7 +146,27 @@ pub(crate) fn masked(address: IpAddr, bits: u32) -> IpAddr {
 
 impl Attempts {
     fn locked(&self) -> MutexGuard<'_, HashMap<Key, Failures>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the account signed in from the address's network.
+    fn knows(&self, account: Option<&str>, address: IpAddr, now_ms: i64) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = account.map(|account| (account.to_lowercase(), masked(address, 24)));
+        let at_ms = pair.and_then(|pair| known.get(&pair));
+        at_ms.is_some_and(|at_ms| now_ms.saturating_sub(*at_ms) < KNOWN_MS)
+    }
+
+    fn remember(&self, account: String, network: IpAddr, now_ms: i64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = (account, network);
+        if known.len() >= MOST_KNOWN && !known.contains_key(&pair) {
+            let oldest = known.iter().min_by_key(|(_, at_ms)| **at_ms);
+            if let Some(oldest) = oldest.map(|(pair, _)| pair.clone()) {
+                known.remove(&oldest);
+            }
+        }
+        known.insert(pair, now_ms);
     }
 
     /// Lets an attempt in and counts it as failed in the same step.
@@ -126,7 +179,8 @@ impl Attempts {
         address: IpAddr,
         now_ms: i64,
     ) -> Result<Attempt, i64> {
-        self.begin_with(keys(account, address), now_ms)
+        let is_known = self.knows(account, address, now_ms);
+        self.begin_with(keys(account, address, is_known), now_ms)
     }
 
     /// Lets an attempt with an API token in, as [`Attempts::begin`].
@@ -176,32 +230,48 @@ impl Attempts {
     pub(crate) fn take_back(&self, attempt: Attempt) {
         let mut attempts = self.locked();
         for (key, number) in attempt.counted {
-            if let Some(failures) = attempts.get_mut(&key) {
-                if failures.number == number {
-                    // It was let in, so no wait was left before it.
-                    failures.wait_until_ms = 0;
-                }
-                failures.number = failures.number.saturating_sub(1);
-            }
+            lessen(&mut attempts, &key, number, 1);
         }
     }
 
-    /// Forgets the failures of an account and address that have now succeeded. Over all networks
-    /// only the attempt itself is taken back, so that an owner's coming and going does not give
-    /// everybody else new guesses.
-    pub(crate) fn succeeded(&self, attempt: Attempt) {
-        let mut attempts = self.locked();
-        for (key, number) in attempt.counted {
-            if !matches!(key, Key::Account(_)) {
-                attempts.remove(&key);
-            } else if let Some(failures) = attempts.get_mut(&key) {
-                if failures.number == number {
-                    // It was let in, so no wait was left before it.
-                    failures.wait_until_ms = 0;
+    /// Forgets the failures of an account in a network and at an address that has now succeeded there.
+    /// Over all networks only the attempt itself is taken back, so that an owner's coming and going does
+    /// not give everybody else new guesses; of the address only what this account failed.
+    pub(crate) fn succeeded(&self, attempt: Attempt, now_ms: i64) {
+        let own = {
+            let mut attempts = self.locked();
+            let mut own = 1;
+            for (key, _) in &attempt.counted {
+                if matches!(key, Key::AccountFrom(..) | Key::Share(..))
+                    && let Some(gone) = attempts.remove(key)
+                    && matches!(key, Key::Share(..))
+                {
+                    own = gone.number.max(1);
                 }
-                failures.number = failures.number.saturating_sub(1);
+            }
+            for (key, number) in &attempt.counted {
+                let is_shared = matches!(key, Key::Address(_) | Key::KnownAt(_));
+                let by = if is_shared { own } else { 1 };
+                lessen(&mut attempts, key, *number, by);
+            }
+            attempt.counted
+        };
+        for (key, _) in own {
+            if let Key::AccountFrom(account, network) = key {
+                self.remember(account, network, now_ms);
             }
         }
+    }
+}
+
+/// Takes the attempt with this number back, and as many failures as `by`.
+fn lessen(attempts: &mut HashMap<Key, Failures>, key: &Key, number: u32, by: u32) {
+    if let Some(failures) = attempts.get_mut(key) {
+        if failures.number == number {
+            // It was let in, so no wait was left before it.
+            failures.wait_until_ms = 0;
+        }
+        failures.number = failures.number.saturating_sub(by);
     }
 }
 
@@ -288,7 +358,12 @@ mod tests {
             waits.push(wait_ms(&attempts, "admin", HERE, now));
         }
         assert_eq!(waits[..4], [1000, 2000, 4000, 8000]);
-        assert_eq!(waits[11], ADDRESS_MOST_MS);
+        assert_eq!(waits[7], ACCOUNT_MOST_MS);
+        for _ in 0..12 {
+            now = fail(&attempts, "admin", HERE, now);
+        }
+        let last = wait_ms(&attempts, "admin", HERE, now);
+        assert_eq!(last, ADDRESS_MOST_MS);
         assert_eq!(wait_ms(&attempts, "admin", HERE, now + ADDRESS_MOST_MS), 0);
         let next_door = wait_ms(&attempts, "admin", NEXT_DOOR, now);
         assert_eq!(next_door, ACCOUNT_MOST_MS, "the same network");
@@ -318,7 +393,7 @@ mod tests {
         assert_eq!(wait_ms(&attempts, "admin", HERE, 0), 1000);
         assert_eq!(wait_ms(&attempts, "other", HERE, 0), 0);
         assert!(attempts.begin(None, HERE, 0).is_ok(), "a one-time code");
-        attempts.succeeded(attempts.begin(Some("admin"), HERE, 1000).unwrap());
+        attempts.succeeded(attempts.begin(Some("admin"), HERE, 1000).unwrap(), 1000);
         assert_eq!(let_in(1000), 1, "a success takes back itself only");
     }
 
@@ -347,7 +422,7 @@ mod tests {
         for _ in 0..FREE {
             fail(&attempts, "admin", HERE, 0);
         }
-        attempts.succeeded(attempts.begin(Some("admin"), HERE, 0).unwrap());
+        attempts.succeeded(attempts.begin(Some("admin"), HERE, 0).unwrap(), 0);
         assert_eq!(wait_ms(&attempts, "admin", HERE, 0), 0);
         for _ in 0..=FREE {
             assert_eq!(fail(&attempts, "admin", HERE, 0), 0);
@@ -355,6 +430,76 @@ mod tests {
         assert_eq!(wait_ms(&attempts, "admin", HERE, 0), 1000);
         fail(&attempts, "admin", HERE, FORGET_MS + 1);
         assert_eq!(wait_ms(&attempts, "admin", HERE, FORGET_MS + 1), 0);
+    }
+
+    /// Guesses at names of others from behind an address; how many are let in.
+    fn spray(attempts: &Attempts, address: IpAddr, now_ms: i64) -> usize {
+        let names = (0..100).map(|number| format!("name-{number}"));
+        let tries = names.map(|name| attempts.begin(Some(&name), address, now_ms));
+        tries.filter(Result::is_ok).count()
+    }
+
+    #[test]
+    fn who_signed_in_from_a_network_before_does_not_wait_there_for_others_failures() {
+        let attempts = Attempts::default();
+        attempts.succeeded(attempts.begin(Some("wang"), HERE, 0).unwrap(), 0);
+        assert_eq!(spray(&attempts, HERE, 1), FREE_ADDRESS as usize + 1);
+        assert_eq!(wait_ms(&attempts, "wang", HERE, 1), 0);
+        assert_eq!(wait_ms(&attempts, "Wang", NEXT_DOOR, 1), 0);
+        assert!(wait_ms(&attempts, "stranger", HERE, 1) > 0);
+        let queued = attempts.begin(Some("wang"), HERE, 1).unwrap();
+        spray(&attempts, HERE, 1);
+        assert!(attempts.again(&queued, 1).is_ok());
+        // Guesses at that account itself are slowed as ever.
+        for _ in 0..=FREE {
+            fail(&attempts, "wang", HERE, 1);
+        }
+        assert!(wait_ms(&attempts, "wang", HERE, 1) > 0);
+        assert!(!attempts.knows(Some("wang"), HERE, KNOWN_MS));
+    }
+
+    #[test]
+    fn who_has_one_account_does_not_guess_at_others_without_waiting() {
+        let attempts = Attempts::default();
+        let mut guesses = 0;
+        for round in 0..1000 {
+            attempts.succeeded(attempts.begin(Some("mine"), HERE, 0).unwrap(), 0);
+            let name = format!("victim-{round}");
+            guesses += usize::from(attempts.begin(Some(&name), HERE, 0).is_ok());
+        }
+        assert_eq!(guesses, FREE_ADDRESS as usize + 1);
+    }
+
+    #[test]
+    fn guesses_at_accounts_that_are_known_at_an_address_are_bounded_together() {
+        let attempts = Attempts::default();
+        let name = |number| format!("clerk-{number}");
+        for number in 0..200 {
+            let own = attempts.begin(Some(&name(number)), HERE, 0).unwrap();
+            attempts.succeeded(own, 0);
+        }
+        let tries = (0..200).map(|number| attempts.begin(Some(&name(number)), HERE, 0));
+        let let_in = tries.filter(Result::is_ok).count();
+        assert_eq!(let_in, FREE_KNOWN as usize + 1);
+        let mut now = 0;
+        for number in 0..20 {
+            now = fail(&attempts, &name(number), HERE, now);
+        }
+        let last = wait_ms(&attempts, "clerk-150", HERE, now);
+        assert_eq!(last, KNOWN_MOST_MS, "its owner's longest wait");
+    }
+
+    #[test]
+    fn a_court_that_mistypes_and_then_succeeds_does_not_use_its_address_up() {
+        let attempts = Attempts::default();
+        for number in 0..200 {
+            let name = format!("clerk-{number}");
+            for _ in 0..3 {
+                assert!(attempts.begin(Some(&name), HERE, 0).is_ok(), "{name}");
+            }
+            attempts.succeeded(attempts.begin(Some(&name), HERE, 0).unwrap(), 0);
+        }
+        assert_eq!(wait_ms(&attempts, "newcomer", HERE, 0), 0);
     }
 
     #[test]

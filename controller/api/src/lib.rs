@@ -42,6 +42,7 @@ mod program;
 mod qr;
 mod query_desk;
 mod refusals;
+mod refused;
 mod resources;
 mod routes;
 mod rows;
@@ -57,7 +58,7 @@ mod tests;
 
 pub use certificates::{Certificate, Certificates};
 pub use directory::OWN_HOST;
-pub use peer::PeerAddress;
+pub use peer::{PeerAddress, TrustedProxies};
 pub use routes::router;
 pub use serve::{ServeOptions, serve};
 pub use state::{ApiOptions, AppState, Cluster, Enrolment, Parts};

@@ -11,6 +11,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::time::Instant;
 
 use crate::attempts::masked;
+use crate::peer::TrustedProxies;
 
 /// A flood makes one line in the log in so long.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -20,21 +21,24 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Shares {
     held: Arc<Mutex<HashMap<IpAddr, usize>>>,
     all: usize,
+    proxies: TrustedProxies,
 }
 
 impl Shares {
     /// Shares of `all` places.
-    pub(crate) fn new(all: usize) -> Self {
+    pub(crate) fn new(all: usize, proxies: TrustedProxies) -> Self {
         Self {
             held: Arc::default(),
             all,
+            proxies,
         }
     }
 
-    /// A quarter of the places; three quarters for this machine, where a proxy or a tunnel speaks
+    /// A quarter of the places; three quarters for this machine and for a trusted proxy, which speak
     /// for everybody. Always at least one.
     fn most(&self, address: IpAddr) -> usize {
-        let quarters = if address.is_loopback() { 3 } else { 1 };
+        let speaks_for_many = address.is_loopback() || self.proxies.contains(&address);
+        let quarters = if speaks_for_many { 3 } else { 1 };
         self.all.saturating_mul(quarters).div_ceil(4).max(1)
     }
 
@@ -139,7 +143,8 @@ mod tests {
 
     #[test]
     fn an_address_gets_a_quarter_and_this_machine_three() {
-        let shares = Shares::new(8);
+        let proxy: IpAddr = [10, 0, 0, 9].into();
+        let shares = Shares::new(8, Arc::new([proxy].into()));
         let take = |address: &str| shares.take(address.parse().unwrap());
         let all = |address: &str| {
             let held: Vec<Share> = std::iter::from_fn(|| take(address)).take(100).collect();

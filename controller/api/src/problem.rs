@@ -22,6 +22,10 @@ pub(crate) struct Problem {
     fields: Vec<FieldTold>,
 }
 
+/// The code of a problem, beside its answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusedBy(pub(crate) &'static str);
+
 /// What is wrong with one field of a form.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct FieldTold {
@@ -139,6 +143,7 @@ impl IntoResponse for Problem {
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.status, text).into_response();
+        response.extensions_mut().insert(RefusedBy(self.code));
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if let Some(seconds) = self.retry_after_s {

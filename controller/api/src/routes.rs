@@ -17,7 +17,7 @@ use crate::resources::{
     users,
 };
 use crate::state::AppState;
-use crate::{answer, assets, guard, headers, once, problem::Problem, program};
+use crate::{answer, assets, guard, headers, once, peer, problem::Problem, program, refused};
 
 /// Largest body of any request but a file, a query and what is written. The largest that makes sense is a
 /// bandwidth budget of a few windows.
@@ -314,7 +314,9 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn(answer::compress))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(guard::own_pages_only))
+        .layer(from_fn_with_state(state.clone(), refused::watch))
         .layer(from_fn_with_state(state.clone(), headers::add))
+        .layer(from_fn_with_state(state.clone(), peer::behind_proxy))
         .with_state(state)
 }
 

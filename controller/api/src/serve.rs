@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Arrival, Bounds, Connection, Transport, accompany};
+use crate::peer::TrustedProxies;
 use crate::places::{Ended, Shares};
 
 /// Bounds of the port.
@@ -41,6 +42,8 @@ pub struct ServeOptions {
     /// A connection that asks nothing and takes nothing of an answer for so long is closed. Default
     /// 2 minutes; open pages get a heartbeat every 5 seconds.
     pub idle_timeout: Duration,
+    /// Reverse proxies, which get the share of this machine. Default none.
+    pub trusted_proxies: TrustedProxies,
     /// Where the port counts what it ends.
     pub registry: Registry,
 }
@@ -53,6 +56,7 @@ impl Default for ServeOptions {
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
+            trusted_proxies: TrustedProxies::default(),
             registry: Registry::new(),
         }
     }
@@ -112,8 +116,14 @@ impl WebListener {
             tls: tls.map(TlsAcceptor::from),
             connections: Arc::new(Semaphore::new(options.connections.max(1))),
             handshakes: Arc::new(Semaphore::new(options.handshakes.max(1))),
-            placed: Shares::new(options.connections.max(1)),
-            shaking: Shares::new(options.handshakes.max(1)),
+            placed: Shares::new(
+                options.connections.max(1),
+                Arc::clone(&options.trusted_proxies),
+            ),
+            shaking: Shares::new(
+                options.handshakes.max(1),
+                Arc::clone(&options.trusted_proxies),
+            ),
             bounds: Bounds {
                 head: options.head_timeout,
                 idle: options.idle_timeout,

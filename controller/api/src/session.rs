@@ -12,6 +12,7 @@ use xiezhi_model::{Account, Actor, AuditEntry, User, WebSession};
 use crate::cookie;
 use crate::peer::address_of;
 use crate::problem::Problem;
+use crate::refused::Note;
 use crate::state::AppState;
 
 /// How often the use of a session is written down.
@@ -67,8 +68,14 @@ pub(crate) async fn find(
     };
     let id_hash = tokens::hash_text(identifier).to_string();
     let Some((session, account)) = alive(state, &id_hash).await? else {
+        // One that ended by disuse is still there; one that never was is not.
+        let store = &state.inner.store;
+        if store.web_session(&id_hash, i64::MIN).await?.is_none() {
+            Note::forged(extensions);
+        }
         return Ok(None);
     };
+    Note::account(extensions, &account.user.name);
     let now_ms = state.now_ms();
     if now_ms - session.last_used_ms > TOUCH_MS {
         let touched = state.inner.store.touch_web_session(&id_hash, now_ms).await;

@@ -19,8 +19,10 @@ use crate::directory::FleetDirectory;
 use crate::health::Verdict;
 use crate::live::Hub;
 use crate::login_codes::LoginCodes;
+use crate::peer::TrustedProxies;
 use crate::query_desk::QueryDesk;
 use crate::refusals::Refusals;
+use crate::refused::Refused;
 use crate::resources::audit::ChainCheck;
 use crate::resources::overview::{self, EventCounts};
 use crate::resources::prometheus::WriteDesk;
@@ -85,6 +87,8 @@ pub struct Enrolment {
 pub struct ApiOptions {
     /// Whether browsers come over TLS; then the cookie is `Secure`.
     pub secure: bool,
+    /// Reverse proxies that say for whom they ask. Default none: nobody's word is taken.
+    pub trusted_proxies: TrustedProxies,
     /// A session that is not used for so long has ended. Default 30 minutes.
     pub session_idle: Duration,
     /// A session ends after so long, used or not. Default 12 hours: a working day.
@@ -101,6 +105,7 @@ impl Default for ApiOptions {
     fn default() -> Self {
         Self {
             secure: true,
+            trusted_proxies: TrustedProxies::default(),
             session_idle: Duration::from_secs(30 * 60),
             session_life: Duration::from_secs(12 * 3600),
             request_timeout: Duration::from_secs(30),
@@ -131,6 +136,7 @@ pub(crate) struct Inner {
     pub(crate) secrets: SecretBox,
     pub(crate) attempts: Attempts,
     pub(crate) refusals: Refusals,
+    pub(crate) refused: Refused,
     pub(crate) token_desk: TokenDesk,
     pub(crate) write_desk: WriteDesk,
     pub(crate) query_desk: QueryDesk,
@@ -193,6 +199,7 @@ impl AppState {
                 secrets: parts.secrets,
                 attempts: Attempts::default(),
                 refusals: Refusals::default(),
+                refused: Refused::default(),
                 login_codes: LoginCodes::default(),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 series_queries: Arc::new(Semaphore::new(SERIES_QUERIES)),

@@ -7,6 +7,7 @@ mod cluster;
 mod queries;
 mod series;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ pub(crate) struct Web {
     pub(crate) listen: SocketAddr,
     /// Whose certificate it shows.
     pub(crate) tls: WebTls,
+    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    pub(crate) trusted_proxies: BTreeSet<IpAddr>,
 }
 
 /// Whose certificate a browser sees.
@@ -93,6 +96,7 @@ impl Default for Config {
             web: Web {
                 listen: everywhere(8444),
                 tls: WebTls::Internal(Vec::new()),
+                trusted_proxies: BTreeSet::new(),
             },
             series: Series::default(),
             queries: Queries::default(),
@@ -314,8 +318,29 @@ impl Web {
             (2, ..) => WebTls::Off,
             _ => WebTls::Internal(names),
         };
-        Self { listen, tls }
+        let trusted_proxies = proxies(section);
+        Self {
+            listen,
+            tls,
+            trusted_proxies,
+        }
     }
+}
+
+fn proxies(section: &mut Section<'_>) -> BTreeSet<IpAddr> {
+    let mut proxies = BTreeSet::new();
+    for text in section.texts("trusted_proxies").unwrap_or_default() {
+        match text.parse::<IpAddr>() {
+            Ok(address) => {
+                proxies.insert(address.to_canonical());
+            }
+            Err(_) => section.problem(
+                "trusted_proxies",
+                format!("`trusted_proxies` must be addresses such as 10.0.0.9, not `{text}`"),
+            ),
+        }
+    }
+    proxies
 }
 
 const LEVELS: [(&str, tracing::Level); 4] = [

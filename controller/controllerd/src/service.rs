@@ -96,6 +96,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         registry: registry.clone(),
         options: ApiOptions {
             secure: tls.is_some(),
+            trusted_proxies: Arc::new(config.web.trusted_proxies.clone()),
             queries: config.queries.settings(),
             request_timeout: request_timeout(config.queries.timeout),
             ..ApiOptions::default()
@@ -130,6 +131,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         router,
         ServeOptions {
             registry,
+            trusted_proxies: Arc::new(config.web.trusted_proxies.clone()),
             ..ServeOptions::default()
         },
         wait_for(stopped.clone()),

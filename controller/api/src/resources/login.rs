@@ -106,11 +106,11 @@ pub(crate) async fn with_password(
     }
     match second_factor::check(&state, &user, code.as_deref(), address).await? {
         Proof::NotNeeded => {
-            state.inner.attempts.succeeded(attempt);
+            state.inner.attempts.succeeded(attempt, state.now_ms());
             enter(&state, &user, address, "password").await
         }
         Proof::Good(method) => {
-            state.inner.attempts.succeeded(attempt);
+            state.inner.attempts.succeeded(attempt, state.now_ms());
             enter(&state, &user, address, method).await
         }
         Proof::Missing => {
@@ -155,7 +155,7 @@ pub(crate) async fn with_code(
         && let Some(user) = state.inner.store.user_by_name(&name).await?
         && user.disabled_ms.is_none()
     {
-        state.inner.attempts.succeeded(attempt);
+        state.inner.attempts.succeeded(attempt, state.now_ms());
         return enter(&state, &user, address, "one_time_code").await;
     }
     refused(&state, NOBODY, address, "one_time_code").await

@@ -210,7 +210,9 @@ pub(crate) async fn remove_second_factor(
     };
     let user = &who.account.user;
     match second_factor::check(&state, user, code.as_deref(), who.address).await? {
-        Proof::NotNeeded | Proof::Good(_) => state.inner.attempts.succeeded(attempt),
+        Proof::NotNeeded | Proof::Good(_) => {
+            state.inner.attempts.succeeded(attempt, state.now_ms())
+        }
         Proof::Missing => {
             state.inner.attempts.take_back(attempt);
             return refused("enter a code of the authenticator app, or a recovery code");
@@ -234,7 +236,7 @@ fn audit(state: &AppState, who: &SignedIn, action: &str) -> AuditEntry {
 /// That it is the owner who sits before the open session. Guesses count as at signing in.
 async fn prove(state: &AppState, who: &SignedIn, password: String) -> Result<(), Problem> {
     let attempt = right_password(state, who, password).await?;
-    state.inner.attempts.succeeded(attempt);
+    state.inner.attempts.succeeded(attempt, state.now_ms());
     Ok(())
 }
 

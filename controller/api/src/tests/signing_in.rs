@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode, header};
 use serde_json::json;
+use xiezhi_model::{Grant, Role};
 use xiezhi_store::AuditQuery;
 
 use super::bench::{Bench, PASSWORD, cookie_of, request};
@@ -206,4 +207,92 @@ async fn writes_of_other_sites_are_refused_before_anything_is_looked_at() {
     bench.read(&cookie, "/api/v1/me").await;
     let own = bench.ask(forged("origin", "http://court:8444")).await;
     assert_eq!(own.status, StatusCode::NO_CONTENT);
+}
+
+/// What was refused, as the audit has it: action, subject, actor and code.
+async fn refusals(bench: &Bench) -> Vec<(String, String, String)> {
+    let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+    let refused = audit
+        .into_iter()
+        .filter(|record| record.action == "request.refuse");
+    refused
+        .map(|record| {
+            let code = record.detail["code"].clone();
+            (code, record.actor, record.subject)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn refused_writes_forged_sessions_and_bodies_too_large_are_audited_once_and_counted() {
+    let bench = Bench::new().await;
+    let grant = [Grant::province(Role::ReadOnly)];
+    let (_, reader) = bench.account("reader", &grant).await;
+    let admin = bench.sign_in().await;
+    for _ in 0..5 {
+        let mut foreign = request(Method::POST, "/api/v1/logout", "", None);
+        let other = "https://evil.example".parse().unwrap();
+        foreign.headers_mut().insert("origin", other);
+        bench.ask(foreign).await;
+        let refused = bench.post(&reader, "/api/v1/users", json!({})).await;
+        assert_eq!(refused.code(), "not_allowed");
+        let forged = format!("xiezhi_session={}", "a".repeat(64));
+        bench.get(&forged, "/api/v1/hosts").await;
+        let large = json!({"name": "x".repeat(70_000)});
+        let large = bench.post(&admin, "/api/v1/users", large).await;
+        assert_eq!(large.code(), "body_too_large");
+        // What may be read is nobody's attack, and neither is a session that ended.
+        bench.get(&reader, "/api/v1/users").await;
+        bench.get("", "/api/v1/hosts").await;
+    }
+    let of = |code: &str, actor: &str, subject: &str| {
+        (code.to_owned(), actor.to_owned(), subject.to_owned())
+    };
+    let mut first = refusals(&bench).await;
+    first.sort();
+    let expected = [
+        of("body_too_large", "user:admin", "POST /api/v1/users"),
+        of("foreign_request", "address:10.1.1.1", "POST /api/v1/logout"),
+        of("not_allowed", "user:reader", "POST /api/v1/users"),
+        of("unknown_session", "address:10.1.1.1", "GET /api/v1/hosts"),
+    ];
+    assert_eq!(first, expected);
+    crate::refused::sum_up(&bench.state.inner).await;
+    let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+    let repeats = audit
+        .iter()
+        .filter_map(|record| record.detail.get("repeats").cloned());
+    assert_eq!(repeats.collect::<Vec<_>>(), ["4", "4", "4", "4"]);
+}
+
+#[tokio::test]
+async fn only_a_trusted_proxy_says_for_whom_it_asks() {
+    let mut options = ApiOptions {
+        secure: false,
+        ..ApiOptions::default()
+    };
+    let proxy: std::net::IpAddr = [10, 9, 9, 9].into();
+    options.trusted_proxies = std::sync::Arc::new([proxy].into());
+    let mut bench = Bench::with(options).await;
+    let address = async |bench: &Bench, claimed: &str| {
+        let body = json!({"user": "admin", "password": PASSWORD});
+        let mut asked = request(Method::POST, "/api/v1/login", "", Some(body));
+        let claimed = claimed.parse().unwrap();
+        asked.headers_mut().insert("x-forwarded-for", claimed);
+        cookie_of(&bench.ask(asked).await);
+        let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+        audit[0].detail["address"].clone()
+    };
+    assert_eq!(address(&bench, "192.0.2.7").await, "10.1.1.1");
+    bench.peer = proxy;
+    assert_eq!(address(&bench, "1.1.1.1, 192.0.2.7").await, "192.0.2.7");
+    // Others behind the proxy do not use the address up.
+    for number in 0..40 {
+        let body = json!({"user": format!("name-{number}"), "password": "x"});
+        let mut asked = request(Method::POST, "/api/v1/login", "", Some(body));
+        let claimed = "192.0.2.66".parse().unwrap();
+        asked.headers_mut().insert("x-forwarded-for", claimed);
+        bench.ask(asked).await;
+    }
+    assert_eq!(address(&bench, "192.0.2.8").await, "192.0.2.8");
 }

@@ -16,6 +16,7 @@ export const ACTIONS = {
   'action.user.password': ['修改自己的密码', 'Own password set'],
   'action.user.second_factor_on': ['开启二次验证', 'Second factor turned on'],
   'action.user.second_factor_off': ['关闭二次验证', 'Second factor turned off'],
+  'action.request.refuse': ['请求被拒', 'Request refused'],
   'action.session.recovery_code': ['使用恢复码', 'Recovery code used'],
   'action.act.ask': ['提请双人操作', 'Two-person act asked for'],
   'action.act.consent': ['同意双人操作', 'Two-person act consented to'],
