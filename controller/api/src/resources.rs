@@ -20,6 +20,7 @@ pub(crate) mod overview;
 pub(crate) mod prometheus;
 pub(crate) mod register;
 pub(crate) mod series;
+pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod sites;
 pub(crate) mod tokens;

@@ -13,8 +13,8 @@ use xiezhi_model::Permission;
 use crate::openapi::{self, Described, Draft};
 use crate::resources::{
     acts, api_tokens, approvals, audit, bandwidth, events, facts, fleet, gaps, health, host, hosts,
-    live, login, me, metrics, overview, prometheus, register, series, settings, sites, tokens,
-    users,
+    live, login, me, metrics, overview, prometheus, register, series, sessions, settings, sites,
+    tokens, users,
 };
 use crate::state::AppState;
 use crate::{answer, assets, guard, headers, once, peer, problem::Problem, program, refused};
@@ -154,6 +154,9 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/api/v1/me/second-factor", SignedIn, me::offer_second_factor, "Begin to set up a second factor"),
         route(POST, "/api/v1/me/second-factor/confirm", SignedIn, me::confirm_second_factor, "Prove the second factor: it is asked for from now on").also(&[(404, "")]),
         route(POST, "/api/v1/me/second-factor/remove", SignedIn, me::remove_second_factor, "Take the second factor off"),
+        route(GET, "/api/v1/me/sessions", SignedIn, sessions::list, "One's own sessions that are open"),
+        route(DELETE, "/api/v1/me/sessions/{id}", SignedIn, sessions::end, "End one of one's own sessions"),
+        route(POST, "/api/v1/me/sessions/end-others", SignedIn, sessions::end_others, "End all own sessions but this one"),
         route(GET, "/api/v1/openapi.json", SignedIn, openapi::read, "This description").also(&[(200, "application/json")]),
         route(GET, "/api/v1/health", May(SeeOverview), health::read, "What ails the controller"),
         route(GET, "/api/v1/overview", May(SeeOverview), overview::read, "The whole of what the caller sees, or of a site and below it, in one answer").also(&[(404, "")]),
@@ -190,6 +193,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/users/{id}", May(SeeAccounts), users::read, "One account"),
         // Who may change what depends on the account: the handler decides.
         route(POST, "/api/v1/users/{id}/changes", May(SeeAccounts), users::change, "Change an account, or ask for it where that takes two"),
+        route(POST, "/api/v1/users/{id}/end-sessions", May(SeeAccounts), sessions::end_all, "End all sessions of an account"),
         route(GET, "/api/v1/acts", May(SeeAccounts), acts::list, "Acts that take two people"),
         route(POST, "/api/v1/acts/{id}/consent", May(SeeAccounts), acts::consent, "Consent to an act: it is done"),
         route(POST, "/api/v1/acts/{id}/end", May(SeeAccounts), acts::end, "Refuse an act, or take it back"),

@@ -13,6 +13,7 @@ use crate::cookie;
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::refused::Note;
+use crate::resources::login::Caller;
 use crate::state::AppState;
 
 /// How often the use of a session is written down.
@@ -115,7 +116,7 @@ pub(crate) async fn alive(
 pub(crate) async fn begin(
     state: &AppState,
     user: &User,
-    address: IpAddr,
+    caller: &Caller,
     method: &str,
 ) -> Result<String, Problem> {
     let now_ms = state.now_ms();
@@ -132,6 +133,8 @@ pub(crate) async fn begin(
         created_ms: now_ms,
         last_used_ms: now_ms,
         expires_ms: now_ms.saturating_add(life_ms),
+        address: caller.address.to_string(),
+        browser: caller.browser.clone(),
     };
     let audit = AuditEntry::new(
         now_ms,
@@ -139,7 +142,7 @@ pub(crate) async fn begin(
         "session.begin",
         &user.name,
     )
-    .with("address", address.to_string())
+    .with("address", caller.address.to_string())
     .with("method", method);
     state
         .inner

@@ -73,6 +73,10 @@ pub struct WebSession {
     pub last_used_ms: i64,
     /// When it ends at the latest, Unix milliseconds.
     pub expires_ms: i64,
+    /// Address that it began from; empty if it began before addresses were kept.
+    pub address: String,
+    /// What the browser calls itself; empty likewise.
+    pub browser: String,
 }
 
 #[cfg(test)]

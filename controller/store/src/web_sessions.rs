@@ -19,13 +19,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         let sql = "INSERT INTO web_sessions (id_hash, user_id, created_ms, last_used_ms, \
-                   expires_ms) VALUES ($1, $2, $3, $4, $5)";
+                   expires_ms, address, browser) VALUES ($1, $2, $3, $4, $5, $6, $7)";
         sqlx::query(sql)
             .bind(&session.id_hash)
             .bind(session.user)
             .bind(session.created_ms)
             .bind(session.last_used_ms)
             .bind(session.expires_ms)
+            .bind(row::storable(&session.address))
+            .bind(row::storable(&session.browser))
             .execute(&mut *write)
             .await?;
         audit::append(&mut write, &audit).await?;
@@ -44,7 +46,7 @@ impl Store {
     ) -> Result<Option<(WebSession, User)>, StoreError> {
         let sql = "SELECT u.id, u.name, u.display_name, u.home_site_id, u.password_hash, \
                    u.password_once, u.created_ms, u.password_changed_ms, u.disabled_ms, w.id_hash, w.created_ms AS began_ms, w.last_used_ms, \
-                   w.expires_ms FROM web_sessions w JOIN users u ON u.id = w.user_id \
+                   w.expires_ms, w.address, w.browser FROM web_sessions w JOIN users u ON u.id = w.user_id \
                    WHERE w.id_hash = $1 AND w.expires_ms > $2 AND u.disabled_ms IS NULL";
         let query = sqlx::query(sql).bind(row::storable(id_hash)).bind(now_ms);
         let row = query.fetch_optional(self.database.read()).await?;
@@ -67,6 +69,41 @@ impl Store {
             .await?;
         write.commit().await?;
         Ok(())
+    }
+
+    /// Sessions of an account that have not ended by `now_ms`, the last used first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn web_sessions_of(
+        &self,
+        user: i64,
+        now_ms: i64,
+    ) -> Result<Vec<WebSession>, StoreError> {
+        let sql = "SELECT id_hash, user_id AS id, created_ms AS began_ms, last_used_ms, \
+                   expires_ms, address, browser FROM web_sessions \
+                   WHERE user_id = $1 AND expires_ms > $2 ORDER BY last_used_ms DESC, id_hash";
+        let query = sqlx::query(sql).bind(user).bind(now_ms);
+        let rows = query.fetch_all(self.database.read()).await?;
+        rows.iter().map(session_from).collect()
+    }
+
+    /// Ends all sessions of an account but the one with the digest `kept`, where there is one; returns
+    /// how many.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn end_web_sessions(
+        &self,
+        user: i64,
+        kept: &str,
+        audit: AuditEntry,
+    ) -> Result<u64, StoreError> {
+        let mut write = self.database.write().await?;
+        let ended = end_others(&mut write, user, kept).await?;
+        audit::append(&mut write, &audit.with("count", ended.to_string())).await?;
+        write.commit().await?;
+        Ok(ended)
     }
 
     /// Ends a session.
@@ -122,5 +159,7 @@ fn session_from(row: &AnyRow) -> Result<WebSession, StoreError> {
         created_ms: row::number(row, "began_ms")?,
         last_used_ms: row::number(row, "last_used_ms")?,
         expires_ms: row::number(row, "expires_ms")?,
+        address: row::text(row, "address")?,
+        browser: row::text(row, "browser")?,
     })
 }

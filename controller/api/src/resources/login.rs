@@ -67,8 +67,15 @@ impl Answers for Entered {
     }
 }
 
-/// Address of the caller; every request has one.
-pub(crate) struct Caller(IpAddr);
+/// Longest name of a browser that is kept, characters.
+const MAX_BROWSER: usize = 200;
+
+/// Who signs in: every request has an address.
+pub(crate) struct Caller {
+    pub(crate) address: IpAddr,
+    /// What the browser calls itself.
+    pub(crate) browser: String,
+}
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Caller {
     type Rejection = Problem;
@@ -77,15 +84,21 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Caller {
         parts: &mut axum::http::request::Parts,
         _state: &S,
     ) -> Result<Self, Problem> {
-        Ok(Self(address_of(&parts.extensions)))
+        let name = parts.headers.get(header::USER_AGENT);
+        let name = name.and_then(|name| name.to_str().ok()).unwrap_or_default();
+        Ok(Self {
+            address: address_of(&parts.extensions),
+            browser: name.chars().take(MAX_BROWSER).collect(),
+        })
     }
 }
 
 pub(crate) async fn with_password(
     State(state): State<AppState>,
-    Caller(address): Caller,
+    caller: Caller,
     Json(credentials): Json<Credentials>,
 ) -> Result<Entered, Problem> {
+    let address = caller.address;
     let Credentials {
         user: name,
         password,
@@ -107,11 +120,11 @@ pub(crate) async fn with_password(
     match second_factor::check(&state, &user, code.as_deref(), address).await? {
         Proof::NotNeeded => {
             state.inner.attempts.succeeded(attempt, state.now_ms());
-            enter(&state, &user, address, "password").await
+            enter(&state, &user, &caller, "password").await
         }
         Proof::Good(method) => {
             state.inner.attempts.succeeded(attempt, state.now_ms());
-            enter(&state, &user, address, method).await
+            enter(&state, &user, &caller, method).await
         }
         Proof::Missing => {
             // No guess at a code, and no success that would forgive the guesses before.
@@ -146,17 +159,18 @@ fn shut_out(user: &User) -> Problem {
 
 pub(crate) async fn with_code(
     State(state): State<AppState>,
-    Caller(address): Caller,
+    caller: Caller,
     Json(Once { code }): Json<Once>,
 ) -> Result<Entered, Problem> {
     const NOBODY: &str = "(one-time code)";
+    let address = caller.address;
     let attempt = begin(&state, None, address)?;
     if let Some(name) = state.inner.login_codes.take(&code, state.now_ms())
         && let Some(user) = state.inner.store.user_by_name(&name).await?
         && user.disabled_ms.is_none()
     {
         state.inner.attempts.succeeded(attempt, state.now_ms());
-        return enter(&state, &user, address, "one_time_code").await;
+        return enter(&state, &user, &caller, "one_time_code").await;
     }
     refused(&state, NOBODY, address, "one_time_code").await
 }
@@ -304,10 +318,10 @@ pub(crate) async fn sum_up(inner: &Inner) {
 async fn enter(
     state: &AppState,
     user: &User,
-    address: IpAddr,
+    caller: &Caller,
     method: &str,
 ) -> Result<Entered, Problem> {
-    let identifier = session::begin(state, user, address, method).await?;
+    let identifier = session::begin(state, user, caller, method).await?;
     let life_s = state.inner.options.session_life.as_secs();
     let cookie: Option<HeaderValue> = cookie::set(&identifier, life_s, state.inner.options.secure);
     let me = me::answer(state, user.id).await?;

@@ -326,6 +326,8 @@ impl Bench {
             created_ms: self.now_ms(),
             last_used_ms: self.now_ms(),
             expires_ms: self.now_ms() + 3_600_000,
+            address: String::new(),
+            browser: String::new(),
         };
         let begun = self
             .store

@@ -314,6 +314,7 @@ fn case(method: &Method, route: &str, of: &Court) -> Case {
             path(&of.user),
             json!({"change": "reset_second_factor", "reason": "matrix"}),
         ),
+        ("POST", "/api/v1/users/{id}/end-sessions") => acts(path(&of.user), json!({})),
         ("POST", "/api/v1/acts/{id}/consent") => acts(path(&of.act), json!({})),
         ("POST", "/api/v1/acts/{id}/end") => acts(path(&of.act), json!({})),
         ("GET" | "POST", "/api/v1/query") => reads(format!("{route}?query=node_load1")),

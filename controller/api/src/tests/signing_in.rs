@@ -296,3 +296,51 @@ async fn only_a_trusted_proxy_says_for_whom_it_asks() {
     }
     assert_eq!(address(&bench, "192.0.2.8").await, "192.0.2.8");
 }
+
+#[tokio::test]
+async fn own_sessions_are_listed_and_ended_one_by_one_or_together() {
+    let mut bench = Bench::new().await;
+    let mut cookies = Vec::new();
+    for machine in 1..=4 {
+        bench.peer = [10, 1, 1, machine].into();
+        let body = json!({"user": "admin", "password": PASSWORD});
+        let mut asked = request(Method::POST, "/api/v1/login", "", Some(body));
+        let browser = format!("Browser/{machine}").parse().unwrap();
+        asked.headers_mut().insert(header::USER_AGENT, browser);
+        cookies.push(cookie_of(&bench.ask(asked).await));
+        bench.advance_ms(1000);
+    }
+    let (_, other) = bench.account("other", &[]).await;
+    let me = "/api/v1/me/sessions";
+    let list = bench.read(&cookies[0], me).await;
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 4);
+    let mine: Vec<_> = items.iter().filter(|one| one["current"] == true).collect();
+    assert_eq!(mine.len(), 1);
+    assert_eq!(mine[0]["browser"], "Browser/1");
+    assert_eq!(mine[0]["address"], "10.1.1.1");
+    let second = items.iter().find(|one| one["browser"] == "Browser/2");
+    let second = second.unwrap()["id"].as_str().unwrap();
+    let path = format!("{me}/{second}");
+    let delete = |cookie: &str| bench.ask(request(Method::DELETE, &path, cookie, None));
+    assert_eq!(delete(&other).await.code(), "not_found", "another's");
+    let gone = delete(&cookies[0]).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    assert_eq!(delete(&cookies[0]).await.code(), "not_found");
+    let ended = bench.get(&cookies[1], "/api/v1/me").await;
+    assert_eq!(ended.status, StatusCode::UNAUTHORIZED);
+    let others = format!("{me}/end-others");
+    let others = bench.post(&cookies[0], &others, json!({})).await;
+    assert_eq!(others.json()["ended"], 2);
+    bench.read(&other, "/api/v1/me").await;
+
+    // Whoever manages accounts ends those of another.
+    let (user, theirs) = bench.account("wang", &[]).await;
+    let path = format!("/api/v1/users/{user}/end-sessions");
+    let refused = bench.post(&other, &path, json!({})).await;
+    assert_eq!(refused.code(), "not_allowed");
+    let ended = bench.post(&cookies[0], &path, json!({})).await;
+    assert_eq!(ended.json()["ended"], 1, "{ended:?}");
+    let out = bench.get(&theirs, "/api/v1/me").await;
+    assert_eq!(out.status, StatusCode::UNAUTHORIZED);
+}

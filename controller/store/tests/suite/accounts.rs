@@ -28,6 +28,8 @@ fn session(id: &str, user: i64) -> xiezhi_model::WebSession {
         created_ms: NOW,
         last_used_ms: NOW,
         expires_ms: NOW + DAY,
+        address: "10.0.0.1".to_owned(),
+        browser: "浏览器".to_owned(),
     }
 }
 

@@ -12,6 +12,8 @@ fn session(id: &str, user: i64) -> WebSession {
         created_ms: NOW,
         last_used_ms: NOW,
         expires_ms: NOW + 1000,
+        address: "10.0.0.1".to_owned(),
+        browser: "浏览器".to_owned(),
     }
 }
 
@@ -140,4 +142,38 @@ async fn the_newest_setting_whose_date_has_come_applies() {
         .await
         .unwrap_err();
     assert!(matches!(again, StoreError::Exists(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn an_accounts_sessions_are_listed_and_ended_together() {
+    let fresh = fresh().await;
+    let mut ids = Vec::new();
+    for name in ["a", "b"] {
+        let made = fresh.create_user(&new_user(name), None, entry("x")).await;
+        ids.push(made.unwrap().user.id);
+    }
+    let [own, other] = ids[..] else { panic!() };
+    for (id, user) in [
+        ("one", own),
+        ("two", own),
+        ("three", own),
+        ("theirs", other),
+    ] {
+        let begun = fresh.create_web_session(&session(id, user), entry("s"));
+        begun.await.unwrap();
+    }
+    fresh.touch_web_session("two", NOW + 5).await.unwrap();
+    let listed = fresh.web_sessions_of(own, NOW).await.unwrap();
+    let names: Vec<&str> = listed.iter().map(|one| one.id_hash.as_str()).collect();
+    assert_eq!(names, ["two", "one", "three"]);
+    assert_eq!(listed[1], session("one", own));
+    assert_eq!(fresh.web_sessions_of(own, NOW + 1000).await.unwrap(), []);
+    let before = fresh.authority_changes().await.unwrap();
+    let ended = fresh.end_web_sessions(own, "two", entry("session.end_all"));
+    assert_eq!(ended.await.unwrap(), 2);
+    assert!(fresh.authority_changes().await.unwrap() > before);
+    assert_eq!(fresh.web_sessions_of(own, NOW).await.unwrap().len(), 1);
+    assert_eq!(fresh.web_sessions_of(other, NOW).await.unwrap().len(), 1);
+    let ended = fresh.end_web_sessions(own, "", entry("session.end_all"));
+    assert_eq!(ended.await.unwrap(), 1);
 }

@@ -3,6 +3,7 @@
 export const ACTIONS = {
   'action.session.begin': ['登录', 'Signed in'],
   'action.session.end': ['退出登录', 'Signed out'],
+  'action.session.end_all': ['结束所有登录', 'All sessions ended'],
   'action.session.refuse': ['登录被拒', 'Sign-in refused'],
   'action.user.create': ['创建账号', 'Account made'],
   'action.user.grant': ['授予角色', 'Role granted'],

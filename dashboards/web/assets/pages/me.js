@@ -9,6 +9,7 @@ import { Roles } from '../parts/roles.js';
 import { QrCode } from '../parts/qr.js';
 import { Icon } from '../parts/icons.js';
 import { LanguageButton, ThemeButton, leave } from '../parts/shell.js';
+import { Sessions } from './sessions.js';
 
 /** A form that sends something and says what went wrong. */
 function useSending(act) {
@@ -74,5 +75,6 @@ export default function Me() {
       <button class="button button-small" onClick=${leave}><${Icon} name="logout" size="14" />${t('shell.logout')}</button></span></${PageHead}><${Loaded} resource=${me} rows=${6}>${({ user }) => html`
     ${user.password_once ? null : html`<${Panel} id="roles" title=${t('me.roles')}><${Roles} roles=${user.roles} /></${Panel}>`}
     <div class="halves"><${Panel} id="password" title=${t(user.password_once ? 'me.password.first' : 'me.password')}><${NewPassword} first=${user.password_once} /></${Panel}>
-      ${user.password_once ? null : html`<${Panel} id="factor" title=${t('me.factor')}><${Factor} on=${user.second_factor} changed=${me.reload} /></${Panel}>`}</div>`}</${Loaded}>`;
+      ${user.password_once ? null : html`<${Panel} id="factor" title=${t('me.factor')}><${Factor} on=${user.second_factor} changed=${me.reload} /></${Panel}>`}</div>
+    ${user.password_once ? null : html`<${Panel} id="sessions" flush title=${t('sessions.title')}><${Sessions} /></${Panel}>`}`}</${Loaded}>`;
 }

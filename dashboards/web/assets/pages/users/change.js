@@ -9,7 +9,7 @@ import { PlaceChoice, RoleChoice, ALONE, TOGETHER } from './choice.js';
 const PROVINCE_ONLY = ['province_admin', 'audit_admin'];
 
 function kindsOf(user) {
-  return ['grant', user.roles.length ? 'withdraw' : null, 'reset_password', user.second_factor ? 'reset_second_factor' : null, user.disabled_ms ? 'enable' : 'disable'].filter(Boolean);
+  return ['grant', user.roles.length ? 'withdraw' : null, 'reset_password', user.second_factor ? 'reset_second_factor' : null, user.disabled_ms ? 'enable' : 'disable', user.disabled_ms ? null : 'end_sessions'].filter(Boolean);
 }
 
 function Fields({ kind, user, province }) {
@@ -45,7 +45,8 @@ export function Change({ user, province, onClose }) {
     const form = new FormData(event.currentTarget);
     setState({ busy: true, error: null, outcome: null });
     try {
-      const outcome = await send('POST', `/users/${user.id}/changes`, { change: kind, role: roleOf(form, kind, user), reason: form.get('reason').trim() });
+      const outcome = kind === 'end_sessions' ? { outcome: await send('POST', `/users/${user.id}/end-sessions`, {}) && 'done' }
+        : await send('POST', `/users/${user.id}/changes`, { change: kind, role: roleOf(form, kind, user), reason: form.get('reason').trim() });
       setState({ busy: false, error: null, outcome });
     } catch (error) { setState({ busy: false, error, outcome: null }); }
   };

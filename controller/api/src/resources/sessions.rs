@@ -1,0 +1,118 @@
+//! Open sessions: one's own, to be seen and ended, and those of an account that one manages, to be ended.
+
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Serialize;
+use xiezhi_model::{AccountChange, WebSession};
+
+use super::users::{find, may};
+use crate::answer::{Answer, Done};
+use crate::extract::Path;
+use crate::problem::Problem;
+use crate::session::SignedIn;
+use crate::state::AppState;
+use crate::view::View;
+
+/// Digits of a session's digest that name it; the digest itself opens nothing either.
+const NAME_DIGITS: usize = 16;
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SessionRow {
+    id: String,
+    began_ms: i64,
+    /// To the minute.
+    last_used_ms: i64,
+    expires_ms: i64,
+    /// Where it began; empty if it began before that was kept.
+    address: String,
+    /// What the browser calls itself; empty likewise.
+    browser: String,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Sessions {
+    items: Vec<SessionRow>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Ended {
+    /// How many ended.
+    ended: u64,
+}
+
+fn name_of(session: &WebSession) -> &str {
+    session.id_hash.get(..NAME_DIGITS).unwrap_or_default()
+}
+
+/// One's own sessions that are open.
+async fn own(state: &AppState, who: &SignedIn) -> Result<Vec<WebSession>, Problem> {
+    let now_ms = state.now_ms();
+    let idle_ms = i64::try_from(state.inner.options.session_idle.as_millis()).unwrap_or(i64::MAX);
+    let user = who.account.user.id;
+    let mut sessions = state.inner.store.web_sessions_of(user, now_ms).await?;
+    sessions.retain(|session| now_ms.saturating_sub(session.last_used_ms) <= idle_ms);
+    Ok(sessions)
+}
+
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    who: SignedIn,
+) -> Result<Answer<Sessions>, Problem> {
+    let row = |session: WebSession| SessionRow {
+        id: name_of(&session).to_owned(),
+        current: session.id_hash == who.id_hash,
+        began_ms: session.created_ms,
+        last_used_ms: session.last_used_ms,
+        expires_ms: session.expires_ms,
+        address: session.address,
+        browser: session.browser,
+    };
+    let sessions = own(&state, &who).await?;
+    Ok(Answer(Sessions {
+        items: sessions.into_iter().map(row).collect(),
+    }))
+}
+
+/// Ends one of one's own sessions.
+pub(crate) async fn end(
+    State(state): State<AppState>,
+    who: SignedIn,
+    Path(id): Path<String>,
+) -> Result<Done, Problem> {
+    let sessions = own(&state, &who).await?;
+    let session = sessions.iter().find(|session| name_of(session) == id);
+    let session = session.ok_or_else(|| Problem::not_found("open session of yours"))?;
+    let audit = who
+        .audit(state.now_ms(), "session.end", who.name())
+        .with("ended", session.address.clone());
+    let store = &state.inner.store;
+    store.delete_web_session(&session.id_hash, audit).await?;
+    Ok(Done)
+}
+
+/// Ends all of one's own sessions but this one.
+pub(crate) async fn end_others(
+    State(state): State<AppState>,
+    who: SignedIn,
+) -> Result<Answer<Ended>, Problem> {
+    let audit = who.audit(state.now_ms(), "session.end_all", who.name());
+    let user = who.account.user.id;
+    let store = &state.inner.store;
+    let ended = store.end_web_sessions(user, &who.id_hash, audit).await?;
+    Ok(Answer(Ended { ended }))
+}
+
+/// Ends all sessions of an account. Whoever may ask for its disabling may do that alone: it takes nothing
+/// from its owner but a sign-in.
+pub(crate) async fn end_all(view: View, Path(id): Path<i64>) -> Result<Answer<Ended>, Problem> {
+    let account = find(&view, id).await?;
+    may(&view, AccountChange::Disable, &account)?;
+    let subject = format!("user:{}", account.user.name);
+    let now_ms = view.state.now_ms();
+    let audit = view.who.audit(now_ms, "session.end_all", subject);
+    let store = &view.state.inner.store;
+    let ended = store.end_web_sessions(id, "", audit).await?;
+    Ok(Answer(Ended { ended }))
+}
