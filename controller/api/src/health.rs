@@ -56,6 +56,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
+    /// Those that every controller is listed with.
     pub(crate) const ALL: [Self; 11] = [
         Self::Samples,
         Self::Events,

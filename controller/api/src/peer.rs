@@ -91,8 +91,8 @@ mod tests {
         let trusted: BTreeSet<IpAddr> = ["10.0.0.9", "10.0.0.8"]
             .map(|one| one.parse().unwrap())
             .into();
-        for (lines, expected) in [
-            (&["192.0.2.7"][..], Some("192.0.2.7")),
+        let cases: [(&[&str], Option<&str>); 13] = [
+            (&["192.0.2.7"], Some("192.0.2.7")),
             // What a caller claims stands to the left.
             (&["1.1.1.1, 192.0.2.7"], Some("192.0.2.7")),
             (&["1.1.1.1", "192.0.2.7"], Some("192.0.2.7")),
@@ -106,7 +106,8 @@ mod tests {
             (&["1.1.1.1, nonsense, 10.0.0.8"], Some("10.0.0.8")),
             (&[""], None),
             (&[], None),
-        ] {
+        ];
+        for (lines, expected) in cases {
             let mut headers = HeaderMap::new();
             for line in lines {
                 headers.append("x-forwarded-for", line.parse().unwrap());

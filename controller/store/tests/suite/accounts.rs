@@ -222,7 +222,8 @@ async fn what_others_set_of_an_account_is_void_once_it_gets_a_role_of_trust() {
             _ => first,
         };
         let id = made(&fresh, "puppet", &[]).await;
-        let begin = || fresh.create_web_session(&session("maker", id), entry("s"));
+        let makers = session("maker", id);
+        let begin = || fresh.create_web_session(&makers, entry("s"));
         begin().await.unwrap();
         fresh.offer_second_factor(id, "sealed", NOW).await.unwrap();
         let codes = ["recovery".to_owned()];
@@ -385,8 +386,8 @@ async fn a_second_factor_is_asked_for_once_it_is_proved_and_no_code_is_good_twic
             .unwrap()
     );
     for one in ["this one", "another"] {
-        let begun = fresh.create_web_session(&session(one, id), entry("s"));
-        begun.await.unwrap();
+        let begun = session(one, id);
+        fresh.create_web_session(&begun, entry("s")).await.unwrap();
     }
     fresh
         .remove_second_factor(id, "this one", entry("factor"))

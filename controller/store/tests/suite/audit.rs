@@ -102,7 +102,10 @@ async fn every_kind_of_tampering_is_named_by_its_place() {
         ("DELETE FROM audit WHERE seq > 7", 8),
         ("DELETE FROM audit WHERE seq = 10", 10),
         ("DELETE FROM audit", 1),
-        ("UPDATE audit_head SET seq = 9", 10),
+        (
+            "UPDATE audit_head SET seq = 9, hash = (SELECT hash FROM audit WHERE seq = 9)",
+            10,
+        ),
         (
             "UPDATE audit_head SET hash = (SELECT hash FROM audit WHERE seq = 9)",
             10,

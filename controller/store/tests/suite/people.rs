@@ -159,8 +159,8 @@ async fn an_accounts_sessions_are_listed_and_ended_together() {
         ("three", own),
         ("theirs", other),
     ] {
-        let begun = fresh.create_web_session(&session(id, user), entry("s"));
-        begun.await.unwrap();
+        let begun = session(id, user);
+        fresh.create_web_session(&begun, entry("s")).await.unwrap();
     }
     fresh.touch_web_session("two", NOW + 5).await.unwrap();
     let listed = fresh.web_sessions_of(own, NOW).await.unwrap();

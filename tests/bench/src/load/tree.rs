@@ -255,6 +255,8 @@ async fn accounts(store: &Store, city: SiteId) -> Result<Vec<Account>> {
             created_ms: now_ms(),
             last_used_ms: now_ms(),
             expires_ms: now_ms() + 3_600_000,
+            address: String::new(),
+            browser: String::new(),
         };
         let begun = store.create_web_session(&session, audit("session.begin"));
         begun.await?;
