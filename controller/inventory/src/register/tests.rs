@@ -96,6 +96,10 @@ fn every_problem_is_told_with_its_cell_and_nothing_else_is_lost() {
         "8:G:digits_lost",
     ];
     assert_eq!(told(&reading), expected);
+    for end in ["\r\n", "\r"] {
+        let file = file.replace('\n', end);
+        assert_eq!(told(&read(file.as_bytes())), expected, "{end:?}");
+    }
     assert_eq!(reading.ignored, ["序号"]);
     let date = reading.problems[0].to_string();
     assert_eq!(

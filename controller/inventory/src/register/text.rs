@@ -13,6 +13,8 @@ pub(super) fn read(bytes: &[u8]) -> (Table, Vec<CellProblem>) {
         Ok(text) => text,
         Err(line) => return (Table::default(), vec![problem(line, None, Kind::Encoding)]),
     };
+    // The reader counts a row of Windows or of an old Mac one too low, or not at all.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
