@@ -135,6 +135,8 @@ fn every_text_that_a_page_asks_for_is_in_the_table_in_both_languages() {
         "importpreview",
         "enrol",
         "tree",
+        "display",
+        "audited",
     ];
     let table: String = tables
         .iter()

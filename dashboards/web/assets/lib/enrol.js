@@ -15,7 +15,7 @@ addTexts({
   'enrol.once.text': ['在要接入的主机上以 root 运行下面的命令。令牌里带有控制器的根证书指纹，代理会先核对再信任。', 'Run these commands as root on the host. The token carries the fingerprint of the controller’s root certificate, which the agent checks before it trusts anything.'],
   'enrol.close': ['我已保存，关闭', 'Saved; close'],
   'enrol.tokens': ['令牌', 'Tokens'],
-  'enrol.tokens.none': ['还没有令牌。', 'No tokens yet.'],
+  'enrol.tokens.none': ['还没有令牌。在上面选好法院，生成一个。', 'No tokens yet. Choose a court above and make one.'],
   'enrol.token': ['令牌编号', 'Token id'],
   'enrol.left': ['剩余次数', 'Uses left'],
   'enrol.until': ['有效至', 'Valid until'],

@@ -50,8 +50,6 @@ export const FRAME = {
   'views.remove': ['删除视图 {name}', 'Remove the view {name}'],
   'views.where': ['保存在这台电脑的浏览器里，换电脑后看不到。', 'Kept in this browser only.'],
 
-  'me.show': ['显示', 'Display'],
-
   'screen.open': ['大屏', 'Wall screen'],
   'screen.leave': ['退出大屏', 'Leave'],
   'screen.stale': ['与控制器断开，画面是 {n} 秒前的，正在重连', 'The controller is out of reach: this is {n} s old; connecting again'],

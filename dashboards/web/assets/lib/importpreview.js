@@ -51,13 +51,6 @@ addTexts({
   'cell.nothing': ['列名下面没有内容。', 'There is nothing below the column names.'],
   'cell.unknown_code': ['本单位没有这个编号，或已停用。请先登记，或改正编号。', 'This court has no such code in use: register it first, or correct it.'],
   'cell.still_named': ['还有在用的人员或资产登记着它，先把它们改到别处。', 'Others in use name it: change those first.'],
-  'cell.no_tier': ['层级写错了，请写高院、中院、基层法院、派出法庭或其他。', 'No such tier: write high_court, intermediate_court, basic_court, tribunal or other.'],
-  'cell.twice': ['同一个编号写了两行，请改其中一个。', 'The id stands in two rows: give one of them another.'],
-  'cell.no_parent': ['没有这个上级单位，或有几个同名。请写上级的编号。', 'No site has this id, nor exactly one this name: add it, or correct the parent.'],
-  'cell.retired_parent': ['上级单位已经停用，请先恢复，或换一个上级。', 'The parent is retired: restore it, or name another.'],
-  'cell.circle': ['几个单位互为上级，绕成了圈，请改正其中一个上级。', 'These are above each other in a circle: correct one parent.'],
-  'cell.order': ['层级不对：它不能放在这个上级下面。', 'It cannot stand below this one: correct the tier or the parent.'],
-  'cell.order_below': ['它下面还有单位会不合层级，请先移走那些单位。', 'A site below it would not fit any more: move that one first.'],
   'cell.taken': ['本单位已经有这个编号了，请换一个。', 'This court has that code already; choose another.'],
   'cell.code_stays': ['编号不能改。要换编号，请把这一项停用，再新增一项。', 'A code never changes: retire this item and make another.'],
 });

@@ -43,6 +43,8 @@ export function watchKeys() {
       overlay.set(overlay.get() ? '' : 'palette');
       return;
     }
+    // What lies over the page may not have the focus yet, or have lost it.
+    if (event.key === 'Escape' && overlay.get()) { overlay.set(''); return; }
     if (event.ctrlKey || event.metaKey || overlay.get() || document.querySelector('.veil')) return;
     if (event.target instanceof Element && event.target.closest('input, textarea, select')) return;
     const act = ACTS[event.key];

@@ -55,7 +55,7 @@ export const PEOPLE = {
   'users.once': ['待设密码', 'Password to be set'],
   'users.created': ['创建于', 'Made'],
   'users.search': ['搜索账号或姓名', 'Search account or name'],
-  'users.none': ['没有符合的账号。', 'No account matches.'],
+  'users.none': ['没有符合的账号。换个账号名或姓名再找。', 'No account matches. Try another account or name.'],
   'users.norole': ['还没有角色', 'No role yet'],
   'users.submit': ['创建', 'Make'],
   'users.later': ['稍后授予', 'Grant later'],

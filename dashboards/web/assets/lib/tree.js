@@ -56,11 +56,11 @@ addTexts({
   'tree.problem.not_possible': ['不能这样改，见红字。', 'That is not possible; see the red text.'],
 
   'cell.no_tier': ['没有这个层级，请写高院、中院、基层法院、派出法庭或其他。', 'No such tier: write high_court, intermediate_court, basic_court, tribunal or other.'],
-  'cell.twice': ['这个编号在名单里出现了两次。', 'The id stands twice in the list.'],
-  'cell.no_parent': ['名单和现有组织里都没有这个上级，或者有几个同名。请写上级的编号。', 'No site has this id, nor has exactly one this name.'],
+  'cell.twice': ['同一个编号写了两行，请改其中一个。', 'The id stands in two rows: give one of them another.'],
+  'cell.no_parent': ['名单和现有组织里都没有这个上级，或者有几个同名。请写上级的编号。', 'No site has this id, nor has exactly one this name: write the id of the site above.'],
   'cell.retired_parent': ['这个上级已停用，先恢复它，或换一个。', 'The site above is retired: restore it first, or name another.'],
-  'cell.circle': ['上下级绕成了圈，请改其中一个的上级。', 'These would be above each other in a circle: correct one of them.'],
-  'cell.order': ['层级不能和上级相同或更高，请改层级或上级。', 'It cannot stand below a site of its own tier or a lower one.'],
+  'cell.circle': ['上下级绕成了圈，请改其中一个的上级。', 'These would be above each other in a circle: correct one parent.'],
+  'cell.order': ['层级不能和上级相同或更高，请改层级或上级。', 'It cannot stand below a site of its own tier or a lower one: correct the tier or the parent.'],
   'cell.order_below': ['下面还有不低于这个层级的单位，先把它们调走。', 'Sites below it would not be lower than it: move them first.'],
 
   'tree.history': ['沿革', 'History'],

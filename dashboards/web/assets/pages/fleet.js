@@ -8,6 +8,6 @@ import { HostTable } from '../parts/hosttable.js';
 
 export default function Fleet() {
   const enrols = useMay()('manage_hosts');
-  const empty = html`<p>${t('fleet.empty')}</p>${enrols ? html`<p><a href=${scoped('/enrol')}>${t('nav.enrol')}</a></p>` : null}`;
+  const empty = html`<p>${t(enrols ? 'fleet.empty' : 'fleet.empty.ask')}</p>${enrols ? html`<p><a href=${scoped('/enrol')}>${t('nav.enrol')}</a></p>` : null}`;
   return html`<${PageHead} title=${t('fleet.title')} /><${Panel} flush><${HostTable} empty=${empty} /></${Panel}>`;
 }

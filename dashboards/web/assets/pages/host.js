@@ -38,7 +38,7 @@ function Presence({ host }) {
 const Warnings = ({ host }) => html`
   ${host.revoked_ms ? html`<p class="notice notice-down"><${Icon} name="warning" size="15" />${t('host.revoked', { time: dateTime(host.revoked_ms) })}</p>` : null}
   ${host.identity_conflict_ms ? html`<p class="notice notice-down"><${Icon} name="warning" size="15" /><span><b>${t('host.conflict')}</b> ${t('host.conflict.text', { time: dateTime(host.identity_conflict_ms) })}</span></p>` : null}
-  ${host.trouble ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('identity.trouble')}：<${Reason} text=${host.trouble} /></p>` : null}`;
+  ${host.trouble ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('identity.trouble')}${t('list.colon')}<${Reason} text=${host.trouble} /></p>` : null}`;
 
 function Acts({ host, reload }) {
   const [asked, ask] = useState(false);

@@ -1,4 +1,4 @@
-// 我的账号: an own password, and the second factor.
+// 我的账号: an own password, the second factor, and how the screens look here.
 import { html, useState } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { url, send, useResource } from '../lib/api.js';
@@ -8,6 +8,7 @@ import { PageHead, Panel, Loaded, CopyButton } from '../parts/ui.js';
 import { Roles } from '../parts/roles.js';
 import { QrCode } from '../parts/qr.js';
 import { Icon } from '../parts/icons.js';
+import { Display } from '../parts/display.js';
 import { LanguageButton, ThemeButton, leave } from '../parts/shell.js';
 import { Sessions } from './sessions.js';
 
@@ -76,5 +77,6 @@ export default function Me() {
     ${user.password_once ? null : html`<${Panel} id="roles" title=${t('me.roles')}><${Roles} roles=${user.roles} /></${Panel}>`}
     <div class="halves"><${Panel} id="password" title=${t(user.password_once ? 'me.password.first' : 'me.password')}><${NewPassword} first=${user.password_once} /></${Panel}>
       ${user.password_once ? null : html`<${Panel} id="factor" title=${t('me.factor')}><${Factor} on=${user.second_factor} changed=${me.reload} /></${Panel}>`}</div>
-    ${user.password_once ? null : html`<${Panel} id="sessions" flush title=${t('sessions.title')}><${Sessions} /></${Panel}>`}`}</${Loaded}>`;
+    ${user.password_once ? null : html`<${Panel} id="sessions" flush title=${t('sessions.title')}><${Sessions} /></${Panel}>`}
+    <${Display} />`}</${Loaded}>`;
 }

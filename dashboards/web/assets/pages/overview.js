@@ -11,6 +11,7 @@ import { PageHead, Panel, Loaded, Empty, Segments } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { STATES, ShareBar, Status, HostLink, totalOf, worstOf } from '../parts/status.js';
 import { HexWall } from '../parts/hexwall.js';
+import { HostsTrend } from '../parts/trend.js';
 import { EventLine } from '../parts/eventline.js';
 
 /** The order of a site's counts in live messages. */
@@ -24,11 +25,12 @@ export function Tile({ href, icon, look, label, figure, sub, children }) {
   return href ? html`<a class=${looks} href=${scoped(href)}>${content}</a>` : html`<div class=${looks}>${content}</div>`;
 }
 
-export function Tiles({ data, events: seesEvents, hosts: seesHosts, still }) {
+export function Tiles({ data, events: seesEvents, hosts: seesHosts, still, whole }) {
   const { counts, events_24h: events } = data;
   const total = totalOf(counts);
   return html`<div class="tiles">
-    <${Tile} href=${seesHosts && !still ? '/fleet' : null} label=${t('kpi.hosts')} figure=${number(total)} sub=${html`<${ShareBar} counts=${counts} />`} look="tile-lead" />
+    <${Tile} href=${seesHosts && !still ? '/fleet' : null} label=${t('kpi.hosts')} figure=${number(total)} sub=${html`<${ShareBar} counts=${counts} />`} look="tile-lead">
+      ${seesHosts && !still && whole ? html`<${HostsTrend} total=${total} />` : null}</${Tile}>
     ${STATES.map((state) => html`<${Tile} key=${state} href=${seesHosts && !still ? `/fleet?presence=${state}` : null} icon=${state} label=${word('presence', state)}
       look=${`tile-${state}${counts[state] ? '' : ' tile-zero'}`} figure=${number(counts[state])}
       sub=${total ? t('kpi.share', { p: percent((100 * counts[state]) / total, counts[state] && counts[state] < total ? 1 : 0) }) : '–'} />`)}
@@ -80,7 +82,7 @@ function Wall({ sites }) {
 }
 
 const Attention = ({ data, enrols }) => {
-  if (!totalOf(data.counts)) return html`<${Empty} icon="enrol"><p>${t(enrols ? 'overview.attention.nohosts' : 'fleet.empty')}</p>${enrols ? html`<p><a href=${scoped('/enrol')}>${t('nav.enrol')}</a></p>` : null}</${Empty}>`;
+  if (!totalOf(data.counts)) return html`<${Empty} icon="enrol"><p>${t(enrols ? 'overview.attention.nohosts' : 'fleet.empty.ask')}</p>${enrols ? html`<p><a href=${scoped('/enrol')}>${t('nav.enrol')}</a></p>` : null}</${Empty}>`;
   if (!data.attention.length) return html`<${Empty} icon="up">${t('overview.attention.none')}</${Empty}>`;
   return html`<ul class="attention">${data.attention.map((host) => html`<li key=${host.id}>
     <${Status} state=${host.presence} /><div class="attention-what"><${HostLink} host=${host} /><span class="muted">${host.site.name}</span></div>
@@ -125,14 +127,15 @@ export function useOverview() {
 export default function Overview() {
   const shown = useOverview();
   const who = useWho();
-  const whole = !useScope() && Boolean(who && who.user.roles.some((one) => !one.site));
+  const scope = useScope();
+  const whole = !scope && Boolean(who && who.user.roles.some((one) => !one.site));
   const may = useMay();
   // Who may not see security events is shown no number of them: a nought would be untrue.
   const seesEvents = may('see_security_events');
   const seesHosts = may('see_hosts');
   return html`<${PageHead} title=${t('nav.overview')}><span class="page-tools desk-only"><a class="button button-small" href=${hrefWith({ wall: '1', state: null })}><${Icon} name="screen" size="14" />${t('screen.open')}</a></span></${PageHead}>
     <${Loaded} resource=${shown} rows=${10}>${(data) => html`
-      <${Notices} data=${data} /><${Tiles} data=${data} events=${seesEvents} hosts=${seesHosts} />
+      <${Notices} data=${data} /><${Tiles} data=${data} events=${seesEvents} hosts=${seesHosts} whole=${!scope} />
       <div class=${seesHosts ? 'overview-grid' : ''}>
         <${Panel} id="wall" title=${t(whole ? 'wall.title' : 'screen.courts')} hint=${t('wall.hint')}><${Wall} sites=${data.organisation} /></${Panel}>
         ${seesHosts ? html`<div class="overview-side">

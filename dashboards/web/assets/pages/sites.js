@@ -6,7 +6,7 @@ import { useRoute, hrefWith, setQuery, navigate } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
 import { number } from '../lib/format.js';
 import { useMay } from '../lib/who.js';
-import { PageHead, Panel, Loaded, Empty, SearchField, Problem } from '../parts/ui.js';
+import { PageHead, Panel, Loaded, Empty, SearchField, Problem, Kept } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Status, Counts, worstOf, totalOf } from '../parts/status.js';
 import { SiteForm } from './sites/form.js';
@@ -43,7 +43,7 @@ function Row({ site, depth, open, flat, manages }) {
       <span><a href=${`/sites/${site.id}`}>${site.name}</a>${site.retired_ms ? html` <span class="tag">${t('tree.retired')}</span>` : null}
         ${flat && site.path.length ? html`<small class="tree-path muted">${site.path.map((one) => one.name).join(' › ')}</small>` : null}</span></span></td>
     <td data-label=${t('sites.worst')}><${Status} state=${worstOf(site.rollup)} /></td>
-    <td data-label=${t('sites.states')}><${Counts} counts=${site.rollup} /></td>
+    <td class=${totalOf(site.rollup) ? '' : 'minor'} data-label=${t('sites.states')}>${totalOf(site.rollup) ? html`<${Counts} counts=${site.rollup} />` : html`<span class="muted">–</span>`}</td>
     <td class="end minor" data-label=${t('sites.hosts')}>${number(totalOf(site.rollup))}</td>
     <td class="end minor" data-label=${t('tree.below')}>${site.below ? number(site.below) : html`<span class="muted">–</span>`}</td>
     <td class="tree-tier" data-label=${t('sites.tier')}>${word('tier', site.tier)}</td>
@@ -58,11 +58,11 @@ function Level({ filter, depth, cursor, flat, manages, columns, onFirst }) {
   const { query } = useRoute();
   const [more, setMore] = useState(false);
   const resource = useResource(url('/sites', { ...filter, cursor, limit: PAGE }), EVERY_MS);
-  const { data, error, reload } = resource;
+  const { data, error, at, reload } = resource;
   if (!data) return html`<${Wide} columns=${columns}>${error ? html`<${Problem} error=${error} retry=${reload} />` : html`<span class="muted" role="status">${t('state.loading')}</span>`}</${Wide}>`;
   if (onFirst && !data.items.length) return html`<${Wide} columns=${columns}>${onFirst}</${Wide}>`;
   const left = data.total - PAGE;
-  return html`${data.items.map((site) => {
+  return html`${error && depth === 0 && !cursor ? html`<${Wide} columns=${columns}><${Kept} at=${at} /></${Wide}>` : null}${data.items.map((site) => {
     const open = !flat && site.children > 0 && isOpen(query, site, depth);
     return html`<${Row} key=${site.id} site=${site} depth=${depth} open=${open} flat=${flat} manages=${manages} />
       ${open ? html`<${Level} key=${`l${site.id}`} filter=${{ parent: site.id, retired: filter.retired }} depth=${depth + 1} manages=${manages} columns=${columns} />` : null}`;

@@ -1,7 +1,13 @@
 // Who did what to what, in words: the audit's own terms are for programs and stay the same for ever.
 import { html } from '../lib/html.js';
 import { t, word, known } from '../lib/i18n.js';
+import { dateTime } from '../lib/format.js';
 import { hourRuns, limitText } from './budget.js';
+import '../lib/audited.js';
+import '../lib/register.js';
+
+/** The name that the command gives to the list that is built in. */
+const DEMO = 'the demonstration\'s courts';
 
 const WHO = { user: 'actor.user', host: 'actor.host', address: 'actor.address' };
 const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', api_token: 'subject.api_token', 'api-token': 'subject.api_token', user: 'actor.user', approval: 'subject.approval', chain: 'subject.chain', setting: 'subject.setting', import: 'subject.import', 'site-import': 'subject.import' };
@@ -20,7 +26,8 @@ export function subjectName(text, action) {
   if (!text) return html`<span class="muted">–</span>`;
   // Earlier releases wrote a revocation on the console without the kind.
   if (action === 'host.revoke' && /^\d+$/.test(text)) return named(`host:${text}`, WHAT);
-  return text === 'the demonstration\'s courts' && action === 'sites.import' ? t('subject.demo') : named(text, WHAT);
+  if (known(`kindof.${text}`)) return t(`kindof.${text}`);
+  return text === DEMO && action === 'sites.import' ? t('subject.demo') : named(text, WHAT);
 }
 
 /** A budget as it is written down, in hours and kbit/s; null if the text is none. */
@@ -35,7 +42,30 @@ function budgetOf(text) {
   } catch (other) { return null; }
 }
 
+/** `technician@3`: a role, and the site that it reaches from. */
+function roleText(text) {
+  const [role, site] = text.split('@');
+  return site ? t('detailed.at', { role: word('role', role), site }) : word('role', role);
+}
+
+/** A list of words; as it is written if one of them is of a newer controller. */
+function inWords(text, group) {
+  const keys = text.split(',').map((one) => `${group}.${one.trim()}`);
+  return keys.every(known) ? keys.map((key) => t(key)).join(t('list.comma')) : html`<span translate=${false}>${text}</span>`;
+}
+
+/** What is a list of the program's own words, or a time, in the reader's. */
+const READ = {
+  role: roleText,
+  roles: (text) => text.split(',').map((one) => roleText(one.trim())).join(t('list.comma')),
+  fields: (text) => inWords(text, 'field'),
+  change: (text) => inWords(text, 'change'),
+  since_ms: (text) => dateTime(Number(text)),
+};
+
 function value(name, text) {
+  if (READ[name]) return READ[name](text);
+  if (name === 'file' && text === DEMO) return t('subject.demo');
   const budget = name === 'value' && budgetOf(text);
   if (budget) return hourRuns(budget).map((run) => limitText(run)).join(t('list.separator'));
   if (known(`detailed.${text}`)) return t(`detailed.${text}`);

@@ -60,7 +60,7 @@ function Choice({ kind, current, count, onChoose }) {
 export function ImportPreview({ preview, fieldName, valueText = (field, value) => value }) {
   const [kind, choose] = useState('all');
   const ignored = (preview.ignored || []).filter(Boolean);
-  const left = ignored.length ? html`<p class="panel-note">${t('preview.ignored')} <span translate=${false}>${ignored.join('、')}</span></p>` : null;
+  const left = ignored.length ? html`<p class="panel-note">${t('preview.ignored')} <span translate=${false}>${ignored.join(t('list.comma'))}</span></p>` : null;
   if (preview.problem_count) return html`<${Problems} preview=${preview} fieldName=${fieldName} />${left}`;
   const changes = preview.added + preview.changed;
   const rows = preview.rows.filter((row) => kind === 'all' || row.is_new === (kind === 'new'));

@@ -83,7 +83,7 @@ function ScopeButton() {
   const site = useScope();
   const { data } = useResource(site ? url(`/sites/${site}`) : null);
   const name = !site ? t('scope.all') : data && String(data.site.id) === site ? data.site.name : `#${site}`;
-  return html`<button class=${site ? 'tool scope scope-on' : 'tool scope'} aria-label=${`${t('scope.label')}：${name}`} title=${t('scope.choose')} onClick=${() => overlay.set('scope')}><${Icon} name="sites" size="16" /><span class="scope-name">${name}</span></button>`;
+  return html`<button class=${site ? 'tool scope scope-on' : 'tool scope'} aria-label=${`${t('scope.label')}${t('list.colon')}${name}`} title=${t('scope.choose')} onClick=${() => overlay.set('scope')}><${Icon} name="sites" size="16" /><span class="scope-name">${name}</span></button>`;
 }
 
 /** The part that lies over the page is fetched when it is first asked for. */

@@ -25,9 +25,15 @@ export const Skeleton = ({ rows = 4 }) => html`
   <div class="skeleton" role="status"><span class="visually-hidden">${t('state.loading')}</span>
     ${Array.from({ length: rows }, (_, row) => html`<span key=${row} class="skeleton-row"></span>`)}</div>`;
 
-export const Problem = ({ error, retry }) => html`
-  <div class="problem" role="alert"><${Icon} name="warning" /><div><strong>${t('state.failed')}</strong><p>${error.message}</p></div>
-    ${retry ? html`<button class="button" onClick=${retry}>${t('state.retry')}</button>` : null}</div>`;
+/** What could not be shown, why, and what to do: to try again where that may help. */
+export function Problem({ error, retry }) {
+  const closed = error.status === 403;
+  return html`<div class="problem" role="alert"><${Icon} name="warning" /><div><strong>${t(closed ? 'state.closed' : 'state.failed')}</strong><p>${error.message}</p></div>
+    ${closed ? html`<a class="button" href="/">${t('state.home')}</a>` : retry ? html`<button class="button" onClick=${retry}>${t('state.retry')}</button>` : null}</div>`;
+}
+
+/** Says that what is shown is old, and how old. */
+export const Kept = ({ at }) => html`<p class="kept" role="status"><${Icon} name="warning" size="14" />${t('state.kept', { d: duration(Date.now() - at) })}</p>`;
 
 /** What a resource looks like while it loads, when it failed, and when only an update failed. */
 export function Loaded({ resource, rows, children }) {
@@ -35,7 +41,7 @@ export function Loaded({ resource, rows, children }) {
   if (!data) {
     return error ? html`<${Problem} error=${error} retry=${reload} />` : html`<${Skeleton} rows=${rows} />`;
   }
-  return html`${error ? html`<p class="kept" role="status"><${Icon} name="warning" size="14" />${t('state.kept', { d: duration(Date.now() - at) })}</p>` : null}
+  return html`${error ? html`<${Kept} at=${at} />` : null}
     <div class=${fresh ? 'loaded' : 'loaded loaded-old'}>${children(data)}</div>`;
 }
 
