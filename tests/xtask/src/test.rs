@@ -1,8 +1,10 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use anyhow::Result;
+use std::io::ErrorKind;
 
-use crate::process::{call, cargo, have_for_cargo, phase};
+use anyhow::{Context as _, Result};
+
+use crate::process::{call, cargo, have_for_cargo, phase, target};
 use crate::{deps, docs, fuzzer, packages, releases, tidy};
 
 /// Where random cases and faults begin unless the environment says otherwise: a change is judged by the
@@ -52,6 +54,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         } else {
             // A peer that is missing must not make its comparison pass in silence.
             command.env("XIEZHI_REQUIRE_PEERS", "1");
+            // What every screen looked like stays, for whoever wants to see it.
+            command.env("XIEZHI_SCREENS", "1");
+            empty_screens()?;
         }
         for name in SEEDS {
             let seed = std::env::var(name).unwrap_or_else(|_| "1".to_owned());
@@ -64,4 +69,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         phase("documentation", docs::run)?;
     }
     Ok(())
+}
+
+/// Empties the folder where the browser's tests leave a picture of each screen in each look: every
+/// picture has its own name, so the folder never grows beyond one run.
+fn empty_screens() -> Result<()> {
+    let folder = target().join("screens");
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("emptying {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }

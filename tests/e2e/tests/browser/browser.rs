@@ -216,6 +216,15 @@ impl Browser {
         Ok(())
     }
 
+    /// Answers the page's questions for what its reader prefers: `("prefers-contrast", "more")`.
+    pub(crate) async fn prefers(&self, preferences: &[(&str, &str)]) -> Result<()> {
+        let feature = |(name, value): &(&str, &str)| json!({ "name": name, "value": value });
+        let features: Vec<Value> = preferences.iter().map(feature).collect();
+        let media = json!({ "media": "", "features": features });
+        self.cdp("Emulation.setEmulatedMedia", media).await?;
+        Ok(())
+    }
+
     /// A window of this size, in CSS pixels.
     pub(crate) async fn size(&self, width: u32, height: u32) -> Result<()> {
         self.window.set((width, height));
@@ -281,7 +290,10 @@ impl Browser {
         let tall = u32::try_from(tall.as_u64().unwrap_or(0))?.clamp(height, 4000);
         self.resize(width, tall).await?;
         let picture = self
-            .cdp("Page.captureScreenshot", json!({ "format": "png" }))
+            .cdp(
+                "Page.captureScreenshot",
+                json!({ "format": "jpeg", "quality": 80 }),
+            )
             .await?;
         self.resize(width, height).await?;
         let encoded = picture["data"].as_str().context("no picture")?;
@@ -289,7 +301,7 @@ impl Browser {
         let folder = pictures()?;
         std::fs::create_dir_all(&folder)?;
         Ok(std::fs::write(
-            folder.join(format!("{name}-{}.png", self.look)),
+            folder.join(format!("{name}-{}.jpg", self.look)),
             bytes,
         )?)
     }
@@ -315,8 +327,10 @@ impl Browser {
 
 impl Drop for Browser {
     /// A test that fails leaves its browser running, and the driver's end does not end it: whoever
-    /// uses this browser's own profile is its process.
+    /// uses this browser's own profile is its process. The client would ask the driver to end the
+    /// session and wait two minutes for an answer, so that every failure looks like a hang.
     fn drop(&mut self) {
+        drop(self.driver.clone().leak());
         let profile = profile(&self.folder);
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
             let called = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();

@@ -11,10 +11,10 @@ const CHECKS: &str = include_str!("checks.js");
 /// Looks for what people with a screen reader, weak sight or no mouse cannot use.
 const AXE: &str = include_str!("vendor/axe.min.js");
 
-/// Everything of WCAG 2.2, level AA.
+/// Everything of WCAG 2.2, level AA; `$RULES` turns on more.
 const RUN_AXE: &str = r"
     const done = arguments[arguments.length - 1];
-    axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    axe.run(document, { rules: $RULES, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
         resultTypes: ['violations'] })
         .then(({ violations }) => done(violations.map((one) => `${one.id}: ${one.help}: `
             + one.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.any.map((check) => check.message).join('; ').slice(0, 200)}`).join(' | '))),
@@ -34,7 +34,7 @@ pub(crate) async fn complaints(browser: &Browser, name: &str, look: Look) -> Res
     let all = format!("[...overflow(), ...clipped(), ...untranslated(), {language}]");
     let mut found = strings(&ask(browser, &all).await?);
     if look.thorough() {
-        found.extend(strings(&axe(browser).await?));
+        found.extend(strings(&axe(browser, "{}").await?));
     }
     found.extend(browser.problems().await?);
     Ok(found
@@ -43,9 +43,22 @@ pub(crate) async fn complaints(browser: &Browser, name: &str, look: Look) -> Res
         .collect())
 }
 
-async fn axe(browser: &Browser) -> Result<Value> {
+/// As [`complaints`], for high contrast: every text stands out at seven to one, as level AAA asks.
+pub(crate) async fn contrast_complaints(browser: &Browser, name: &str) -> Result<Vec<String>> {
+    let shape = ask(browser, "[...overflow(), ...clipped()]").await?;
+    let mut found = strings(&shape);
+    let rules = "{ 'color-contrast-enhanced': { enabled: true } }";
+    found.extend(strings(&axe(browser, rules).await?));
+    found.extend(browser.problems().await?);
+    Ok(found
+        .into_iter()
+        .map(|complaint| format!("{name}: {complaint}"))
+        .collect())
+}
+
+async fn axe(browser: &Browser, rules: &str) -> Result<Value> {
     browser.run(AXE).await?;
-    browser.run_async(RUN_AXE).await
+    browser.run_async(&RUN_AXE.replace("$RULES", rules)).await
 }
 
 /// Fails with all complaints at once.

@@ -50,6 +50,38 @@ async fn keys_lead_anywhere_and_a_part_of_the_organisation_stays_chosen() -> Res
         )
         .await?;
 
+    browser.goto("/sites").await?;
+    // A key that comes before the rows leads nowhere.
+    browser
+        .until(
+            "the rows are there",
+            "return document.querySelectorAll('.table tbody tr').length > 2",
+        )
+        .await?;
+    for (key, code, number, row) in [
+        ("j", "KeyJ", 74, 0),
+        ("j", "KeyJ", 74, 1),
+        ("k", "KeyK", 75, 0),
+    ] {
+        browser.press(key, code, number, 0).await?;
+        let reached = format!(
+            "return document.querySelectorAll('.table tbody tr')[{row}].contains(document.activeElement)"
+        );
+        browser
+            .until(&format!("{key} leads to row {row}"), &reached)
+            .await?;
+    }
+    browser.press("?", "Slash", 191, 0).await?;
+    browser
+        .until(
+            "the list of keys",
+            "return !!document.querySelector('.keys')",
+        )
+        .await?;
+    browser.press("Escape", "Escape", 27, 0).await?;
+    browser
+        .until("it is closed", "return !document.querySelector('.veil')")
+        .await?;
     checks::none_of(&browser.problems().await?)?;
     browser.close().await
 }

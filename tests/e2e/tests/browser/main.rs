@@ -2,9 +2,10 @@
 //! real agent.
 //!
 //! Every screen is opened in both languages, both themes and on a desk and a phone; see `screens`.
-//! The other files are what people do there. With `XIEZHI_SCREENS=1` pictures of all screens are
-//! written to `target/screens`. Chromium and its driver come from Debian's packages; without them
-//! the tests fail and say so, because a screen that nobody looked at is not known to work.
+//! The other files are what people do there. With `XIEZHI_SCREENS=1`, as `cargo xtask test` sets
+//! it, pictures of all screens are written to `target/screens`. Chromium and its driver come from
+//! Debian's packages; without them the tests fail and say so, because a screen that nobody looked
+//! at is not known to work.
 
 #![expect(
     clippy::indexing_slicing,
@@ -14,6 +15,7 @@
 mod browser;
 mod budget;
 mod checks;
+mod contrast;
 mod first_day;
 mod frame;
 mod host;
