@@ -110,6 +110,11 @@ impl Copy<'_> {
             return self.copy(name, &*file, length);
         }
         let crc = self.read(name, &*file, length, &mut |_| Ok(()))?;
+        if !self.engine.refusals.of(name).is_empty() {
+            // A link to what the disk refuses is no copy, and whoever moves it on fails.
+            fs::remove_file(&to).map_err(|source| SeriesError::io("remove", to, source))?;
+            return self.copy(name, &*file, length);
+        }
         self.note(name, length, crc);
         self.report.linked += 1;
         Ok(())

@@ -34,6 +34,7 @@ use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
 use crate::log::Span;
 use crate::record::{self, FileKind, HEADER_BYTES};
+use crate::refused;
 use crate::scan::{Scanner, Step};
 
 /// Read at once when pages follow each other.
@@ -157,7 +158,13 @@ impl Block {
     fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
         match &self.file {
             Some(file) => Ok(Arc::clone(file)),
-            None => self.disk.open(&self.name),
+            None => match self.disk.open(&self.name) {
+                Err(error) if refused::is_refusal(&error) => {
+                    self.note_damage(0, "the disk refuses to open it");
+                    Ok(Arc::new(refused::Nothing(self.bytes)))
+                }
+                opened => opened,
+            },
         }
     }
 

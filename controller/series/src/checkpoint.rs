@@ -22,6 +22,7 @@ use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
 use crate::lane::Lane;
 use crate::record::{Fields, VERSION};
+use crate::refused;
 
 /// The newest checkpoint.
 pub(crate) const NAME: &str = "dedup.checkpoint";
@@ -125,13 +126,11 @@ pub(crate) fn write_lane(out: &mut Vec<u8>, host: HostKey, epoch: u64, lane: &La
 pub(crate) fn load(disk: &dyn Disk) -> io::Result<(u64, Lanes, u64)> {
     let mut unreadable = 0;
     for name in [NAME, PREVIOUS] {
-        let file = match disk.open(name) {
-            Ok(file) => file,
+        let bytes = match refused::or_nothing(read(disk, name).map(Some)) {
+            Ok(bytes) => bytes.unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
-        let bytes = disk::read_block(&*file, 0, length)?;
         if let Some((through, lanes)) = parse(&bytes) {
             return Ok((through, lanes, unreadable));
         }
@@ -142,6 +141,12 @@ pub(crate) fn load(disk: &dyn Disk) -> io::Result<(u64, Lanes, u64)> {
         );
     }
     Ok((0, Lanes::new(), unreadable))
+}
+
+fn read(disk: &dyn Disk, name: &str) -> io::Result<Vec<u8>> {
+    let file = disk.open(name)?;
+    let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
+    disk::read_block(&*file, 0, length)
 }
 
 /// Reads a checkpoint's bytes; `None` if any of them is damaged.

@@ -6,6 +6,7 @@
 //! and the samples stay in the head until readers find them in the block.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::{Arc, Mutex};
 
 use crate::block::ledger::Noted;
@@ -25,7 +26,8 @@ use crate::record;
 /// stays.
 pub(crate) fn cut(engine: &Engine, log: &Arc<Log>) -> Result<(), SeriesError> {
     let name = block::name(log.id, log.id, 0);
-    if let Err(error) = write(engine, log, &name) {
+    let watch = engine.refusals.watch(iter::once(&*log.name));
+    if let Err(error) = write(engine, log, &name).and_then(|()| watch.end(engine)) {
         output::give_up(engine, &name);
         return Err(error);
     }

@@ -26,6 +26,7 @@ use crate::head::Heads;
 use crate::held::Held;
 use crate::log::Log;
 use crate::options::SeriesOptions;
+use crate::refused::Refusals;
 use crate::segment::Segment;
 use crate::tail::Place;
 use crate::writer::Writer;
@@ -42,6 +43,8 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     /// Damaged places met since opening.
     pub(crate) damage: Arc<Places>,
+    /// Sectors that the disk refuses to read.
+    pub(crate) refusals: Arc<Refusals>,
     /// What whoever follows the log no longer needs; `None` until it said so.
     pub(crate) released: Mutex<Option<Place>>,
     pub(crate) bell: Bell,

@@ -46,6 +46,7 @@
 //! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
 //! | `tail`, `held` | following the log, for who sends samples on |
 //! | `damage` | which places are damaged, each told once; what is kept for a person |
+//! | `refused` | places that the disk refuses to read, which become damage |
 //! | `verify`, `backup`, `check` | reading everything; a copy while the store runs, and whether it is whole |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
@@ -84,6 +85,7 @@ mod query;
 mod reading;
 mod recall;
 mod record;
+mod refused;
 mod rollup;
 mod scan;
 mod segment;

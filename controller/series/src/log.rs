@@ -12,6 +12,7 @@ use crate::disk::{self, Disk, DiskFile};
 use crate::foreign::batch;
 use crate::frame::{Damage, HostKey};
 use crate::record::{self, Content, FileKind, HEADER_BYTES, Measured, Record};
+use crate::refused;
 use crate::scan::{Scanner, Step};
 
 /// Read at once for one record: almost every frame is shorter.
@@ -143,15 +144,20 @@ impl Log {
     ///
     /// Damage with no beginning of a group behind it is a group that was being written when the
     /// power went, and never acknowledged: it is torn off at its first unreadable byte. Damage
-    /// before the beginning of a later group was durable once, so something else destroyed it.
+    /// before the beginning of a later group was durable once, so something else destroyed it. Nor is an
+    /// end torn off in which the disk refuses a sector, which `refused` tells from an offset on: what lies
+    /// there may have been acknowledged.
     pub(crate) fn open(
         disk: &dyn Disk,
         id: u64,
+        refused: &dyn Fn(u64) -> bool,
         seen: &mut dyn FnMut(&Record<'_>),
         damaged: &mut dyn FnMut(Damage),
     ) -> io::Result<Option<(Self, u64)>> {
         let name = name(id);
-        let file = disk.open(&name)?;
+        let Some(file) = refused::or_nothing(disk.open(&name).map(Some))? else {
+            return Ok(None);
+        };
         // A process that was killed between write and sync leaves records that only the page cache
         // holds. They count as stored from here on, so they must be: a replay of one of them is
         // acknowledged without another write.
@@ -182,6 +188,10 @@ impl Log {
                     }
                 }
             }
+        }
+        if refused(state.length) {
+            doubt.settle(&name, &mut state, seen, damaged);
+            state.length = end;
         }
         for offsets in state.index.values_mut() {
             offsets.shrink_to_fit();

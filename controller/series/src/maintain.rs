@@ -1,4 +1,7 @@
 //! What the background thread does: seal, write the checkpoint, apply retention.
+//!
+//! What fails keeps nothing else from its turn: a file that cannot be read, or a disk that is full, must
+//! not stop retention, which is what makes space.
 
 use std::error::Error as _;
 use std::sync::{Arc, PoisonError};
@@ -12,7 +15,7 @@ use crate::error::SeriesError;
 use crate::frame::SealingTrouble;
 use crate::log::Log;
 use crate::options::SeriesOptions;
-use crate::{cut, damage, held, merge, rollup};
+use crate::{cut, damage, held, merge, refused, rollup};
 
 /// Pause before a failed pass is tried again; also the longest sleep.
 const RETRY: Duration = Duration::from_secs(30);
@@ -66,12 +69,41 @@ fn remember(engine: &Engine, outcome: &Result<(), SeriesError>) {
     *kept.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
 }
 
-/// Seals every log that is not active, oldest first, then applies retention.
+/// Seals every log that is not active, oldest first, makes what larger files are due, then applies
+/// retention, whatever failed before. The first failure is told.
 fn pass(engine: &Engine) -> Result<(), SeriesError> {
     let _turn = engine
         .maintenance
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
+    let mut outcome = cut_waiting(engine);
+    // Where nothing can be written, larger files are not tried. A log that the disk refuses to read
+    // says nothing of the others.
+    if outcome.as_ref().err().is_none_or(refused::is_told_by) {
+        outcome = then(outcome, || merge::merge(engine))?;
+        outcome = then(outcome, || rollup::roll_up(engine))?;
+    }
+    outcome = then(outcome, || expire(engine))?;
+    let release = || held::release(engine, lateness(engine, &engine.files()).believed_ms);
+    then(outcome, release)?
+}
+
+/// Does the next thing whatever became of the one before; of two failures the first is kept. Only a
+/// store that is closing ends here.
+fn then(
+    outcome: Result<(), SeriesError>,
+    next: impl FnOnce() -> Result<(), SeriesError>,
+) -> Result<Result<(), SeriesError>, SeriesError> {
+    if let Err(SeriesError::Closing) = outcome {
+        return Err(SeriesError::Closing);
+    }
+    match next() {
+        Err(SeriesError::Closing) => Err(SeriesError::Closing),
+        next => Ok(outcome.and(next)),
+    }
+}
+
+fn cut_waiting(engine: &Engine) -> Result<(), SeriesError> {
     let mut sealed = None;
     // Each handle must go with its log: an open file keeps its space.
     let waiting = waiting(&engine.files());
@@ -88,14 +120,10 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
         // At once, so that many waiting logs need the space of one.
         damage::remove_or_keep(engine, &log.name)
     });
-    if let Some(last) = sealed {
-        write_checkpoint(engine, last)?;
+    match sealed {
+        Some(last) => result.and(write_checkpoint(engine, last)),
+        None => result,
     }
-    result?;
-    merge::merge(engine)?;
-    rollup::roll_up(engine)?;
-    expire(engine)?;
-    held::release(engine, lateness(engine, &engine.files()).believed_ms)
 }
 
 fn waiting(files: &Catalog) -> Vec<Arc<Log>> {
@@ -147,32 +175,38 @@ enum What {
     Rollup(u64, u64),
 }
 
-/// Removes what is too old, or too much.
+/// Removes what is too old, or too much. What cannot go now waits for the next pass, alone.
 fn expire(engine: &Engine) -> Result<(), SeriesError> {
     let victims = expired(engine, &engine.files());
     if victims.is_empty() {
         return Ok(());
     }
+    let mut outcome = Ok(());
     for (victim, reason) in victims {
-        // For want of space nothing new is made.
-        if let (What::Block(first), "age") = (victim.what, reason)
-            && let Some(block) = engine.files().blocks.get(&first)
-        {
-            rollup::roll_up_block(engine, block)?;
-        }
-        engine.change_files(|files| match victim.what {
-            What::Segment(id) => drop(files.sealed.remove(&id)),
-            What::Block(first) => drop(files.blocks.remove(&first)),
-            What::Rollup(resolution, first) => drop(files.rollups.remove(&(resolution, first))),
-        });
-        engine
-            .disk
-            .remove(&victim.name)
-            .map_err(engine.error("remove", &victim.name))?;
-        count(&engine.counters.removed_segments, 1);
-        tracing::info!(file = %victim.name, bytes = victim.bytes, reason, "removed by retention");
+        outcome = then(outcome, || remove(engine, &victim, reason))?;
     }
-    engine.disk.sync().map_err(engine.error("sync", ""))
+    outcome.and(engine.disk.sync().map_err(engine.error("sync", "")))
+}
+
+fn remove(engine: &Engine, victim: &Candidate, reason: &str) -> Result<(), SeriesError> {
+    // For want of space nothing new is made.
+    if let (What::Block(first), "age") = (victim.what, reason)
+        && let Some(block) = engine.files().blocks.get(&first)
+    {
+        rollup::roll_up_block(engine, block)?;
+    }
+    engine.change_files(|files| match victim.what {
+        What::Segment(id) => drop(files.sealed.remove(&id)),
+        What::Block(first) => drop(files.blocks.remove(&first)),
+        What::Rollup(resolution, first) => drop(files.rollups.remove(&(resolution, first))),
+    });
+    engine
+        .disk
+        .remove(&victim.name)
+        .map_err(engine.error("remove", &victim.name))?;
+    count(&engine.counters.removed_segments, 1);
+    tracing::info!(file = %victim.name, bytes = victim.bytes, reason, "removed by retention");
+    Ok(())
 }
 
 /// What goes, oldest first. Age is the distance from the newest arrival that is believed

@@ -5,7 +5,7 @@
 //! removes sources that are still there.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::output;
 use crate::reading::NOT_READABLE;
+use crate::refused;
 
 /// How many blocks of which width are merged, and how long they may have taken to arrive.
 const TIERS: [Tier; 2] = [
@@ -47,12 +48,20 @@ struct Tier {
 pub(crate) type EachSeries<'f> =
     &'f mut dyn FnMut(&Arc<str>, HostKey, &mut Points) -> Result<(), SeriesError>;
 
-/// Merges what is due.
+/// Merges what is due. Blocks that the disk refuses to read are left to the next pass.
 pub(crate) fn merge(engine: &Engine) -> Result<(), SeriesError> {
-    while let Some(sources) = due(engine) {
-        merge_these(engine, &sources)?;
+    let mut outcome = Ok(());
+    let mut left = BTreeSet::new();
+    while let Some(sources) = due(engine, &left) {
+        match merge_these(engine, &sources) {
+            Err(error) if refused::is_told_by(&error) => {
+                left.extend(sources.iter().map(|source| source.first()));
+                outcome = outcome.and(Err(error));
+            }
+            merged => merged?,
+        }
     }
-    Ok(())
+    outcome
 }
 
 /// Whether a block has grown to its full width.
@@ -61,15 +70,17 @@ pub(crate) fn is_grown(block: &Block) -> bool {
     block.last() - block.first() + 1 >= last.width * last.count as u64
 }
 
-/// The oldest blocks that should be one.
-fn due(engine: &Engine) -> Option<Vec<Arc<Block>>> {
+/// The oldest blocks that should be one, none of which is `left`.
+fn due(engine: &Engine, left: &BTreeSet<u64>) -> Option<Vec<Arc<Block>>> {
     let blocks: Vec<Arc<Block>> = engine.files().blocks.values().cloned().collect();
     let width = |block: &Arc<Block>| block.last() - block.first() + 1;
     let [_, second] = &TIERS;
     let tier_of = |block: &Arc<Block>| usize::from(width(block) >= second.width);
     let most = second.width * second.count as u64;
     TIERS.iter().enumerate().find_map(|(index, tier)| {
-        let is_it = |block: &Arc<Block>| tier_of(block) == index && width(block) < most;
+        let is_it = |block: &Arc<Block>| {
+            tier_of(block) == index && width(block) < most && !left.contains(&block.first())
+        };
         blocks
             .windows(tier.count)
             .find(|window| {
@@ -98,7 +109,10 @@ fn merge_these(engine: &Engine, sources: &[Arc<Block>]) -> Result<(), SeriesErro
     };
     let (first, last) = (first.first(), last.last());
     let name = block::name(first, last, 0);
-    if let Err(error) = write(engine, sources, (first, last), &name) {
+    let names = sources.iter().map(|source| &*source.name);
+    let watch = engine.refusals.watch(names);
+    let written = write(engine, sources, (first, last), &name);
+    if let Err(error) = written.and_then(|()| watch.end(engine)) {
         output::give_up(engine, &name);
         return Err(error);
     }

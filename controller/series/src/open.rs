@@ -17,6 +17,7 @@ use crate::legacy;
 use crate::log::{self, Log};
 use crate::options::SeriesOptions;
 use crate::record::{Content, HEADER_BYTES};
+use crate::refused::{self, Refusals, Salvaging};
 use crate::scan::{Scanner, Step};
 use crate::segment::{self, Segment};
 use crate::writer::Writer;
@@ -43,8 +44,14 @@ fn begin(
     options: SeriesOptions,
     only_looks: bool,
 ) -> Result<(Engine, Vec<Damage>), SeriesError> {
+    let refusals = Arc::<Refusals>::default();
+    let disk = Arc::new(Salvaging {
+        disk,
+        refusals: Arc::clone(&refusals),
+    });
     let mut opening = Opening {
         disk,
+        refusals,
         hold: options.hold.is_some(),
         lanes: Lanes::new(),
         through: 0,
@@ -58,6 +65,7 @@ fn begin(
     opening.run()?;
     let Opening {
         disk,
+        refusals,
         lanes,
         next_id,
         files,
@@ -78,6 +86,7 @@ fn begin(
         maintenance: Mutex::new(()),
         counters,
         damage,
+        refusals,
         released: Mutex::default(),
         bell: Bell::default(),
         foreign: Mutex::new(()),
@@ -198,7 +207,8 @@ fn follow_segment(
 }
 
 struct Opening {
-    disk: Arc<dyn Disk>,
+    disk: Arc<Salvaging>,
+    refusals: Arc<Refusals>,
     /// Whether logs that are in a block are still to be followed.
     hold: bool,
     lanes: Lanes,
@@ -221,6 +231,13 @@ impl Opening {
             move |source| SeriesError::io(action, path, source)
         };
         let names = self.disk.list().map_err(error("list", ""))?;
+        let is_data = |name: &&String| {
+            log::id_of(name).is_some()
+                || segment::id_of(name).is_some()
+                || block::parse_name(name).is_some()
+        };
+        let data: Vec<&String> = names.iter().filter(is_data).collect();
+        refused::answers(&*self.disk.disk, &data).map_err(error("read any file of", ""))?;
         for name in names.iter().filter(|name| name.ends_with(".tmp")) {
             self.disk.remove(name).map_err(error("remove", name))?;
         }
@@ -248,8 +265,15 @@ impl Opening {
         let highest = sealed.last().max(logs.last()).copied().unwrap_or(0);
         let highest = blocks.iter().map(|block| block.1).fold(highest, u64::max);
         self.next_id = highest.max(through) + 1;
-        self.open_blocks(&blocks, &logs)
-            .map_err(error("open the blocks of", ""))?;
+        // The widest first: what they were made of may still be there, because the power went before
+        // it was removed.
+        let mut widest: Vec<_> = blocks.iter().copied().collect();
+        widest.sort_by_key(|&(first, last, _)| (std::cmp::Reverse(last - first), first));
+        for (first, last, resolution_ms) in widest {
+            let name = block::name(first, last, resolution_ms);
+            self.open_block(&name, (first, last), resolution_ms, &logs)
+                .map_err(error("open", &name))?;
+        }
         for &id in &sealed {
             let name = segment::name(id);
             self.open_sealed(id, logs.contains(&id))
@@ -258,14 +282,18 @@ impl Opening {
         for &id in &logs {
             self.open_log(id).map_err(error("open", &log::name(id)))?;
         }
-        self.files.active = self.files.logs.keys().next_back().copied();
+        // Nothing is appended behind a refused sector: even writing may have to read it.
+        let newest = self.files.logs.values().next_back();
+        let newest = newest.filter(|log| self.refusals.of(&log.name).is_empty());
+        self.files.active = newest.map(|log| log.id);
         self.disk.sync().map_err(error("sync", ""))
     }
 
     fn open_sealed(&mut self, id: u64, has_log: bool) -> io::Result<()> {
         let name = segment::name(id);
         // While the log is there, an unreadable sealed file is made again rather than mended.
-        let Some(segment) = Segment::open(&*self.disk, id, !has_log)? else {
+        let opened = refused::or_nothing(Segment::open(&*self.disk, id, !has_log))?;
+        let Some(segment) = opened else {
             if has_log {
                 return self.disk.remove(&name);
             }
@@ -282,46 +310,43 @@ impl Opening {
         Ok(())
     }
 
-    /// Opens the widest blocks first: what they were made of may still be there, because the power
-    /// went before it was removed.
-    fn open_blocks(
+    fn open_block(
         &mut self,
-        blocks: &BTreeSet<(u64, u64, u64)>,
+        name: &str,
+        (first, last): (u64, u64),
+        resolution_ms: u64,
         logs: &BTreeSet<u64>,
     ) -> io::Result<()> {
-        let mut widest: Vec<_> = blocks.iter().copied().collect();
-        widest.sort_by_key(|&(first, last, _)| (std::cmp::Reverse(last - first), first));
-        for (first, last, resolution_ms) in widest.iter().copied() {
-            let name = block::name(first, last, resolution_ms);
-            if resolution_ms == 0 && self.files.covers(first, last) {
-                self.remove_merged(&name)?;
-                continue;
-            }
-            let Some(opened) = Block::open(&self.disk, &self.damage, &name)? else {
-                // While the logs are there, an unreadable block is made again.
-                if resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id)) {
-                    self.disk.remove(&name)?;
-                } else {
-                    self.set_aside(&name, UNREADABLE)?;
-                }
-                continue;
-            };
-            let opened = Arc::new(opened);
-            if resolution_ms > 0 {
-                self.files.rollups.insert((resolution_ms, first), opened);
-                continue;
-            }
-            if last > self.through {
-                self.learn_from_block(&opened)?;
-            }
-            self.files.blocks.insert(first, opened);
+        if resolution_ms == 0 && self.files.covers(first, last) {
+            return self.remove_merged(name);
         }
+        let Some(opened) = self.block(name)? else {
+            // While the logs are there, an unreadable block is made again.
+            if resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id)) {
+                return self.disk.remove(name);
+            }
+            return self.set_aside(name, UNREADABLE);
+        };
+        let opened = Arc::new(opened);
+        if resolution_ms > 0 {
+            self.files.rollups.insert((resolution_ms, first), opened);
+            return Ok(());
+        }
+        if last > self.through {
+            self.learn_from_block(&opened)?;
+        }
+        self.files.blocks.insert(first, opened);
         Ok(())
+    }
+
+    fn block(&self, name: &str) -> io::Result<Option<Block>> {
+        let disk: Arc<dyn Disk> = Arc::<Salvaging>::clone(&self.disk);
+        refused::or_nothing(Block::open(&disk, &self.damage, name))
     }
 
     /// The power went before a source of a merge was removed, or set aside for its damage.
     fn remove_merged(&mut self, name: &str) -> io::Result<()> {
-        let is_damaged = match Block::open(&self.disk, &self.damage, name)? {
+        let is_damaged = match self.block(name)? {
             Some(block) => {
                 let mut is_damaged = false;
                 block.verify(&mut |_, _| is_damaged = true)?;
@@ -378,7 +403,7 @@ impl Opening {
         let name = log::name(id);
         if self.hold
             && self.files.covers(id, id)
-            && let Some(held) = Held::open(&*self.disk, id)?
+            && let Some(held) = refused::or_nothing(Held::open(&*self.disk, id))?
         {
             self.files.held.insert(id, Arc::new(held));
             return Ok(());
@@ -392,6 +417,7 @@ impl Opening {
         let opened = Log::open(
             &*self.disk,
             id,
+            &|from| !self.refusals.within(&name, from..u64::MAX).is_empty(),
             &mut |record| {
                 let lane = lanes.entry((record.host, record.epoch)).or_default();
                 lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);
@@ -431,7 +457,8 @@ impl Opening {
 
     /// A log without a readable header: cut short at its creation, or damaged.
     fn discard_unreadable(&mut self, name: &str) -> io::Result<()> {
-        if self.disk.open(name)?.length()? <= HEADER_BYTES {
+        let length = self.disk.open(name).and_then(|file| file.length());
+        if length.is_ok_and(|length| length <= HEADER_BYTES) {
             return self.disk.remove(name);
         }
         self.set_aside(name, UNREADABLE)
@@ -448,7 +475,8 @@ impl Opening {
     /// Keeps a file for a person to look at.
     fn set_aside(&mut self, name: &str, why: &str) -> io::Result<()> {
         self.damage.note(name, 0);
-        let bytes = self.disk.open(name)?.length()?;
+        let length = self.disk.open(name).and_then(|file| file.length());
+        let bytes = length.unwrap_or_default();
         self.leave_out(name, 0, bytes);
         tracing::error!(file = name, why, "a file is set aside as .damaged");
         self.disk.rename(name, &damage::aside(name))

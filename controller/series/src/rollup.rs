@@ -10,6 +10,7 @@
 
 mod answer;
 
+use std::iter;
 use std::sync::Arc;
 
 pub(crate) use answer::{Answer, Rows};
@@ -23,6 +24,7 @@ use crate::error::SeriesError;
 use crate::head::texts::metric_of;
 use crate::merge;
 use crate::output;
+use crate::refused;
 
 /// Milliseconds of a step of the fine rollup.
 pub(crate) const FINE_MS: u64 = 300_000;
@@ -36,13 +38,18 @@ pub(crate) const RESOLUTIONS: [u64; 2] = [FINE_MS, COARSE_MS];
 /// releases have no number of a counter's samples and no such distance.
 pub(crate) const AGGREGATES: usize = 7;
 
-/// Makes the rollups of every block that is a day wide.
+/// Makes the rollups of every block that is a day wide. Blocks that the disk refuses to read are left
+/// to the next pass.
 pub(crate) fn roll_up(engine: &Engine) -> Result<(), SeriesError> {
     let blocks: Vec<Arc<Block>> = engine.files().blocks.values().cloned().collect();
-    blocks
-        .iter()
-        .filter(|block| merge::is_grown(block))
-        .try_for_each(|block| roll_up_block(engine, block))
+    let mut outcome = Ok(());
+    for block in blocks.iter().filter(|block| merge::is_grown(block)) {
+        match roll_up_block(engine, block) {
+            Err(error) if refused::is_told_by(&error) => outcome = outcome.and(Err(error)),
+            made => made?,
+        }
+    }
+    outcome
 }
 
 /// Makes the rollups of a block that has none.
@@ -68,7 +75,9 @@ pub(crate) fn roll_up_block(engine: &Engine, block: &Arc<Block>) -> Result<(), S
 
 fn make(engine: &Engine, block: &Arc<Block>, resolution_ms: u64) -> Result<(), SeriesError> {
     let name = block::name(block.first(), block.last(), resolution_ms);
-    if let Err(error) = write(engine, block, resolution_ms, &name) {
+    let watch = engine.refusals.watch(iter::once(&*block.name));
+    let written = write(engine, block, resolution_ms, &name);
+    if let Err(error) = written.and_then(|()| watch.end(engine)) {
         output::give_up(engine, &name);
         return Err(error);
     }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::checkpoint;
 use crate::damage;
 use crate::disk::DiskFile;
 use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::{Damage, HostKey, Undecoded, VerifyReport};
 use crate::record::HEADER_BYTES;
+use crate::refused::SECTOR;
 use crate::scan::{Scanner, Step};
 
 /// How many frames of which log and host cannot be decoded.
@@ -76,7 +78,28 @@ pub(crate) fn read(
         let hosts = of_log.map(|((_, host), frames)| (host, frames));
         note_undecoded(&mut report, &log.name, hosts);
     }
+    note_refused(engine, files, &mut report);
     Ok(report)
+}
+
+/// Refused sectors of which no piece told: of what is there twice, or of no piece.
+fn note_refused(engine: &Engine, files: &Catalog, report: &mut VerifyReport) {
+    let blocks = files.blocks.values().chain(files.rollups.values());
+    let blocks = blocks.map(|block| &*block.name);
+    let segments = files.sealed.values().map(|segment| &*segment.name);
+    let logs = files.logs.values().map(|log| &*log.name);
+    let names = blocks.chain(segments).chain(logs);
+    for name in names.chain([checkpoint::NAME]) {
+        for sector in engine.refusals.of(name) {
+            let is_told = report.damaged.iter().any(|damage| {
+                let end = damage.offset.saturating_add(damage.bytes);
+                damage.file == name && damage.offset < sector + SECTOR && sector < end
+            });
+            if !is_told {
+                note(engine, report, name, sector, SECTOR);
+            }
+        }
+    }
 }
 
 /// The files, and which frames of logs cannot be decoded. Who holds `maintenance` gets both of one

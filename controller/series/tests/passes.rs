@@ -156,6 +156,8 @@ impl Scene {
         for reading in 0..readings {
             let prepare = |disk: &PowerDisk| disk.fail_reading_once(reading);
             fails(&prepare, &format!("a failure of reading {reading}"));
+            let prepare = |disk: &PowerDisk| disk.refuse_reading_once(reading);
+            fails(&prepare, &format!("a refusal of reading {reading}"));
         }
     }
 }

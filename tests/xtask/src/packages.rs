@@ -104,6 +104,11 @@ pub(crate) const TEST: &[Package] = &[
         "a cluster to send samples on to",
     ),
     package(
+        "btrfs-progs",
+        "mkfs.btrfs",
+        "a device that refuses to read a sector",
+    ),
+    package(
         "python3-venv",
         "/usr/share/doc/python3-venv",
         "fuzzing the interface",

@@ -1,7 +1,7 @@
 //! A disk in memory that loses power at a chosen operation and keeps what was synced, and of the
 //! rest what a seed decides: sectors of unsynced writes, and a prefix of unsynced folder changes.
 //!
-//! It can also fail at one operation or one reading and work on. As on Linux, what a failed sync did
+//! It can also fail at one operation or one reading and work on, or refuse sectors for ever. As on Linux, what a failed sync did
 //! not bring to the device is never tried again: a later sync succeeds without it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use xiezhi_series::disk::{Disk, DiskFile, ReadAt};
 
 const SECTOR: usize = 64;
+/// What a device refuses at once.
+const REFUSED: u64 = 4096;
+/// EIO.
+const REFUSAL: i32 = 5;
 
 /// The disk. Cloning gives another handle of the same one.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +37,10 @@ struct State {
     /// Operations left before one fails, and how.
     failure: Option<(u64, io::ErrorKind)>,
     readings: u64,
-    /// Readings left before one fails.
-    bad_reading: Option<u64>,
+    /// Readings left before one fails, and whether the device refuses it.
+    bad_reading: Option<(u64, bool)>,
+    /// Sectors of files that cannot be read; all of them if there is no number.
+    refused: BTreeSet<(usize, Option<u64>)>,
     /// Bytes that fit; None: endless.
     capacity: Option<usize>,
 }
@@ -107,7 +113,24 @@ impl PowerDisk {
 
     /// One reading fails after so many.
     pub fn fail_reading_once(&self, after: u64) {
-        self.state().bad_reading = Some(after);
+        self.state().bad_reading = Some((after, false));
+    }
+
+    /// One reading is refused by the device after so many; when it is tried again it works.
+    pub fn refuse_reading_once(&self, after: u64) {
+        self.state().bad_reading = Some((after, true));
+    }
+
+    /// From now on a sector of a file cannot be read; none of them without a number.
+    pub fn refuse(&self, name: &str, sector: Option<u64>) {
+        let mut state = self.state();
+        let file = state.names[name];
+        state.refused.insert((file, sector));
+    }
+
+    /// Sectors of a file.
+    pub fn sectors(&self, name: &str) -> u64 {
+        (self.length(name) as u64).div_ceil(REFUSED)
     }
 
     /// Whether a failure that was asked for did not come yet.
@@ -175,6 +198,7 @@ impl PowerDisk {
             durable_names: state.durable_names.clone(),
             changes: state.changes.clone(),
             files: state.files.clone(),
+            refused: state.refused.clone(),
             ..State::default()
         })))
     }
@@ -204,6 +228,7 @@ impl PowerDisk {
             durable_names: names.clone(),
             names,
             files,
+            refused: state.refused.clone(),
             ..State::default()
         })))
     }
@@ -336,12 +361,21 @@ impl ReadAt for PowerFile {
         let mut state = self.disk.state();
         state.readings += 1;
         match &mut state.bad_reading {
-            Some(0) => {
+            Some((0, is_refused)) => {
+                let refusal = io::Error::from_raw_os_error(REFUSAL);
+                let other = io::Error::other("the device cannot read here");
+                let error = if *is_refused { refusal } else { other };
                 state.bad_reading = None;
-                return Err(io::Error::other("the device cannot read here"));
+                return Err(error);
             }
-            Some(left) => *left -= 1,
+            Some((left, _)) => *left -= 1,
             None => {}
+        }
+        let last = offset.saturating_add(buffer.len() as u64).saturating_sub(1) / REFUSED;
+        let refused = (offset / REFUSED..=last).map(|sector| (self.index, Some(sector)));
+        let mut refused = refused.chain([(self.index, None)]);
+        if !buffer.is_empty() && refused.any(|one| state.refused.contains(&one)) {
+            return Err(io::Error::from_raw_os_error(REFUSAL));
         }
         state.files[self.index].now.read_at(buffer, offset)
     }

@@ -1,0 +1,354 @@
+//! Sectors that the disk refuses to read, in each file in turn: a refused one costs what lies in it, is
+//! named, and stops nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has found something"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::power::PowerDisk;
+use common::{ManualClock, Owned, Reporter, frames, options};
+use xiezhi_promql::{Budget, Limits, Matcher, Select, SelectHint, Storage as _};
+use xiezhi_series::{
+    Appended, HostLabels, LabelledHost, Selector, SeriesOptions, SeriesStore, VerifyReport,
+    check_backup,
+};
+
+const HOSTS: i64 = 8;
+/// Reports of half an hour.
+const REPORTS: u64 = 40;
+const HALF_HOUR: Duration = Duration::from_secs(1800);
+
+/// Points by host, series and time.
+type Told = BTreeMap<(i64, Arc<str>, i64), u64>;
+
+/// A store whose hosts report.
+struct Scene {
+    clock: ManualClock,
+    disk: PowerDisk,
+    options: SeriesOptions,
+    reporters: Vec<Reporter>,
+    told: u64,
+}
+
+impl Scene {
+    fn new(change: impl FnOnce(&mut SeriesOptions)) -> Self {
+        let clock = ManualClock::new();
+        let mut options = options(&clock);
+        change(&mut options);
+        Self {
+            clock,
+            disk: PowerDisk::default(),
+            options,
+            reporters: (1..=HOSTS).map(Reporter::new).collect(),
+            told: 0,
+        }
+    }
+
+    /// Half hours are told, each in a log of its own, and became blocks; then one that did not yet.
+    fn with_blocks(half_hours: u64) -> Self {
+        let mut scene = Self::new(|_| {});
+        let store = scene.open();
+        for _ in 0..half_hours {
+            scene.tell(&store);
+        }
+        scene.tell(&store);
+        store.maintain().unwrap();
+        scene
+    }
+
+    fn open(&self) -> SeriesStore {
+        self.open_on(&self.disk).unwrap()
+    }
+
+    fn open_on(&self, disk: &PowerDisk) -> Result<SeriesStore, xiezhi_series::SeriesError> {
+        SeriesStore::open_on(Arc::new(disk.clone()), self.options.clone())
+    }
+
+    fn tell(&mut self, store: &SeriesStore) {
+        self.clock.advance(HALF_HOUR);
+        for seq in self.told + 1..=self.told + REPORTS {
+            let group: Vec<Owned> = self
+                .reporters
+                .iter_mut()
+                .map(|host| host.report(seq))
+                .collect();
+            let verdicts = store.append(&frames(&group)).unwrap();
+            assert!(verdicts.iter().all(|one| *one == Appended::Stored));
+        }
+        self.told += REPORTS;
+    }
+}
+
+/// All that is answered, and how many places it lacks.
+fn ask(store: &SeriesStore) -> (Told, u64) {
+    let (mut told, mut damaged) = (Told::new(), 0);
+    for host in 1..=HOSTS {
+        let report = store.range_report(host, i64::MIN, i64::MAX, &|_| true);
+        let report = report.unwrap();
+        damaged += report.damaged + report.undecodable;
+        for series in report.series {
+            for (time_ms, value) in series.points {
+                told.insert((host, Arc::clone(&series.series), time_ms), value.to_bits());
+            }
+        }
+    }
+    (told, damaged)
+}
+
+/// Whether a report names the file, in one way or another.
+fn names(report: &VerifyReport, file: &str) -> bool {
+    report.lines().iter().any(|line| line.contains(file))
+}
+
+/// What the store still answers is true, and what it lacks is told.
+fn check(store: &SeriesStore, truth: &Told, what: &str) -> usize {
+    let (told, damaged) = ask(store);
+    for (key, value) in &told {
+        assert_eq!(truth.get(key), Some(value), "{what}: {key:?}");
+    }
+    let met = store.damage_met();
+    assert!(
+        told.len() == truth.len() || damaged > 0 || !met.is_none(),
+        "{what}: {} of {} points, and nobody says so",
+        told.len(),
+        truth.len()
+    );
+    told.len()
+}
+
+/// What rollups answer, in rows.
+fn steps(store: &SeriesStore) -> usize {
+    let request = Select {
+        matchers: vec![Matcher::equal("__name__", "metric_0_total")],
+        start_ms: 0,
+        end_ms: 2_000_000_000_000,
+        hint: SelectHint {
+            function: "count_over_time".to_owned(),
+            range_ms: 86_400_000,
+            ..SelectHint::default()
+        },
+    };
+    let selector = Selector::new(store.clone(), Arc::new(Everybody));
+    let found = selector
+        .select(&request, &Budget::new(Limits::default()))
+        .unwrap();
+    found.iter().map(|series| series.times.len()).sum()
+}
+
+struct Everybody;
+
+impl HostLabels for Everybody {
+    fn all(&self) -> Arc<[LabelledHost]> {
+        let host = |host| LabelledHost {
+            host,
+            labels: Vec::new(),
+        };
+        (1..=HOSTS).map(host).collect()
+    }
+}
+
+/// Refuses every sector of every file in turn. Returns how many sectors of which kind of file those were.
+fn refuse_each(scene: &Scene) -> BTreeMap<String, u64> {
+    let whole = scene.open();
+    let (truth, rows) = (ask(&whole).0, steps(&whole));
+    drop(whole);
+    let mut kinds = BTreeMap::<String, u64>::new();
+    // The checkpoint before the last is read only if the last one cannot be.
+    let names = scene.disk.names().into_iter();
+    for name in names.filter(|name| name != "dedup.previous") {
+        let sectors = scene.disk.sectors(&name);
+        for sector in 0..sectors {
+            let what = format!("sector {sector} of {sectors} of {name}");
+            let disk = scene.disk.after_kill();
+            disk.refuse(&name, Some(sector));
+            let store = scene.open_on(&disk).unwrap();
+            let left = check(&store, &truth, &what);
+            assert!(steps(&store) <= rows, "{what}");
+            // The first sector of a file and its last ones tell how it is read.
+            let is_frame = sector == 0 || sector + 2 >= sectors;
+            if name.starts_with("block") && !is_frame {
+                assert!(left * 10 > truth.len() * 4, "{what}: {left}");
+            }
+            check_told(&store, &name, &what);
+            check_goes_on(scene, &disk, store, &name, &what);
+            check(&scene.open_on(&disk).unwrap(), &truth, &what);
+            let kind = name.split(['-', '.']).next().unwrap().to_owned();
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+    kinds
+}
+
+/// The file is named by whatever reads it, and a backup is not taken for whole.
+fn check_told(store: &SeriesStore, name: &str, what: &str) {
+    let report = store.verify().unwrap();
+    assert!(names(&report, name), "{what}: {report:?}");
+    assert!(!store.damage_met().is_none(), "{what} is not shown");
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("backup");
+    let backup = store.backup(&target).unwrap();
+    assert!(names(&backup.found, name), "{what}: {:?}", backup.found);
+    let checked = check_backup(&target).unwrap();
+    assert!(!checked.is_whole(), "{what}");
+    assert_eq!(checked.changed, Vec::<String>::new(), "{what}");
+}
+
+/// Reports are taken, passes come to their end, and what cannot be read stays for a person.
+fn check_goes_on(scene: &Scene, disk: &PowerDisk, store: SeriesStore, name: &str, what: &str) {
+    let length = scene.disk.length(name);
+    let group = [Reporter::new(99).report(1)];
+    let verdicts = store.append(&frames(&group)).unwrap();
+    assert_eq!(verdicts, [Appended::Stored], "{what}");
+    for _ in 0..3 {
+        drop(store.maintain());
+    }
+    store.maintain().unwrap();
+    drop(store);
+    let aside = format!("{name}.damaged");
+    let kept = disk.names().into_iter();
+    let mut kept = kept.filter(|one| *one == name || *one == aside);
+    let kept = kept.next().map(|name| disk.length(&name));
+    assert!(
+        kept >= Some(length),
+        "{what}: of {length} bytes stay {kept:?}"
+    );
+    let store = scene.open_on(disk).unwrap();
+    let verdicts = store.append(&frames(&group)).unwrap();
+    assert_eq!(verdicts, [Appended::Replay], "{what}");
+}
+
+#[test]
+fn a_refused_sector_of_any_file_is_named_and_costs_no_more_than_lies_in_it() {
+    let kinds = refuse_each(&Scene::with_blocks(6));
+    for kind in ["block", "wal", "dedup"] {
+        assert!(kinds.contains_key(kind), "{kinds:?}");
+    }
+}
+
+#[test]
+fn a_refused_sector_of_steps_is_named_and_stops_nothing() {
+    let mut scene = Scene::new(|options| options.retention = Duration::from_secs(3600));
+    let store = scene.open();
+    for _ in 0..5 {
+        scene.tell(&store);
+        store.maintain().unwrap();
+    }
+    drop(store);
+    let kinds = refuse_each(&scene);
+    assert!(kinds.contains_key("rollup"), "{kinds:?}");
+}
+
+#[test]
+fn a_refused_end_of_a_log_is_not_cut_off() {
+    let scene = Scene::with_blocks(1);
+    let names = scene.disk.names();
+    let log = names.iter().find(|name| name.ends_with(".log")).unwrap();
+    let length = scene.disk.length(log);
+    scene.disk.refuse(log, Some(scene.disk.sectors(log) - 1));
+    let store = scene.open();
+    assert_eq!(store.stats().torn_tails, 0);
+    assert!(store.stats().damaged > 0);
+    assert_eq!(scene.disk.length(log), length);
+    // The next report goes into another file.
+    let next = Reporter::new(50).report(1);
+    store.append(&[next.frame()]).unwrap();
+    assert_eq!(scene.disk.length(log), length);
+}
+
+/// Samples are kept for so many minutes; of the third half hour's block a sector is refused.
+fn with_a_bad_source(minutes: u64) -> (Scene, SeriesStore, String) {
+    let retention = Duration::from_secs(minutes * 60);
+    let mut scene = Scene::new(|options| options.retention = retention);
+    let store = scene.open();
+    for _ in 0..4 {
+        scene.tell(&store);
+        store.maintain().unwrap();
+    }
+    let bad = "block-0000000003-0000000003.xzb".to_owned();
+    scene.disk.refuse(&bad, Some(1));
+    (scene, store, bad)
+}
+
+#[test]
+fn a_block_that_cannot_be_read_keeps_retention_from_nothing_and_is_merged_when_that_is_believed() {
+    let (mut scene, store, bad) = with_a_bad_source(145);
+    for _ in 0..2 {
+        scene.tell(&store);
+        store.maintain().unwrap();
+    }
+    for failed in 1..=2 {
+        scene.tell(&store);
+        store.maintain().unwrap_err();
+        let trouble = store.sealing_trouble().unwrap().reason;
+        assert!(trouble.contains(&bad), "{trouble}");
+        // The oldest block went all the same, with its steps.
+        assert_eq!(store.stats().removed_segments, failed);
+        assert_eq!(store.stats().rollups, 2 * failed);
+    }
+    scene.tell(&store);
+    store.maintain().unwrap();
+    let names = scene.disk.names();
+    assert!(names.contains(&format!("{bad}.damaged")), "{names:?}");
+    let merged = "block-0000000003-0000000008.xzb".to_owned();
+    assert!(names.contains(&merged), "{names:?}");
+    assert_eq!(store.verify().unwrap().damaged, []);
+}
+
+#[test]
+fn a_block_that_cannot_be_read_goes_for_its_age_when_that_is_believed() {
+    let (mut scene, store, bad) = with_a_bad_source(100);
+    let mut outcomes = Vec::new();
+    for _ in 0..6 {
+        scene.tell(&store);
+        outcomes.push(store.maintain().is_ok());
+    }
+    let failed = outcomes.iter().filter(|is_fine| !**is_fine).count();
+    assert_eq!(failed, 2, "{outcomes:?}");
+    let names = scene.disk.names();
+    assert!(
+        !names.iter().any(|name| name.starts_with(&bad)),
+        "{names:?}"
+    );
+    let steps = "rollup-0000000003-0000000003-300.xzb".to_owned();
+    assert!(
+        names.contains(&steps),
+        "what could be read of it is summed up: {names:?}"
+    );
+}
+
+#[test]
+fn a_disk_that_refuses_all_files_is_not_taken_for_damage() {
+    let scene = Scene::with_blocks(2);
+    let names = scene.disk.names();
+    for name in &names {
+        scene.disk.refuse(name, None);
+    }
+    let error = scene.open_on(&scene.disk).unwrap_err();
+    assert!(error.to_string().contains("read any file"), "{error}");
+    assert_eq!(scene.disk.names(), names, "nothing was set aside");
+}
+
+#[test]
+fn what_the_disk_gave_again_is_whole() {
+    let scene = Scene::with_blocks(3);
+    let (truth, _) = ask(&scene.open());
+    let store = scene.open();
+    let readings = {
+        let before = scene.disk.readings();
+        ask(&store);
+        scene.disk.readings() - before
+    };
+    assert!(readings > 0);
+    for reading in 0..readings {
+        scene.disk.refuse_reading_once(reading);
+        assert_eq!(ask(&store), (truth.clone(), 0), "reading {reading}");
+    }
+    assert!(store.verify().unwrap().is_whole());
+}
