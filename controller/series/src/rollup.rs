@@ -1,19 +1,22 @@
 //! Rollups: a day of samples in steps of five minutes and of an hour.
 //!
-//! A counter (its name ends in `_total`, `_count`, `_sum` or `_bucket`) keeps its last value, how long
-//! before the step's end that was, and how much it grew within the step, resets taken out; everything
-//! else keeps least, greatest and sum. Both keep the number of samples. A row carries the time at which
-//! its step ends. Sums and growths are rounded to a millionth, so that they stay short decimals.
+//! A counter keeps its last value, how long before the step's end that was, and how much it grew within
+//! the step, resets taken out; anything else keeps least, greatest and sum. Both keep the number of samples.
+//! What a series is, its name tells (`_total`, `_count`, `_sum`, `_bucket`); where its samples of the day
+//! tell otherwise, all of it is kept. A row carries the time at which its step ends. Sums and growths are
+//! rounded to a millionth, so that they stay short decimals.
 //!
 //! They are made when a block has grown to a day, and at the latest before retention removes the
 //! samples. A rollup is a block whose chunks begin with the number of their aggregate.
 
 mod answer;
+mod kept;
 
 use std::iter;
 use std::sync::Arc;
 
 pub(crate) use answer::{Answer, Rows};
+use kept::Kept;
 
 use crate::block::{self, Block, BlockWriter};
 use crate::chunk::Points;
@@ -35,7 +38,7 @@ pub(crate) const RESOLUTIONS: [u64; 2] = [FINE_MS, COARSE_MS];
 
 /// Aggregates by number: last value and growth of a counter; least, greatest and sum of anything else;
 /// number of samples; milliseconds from a counter's last sample to the step's end. Rollups of earlier
-/// releases have no number of a counter's samples and no such distance.
+/// releases have no number of a counter's samples and no such distance, and go by names alone.
 pub(crate) const AGGREGATES: usize = 7;
 
 /// Makes the rollups of every block that is a day wide. Blocks that the disk refuses to read are left
@@ -111,7 +114,8 @@ fn write(
         std::slice::from_ref(block),
         &mut |text, host, points| {
             points.settle();
-            lanes.fill(is_counter(text), points, resolution_ms as i64);
+            let kept = Kept::of(is_counter(text), points);
+            lanes.fill(kept, points, resolution_ms as i64);
             for (number, lane) in lanes
                 .0
                 .iter()
@@ -139,7 +143,7 @@ pub(crate) fn is_counter(text: &str) -> bool {
 /// both lie has one distance between its values. The last step ends with its last sample.
 pub(crate) fn add_counter(lanes: &mut [Points; AGGREGATES], samples: &Points, resolution_ms: u64) {
     let mut made = Lanes::default();
-    made.fill(true, samples, resolution_ms as i64);
+    made.fill(Kept::COUNTER, samples, resolution_ms as i64);
     let newest_ms = samples.times.last().copied().unwrap_or(i64::MIN);
     for (lane, made) in lanes.iter_mut().zip(&mut made.0) {
         if let Some(end_ms) = made.times.last_mut() {
@@ -155,14 +159,14 @@ pub(crate) fn add_counter(lanes: &mut [Points; AGGREGATES], samples: &Points, re
 struct Lanes([Points; AGGREGATES]);
 
 impl Lanes {
-    fn fill(&mut self, counter: bool, points: &Points, step_ms: i64) {
+    fn fill(&mut self, kept: Kept, points: &Points, step_ms: i64) {
         self.0.iter_mut().for_each(Points::clear);
         let mut before: Option<(i64, f64)> = None;
         let mut step: Option<Step> = None;
         for (time_ms, value) in points.iter().filter(|&(_, value)| !is_stale(value)) {
             let end_ms = end_of(time_ms, step_ms);
             if let Some(done) = step.take_if(|step| step.end_ms != end_ms) {
-                self.put(counter, &done);
+                self.put(kept, &done);
             }
             step.get_or_insert_with(|| Step::new(end_ms)).add(
                 time_ms,
@@ -172,17 +176,18 @@ impl Lanes {
             before = Some((time_ms, value));
         }
         if let Some(done) = step {
-            self.put(counter, &done);
+            self.put(kept, &done);
         }
     }
 
-    fn put(&mut self, counter: bool, step: &Step) {
+    fn put(&mut self, kept: Kept, step: &Step) {
+        let Kept { counter, gauge } = kept;
         let all = [
             (counter, step.last),
             (counter, rounded(step.increase)),
-            (!counter, step.least),
-            (!counter, step.greatest),
-            (!counter, rounded(step.sum)),
+            (gauge, step.least),
+            (gauge, step.greatest),
+            (gauge, rounded(step.sum)),
             (true, f64::from(step.count)),
             (counter, (step.end_ms - step.last_ms) as f64),
         ];
@@ -283,16 +288,16 @@ mod tests {
             (600_000, 8.5),
         ]);
         let mut lanes = Lanes::default();
-        lanes.fill(true, &rows, 300_000);
+        lanes.fill(Kept::COUNTER, &rows, 300_000);
         assert_eq!(lanes.0[0], points(&[(300_000, 30.0), (600_000, 8.5)]));
         assert_eq!(lanes.0[1], points(&[(300_000, 20.0), (600_000, 8.5)]));
         assert!(lanes.0[2].is_empty());
         let grown = Answer::Growth.rows(&mut lanes.0, 300_000).points;
         assert_eq!(grown, points(&[(300_000, 0.0), (600_000, 8.5)]));
-        lanes.fill(false, &rows, 300_000);
+        lanes.fill(Kept::GAUGE, &rows, 300_000);
         assert_eq!(lanes.0[2], points(&[(300_000, 10.0), (600_000, 5.0)]));
         assert_eq!(lanes.0[5], points(&[(300_000, 2.0), (600_000, 2.0)]));
-        let mean = Answer::to("avg_over_time")
+        let mean = Answer::to("avg_over_time", true)
             .rows(&mut lanes.0, 300_000)
             .points;
         assert_eq!(mean, points(&[(300_000, 20.0), (600_000, 6.75)]));
@@ -314,7 +319,7 @@ mod tests {
             let mut all: [Points; AGGREGATES] = Default::default();
             for part in [&live, &minutes(60..360)] {
                 let mut lanes = Lanes::default();
-                lanes.fill(true, part, step_ms);
+                lanes.fill(Kept::COUNTER, part, step_ms);
                 for (all, lane) in all.iter_mut().zip(&lanes.0) {
                     lane.iter()
                         .for_each(|(time_ms, value)| all.push(time_ms, value));

@@ -171,7 +171,7 @@ fn rolled(request: &Select) -> Rolled {
         is_far && Answer::is_faithful(&hint.function) && names_suit(request)
     };
     Rolled {
-        answer: Answer::to(&hint.function),
+        answer: Answer::to(&hint.function, hint.range_ms > 0),
         coarse_ms: RESOLUTIONS
             .into_iter()
             .filter(|&one| is_coarse(one))
@@ -184,7 +184,7 @@ fn rolled(request: &Select) -> Rolled {
 /// Whether steps keep what the function asks for, of all metrics that may be meant: a step of a counter
 /// keeps its growth, that of anything else its extremes, and names say what is a counter.
 fn names_suit(request: &Select) -> bool {
-    let is_growth = matches!(Answer::to(&request.hint.function), Answer::Growth);
+    let is_growth = Answer::to(&request.hint.function, true) == Answer::Growth;
     metrics(&request.matchers)
         .is_some_and(|names| names.iter().all(|name| is_counter(name) == is_growth))
 }

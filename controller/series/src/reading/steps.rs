@@ -37,15 +37,19 @@ pub(crate) struct Coarse {
 impl Coarse {
     /// Puts rows before the points of a series. Of one time, a sample joins the step that ends there,
     /// and so does another step, which other samples made.
-    fn put(&mut self, answer: Answer, is_counter: bool, rows: Rows, series: &mut Points) {
-        let Rows { mut points, counts } = rows;
+    fn put(&mut self, answer: Answer, rows: Rows, series: &mut Points) {
+        let Rows {
+            mut points,
+            counts,
+            are_ends,
+        } = rows;
         for ((&time_ms, value), count) in points.times.iter().zip(&mut points.values).zip(counts) {
             let place = series.times.binary_search(&time_ms).ok();
             let known = place.and_then(|place| series.values.get(place).copied());
             let mut stands_for = count;
             if let Some(other) = known.filter(|other| !column::is_stale(*other)) {
                 let of_other = self.steps.get(&time_ms).copied().unwrap_or(1.0);
-                *value = answer.joined(is_counter, (*value, count), (other, of_other));
+                *value = answer.joined(are_ends, (*value, count), (other, of_other));
                 stands_for += of_other;
             }
             self.steps.insert(time_ms, stands_for);
@@ -110,13 +114,11 @@ impl Reading<'_, '_> {
                 0
             };
             let rows = rolled.answer.rows(&mut lanes, step_ms);
-            let is_counter = (self.found.texts.get(number as usize))
-                .is_some_and(|text| rollup::is_counter(text));
             let coarse = self.found.coarse.entry((number, host)).or_default();
             coarse.step_ms = coarse.step_ms.max(resolution_ms as i64);
             let series = self.found.series.entry((number, host)).or_default();
             series.settle();
-            coarse.put(rolled.answer, is_counter, rows, series);
+            coarse.put(rolled.answer, rows, series);
         }
     }
 
@@ -155,9 +157,10 @@ mod tests {
         let rows = Rows {
             points: points(&[(300, 4.0), (600, 6.0)]),
             counts: vec![3.0, 3.0],
+            are_ends: is_counter,
         };
         let (mut coarse, mut series) = (Coarse::default(), points(&[(600, 2.0), (615, 9.0)]));
-        coarse.put(answer, is_counter, rows, &mut series);
+        coarse.put(answer, rows, &mut series);
         series.settle();
         (series, coarse)
     }

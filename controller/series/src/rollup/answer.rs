@@ -21,7 +21,9 @@ pub(crate) enum Answer {
     Growth,
     Least,
     Greatest,
-    /// The last value of a counter, the mean of anything else.
+    /// A value at a time is asked for: the last one if it is kept, otherwise the mean.
+    Last,
+    /// The mean; the last value of what is kept as a counter only.
     Usual,
 }
 
@@ -30,16 +32,20 @@ pub(crate) enum Answer {
 pub(crate) struct Rows {
     pub(crate) points: Points,
     pub(crate) counts: Vec<f64>,
+    /// Whether they are a counter's values at the ends of its steps.
+    pub(crate) are_ends: bool,
 }
 
 impl Answer {
-    /// What suits a PromQL function or aggregation.
-    pub(crate) fn to(function: &str) -> Self {
+    /// What suits a PromQL function or aggregation, over a window or at a time.
+    pub(crate) fn to(function: &str, is_window: bool) -> Self {
         match function {
-            "rate" | "increase" | "irate" | "delta" | "idelta" | "deriv" => Self::Growth,
+            "rate" | "increase" | "irate" => Self::Growth,
             "min_over_time" | "min" => Self::Least,
             "max_over_time" | "max" => Self::Greatest,
-            _ => Self::Usual,
+            "last_over_time" => Self::Last,
+            _ if is_window => Self::Usual,
+            _ => Self::Last,
         }
     }
 
@@ -61,27 +67,35 @@ impl Answer {
                 Self::Growth => matches!(number, 1 | 4 | COUNT),
                 Self::Least => number == 2,
                 Self::Greatest => number == 3,
-                Self::Usual => matches!(number, 4 | COUNT),
+                Self::Usual | Self::Last => matches!(number, 4 | COUNT),
             }
     }
 
-    /// The rows of a series, from the aggregates of its steps. If `step_ms` is not zero, each row is
-    /// shown as rows of five minutes, because an instant selector looks back no further.
+    /// The rows of a series, from the aggregates of its steps; where the one that suits is not kept,
+    /// another stands in. If `step_ms` is not zero, each row is shown as rows of five minutes, because an
+    /// instant selector looks back no further.
     pub(crate) fn rows(self, lanes: &mut [Points; AGGREGATES], step_ms: i64) -> Rows {
         join_last(lanes);
         for (number, lane) in lanes.iter_mut().enumerate() {
             join_equal(number, lane);
         }
         let [last, increase, least, greatest, sum, count, _] = lanes;
-        let points = match self {
-            Self::Growth if !last.is_empty() => without_resets(last, increase),
-            _ if !last.is_empty() => std::mem::take(last),
-            Self::Least => std::mem::take(least),
-            Self::Greatest => std::mem::take(greatest),
-            Self::Usual | Self::Growth => means(sum, count),
+        let has_ends = !last.is_empty();
+        let (suits, otherwise) = match self {
+            Self::Growth => (without_resets(last, increase), means(sum, count)),
+            Self::Least => (std::mem::take(least), std::mem::take(last)),
+            Self::Greatest => (std::mem::take(greatest), std::mem::take(last)),
+            Self::Last => (std::mem::take(last), means(sum, count)),
+            Self::Usual => (means(sum, count), std::mem::take(last)),
         };
+        let are_ends = has_ends && (matches!(self, Self::Growth | Self::Last) || suits.is_empty());
+        let points = filled(suits, otherwise);
         let counts = counts_of(&points, count);
-        let rows = Rows { points, counts };
+        let rows = Rows {
+            points,
+            counts,
+            are_ends,
+        };
         if step_ms > FINE_MS as i64 {
             finer(&rows, step_ms, self == Self::Growth)
         } else {
@@ -99,18 +113,35 @@ impl Answer {
             _ if is_counter => other.0,
             Self::Least => one.0.min(other.0),
             Self::Greatest => one.0.max(other.0),
-            Self::Usual | Self::Growth => (one.0 * one.1 + other.0 * other.1) / (one.1 + other.1),
+            _ => (one.0 * one.1 + other.0 * other.1) / (one.1 + other.1),
         }
     }
 }
 
 fn means(sum: &mut Points, count: &Points) -> Points {
-    let values = sum.values.iter().zip(&count.values);
+    let counts = counts_of(sum, count);
+    let values = sum.values.iter().zip(counts);
     let values = values.map(|(sum, count)| sum / count.max(1.0)).collect();
     Points {
         times: std::mem::take(&mut sum.times),
         values,
     }
+}
+
+/// The rows of `suits`, and those of `otherwise` at times that it lacks: what is kept may change from day
+/// to day.
+fn filled(suits: Points, otherwise: Points) -> Points {
+    if suits.is_empty() || otherwise.is_empty() || suits.times == otherwise.times {
+        return if suits.is_empty() { otherwise } else { suits };
+    }
+    let is_lacking = |row: &(i64, f64)| suits.times.binary_search(&row.0).is_err();
+    let mut rows: Vec<(i64, f64)> = otherwise.iter().filter(is_lacking).collect();
+    rows.extend(suits.iter());
+    rows.sort_by_key(|row| row.0);
+    let mut all = Points::with_capacity(rows.len());
+    rows.into_iter()
+        .for_each(|(time_ms, value)| all.push(time_ms, value));
+    all
 }
 
 /// The number of samples of each row; 1 where none was kept or is needed.
@@ -202,7 +233,10 @@ fn without_resets(last: &Points, increase: &Points) -> Points {
 fn finer(rows: &Rows, step_ms: i64, is_line: bool) -> Rows {
     let fine_ms = FINE_MS as i64;
     let parts = (step_ms / fine_ms).max(1);
-    let mut shown = Rows::default();
+    let mut shown = Rows {
+        are_ends: rows.are_ends,
+        ..Rows::default()
+    };
     let mut before: Option<(i64, f64)> = None;
     for ((time_ms, value), count) in rows.points.iter().zip(&rows.counts) {
         let start = before.filter(|(earlier, _)| *earlier == time_ms - step_ms);
@@ -283,5 +317,32 @@ mod tests {
         lanes[6] = Points::default();
         let rows = Answer::Usual.rows(&mut lanes, 300_000);
         assert_eq!(rows.points, points(&[(300_000, 800.0)]));
+    }
+
+    #[test]
+    fn a_question_chooses_among_what_is_kept_of_a_day() {
+        // Of the first day all is kept, of the second only what suits a gauge.
+        let lanes = || {
+            let mut lanes: [Points; AGGREGATES] = Default::default();
+            lanes[0] = points(&[(300_000, 9.0)]);
+            lanes[1] = points(&[(300_000, 4.0)]);
+            lanes[2] = points(&[(300_000, 5.0), (600_000, 1.0)]);
+            lanes[3] = points(&[(300_000, 9.0), (600_000, 8.0)]);
+            lanes[4] = points(&[(300_000, 21.0), (600_000, 9.0)]);
+            lanes[5] = points(&[(300_000, 3.0), (600_000, 2.0)]);
+            lanes
+        };
+        for (answer, expected) in [
+            (Answer::Least, [5.0, 1.0]),
+            (Answer::Greatest, [9.0, 8.0]),
+            (Answer::Usual, [7.0, 4.5]),
+            (Answer::Last, [9.0, 4.5]),
+            (Answer::Growth, [9.0, 4.5]),
+        ] {
+            let rows = answer.rows(&mut lanes(), 300_000);
+            assert_eq!(rows.points.times, [300_000, 600_000], "{answer:?}");
+            assert_eq!(rows.points.values, expected, "{answer:?}");
+            assert_eq!(rows.counts, [3.0, 2.0], "{answer:?}");
+        }
     }
 }
