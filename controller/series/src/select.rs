@@ -3,7 +3,8 @@
 //! A series has the labels of its text and those of its host, which the caller brings anew for each
 //! query: a host that moves to another site takes its history along. A label of the host hides one of
 //! the same name in the text, and names that only the caller assigns are hidden in every text. Matchers on host labels choose hosts before anything is read; the
-//! others choose texts, of which there are few hundred however many hosts there are.
+//! others choose texts, of which there are few hundred however many hosts there are. A name that a text
+//! can only hold in another form (`U__a_2e_b`) is seen as its sender wrote it (`a.b`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xiezhi_promql::{
-    Budget, Coarse, Label, Labels, METRIC_NAME, MatchOp, Matcher, Select, Series, Storage,
-    StorageError,
+    Budget, Coarse, Label, Labels, METRIC_NAME, MatchOp, Matcher, Named, Select, Series, Storage,
+    StorageError, escape_name, plain_name,
 };
 use xiezhi_protocol::report::parse_series;
 
@@ -262,10 +263,18 @@ impl TextLabels {
     }
 
     fn new(text: &str, assigned: &[&str], matchers: &[Matcher], masks: &[u64]) -> Option<Self> {
-        let (name, mut pairs) = parse_series(text)?;
-        pairs.retain(|pair| !assigned.contains(&pair.0));
+        let (name, pairs) = parse_series(text)?;
+        let name = plain_name(name);
+        let pairs = pairs
+            .into_iter()
+            .map(|(name, value)| (plain_name(name), value));
+        let is_own = |name: &str| name != METRIC_NAME && !assigned.contains(&name);
+        let mut pairs: Vec<_> = pairs.filter(|pair| is_own(&pair.0)).collect();
+        // A host may write one name in two ways.
+        pairs.sort();
+        pairs.dedup_by(|later, first| later.0 == first.0);
         let value = |wanted: &str| match wanted {
-            METRIC_NAME => name,
+            METRIC_NAME => &*name,
             _ => pairs
                 .iter()
                 .find(|pair| pair.0 == wanted)
@@ -285,14 +294,14 @@ impl TextLabels {
         if verdicts.contains(&true) {
             labels.push(Label {
                 name: METRIC_NAME.into(),
-                value: name.into(),
+                value: (&*name).into(),
             });
             labels.extend(
                 pairs
                     .iter()
                     .filter(|pair| !pair.1.is_empty())
                     .map(|(name, value)| Label {
-                        name: Arc::from(*name),
+                        name: Arc::from(&**name),
                         value: Arc::from(value.as_str()),
                     }),
             );
@@ -302,7 +311,7 @@ impl TextLabels {
     }
 }
 
-/// Names of metrics, if the matchers name them one by one.
+/// Names of metrics as texts have them, if the matchers name them one by one.
 fn metrics(matchers: &[Matcher]) -> Option<Vec<String>> {
     let is_plain = |value: &str| {
         !value.is_empty()
@@ -313,13 +322,17 @@ fn metrics(matchers: &[Matcher]) -> Option<Vec<String>> {
     let named = matchers
         .iter()
         .filter(|matcher| &*matcher.name == METRIC_NAME);
+    let name = |value: &str| escape_name(value, Named::Metric).into_owned();
     named
-        .filter(|matcher| is_plain(&matcher.value))
+        .filter(|matcher| match matcher.op {
+            MatchOp::Equal => !matcher.value.is_empty(),
+            _ => is_plain(&matcher.value),
+        })
         .find_map(|matcher| match matcher.op {
-            MatchOp::Equal => Some(vec![matcher.value.to_string()]),
+            MatchOp::Equal => Some(vec![name(&matcher.value)]),
             MatchOp::Regex => {
                 let names: BTreeSet<&str> = matcher.value.split('|').collect();
-                Some(names.into_iter().map(str::to_owned).collect())
+                Some(names.into_iter().map(name).collect())
             }
             MatchOp::NotEqual | MatchOp::NotRegex => None,
         })

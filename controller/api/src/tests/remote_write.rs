@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
-use xiezhi_metrics::remote_write::encode::{body, description};
+use xiezhi_metrics::remote_write::encode::{BodyWriter, body, description};
 use xiezhi_model::ApiRight;
 
 use super::bench::*;
@@ -207,6 +207,46 @@ async fn only_a_token_that_writes_and_has_a_site_may_and_none_that_was_withdrawn
     assert_eq!(kept.len(), 1, "what came before it was withdrawn stays");
 }
 
+/// As its sources have it: the metric's name first, other labels in the order of a Go map, a password
+/// instead of a bearer's token, and version 0.1.0.
+#[tokio::test]
+async fn what_a_categraf_sends_is_taken() {
+    let bench = Bench::new().await;
+    let (_, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    let (_, reader) = token(&bench, ApiRight::ReadMetrics, None).await;
+    let now_ms = bench.now_ms();
+    let mut writer = BodyWriter::default();
+    let labels = [
+        ("__name__", "cpu_usage_active"),
+        ("ident", "alpha"),
+        ("cpu", "cpu-total"),
+        ("agent_hostname", "alpha"),
+        ("region", ""),
+    ];
+    writer.add_unsorted(&labels, &[(now_ms, 12.5)]);
+    let password = data_encoding::BASE64.encode(format!("categraf:{secret}").as_bytes());
+    let request = Request::post(PATH)
+        .header(header::AUTHORIZATION, format!("Basic {password}"))
+        .header(header::CONTENT_TYPE, "application/x-protobuf")
+        .header(header::CONTENT_ENCODING, "snappy")
+        .header(header::USER_AGENT, "categraf")
+        .header("x-prometheus-remote-write-version", "0.1.0");
+    let got = bench
+        .ask(request.body(Body::from(writer.take())).unwrap())
+        .await;
+    assert_eq!(got.status, StatusCode::NO_CONTENT, "{got:?}");
+    let found = query(&bench, &reader, "cpu_usage_active{ident=\"alpha\"}").await;
+    assert_eq!(found[0]["value"][1], "12.5");
+    assert_eq!(found[0]["metric"]["cpu"], "cpu-total");
+    assert!(found[0]["metric"]["region"].is_null(), "{found:?}");
+    // With `precision = "s"` it writes seconds where milliseconds belong.
+    writer.add_unsorted(&labels, &[(now_ms / 1000, 12.5)]);
+    let got = send(&bench, &secret, writer.take()).await;
+    assert_eq!(got.status, StatusCode::BAD_REQUEST);
+    let text = String::from_utf8_lossy(&got.body);
+    assert!(text.contains("older than what is kept"), "{text}");
+}
+
 #[tokio::test]
 async fn version_two_is_taken_and_told_how_much_was_written() {
     let bench = Bench::new().await;
@@ -276,7 +316,7 @@ async fn what_breaks_a_rule_is_told_and_the_rest_is_stored() {
         ("near", vec![(now_ms + 600_000, 1.0)]),
         ("old", vec![(now_ms - 16 * DAY_MS, 1.0)]),
         ("late", vec![(now_ms - 14 * DAY_MS, 1.0)]),
-        ("9 bad", vec![(now_ms, 1.0)]),
+        ("", vec![(now_ms, 1.0)]),
         (many.as_str(), vec![(now_ms, 1.0)]),
     ];
     let got = send(&bench, &secret, rows(&series)).await;
@@ -285,7 +325,7 @@ async fn what_breaks_a_rule_is_told_and_the_rest_is_stored() {
     for part in [
         "in the future",
         "older than",
-        "a metric name",
+        "a series needs a label",
         "more labels",
         "many{l00",
     ] {
@@ -293,7 +333,7 @@ async fn what_breaks_a_rule_is_told_and_the_rest_is_stored() {
     }
     assert!(!text.contains('\n'), "{text}");
     assert_eq!(bench.series.stats().foreign_stored, 4);
-    for reason in ["too_new", "too_old", "bad_name", "too_many_labels"] {
+    for reason in ["too_new", "too_old", "no_name", "too_many_labels"] {
         assert_eq!(
             counted(&bench, "xiezhi_remote_write_refused_total", reason),
             1,
@@ -485,4 +525,54 @@ async fn what_senders_tell_of_their_metrics_is_shown_beside_what_is_ours() {
     let (_, elsewhere) = token(&bench, ApiRight::ReadMetrics, Some("gs-02")).await;
     let none = result(&asked(&bench, &elsewhere, "/api/v1/metadata").await);
     assert_eq!(none, serde_json::json!({}));
+}
+
+#[tokio::test]
+async fn names_of_any_signs_are_stored_and_asked_for_as_prometheus_3_has_it() {
+    let bench = Bench::new().await;
+    let (_, secret) = token(&bench, ApiRight::WriteMetrics, Some("gs")).await;
+    let (_, reader) = token(&bench, ApiRight::ReadMetrics, None).await;
+    let now_ms = bench.now_ms();
+    // The body carries what these forms stand for.
+    let series = [
+        (
+            "U__http_2e_requests_2e_total{U___6848__53f7_=\"（2026）\",U__service_2e_name=\"web\"}",
+            vec![(now_ms - 15_000, 1.0), (now_ms, 5.0)],
+        ),
+        ("up{U__service_2e_name=\"web\"}", vec![(now_ms, 1.0)]),
+    ];
+    let got = send(&bench, &secret, rows(&series)).await;
+    assert_eq!(got.status, StatusCode::NO_CONTENT, "{got:?}");
+    for (text, expected) in [
+        ("{\"http.requests.total\"}", "5"),
+        ("{\"http.requests.total\",\"service.name\"=\"web\"}", "5"),
+        (
+            "{__name__=~\"http[.]requests.+\",\"案号\"=~\".*2026.*\"}",
+            "5",
+        ),
+        ("sum by (\"service.name\") ({\"http.requests.total\"})", "5"),
+        ("{\"http.requests.total\"} * on (\"service.name\") up", "5"),
+        ("max_over_time({\"http.requests.total\"}[1m])", "5"),
+    ] {
+        let found = query(&bench, &reader, text).await;
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert_eq!(found[0]["value"][1], expected, "{text}");
+    }
+    let found = query(&bench, &reader, "{\"http.requests.total\"}").await;
+    assert_eq!(found[0]["metric"]["__name__"], "http.requests.total");
+    assert_eq!(found[0]["metric"]["service.name"], "web");
+    assert_eq!(found[0]["metric"]["案号"], "（2026）");
+    assert_eq!(query(&bench, &reader, "{\"http.requests\"}").await.len(), 0);
+    for (path, expected) in [
+        ("/api/v1/label/U__service_2e_name/values", "web"),
+        ("/api/v1/label/__name__/values", "http.requests.total"),
+        ("/api/v1/labels", "案号"),
+    ] {
+        let got = asked(&bench, &reader, path).await;
+        let listed = result(&got);
+        assert!(
+            listed.as_array().unwrap().contains(&expected.into()),
+            "{path}: {listed}"
+        );
+    }
 }

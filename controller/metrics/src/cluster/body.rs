@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::encoding::{encode_varint, encoded_len_varint};
-use xiezhi_promql::{Label, METRIC_NAME};
+use xiezhi_promql::{Label, METRIC_NAME, plain_name};
 use xiezhi_protocol::report::parse_series;
 use xiezhi_series::{HostKey, TailReport};
 
@@ -86,12 +86,14 @@ impl Encoder {
         let parsed = parse_series(text).map(|(name, pairs)| {
             // Whether this host has such a label or not: an agent speaks for no other origin.
             let is_own = |name: &str| !ASSIGNED.contains(&name);
-            let pairs = pairs
-                .iter()
-                .filter(|pair| is_own(pair.0) && !pair.1.is_empty());
-            let pairs = pairs.map(|(name, value)| ready(name, value));
-            let mut labels: Vec<Ready> = pairs.chain([ready(METRIC_NAME, name)]).collect();
+            let pairs = pairs.iter().map(|(name, value)| (plain_name(name), value));
+            let pairs = pairs.filter(|(name, value)| is_own(name) && !value.is_empty());
+            let pairs = pairs.map(|(name, value)| ready(&name, value));
+            let name = ready(METRIC_NAME, &plain_name(name));
+            let mut labels: Vec<Ready> = pairs.chain([name]).collect();
             labels.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+            // A host may write one name in two ways.
+            labels.dedup_by(|later, first| later.name == first.name);
             labels.into()
         });
         self.texts.insert(Arc::clone(text), parsed.clone());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
+use xiezhi_promql::{Named, escape_name};
 
 use super::body::{BodyError, RawSeries, Request};
 
@@ -38,9 +39,7 @@ pub struct Rules<'a> {
 pub enum Refusal {
     /// No label `__name__`, or an empty one.
     NoName,
-    /// A name that breaks Prometheus's grammar.
-    BadName,
-    /// A label without a name, or one that breaks the grammar.
+    /// A label without a name.
     BadLabel,
     /// Text that is not UTF-8, or a position outside the symbols.
     BadText,
@@ -66,7 +65,6 @@ impl Refusal {
     pub fn reason(self) -> &'static str {
         match self {
             Self::NoName => "no_name",
-            Self::BadName => "bad_name",
             Self::BadLabel => "bad_label",
             Self::BadText => "bad_text",
             Self::RepeatedLabel => "repeated_label",
@@ -84,8 +82,7 @@ impl Refusal {
     pub fn advice(self) -> &'static str {
         match self {
             Self::NoName => "a series needs a label `__name__`",
-            Self::BadName => "a metric name is made of letters, digits, `_` and `:`",
-            Self::BadLabel => "a label name is made of letters, digits and `_`",
+            Self::BadLabel => "a label needs a name",
             Self::BadText => "labels must be UTF-8 and inside the request's symbols",
             Self::RepeatedLabel => "a series has each label once",
             Self::TooManyLabels => "a series has 64 labels at most: drop some",
@@ -142,11 +139,17 @@ pub struct Refusals {
 }
 
 impl Written {
-    /// Name and labels in the store's canonical form.
+    /// Name and labels in the store's canonical form, in which names of other signs than letters, digits
+    /// and `_` are escaped.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = self.name.clone();
-        for (position, (label, value)) in self.labels.iter().enumerate() {
+        let mut text = escape_name(&self.name, Named::Metric).into_owned();
+        let labels = self.labels.iter();
+        let labels = labels.map(|(label, value)| (escape_name(label, Named::Label), value));
+        let mut labels: Vec<_> = labels.collect();
+        // Escaped names have another order.
+        labels.sort_unstable();
+        for (position, (label, value)) in labels.iter().enumerate() {
             text.push(if position == 0 { '{' } else { ',' });
             text.push_str(label);
             text.push_str("=\"");
@@ -256,7 +259,7 @@ pub fn check(request: &Request, rules: &Rules<'_>) -> Result<Checked, BodyError>
     Ok(checked)
 }
 
-type Named = (String, Vec<(String, String)>);
+type NameAndLabels = (String, Vec<(String, String)>);
 
 /// What labels take. A pair counts with its texts: it is larger than most of them.
 fn memory(labels: &[(String, String)]) -> usize {
@@ -264,14 +267,17 @@ fn memory(labels: &[(String, String)]) -> usize {
     size_of_val(labels) + texts.sum::<usize>()
 }
 
-fn labels(raw: &RawSeries, rules: &Rules<'_>) -> Result<Named, Refusal> {
+fn labels(raw: &RawSeries, rules: &Rules<'_>) -> Result<NameAndLabels, Refusal> {
     let raw = raw.labels.as_ref().ok_or(Refusal::BadText)?;
     if raw.len() > MAX_LABELS {
         return Err(Refusal::TooManyLabels);
     }
     let length: usize = raw
         .iter()
-        .map(|(name, value)| name.len() + value.len() + 4)
+        .map(|(name, value)| match &**name {
+            b"__name__" => escaped_bytes(value) + 12,
+            _ => escaped_bytes(name) + value.len() + 4,
+        })
         .sum();
     if length > MAX_SERIES_TEXT_BYTES {
         return Err(Refusal::TooLong);
@@ -284,7 +290,7 @@ fn labels(raw: &RawSeries, rules: &Rules<'_>) -> Result<Named, Refusal> {
             if name.replace(value).is_some() {
                 return Err(Refusal::RepeatedLabel);
             }
-        } else if !is_name(label, false) {
+        } else if label.is_empty() {
             return Err(Refusal::BadLabel);
         } else if !rules.assigned.contains(&label) && !value.is_empty() {
             labels.push((label.to_owned(), value.to_owned()));
@@ -301,8 +307,7 @@ fn labels(raw: &RawSeries, rules: &Rules<'_>) -> Result<Named, Refusal> {
     }
     match name.unwrap_or_default() {
         "" => Err(Refusal::NoName),
-        name if is_name(name, true) => Ok((name.to_owned(), labels)),
-        _ => Err(Refusal::BadName),
+        name => Ok((name.to_owned(), labels)),
     }
 }
 
@@ -310,13 +315,10 @@ fn text(bytes: &Bytes) -> Result<&str, Refusal> {
     std::str::from_utf8(bytes).map_err(|_| Refusal::BadText)
 }
 
-fn is_name(text: &str, colons: bool) -> bool {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || (colons && byte == b':');
-    let mut bytes = text.bytes();
-    bytes
-        .next()
-        .is_some_and(|byte| inner(byte) && !byte.is_ascii_digit())
-        && bytes.all(inner)
+/// What a name takes in a series text; what is no UTF-8 is refused later.
+fn escaped_bytes(name: &Bytes) -> usize {
+    let text = std::str::from_utf8(name).unwrap_or_default();
+    escape_name(text, Named::Label).len()
 }
 
 fn samples(raw: &RawSeries, rules: &Rules<'_>, checked: &mut Checked) -> Vec<(i64, f64)> {

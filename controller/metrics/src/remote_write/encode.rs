@@ -3,7 +3,10 @@
 //!
 //! It is not made for speed: who sends a fleet's samples on keeps labels encoded.
 
+use std::borrow::Cow;
+
 use prost::Message as _;
+use xiezhi_promql::plain_name;
 use xiezhi_protocol::report::parse_series;
 
 use super::message::{Label, MetadataV1, Sample, SeriesV1};
@@ -28,6 +31,14 @@ impl BodyWriter {
         self.0.series.push(one(text, points, more));
     }
 
+    /// Adds a series whose labels stay in their order, as senders write them that sort nothing.
+    pub fn add_unsorted(&mut self, labels: &[(&str, &str)], points: &[(i64, f64)]) {
+        let labels = labels
+            .iter()
+            .map(|&(name, value)| (name.into(), value.into()));
+        self.0.series.push(series(labels, points));
+    }
+
     /// Series so far.
     #[must_use]
     pub fn series(&self) -> usize {
@@ -43,7 +54,8 @@ impl BodyWriter {
     }
 }
 
-/// A body of series, each a canonical text and points, with more labels for each.
+/// A body of series, each a canonical text and points, with more labels for each. Escaped names
+/// (`U__a_2e_b`) are sent as what they stand for.
 #[must_use]
 pub fn body<'a>(
     series: impl IntoIterator<Item = (&'a str, &'a [(i64, f64)])>,
@@ -99,13 +111,26 @@ pub fn sent(body: &[u8]) -> Option<Vec<Sent>> {
 
 fn one(text: &str, points: &[(i64, f64)], more: &[(&str, &str)]) -> SeriesV1 {
     let (name, own) = parse_series(text).unwrap_or((text, Vec::new()));
-    let mut labels = vec![("__name__", name)];
-    labels.extend(own.iter().map(|(label, value)| (*label, value.as_str())));
-    labels.extend_from_slice(more);
+    let mut labels = vec![("__name__".into(), plain_name(name))];
+    let own = own
+        .iter()
+        .map(|(label, value)| (plain_name(label), value.into()));
+    labels.extend(own);
+    let more = more
+        .iter()
+        .map(|&(label, value)| (label.into(), value.into()));
+    labels.extend(more);
     labels.sort_unstable();
+    series(labels, points)
+}
+
+fn series<'a>(
+    labels: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    points: &[(i64, f64)],
+) -> SeriesV1 {
     let labels = labels.into_iter().map(|(name, value)| Label {
-        name: name.to_owned().into(),
-        value: value.to_owned().into(),
+        name: name.into_owned().into(),
+        value: value.into_owned().into(),
     });
     let samples = points
         .iter()

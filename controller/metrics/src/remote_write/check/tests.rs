@@ -70,8 +70,7 @@ fn one_bad_series_costs_only_itself() {
     let answer = checked(vec![
         series(&good, &[(2_000, 1.0), (3_000, f64::NAN)]),
         series(&[("job", "node")], &[(2_000, 1.0)]),
-        series(&[("__name__", "1up")], &[(2_000, 1.0)]),
-        series(&[("__name__", "up"), ("a-b", "x")], &[(2_000, 1.0)]),
+        series(&[("__name__", "up"), ("", "x")], &[(2_000, 1.0)]),
         series(
             &[("__name__", "up"), ("a", "x"), ("a", "y")],
             &[(2_000, 1.0)],
@@ -96,7 +95,6 @@ fn one_bad_series_costs_only_itself() {
         reasons(&answer),
         [
             (Refusal::NoName, 1),
-            (Refusal::BadName, 1),
             (Refusal::BadLabel, 1),
             (Refusal::RepeatedLabel, 1),
             (Refusal::TooLong, 1),
@@ -106,6 +104,30 @@ fn one_bad_series_costs_only_itself() {
     );
     let told = answer.refusals.to_string();
     assert!(told.contains("check the sender's clock"), "{told}");
+}
+
+#[test]
+fn names_of_any_signs_are_taken_and_escaped_in_the_text() {
+    let labels = [
+        ("__name__", "http.server.duration"),
+        ("service.name", "审判\"一\""),
+        ("案号", "x"),
+        ("a", "y"),
+    ];
+    let answer = checked(vec![series(&labels, &[(2_000, 1.0)])]);
+    assert_eq!(reasons(&answer), []);
+    let text = answer.series[0].text();
+    assert_eq!(
+        text,
+        "U__http_2e_server_2e_duration{U___6848__53f7_=\"x\",U__service_2e_name=\"审判\\\"一\\\"\",a=\"y\"}"
+    );
+    assert!(xiezhi_protocol::report::parse_series(&text).is_some());
+    let long = "法".repeat(700);
+    let answer = checked(vec![series(
+        &[("__name__", "up"), (&long, "x")],
+        &[(2_000, 1.0)],
+    )]);
+    assert_eq!(reasons(&answer), [(Refusal::TooLong, 1)]);
 }
 
 #[test]
