@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use xiezhi_ingest::{Cause, Trouble};
+use xiezhi_metrics::cluster::Refusals;
 use xiezhi_model::{HostId, Permission};
 
 use crate::certificates::Certificate;
@@ -98,7 +99,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full`, `away` or `failed`; of two people `glass_broken`; of series `left_out`; of what is stored `damaged`; of the clock `jumped`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of two people `glass_broken`; of series `left_out`; of what is stored `damaged`; of the clock `jumped`; of a cluster `failed` or `refused`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -229,7 +230,9 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
 
 fn cluster(state: &AppState, now_ms: i64) -> Option<Ailment> {
     let standing = state.inner.cluster.as_ref()?.now();
-    let (since_ms, reason) = standing.trouble?;
+    let Some((since_ms, reason)) = standing.trouble else {
+        return refused(standing.refusals?, now_ms);
+    };
     (now_ms.saturating_sub(since_ms) >= CLUSTER_PATIENCE_MS).then(|| Ailment {
         part: Part::Cluster,
         code: "failed",
@@ -263,6 +266,21 @@ async fn glass(state: &AppState, now_ms: i64) -> Option<Ailment> {
         since_ms,
         days_left: None,
         reason: told.collect::<Vec<_>>().join("; "),
+    })
+}
+
+/// The cluster takes samples, but refused some of late, which are here only.
+fn refused(refusals: Refusals, now_ms: i64) -> Option<Ailment> {
+    let is_new = now_ms.saturating_sub(refusals.last_ms) < Refusals::TOGETHER_MS;
+    is_new.then(|| Ailment {
+        part: Part::Cluster,
+        code: "refused",
+        since_ms: refusals.since_ms,
+        days_left: None,
+        reason: format!(
+            "the cluster refused {} samples for good; the controller's log has its answers",
+            refusals.samples
+        ),
     })
 }
 

@@ -27,5 +27,5 @@ pub use ask::{Ask, AskSettings};
 pub(crate) use ask::{Form, scoped_selections};
 pub(crate) use scope::query as scoped_query;
 pub use sender::{FreshDirectory, Refreshed, Sender, SenderSettings};
-pub use status::{Standing, Status};
+pub use status::{Refusals, Standing, Status};
 pub use target::{Auth, Target, TargetError, TlsSettings};

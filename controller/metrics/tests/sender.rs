@@ -47,6 +47,8 @@ struct State {
     newest: BTreeMap<i64, i64>,
     disorder: Vec<(i64, i64, i64)>,
     requests: Vec<usize>,
+    /// Requests with samples, refused ones too.
+    asked: u64,
     authorization: BTreeSet<String>,
 }
 
@@ -72,6 +74,7 @@ impl Fake {
             newest: BTreeMap::new(),
             disorder: Vec::new(),
             requests: Vec::new(),
+            asked: 0,
             authorization: BTreeSet::new(),
         };
         let fake = Self {
@@ -160,6 +163,7 @@ impl Fake {
         if samples.is_empty() {
             return Some(200);
         }
+        state.asked += 1;
         match state.mood {
             Mood::Answers(status) => return Some(status),
             Mood::Dislikes(host, status) if samples.iter().any(|one| one.0 == host) => {
@@ -222,6 +226,8 @@ struct Setting {
     running: Option<(watch::Sender<bool>, tokio::task::JoinHandle<()>)>,
     status: Option<Status>,
     auth: Auth,
+    /// Requests at one time, and samples of each at most.
+    size: (usize, usize),
 }
 
 impl Setting {
@@ -240,6 +246,7 @@ impl Setting {
             running: None,
             status: None,
             auth: Auth::None,
+            size: (3, 200),
             folder,
         }
     }
@@ -278,9 +285,9 @@ impl Setting {
         };
         let settings = SenderSettings {
             folder: self.folder.path().join("cluster"),
-            requests: 3,
-            batch: 100,
-            most: 200,
+            requests: self.size.0,
+            batch: self.size.1 / 2,
+            most: self.size.1,
             wait: Duration::from_millis(100),
             // Twice what the cluster forgets.
             resend: FORGETS * 2,
@@ -412,6 +419,43 @@ async fn what_is_refused_is_dropped_alone_and_counted() {
             .await;
         assert_eq!(setting.fake.has(3), 0);
     }
+}
+
+#[tokio::test]
+async fn hundreds_of_refusals_in_one_request_cost_no_report_that_is_taken() {
+    let mut setting = Setting::new().await;
+    // All of it in one request: every fifth of its reports is refused.
+    setting.size = (1, 1_000 * SERIES);
+    for _ in 0..200 {
+        setting.report();
+    }
+    setting.fake.set(Mood::Dislikes(3, 400));
+    setting.start();
+    setting
+        .until("the others", |now| {
+            [1, 2, 4, 5].iter().all(|&host| now.fake.has(host) == 200)
+                && now.standing().dropped == (200 * SERIES) as u64
+        })
+        .await;
+    let refusals = setting.standing().refusals.unwrap();
+    assert_eq!(refusals.samples, (200 * SERIES) as u64);
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_everything_is_not_asked_for_each_report() {
+    let mut setting = Setting::new().await;
+    setting.size = (1, 1_000 * SERIES);
+    for _ in 0..200 {
+        setting.report();
+    }
+    setting.fake.set(Mood::Answers(400));
+    setting.start();
+    let all = 200 * SERIES as u64 * HOSTS as u64;
+    setting
+        .until("an end", |now| now.standing().dropped == all)
+        .await;
+    let asked = setting.fake.state.lock().unwrap().asked;
+    assert!(asked < 250, "{asked} requests");
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use super::link::{Answered, Link};
 use super::sender::now_ms;
 use super::status::Status;
 
-/// Requests that are made of one share at most. What is refused is halved until single reports are
-/// left; when this many requests have gone, what is still refused is dropped as it is.
-const MOST_REQUESTS: u32 = 200;
+/// Requests of one share that are refused in a row at most. What is refused is halved until single
+/// reports are left; a cluster that refused this many and took none between them refuses everything, and
+/// what it refuses then is dropped as it is. As long as it takes some, no report goes for another's fault.
+const MOST_IN_A_ROW: u32 = 200;
 
 /// How a share ended.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ pub(super) async fn deliver(
         start: 0,
         end: pieces.len(),
     }]);
-    let mut requests = 0;
+    let mut in_a_row = 0;
     let mut is_told = false;
     let mut refused = false;
     while let Some(range) = ranges.pop() {
@@ -92,18 +93,21 @@ pub(super) async fn deliver(
         }
         let Ok(body) = compress(part) else {
             // Above four gigabytes, which no wave reaches.
-            status.note_dropped(samples);
+            status.note_dropped(samples, now_ms());
             continue;
         };
         let bytes = body.len();
-        requests += 1;
+        in_a_row += 1;
         let answered = match link.post(body).await {
             Ok(answered) => answered,
             Err(error) => return Outcome::Broken(lost(&error)),
         };
         match verdict(answered.status, manner) {
-            Verdict::Taken => status.note_sent(samples, bytes),
-            Verdict::Refused if part.len() > 1 && requests < MOST_REQUESTS => {
+            Verdict::Taken => {
+                in_a_row = 0;
+                status.note_sent(samples, bytes);
+            }
+            Verdict::Refused if part.len() > 1 && in_a_row < MOST_IN_A_ROW => {
                 let middle = range.start + part.len() / 2;
                 ranges.push(middle..range.end);
                 ranges.push(range.start..middle);
@@ -115,7 +119,10 @@ pub(super) async fn deliver(
             Verdict::Refused if manner.again => status.note_refused_again(samples),
             Verdict::Refused => {
                 refused = true;
-                status.note_dropped(samples);
+                status.note_dropped(samples, now_ms());
+                if part.len() > 1 {
+                    status.note_unjudged(samples);
+                }
                 if !std::mem::replace(&mut is_told, true) {
                     let host = part.first().map(|piece| piece.host);
                     tracing::warn!(status = %answered.status, answer = answered.text, host, samples,

@@ -16,8 +16,27 @@ pub struct Standing {
     pub sent: u64,
     /// Samples that the cluster refused for good.
     pub dropped: u64,
+    /// The newest refusals that follow each other within an hour.
+    pub refusals: Option<Refusals>,
     /// Frames that went before they were sent, since the start.
     pub unsent: u64,
+}
+
+/// Samples that the cluster refused for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusals {
+    /// The first, Unix milliseconds.
+    pub since_ms: i64,
+    /// The last, Unix milliseconds.
+    pub last_ms: i64,
+    /// How many.
+    pub samples: u64,
+}
+
+impl Refusals {
+    /// Refusals further apart than this have nothing to do with each other, and what is older needs
+    /// nobody's attention, milliseconds.
+    pub const TOGETHER_MS: i64 = 3_600_000;
 }
 
 /// How sending stands. Clones share it.
@@ -34,6 +53,7 @@ struct Inner {
     pub(super) requests: IntCounter,
     pub(super) retries: IntCounter,
     pub(super) dropped: IntCounter,
+    pub(super) unjudged: IntCounter,
     pub(super) refused_again: IntCounter,
     pub(super) returns: IntCounter,
     pub(super) undecodable: IntCounter,
@@ -88,6 +108,13 @@ impl Status {
                 IntCounter,
                 "xiezhi_cluster_dropped_samples_total",
                 "Samples that the cluster refused; they are in the local store only."
+            ),
+            unjudged: registered!(
+                registry,
+                IntCounter,
+                "xiezhi_cluster_unjudged_samples_total",
+                "Dropped samples that were refused together only, because the cluster refused \
+                 everything for long."
             ),
             refused_again: registered!(
                 registry,
@@ -157,9 +184,23 @@ impl Status {
         self.standing().sent += samples as u64;
     }
 
-    pub(super) fn note_dropped(&self, samples: usize) {
-        self.inner.dropped.inc_by(samples as u64);
-        self.standing().dropped += samples as u64;
+    pub(super) fn note_dropped(&self, samples: usize, now_ms: i64) {
+        let samples = samples as u64;
+        self.inner.dropped.inc_by(samples);
+        let mut standing = self.standing();
+        standing.dropped += samples;
+        let before = standing.refusals.take();
+        let is_near = |one: &Refusals| now_ms.saturating_sub(one.last_ms) < Refusals::TOGETHER_MS;
+        let before = before.filter(is_near);
+        standing.refusals = Some(Refusals {
+            since_ms: before.map_or(now_ms, |one| one.since_ms),
+            last_ms: now_ms,
+            samples: before.map_or(0, |one| one.samples) + samples,
+        });
+    }
+
+    pub(super) fn note_unjudged(&self, samples: usize) {
+        self.inner.unjudged.inc_by(samples as u64);
     }
 
     pub(super) fn note_refused_again(&self, samples: usize) {

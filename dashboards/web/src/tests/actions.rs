@@ -114,6 +114,8 @@ fn every_part_that_can_be_unwell_has_words_for_it() {
         "ailment.series.left_out",
         "ailment.series.means",
         "ailment.left_out.do",
+        "ailment.cluster.refused",
+        "ailment.refused.do",
         "part.series",
     ] {
         assert!(table.contains(&format!("'{key}': [")), "{key}");
