@@ -6,6 +6,7 @@ mod clients;
 mod closed;
 mod health;
 mod hostile_queries;
+mod interface;
 mod isolation;
 mod lists;
 mod live;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lexer::Lexer;
+use super::literal::why_no_number;
 use super::token::{Keyword, Kind, Token};
 use super::{Fault, check, parse_number, unquote};
 use crate::ast::{
@@ -410,7 +411,10 @@ pub(super) fn number_of(token: Token<'_>) -> Result<f64, Fault> {
         let quoted = crate::labels::quote(token.text.as_bytes());
         Fault::new(
             token.span,
-            format!("error parsing number: {quoted} is no number"),
+            format!(
+                "error parsing number: strconv.ParseFloat: parsing {quoted}: {}",
+                why_no_number(token.text)
+            ),
         )
     })
 }

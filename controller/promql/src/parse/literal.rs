@@ -31,10 +31,24 @@ fn parse_digits(digits: &str) -> Option<f64> {
             .ok()
             .map(|value| value as f64);
     }
+    parse_decimal(digits).filter(|value| value.is_finite())
+}
+
+/// Infinite if it is beyond what a number can be, which Go takes for no number.
+fn parse_decimal(digits: &str) -> Option<f64> {
     // Rust also reads words; only digits may begin a number here.
     digits
         .starts_with(|c: char| c.is_ascii_digit() || c == '.')
         .then(|| digits.parse().ok())?
+}
+
+/// Why a text is no number, in Go's words.
+pub(crate) fn why_no_number(text: &str) -> &'static str {
+    let digits = text.trim_start_matches(['+', '-']).replace('_', "");
+    match parse_decimal(&digits) {
+        Some(_) => "value out of range",
+        None => "invalid syntax",
+    }
 }
 
 /// The digits without `_`, which may only stand between digits.
@@ -154,9 +168,12 @@ mod tests {
             assert_eq!(parse_number(text), Some(value), "{text}");
         }
         assert!(parse_number("NaN").is_some_and(f64::is_nan));
-        for wrong in ["", "infinity", "_1", "1__0", "0x", "abc"] {
+        for wrong in ["", "infinity", "_1", "1__0", "0x", "abc", "1e400"] {
             assert_eq!(parse_number(wrong), None, "{wrong}");
         }
+        assert_eq!(parse_number("1e-400"), Some(0.0));
+        assert_eq!(why_no_number("-1e400"), "value out of range");
+        assert_eq!(why_no_number("0x"), "invalid syntax");
     }
 
     #[test]

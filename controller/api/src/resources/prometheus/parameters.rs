@@ -92,7 +92,13 @@ impl Parameters {
     /// A time, or `otherwise`. Unix milliseconds.
     pub(super) fn time_ms(&self, name: &str, otherwise: Option<i64>) -> Result<i64, Refused> {
         match (self.get(name), otherwise) {
-            (Some(text), _) => wire::time_ms(text).map_err(|error| Refused::parameter(name, error)),
+            // In Prometheus's words, which are others where a time may be left out.
+            (Some(text), Some(_)) => wire::time_ms(text).map_err(|error| {
+                Refused::parameter(name, format!("Invalid time value for '{name}': {error}"))
+            }),
+            (Some(text), None) => {
+                wire::time_ms(text).map_err(|error| Refused::parameter(name, error))
+            }
             (None, Some(otherwise)) => Ok(otherwise),
             (None, None) => Err(Refused::parameter(
                 name,
@@ -116,7 +122,9 @@ impl Parameters {
             return Ok(None);
         };
         let ms = wire::duration_ms(text).map_err(|error| Refused::parameter("timeout", error))?;
-        Ok(u64::try_from(ms).ok().map(Duration::from_millis))
+        // Less than no time is over at once, as nothing is.
+        let ms = u64::try_from(ms).unwrap_or_default();
+        Ok(Some(Duration::from_millis(ms)))
     }
 
     /// How far back a selector looks for a sample, if the caller says so: `lookback_delta`,

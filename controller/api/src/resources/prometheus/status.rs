@@ -111,8 +111,14 @@ pub(crate) struct Rules {
     groups: [(); 0],
 }
 
-pub(crate) async fn rules() -> Success<Rules> {
-    Success(Rules::default())
+pub(crate) async fn rules(parameters: Parameters) -> Result<Success<Rules>, Refused> {
+    match parameters.get("type") {
+        None | Some("alert" | "record") => Ok(Success(Rules::default())),
+        Some(other) => {
+            let why = format!("not supported value {other:?}");
+            Err(Refused::parameter("type", why))
+        }
+    }
 }
 
 /// Active alerts: none without rules.
