@@ -2,12 +2,12 @@
 
 use std::marker::PhantomData;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
+use crate::uploads::Upload;
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -21,14 +21,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// A file as a body, not read yet: the handler reads it within its own bound.
-pub(crate) struct File(pub(crate) Body);
+/// A file as a body; it has arrived, within its route's bound.
+pub(crate) struct File(pub(crate) Upload);
 
 impl<S: Send + Sync> FromRequest<S> for File {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        Ok(Self(request.into_body()))
+        let upload = request.extensions().get::<Upload>().cloned();
+        upload.map(Self).ok_or_else(Problem::signed_out)
     }
 }
 

@@ -51,6 +51,7 @@ mod serve;
 mod session;
 mod state;
 mod token_desk;
+mod uploads;
 mod view;
 
 #[cfg(test)]

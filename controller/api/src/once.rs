@@ -15,15 +15,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use xiezhi_identity::tokens::hash_secret;
 use xiezhi_store::{Begun, NamedRequest, NewNamedRequest};
 
 use crate::problem::Problem;
-use crate::routes::MAX_BODY_BYTES;
 use crate::session::SignedIn;
 use crate::state::AppState;
+use crate::uploads::Upload;
 use crate::view::View;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -35,9 +34,6 @@ const KEPT_MS: i64 = 24 * 3_600_000;
 const MOST_KEPT: i64 = 1000;
 /// Largest answer that is kept; those of writes are a row.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
-/// Files of named requests that are in memory at one time.
-static FILES: Semaphore = Semaphore::const_new(2);
 
 /// What was asked and answered, as it is sealed.
 #[derive(Serialize, Deserialize)]
@@ -103,10 +99,11 @@ async fn named(
     next: Next,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let is_file = most_bytes > MAX_BODY_BYTES;
-    let turn = is_file.then(|| FILES.try_acquire());
-    let _turn = turn.transpose().map_err(|_| Problem::busy())?;
-    let body = whole(&state, body, most_bytes).await?;
+    // A file has arrived before.
+    let body = match parts.extensions.get::<Upload>() {
+        Some(file) => file.bytes(),
+        None => whole(&state, body, most_bytes).await?,
+    };
     let who = parts.extensions.get::<SignedIn>();
     let named = Named {
         user: who.ok_or_else(Problem::signed_out)?.account.user.id,

@@ -162,6 +162,7 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string())
             }
             StoreError::Exists(_) => Self::new(StatusCode::CONFLICT, "exists", error.to_string()),
+            StoreError::Retired(_) => Self::new(StatusCode::CONFLICT, "retired", error.to_string()),
             StoreError::Full(_) => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "disk_full",

@@ -17,7 +17,9 @@ use crate::resources::{
     tokens, users,
 };
 use crate::state::AppState;
-use crate::{answer, assets, guard, headers, once, peer, problem::Problem, program, refused};
+use crate::{
+    answer, assets, guard, headers, once, peer, problem::Problem, program, refused, uploads,
+};
 
 /// Largest body of any request but a file, a query and what is written. The largest that makes sense is a
 /// bandwidth budget of a few windows.
@@ -73,7 +75,7 @@ impl Route {
         Self { also, ..self }
     }
 
-    /// Its handler reads the body itself, within this bound.
+    /// Its body is a file, taken in whole within this bound before its handler begins.
     fn takes(self, most_bytes: usize) -> Self {
         Self { most_bytes, ..self }
     }
@@ -281,6 +283,12 @@ pub fn router(state: AppState) -> Router {
             let state = state.clone();
             handler = handler.route_layer(from_fn(move |request, next| {
                 once::keep(state.clone(), most_bytes, request, next)
+            }));
+        }
+        if let (Caller::May(permission), true) = (caller, most_bytes > MAX_BODY_BYTES) {
+            let state = state.clone();
+            handler = handler.route_layer(from_fn(move |request, next| {
+                uploads::take(state.clone(), permission, most_bytes, request, next)
             }));
         }
         if caller == Caller::MetricsReader {

@@ -27,6 +27,7 @@ use crate::resources::audit::ChainCheck;
 use crate::resources::overview::{self, EventCounts};
 use crate::resources::prometheus::WriteDesk;
 use crate::token_desk::TokenDesk;
+use crate::uploads::UploadDesk;
 
 /// Password checks at one time: each takes 19 MiB and tens of milliseconds of CPU.
 const PASSWORD_CHECKS: usize = 2;
@@ -137,6 +138,7 @@ pub(crate) struct Inner {
     pub(crate) attempts: Attempts,
     pub(crate) refusals: Refusals,
     pub(crate) refused: Refused,
+    pub(crate) uploads: UploadDesk,
     pub(crate) token_desk: TokenDesk,
     pub(crate) write_desk: WriteDesk,
     pub(crate) query_desk: QueryDesk,
@@ -200,6 +202,7 @@ impl AppState {
                 attempts: Attempts::default(),
                 refusals: Refusals::default(),
                 refused: Refused::default(),
+                uploads: UploadDesk::default(),
                 login_codes: LoginCodes::default(),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 series_queries: Arc::new(Semaphore::new(SERIES_QUERIES)),

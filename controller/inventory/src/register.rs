@@ -59,6 +59,8 @@ pub struct Sheet {
     pub kind: RegisterKind,
     /// Column of each field, from 1.
     pub columns: BTreeMap<Field, u32>,
+    /// Column of the site, from 1; `None` if the file has none.
+    pub site_column: Option<u32>,
     /// In the file's order.
     pub rows: Vec<SheetRow>,
 }
@@ -107,6 +109,7 @@ pub fn read_register(
         sheet: Sheet {
             kind,
             columns: reader.columns,
+            site_column: reader.site_column.and_then(column_at),
             rows,
         },
         ignored: reader.ignored,
@@ -247,7 +250,7 @@ impl Reader {
     fn site(&mut self, line: u32, cells: &[String]) -> Option<SiteId> {
         let text = self.site_column.and_then(|at| cells.get(at));
         let text = text.map_or("", |text| text.trim());
-        let column = self.site_column.and_then(|at| u32::try_from(at + 1).ok());
+        let column = self.site_column.and_then(column_at);
         let found = || text.chars().take(80).collect::<String>();
         let kind = match (text, self.usual, self.sites.get(text)) {
             ("", Some(usual), _) => return Some(usual),
@@ -259,6 +262,11 @@ impl Reader {
         self.add(line, column, kind);
         None
     }
+}
+
+/// The number of a column, from 1.
+fn column_at(place: usize) -> Option<u32> {
+    u32::try_from(place + 1).ok()
 }
 
 /// Whether a spreadsheet has rounded a long number of this field, as in `6.92E+12`.
@@ -308,6 +316,8 @@ fn header_of(field: Field, kind: RegisterKind) -> &'static str {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     columns: BTreeMap<String, u32>,
+    #[serde(default)]
+    site_column: Option<u32>,
     rows: Vec<(u32, i64, BTreeMap<String, String>)>,
 }
 
@@ -327,6 +337,7 @@ impl Sheet {
             .map(|(field, &column)| (field.word().to_owned(), column));
         let kept = Kept {
             columns: columns.collect(),
+            site_column: self.site_column,
             rows: self
                 .rows
                 .iter()
@@ -357,21 +368,26 @@ impl Sheet {
         Some(Self {
             kind,
             columns: columns.collect(),
+            site_column: kept.site_column,
             rows: rows.collect(),
         })
     }
 
-    /// The problem of a row that only the register itself could tell.
+    /// The problem of a row that only the register itself could tell; without a field it is the site's.
     #[must_use]
     pub fn problem(
         &self,
         line: u32,
-        field: Field,
+        field: Option<Field>,
         problem: xiezhi_model::RowProblem,
     ) -> CellProblem {
+        let column = match field {
+            Some(field) => self.columns.get(&field).copied(),
+            None => self.site_column,
+        };
         CellProblem {
             line,
-            column: self.columns.get(&field).copied(),
+            column,
             kind: Kind::Row { field, problem },
         }
     }

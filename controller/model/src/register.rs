@@ -193,6 +193,12 @@ impl Item {
     pub fn value(&self, field: Field) -> &str {
         self.values.get(&field).map_or("", String::as_str)
     }
+
+    /// Whether it is not at the end of its life.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.value(Field::State) != RETIRED
+    }
 }
 
 /// One field before and after; an empty text is no value.
@@ -227,6 +233,9 @@ pub enum RowProblem {
     /// No room or member of staff in use has this code.
     #[error("{0:?} is not in use at this site: add it first, or correct the code")]
     Unknown(String),
+    /// The site takes nothing that is in use.
+    #[error("is retired: choose a site in use, or let the site be restored first")]
+    RetiredSite,
     /// It is to be retired, but so many others in use name it.
     #[error("{0} others in use name it: give them another room or owner first")]
     StillNamed(i64),

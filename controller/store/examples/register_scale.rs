@@ -99,12 +99,11 @@ async fn import(store: &Store, sites: &[SiteId], first: usize, count: usize) -> 
         .plan_import(RegisterKind::Asset, &rows)
         .await?
         .digest();
-    let (touched, asked) = (
-        rows.iter().map(|row| row.site).take(1).collect(),
-        audit("register.import"),
-    );
-    let id = store.keep_import(RegisterKind::Asset, "scale", "", &touched, &asked);
+    let touched = rows.iter().map(|row| row.site).take(1).collect();
+    let asked = audit("register.upload");
+    let id = store.keep_import(RegisterKind::Asset, "scale", "", &touched, asked);
     let id = id.await?;
+    let asked = audit("register.import");
     store.apply_import(id, &rows, &digest, asked).await?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use xiezhi_model::{
 };
 
 use crate::row::{self, Write};
+use crate::sites::must_be_in_use;
 use crate::users::{self, end_sessions, set_hash};
 use crate::{Store, StoreError, audit, authority};
 
@@ -174,7 +175,14 @@ pub(crate) async fn apply(
         }
         AccountChange::Withdraw(grant) => delete_grant(write, id, grant).await?,
         AccountChange::Disable => set_disabled(write, id, Some(audit.time_ms)).await?,
-        AccountChange::Enable => set_disabled(write, id, None).await?,
+        AccountChange::Enable => {
+            // A disabled account keeps no site from being retired.
+            let roles = held.iter().filter_map(|grant| grant.site);
+            for site in roles.chain(user.home) {
+                must_be_in_use(write, site).await?;
+            }
+            set_disabled(write, id, None).await?;
+        }
         AccountChange::ResetSecondFactor => crate::second_factor::forget(write, id).await?,
         AccountChange::ResetPassword => {}
     }
@@ -253,10 +261,7 @@ async fn insert_grant(
     audit: &AuditEntry,
 ) -> Result<(), StoreError> {
     if let Some(site) = grant.site {
-        let query = sqlx::query("SELECT id FROM sites WHERE id = $1").bind(site.0);
-        if query.fetch_optional(&mut **write).await?.is_none() {
-            return Err(StoreError::NotFound(format!("site {site}")));
-        }
+        must_be_in_use(write, site).await?;
     }
     let sql = "INSERT INTO grants (user_id, role, site_id, granted_ms, granted_by) \
                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id, role, site_id) DO NOTHING";

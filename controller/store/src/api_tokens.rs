@@ -3,6 +3,7 @@
 use sqlx::any::AnyRow;
 use xiezhi_model::{ApiRight, ApiToken, AuditEntry, SiteId};
 
+use crate::sites::must_be_in_use;
 use crate::{Store, StoreError, audit, authority, row};
 
 macro_rules! select {
@@ -42,10 +43,7 @@ impl Store {
     ) -> Result<ApiToken, StoreError> {
         let mut write = self.database.write().await?;
         if let Some(site) = token.site {
-            let there = sqlx::query("SELECT id FROM sites WHERE id = $1").bind(site.0);
-            if there.fetch_optional(&mut *write).await?.is_none() {
-                return Err(StoreError::NotFound(format!("site {site}")));
-            }
+            must_be_in_use(&mut write, site).await?;
         }
         let made = ApiToken {
             id: row::count_up(&mut write, "api_tokens", 1).await?,

@@ -106,6 +106,9 @@ pub enum StoreError {
     /// The thing to be changed is not there.
     #[error("there is no {0}")]
     NotFound(String),
+    /// The site is out of use.
+    #[error("{0} is retired: restore it first, or choose another site")]
+    Retired(String),
     /// A thing with this name is there already.
     #[error("there is already a {0}")]
     Exists(String),

@@ -12,6 +12,7 @@ use xiezhi_model::{Field, RegisterKind};
 
 use crate::StoreError;
 
+pub(crate) use imports::forgotten;
 pub use imports::{Import, ImportState};
 pub use plan::{ImportRow, Plan, PlanProblem, PlannedRow};
 pub use search::{RegisterCursor, RegisterPage, RegisterQuery};

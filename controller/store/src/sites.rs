@@ -132,6 +132,18 @@ impl Store {
     }
 }
 
+/// Refuses a site that is not there or is retired: nothing new begins at it, whatever a page saw.
+pub(crate) async fn must_be_in_use(write: &mut Write, site: SiteId) -> Result<(), StoreError> {
+    let query = sqlx::query(select!("WHERE id = $1")).bind(site.0);
+    let found = query.fetch_optional(&mut **write).await?;
+    let missing = || StoreError::NotFound(format!("site {site}"));
+    let site = site_from(found.as_ref().ok_or_else(missing)?)?;
+    match site.is_in_use() {
+        true => Ok(()),
+        false => Err(StoreError::Retired(site.name)),
+    }
+}
+
 /// The tree as it is while nobody else writes.
 async fn locked_tree(write: &mut Write) -> Result<SiteTree, StoreError> {
     let rows = sqlx::query(select!("ORDER BY id"))

@@ -4,6 +4,7 @@ use sqlx::any::AnyRow;
 use xiezhi_model::{AuditEntry, EnrolmentToken, SiteId};
 
 use crate::row::{self, Write};
+use crate::sites::must_be_in_use;
 use crate::{Store, StoreError, audit};
 
 macro_rules! select {
@@ -28,15 +29,7 @@ impl Store {
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
-        let sql = "SELECT id FROM sites WHERE id = $1";
-        if sqlx::query(sql)
-            .bind(token.site.0)
-            .fetch_optional(&mut *write)
-            .await?
-            .is_none()
-        {
-            return Err(StoreError::NotFound(format!("site {}", token.site)));
-        }
+        must_be_in_use(&mut write, token.site).await?;
         let sql = "INSERT INTO tokens (id, secret_hash, site_id, uses, uses_left, expires_ms, \
                    needs_approval, simulated, created_ms, created_by, revoked_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \

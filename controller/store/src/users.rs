@@ -6,6 +6,7 @@ use xiezhi_model::{Account, AuditEntry, Grants, SiteId, User};
 use crate::accounts::{insert_grants, insert_tie};
 use crate::authority;
 use crate::row::{self, Write};
+use crate::sites::must_be_in_use;
 use crate::{AccountError, Store, StoreError, audit};
 
 macro_rules! select {
@@ -60,6 +61,9 @@ impl Store {
             password_changed_ms: audit.time_ms,
             disabled_ms: None,
         };
+        if let Some(home) = user.home {
+            must_be_in_use(&mut write, home).await?;
+        }
         insert(&mut write, &user).await?;
         insert_grants(&mut write, user.id, &new.grants, &audit).await?;
         if let Some(by) = by {

@@ -72,7 +72,8 @@ impl Takes for File {
                 "text/csv": one(),
             },
         }));
-        draft.refusals.push(413);
+        // Too slow, too large, too many at once.
+        draft.refusals.extend([408, 413, 429]);
     }
 }
 

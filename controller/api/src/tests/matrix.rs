@@ -51,17 +51,18 @@ async fn register(bench: &Bench, site: SiteId, mark: &str) -> (Item, i64) {
     let sheet = Sheet {
         kind: RegisterKind::Asset,
         columns: Default::default(),
+        site_column: None,
         rows: vec![SheetRow {
             line: 2,
             site,
             values,
         }],
     };
-    let (sites, asked) = ([site].into(), by_system("register.import"));
+    let (sites, asked) = ([site].into(), by_system("register.upload"));
     let text = sheet.to_text();
     let kept = bench
         .store
-        .keep_import(RegisterKind::Asset, mark, &text, &sites, &asked);
+        .keep_import(RegisterKind::Asset, mark, &text, &sites, asked);
     (asset, kept.await.unwrap())
 }
 
@@ -138,10 +139,10 @@ async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i64) -> Cour
     let list = format!("id,name,tier,parent_id\n{mark}-list,x,other,gs\n");
     let tree = bench.store.site_tree().await.unwrap();
     let list = xiezhi_inventory::read_sites(list.as_bytes(), &tree).list;
-    let asked = by_system("sites.import");
+    let asked = by_system("sites.upload");
     let kept = bench
         .store
-        .keep_site_import(mark, &list.to_text(), &asked)
+        .keep_site_import(mark, &list.to_text(), asked)
         .await;
     Court {
         site_import: kept.unwrap(),

@@ -3,10 +3,10 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
-use xiezhi_model::{Grant, Role};
+use xiezhi_model::{AccountChange, Grant, Role, Scope};
 use xiezhi_store::AuditQuery;
 
-use super::bench::{Bench, Got, request};
+use super::bench::{Bench, Got, by_system, request};
 
 async fn upload(bench: &Bench, cookie: &str, query: &str, body: impl Into<Body>) -> Got {
     let asked = Request::builder()
@@ -108,7 +108,7 @@ async fn a_spreadsheet_is_looked_at_imported_and_taken_back() {
         .collect();
     assert_eq!(
         acts,
-        ["register.undo", "register.import", "register.import"]
+        ["register.undo", "register.import", "register.upload"]
     );
 }
 
@@ -179,4 +179,126 @@ async fn a_technician_imports_for_his_own_court_only_and_a_file_has_a_bound() {
     assert_eq!(huge.status, StatusCode::PAYLOAD_TOO_LARGE);
     let other = upload(&bench, &cookie, "kind=chairs", ROOMS).await;
     assert_eq!(other.status, StatusCode::BAD_REQUEST);
+}
+
+/// A file whose first bytes have arrived and whose rest never does.
+fn stuck(cookie: &str, path: &str, key: Option<&str>) -> Request<Body> {
+    let first = Ok::<_, std::io::Error>(axum::body::Bytes::from_static(b"code,"));
+    let begun = futures_util::stream::iter([first]);
+    let body = futures_util::StreamExt::chain(begun, futures_util::stream::pending());
+    let mut asked = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(header::COOKIE, cookie)
+        .header("x-xiezhi-request", "1");
+    if let Some(key) = key {
+        asked = asked.header("idempotency-key", key);
+    }
+    asked.body(Body::from_stream(body)).unwrap()
+}
+
+#[tokio::test]
+async fn files_that_come_slowly_keep_nobody_from_importing() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in().await;
+    let mut sending = Vec::new();
+    for number in 0..10 {
+        let grants = [Grant::province(Role::ProvinceAdministrator)];
+        let (_, cookie) = bench.account(&format!("slow{number}"), &grants).await;
+        for (path, key) in [
+            ("/api/v1/imports?kind=rooms", Some("k")),
+            ("/api/v1/site-imports", None),
+        ] {
+            sending.push(tokio::spawn(bench.sender(stuck(&cookie, path, key))));
+        }
+        let wanted = sending.len();
+        while bench.state.inner.uploads.sending() < wanted {
+            tokio::task::yield_now().await;
+        }
+        if number == 0 {
+            // The same account's third.
+            let third = upload(&bench, &cookie, "kind=rooms", ROOMS).await;
+            assert_eq!(third.code(), "too_many_uploads");
+        }
+        let mine = upload(&bench, &admin, "kind=rooms", ROOMS).await;
+        assert_eq!(mine.status, StatusCode::CREATED, "{:?}", mine.json());
+    }
+    for one in &sending {
+        assert!(!one.is_finished());
+        one.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_stops_coming_is_refused_and_a_right_that_went_meanwhile_is_gone() {
+    let options = crate::ApiOptions {
+        secure: false,
+        request_timeout: std::time::Duration::from_secs(1),
+        ..Default::default()
+    };
+    let bench = Bench::with(options).await;
+    let site = bench.site("gs-01").await.id;
+    let grant = Grant::at(Role::Technician, site);
+    let (user, cookie) = bench.account("tech", &[grant]).await;
+    let path = "/api/v1/imports?kind=rooms";
+    let slow = bench.ask(stuck(&cookie, path, None)).await;
+    assert_eq!(
+        (slow.status, slow.code()),
+        (StatusCode::REQUEST_TIMEOUT, "too_slow".into())
+    );
+
+    let (sender, pieces) = tokio::sync::mpsc::channel(1);
+    let next = |mut pieces: tokio::sync::mpsc::Receiver<&'static str>| async move {
+        let piece = pieces.recv().await?;
+        Some((Ok::<_, std::io::Error>(piece), pieces))
+    };
+    let body = Body::from_stream(futures_util::stream::unfold(pieces, next));
+    let mut asked = request(Method::POST, path, &cookie, None);
+    *asked.body_mut() = body;
+    let asked = tokio::spawn(bench.sender(asked));
+    while bench.state.inner.uploads.sending() == 0 {
+        tokio::task::yield_now().await;
+    }
+    sender.send(ROOMS).await.unwrap();
+    let withdraw = AccountChange::Withdraw(grant);
+    let gone = bench
+        .store
+        .change_account(user, withdraw, None, None, by_system("x"));
+    gone.await.unwrap();
+    drop(sender);
+    assert_eq!(asked.await.unwrap().status, StatusCode::UNAUTHORIZED);
+    let left = bench.store.imports(&Scope::Province).await.unwrap();
+    assert!(left.is_empty());
+}
+
+#[tokio::test]
+async fn a_row_for_a_retired_court_is_refused_in_its_cell() {
+    let bench = Bench::new().await;
+    let cookie = bench.sign_in().await;
+    let site = bench.site("gs-01-03").await;
+    let path = format!("/api/v1/sites/{}", site.id);
+    let wanted = json!({"name": site.name, "tier": site.tier.word(), "parent": site.parent.map(|id| id.0),
+        "code": site.court_code, "retired": true, "version": site.version});
+    let retired = bench
+        .ask(request(Method::PUT, &path, &cookie, Some(wanted)))
+        .await;
+    assert_eq!(retired.status, StatusCode::OK, "{}", retired.json());
+    let rows = "code,name,site\n1,x,gs-01\n2,y,gs-01-03\n";
+    let seen = upload(&bench, &cookie, "kind=rooms", rows).await.json();
+    assert_eq!(seen["id"], Value::Null);
+    let problem = &seen["problems"][0];
+    assert_eq!(
+        (&problem["word"], &problem["line"], &problem["column"]),
+        (&json!("retired_site"), &json!(3), &json!("C"))
+    );
+    // What is at the end of its life is written down wherever it was.
+    let rows = "code,name,site,state\n2,y,gs-01-03,retired\n";
+    let seen = upload(&bench, &cookie, "kind=rooms", rows).await;
+    assert_eq!(seen.status, StatusCode::CREATED);
+    let wanted = json!({"name": "wang.fang", "home": site.id.0});
+    let made = bench.post(&cookie, "/api/v1/users", wanted).await;
+    assert_eq!(
+        (made.status, made.code()),
+        (StatusCode::CONFLICT, "retired".into())
+    );
 }

@@ -59,9 +59,9 @@ async fn import(
     }
     let name = file.display().to_string();
     let sites = rows.iter().map(|row| row.site).collect();
-    let audit = by_console("register.import", name.clone());
+    let audit = by_console("register.upload", "");
     let text = sheet.to_text();
-    let id = store.keep_import(kind, &name, &text, &sites, &audit);
+    let id = store.keep_import(kind, &name, &text, &sites, audit);
     let id = id.await?;
     let audit = by_console("register.import", format!("import:{id}"));
     let done = store.apply_import(id, &rows, &plan.digest(), audit).await?;

@@ -58,9 +58,10 @@ async fn import(store: &Store, file: Option<&Path>, preview: bool) -> Result<()>
         show(&plan);
         return Ok(());
     }
-    let audit = by_console("sites.import", name.clone());
     let text = reading.list.to_text();
-    let id = store.keep_site_import(&name, &text, &audit).await?;
+    let audit = by_console("sites.upload", "");
+    let id = store.keep_site_import(&name, &text, audit).await?;
+    let audit = by_console("sites.import", name.clone());
     let done = store.apply_site_import(id, rows, &digest, audit).await?;
     say!("import {id}; `sites undo {id}` takes it back");
     let done = done.done;

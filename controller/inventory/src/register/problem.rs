@@ -126,10 +126,10 @@ pub enum CellProblemKind {
     #[error("the file has no rows below its header")]
     Nothing,
     /// The register knows better.
-    #[error("{} {problem}", .field.word())]
+    #[error("{} {problem}", .field.map_or("site", Field::word))]
     Row {
-        /// Which field.
-        field: Field,
+        /// Which field; `None` is the site.
+        field: Option<Field>,
         /// What is wrong with it.
         problem: RowProblem,
     },
@@ -148,9 +148,8 @@ impl CellProblemKind {
     #[must_use]
     pub const fn field(&self) -> Option<Field> {
         match self {
-            Self::SameField { field, .. } | Self::Field { field, .. } | Self::Row { field, .. } => {
-                Some(*field)
-            }
+            Self::SameField { field, .. } | Self::Field { field, .. } => Some(*field),
+            Self::Row { field, .. } => *field,
             _ => None,
         }
     }
@@ -216,6 +215,7 @@ impl CellProblemKind {
                 RowProblem::Empty => "empty",
                 RowProblem::Unknown(_) => "unknown_code",
                 RowProblem::StillNamed(_) => "still_named",
+                RowProblem::RetiredSite => "retired_site",
             },
             Self::Site { problem, .. } => problem.word(),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::any::AnyRow;
-use xiezhi_model::{AuditEntry, Item, RegisterKind, Scope, SiteId};
+use xiezhi_model::{Actor, AuditEntry, Item, RegisterKind, Scope, SiteId};
 
 use super::RegisterError;
 use super::plan::{ImportRow, PlannedRow, plan};
@@ -14,8 +14,8 @@ use crate::{Store, StoreError, audit, reach};
 /// How long a file waits for a decision.
 const WAITS_MS: i64 = 86_400_000;
 
-/// Most files that wait; the oldest is forgotten first.
-const MOST_WAITING: i64 = 50;
+/// Most files of one account that wait; its oldest is forgotten first. What others upload pushes none out.
+const MOST_WAITING: usize = 10;
 
 /// How far an import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,8 @@ fn within(scope: &Scope) -> String {
 }
 
 impl Store {
-    /// Keeps an uploaded file's rows, as a text of the caller's, until somebody decides.
+    /// Keeps an uploaded file's rows, as a text of the caller's, until somebody decides, or for a day. Of one
+    /// actor ten wait at most; the oldest is forgotten, and the audit log says so.
     ///
     /// # Errors
     /// If the database fails.
@@ -99,11 +100,11 @@ impl Store {
         file_name: &str,
         sheet: &str,
         sites: &BTreeSet<SiteId>,
-        audit: &AuditEntry,
+        audit: AuditEntry,
     ) -> Result<i64, StoreError> {
         let mut write = self.database.write().await?;
         let id = row::count_up(&mut write, "register_imports", 1).await?;
-        forget_old(&mut write, id, audit.time_ms).await?;
+        forget_old(&mut write, &audit).await?;
         let sql = "INSERT INTO register_imports (id, kind, file_name, state, sheet, asked_ms, asked_by, \
                    decided_by, added, changed, unchanged) VALUES ($1, $2, $3, $4, $5, $6, $7, '', 0, 0, 0)";
         sqlx::query(sql)
@@ -121,6 +122,14 @@ impl Store {
             let query = sqlx::query(sql).bind(id).bind(site.0);
             query.execute(&mut *write).await?;
         }
+        let audit = AuditEntry {
+            subject: format!("import:{id}"),
+            ..audit
+        };
+        let audit = audit
+            .with("kind", kind.word())
+            .with("file", row::cut(file_name, 200));
+        audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(id)
     }
@@ -203,17 +212,45 @@ pub(super) fn told(audit: AuditEntry, import: &Import) -> AuditEntry {
         .with("changed", import.changed.to_string())
 }
 
-async fn forget_old(write: &mut Write, newest: i64, now_ms: i64) -> Result<(), StoreError> {
-    for sql in [
-        "DELETE FROM register_import_sites WHERE import_id IN (SELECT id FROM register_imports \
-         WHERE state = 'waiting' AND (asked_ms < $1 OR id < $2))",
-        "DELETE FROM register_imports WHERE state = 'waiting' AND (asked_ms < $1 OR id < $2)",
-    ] {
-        sqlx::query(sql)
-            .bind(now_ms.saturating_sub(WAITS_MS))
-            .bind(newest.saturating_sub(MOST_WAITING))
-            .execute(&mut **write)
-            .await?;
+/// Which of the waiting are forgotten when somebody uploads another one: what waits for a day, and the
+/// oldest of the same actor. Each comes with when and by whom it was uploaded, the newest first.
+pub(crate) fn forgotten<T>(
+    waiting: Vec<T>,
+    upload: &AuditEntry,
+    asked: fn(&T) -> (i64, &str),
+) -> Vec<T> {
+    let actor = upload.actor.to_string();
+    let since_ms = upload.time_ms.saturating_sub(WAITS_MS);
+    let mut own = 0;
+    let mut gone = waiting;
+    gone.retain(|one| {
+        let (asked_ms, asked_by) = asked(one);
+        own += usize::from(asked_by == actor);
+        asked_ms < since_ms || (asked_by == actor && own >= MOST_WAITING)
+    });
+    gone
+}
+
+async fn forget_old(write: &mut Write, upload: &AuditEntry) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM register_imports i WHERE i.state = 'waiting' ORDER BY i.id DESC"
+    );
+    let rows = Source::Writing(write).rows(sql, Vec::new()).await?;
+    let waiting: Vec<Import> = rows.iter().map(import_from).collect::<Result<_, _>>()?;
+    for import in forgotten(waiting, upload, |one| (one.asked_ms, &one.asked_by)) {
+        for sql in [
+            "DELETE FROM register_import_sites WHERE import_id = $1",
+            "DELETE FROM register_imports WHERE id = $1",
+        ] {
+            let query = sqlx::query(sql).bind(import.id);
+            query.execute(&mut **write).await?;
+        }
+        let (action, subject) = ("register.forget", format!("import:{}", import.id));
+        let entry = AuditEntry::new(upload.time_ms, Actor::System, action, subject)
+            .with("kind", import.kind.word())
+            .with("file", row::cut(&import.file_name, 200))
+            .with("asked_by", import.asked_by);
+        audit::append(write, &entry).await?;
     }
     Ok(())
 }

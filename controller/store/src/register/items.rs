@@ -1,5 +1,6 @@
 //! One item: made, changed, retired. Nothing is ever deleted but by undoing the import that made it.
 
+use xiezhi_model::register::RETIRED;
 use xiezhi_model::{
     AuditEntry, Field, FieldChange, Item, RegisterKind, Scope, SiteId, Values, differences,
 };
@@ -9,9 +10,8 @@ use super::rows::{
     NewChange, Source, Value, by_codes, insert_changes, insert_items, storable, update_item,
 };
 use crate::row::{self, Write};
+use crate::sites::must_be_in_use;
 use crate::{Store, StoreError, audit, reach};
-
-const RETIRED: &str = "retired";
 
 impl Store {
     /// One item of a scope.
@@ -53,6 +53,7 @@ impl Store {
             changed_ms: audit.time_ms,
             version: row::count_up(&mut write, "register_changes", 1).await?,
         };
+        must_have_place(&mut write, &item, None).await?;
         must_be_free(&mut write, &item).await?;
         must_name_known(&mut write, &item, None).await?;
         insert_items(&mut write, std::slice::from_ref(&item)).await?;
@@ -106,6 +107,7 @@ impl Store {
         if before.site != site {
             must_be_free(&mut write, &after).await?;
         }
+        must_have_place(&mut write, &after, Some(&before)).await?;
         must_name_known(&mut write, &after, Some(&before)).await?;
         if let Some(count) = keeps_others(&mut Source::Writing(&mut write), &before, &after).await?
         {
@@ -167,6 +169,19 @@ async fn must_be_free(write: &mut Write, item: &Item) -> Result<(), RegisterErro
     }
 }
 
+/// What comes into use, or moves, needs a site in use.
+async fn must_have_place(
+    write: &mut Write,
+    after: &Item,
+    before: Option<&Item>,
+) -> Result<(), StoreError> {
+    let was_there = before.is_some_and(|before| before.is_in_use() && before.site == after.site);
+    match after.is_in_use() && !was_there {
+        true => must_be_in_use(write, after.site).await,
+        false => Ok(()),
+    }
+}
+
 /// The fields whose codes have to be looked up: an old name is not asked again, nor one of an item at the
 /// end of its life.
 pub(super) fn to_look_up(after: &Item, before: Option<&Item>) -> Vec<(Field, RegisterKind)> {
@@ -176,7 +191,7 @@ pub(super) fn to_look_up(after: &Item, before: Option<&Item>) -> Vec<(Field, Reg
     ];
     let was_known = |field: Field| {
         before.is_some_and(|before| {
-            before.value(Field::State) != RETIRED
+            before.is_in_use()
                 && before.site == after.site
                 && before.value(field) == after.value(field)
         })
@@ -198,10 +213,7 @@ async fn must_name_known(
         let code = after.value(field);
         let mut source = Source::Writing(write);
         let found = by_codes(&mut source, kind, [(after.site, code)]).await?;
-        if !found
-            .values()
-            .any(|item| item.value(Field::State) != RETIRED)
-        {
+        if !found.values().any(Item::is_in_use) {
             let code = code.to_owned();
             return Err(RegisterError::Unknown { field, code });
         }
@@ -215,7 +227,7 @@ pub(super) async fn keeps_others(
     before: &Item,
     after: &Item,
 ) -> Result<Option<i64>, StoreError> {
-    let retires = before.value(Field::State) != RETIRED && after.value(Field::State) == RETIRED;
+    let retires = before.is_in_use() && !after.is_in_use();
     if !retires && before.site == after.site {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use xiezhi_model::{
 
 use super::items::{keeps_others, to_look_up};
 use super::rows::{ByCode, Source, by_codes, storable};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, row};
 
 /// One row of a spreadsheet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct ImportRow {
 pub struct PlanProblem {
     /// Row of the file.
     pub line: u32,
-    /// In which column.
-    pub field: Field,
+    /// In which column; `None` is that of the site.
+    pub field: Option<Field>,
     /// What.
     pub problem: RowProblem,
 }
@@ -105,13 +105,15 @@ pub(super) async fn plan(
     let pairs: Vec<(Option<&Item>, Item)> =
         rows.iter().map(|row| pair(kind, row, &known)).collect();
     let named = named(source, &pairs).await?;
+    let retired_sites = retired_sites(source).await?;
     let mut plan = Plan::default();
     for (row, (before, after)) in rows.iter().zip(pairs) {
-        let add = |field, problem| PlanProblem {
+        let about = |field, problem| PlanProblem {
             line: row.line,
             field,
             problem,
         };
+        let add = |field, problem| about(Some(field), problem);
         if after.value(Field::Name).is_empty() {
             plan.problems.push(add(Field::Name, RowProblem::Empty));
         }
@@ -132,6 +134,9 @@ pub(super) async fn plan(
         }
         let none = Values::new();
         let changes = differences(before.map_or(&none, |item| &item.values), &after.values);
+        if after.is_in_use() && !changes.is_empty() && retired_sites.contains(&row.site) {
+            plan.problems.push(about(None, RowProblem::RetiredSite));
+        }
         match changes.is_empty() {
             true => plan.unchanged += 1,
             false => plan.rows.push(PlannedRow {
@@ -144,6 +149,13 @@ pub(super) async fn plan(
         }
     }
     Ok(plan)
+}
+
+async fn retired_sites(source: &mut Source<'_>) -> Result<BTreeSet<SiteId>, StoreError> {
+    let sql = "SELECT id FROM sites WHERE retired_ms IS NOT NULL";
+    let rows = source.rows(sql.to_owned(), Vec::new()).await?;
+    let id = |found| row::number(found, "id").map(SiteId);
+    rows.iter().map(id).collect()
 }
 
 /// What is there, and what will be.
@@ -192,9 +204,7 @@ async fn named(
     let mut known = BTreeMap::new();
     for (kind, codes) in asked {
         let found = by_codes(source, kind, codes).await?;
-        let in_use = found
-            .into_iter()
-            .filter(|(_, item)| item.value(Field::State) != xiezhi_model::register::RETIRED);
+        let in_use = found.into_iter().filter(|(_, item)| item.is_in_use());
         known.insert(kind, in_use.map(|(code, _)| code).collect());
     }
     Ok(known)

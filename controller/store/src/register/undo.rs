@@ -10,6 +10,7 @@ use super::rows::{
     NewChange, Source, Value, by_codes, changes_from, insert_changes, item_from, update_item,
 };
 use crate::row::{self, Write};
+use crate::sites::must_be_in_use;
 use crate::{Store, StoreError, audit};
 
 /// A row that cannot be taken back.
@@ -121,11 +122,16 @@ async fn obstacle(write: &mut Write, one: &Done) -> Result<Option<&'static str>,
         values: values_before(item, &one.changes),
         ..item.clone()
     };
+    if before.is_in_use() && !item.is_in_use() {
+        match must_be_in_use(write, item.site).await {
+            Err(StoreError::Retired(_)) => return Ok(Some("its site is retired by now")),
+            other => other?,
+        }
+    }
     for (field, kind) in to_look_up(&before, Some(item)) {
         let code = (before.site, before.value(field));
         let found = by_codes(&mut Source::Writing(write), kind, [code]).await?;
-        let in_use = |item: &Item| item.value(Field::State) != xiezhi_model::register::RETIRED;
-        if !found.values().any(in_use) {
+        if !found.values().any(Item::is_in_use) {
             return Ok(Some("the room or owner that it had is gone"));
         }
     }

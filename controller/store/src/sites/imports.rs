@@ -2,19 +2,13 @@
 
 use sqlx::any::AnyRow;
 use xiezhi_evidence::Hash;
-use xiezhi_model::{AuditEntry, NewSite, SitePlan, SiteRow, plan_sites};
+use xiezhi_model::{Actor, AuditEntry, NewSite, SitePlan, SiteRow, plan_sites};
 
 use super::write::{By, write_rows};
 use super::{SiteError, locked_tree};
-use crate::register::ImportState;
+use crate::register::{ImportState, forgotten};
 use crate::row::{self, Write};
 use crate::{Store, StoreError, audit};
-
-/// How long a file waits for a decision.
-const WAITS_MS: i64 = 86_400_000;
-
-/// Most files that wait; the oldest is forgotten first.
-const MOST_WAITING: i64 = 20;
 
 /// What a list changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,7 +88,8 @@ impl Store {
         Ok(done)
     }
 
-    /// Keeps an uploaded list's rows, as a text of the caller's, until somebody decides.
+    /// Keeps an uploaded list's rows, as a text of the caller's, until somebody decides, or for a day. Of one
+    /// actor ten wait at most; the oldest is forgotten, and the audit log says so.
     ///
     /// # Errors
     /// If the database fails.
@@ -102,17 +97,11 @@ impl Store {
         &self,
         file_name: &str,
         sheet: &str,
-        audit: &AuditEntry,
+        audit: AuditEntry,
     ) -> Result<i64, StoreError> {
         let mut write = self.database.write().await?;
         let id = row::count_up(&mut write, "site_imports", 1).await?;
-        let forget =
-            "DELETE FROM site_imports WHERE state = 'waiting' AND (asked_ms < $1 OR id < $2)";
-        sqlx::query(forget)
-            .bind(audit.time_ms.saturating_sub(WAITS_MS))
-            .bind(id.saturating_sub(MOST_WAITING))
-            .execute(&mut *write)
-            .await?;
+        forget_old(&mut write, &audit).await?;
         let sql = "INSERT INTO site_imports (id, file_name, state, sheet, asked_ms, asked_by, \
                    decided_by, added, changed, unchanged) VALUES ($1, $2, $3, $4, $5, $6, '', 0, 0, 0)";
         sqlx::query(sql)
@@ -124,6 +113,12 @@ impl Store {
             .bind(audit.actor.to_string())
             .execute(&mut *write)
             .await?;
+        let audit = AuditEntry {
+            subject: format!("site-import:{id}"),
+            ..audit
+        };
+        let audit = audit.with("file", row::cut(file_name, 200));
+        audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(id)
     }
@@ -226,6 +221,24 @@ async fn do_all(
         changed: plan.rows.len() - added,
         unchanged: plan.unchanged,
     })
+}
+
+async fn forget_old(write: &mut Write, upload: &AuditEntry) -> Result<(), StoreError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM site_imports WHERE state = 'waiting' ORDER BY id DESC"
+    ));
+    let rows = sqlx::query(sql).fetch_all(&mut **write).await?;
+    let waiting: Vec<SiteImportFile> = rows.iter().map(file_from).collect::<Result<_, _>>()?;
+    for file in forgotten(waiting, upload, |one| (one.asked_ms, &one.asked_by)) {
+        let query = sqlx::query("DELETE FROM site_imports WHERE id = $1").bind(file.id);
+        query.execute(&mut **write).await?;
+        let (action, subject) = ("sites.forget", format!("site-import:{}", file.id));
+        let entry = AuditEntry::new(upload.time_ms, Actor::System, action, subject)
+            .with("file", row::cut(&file.file_name, 200))
+            .with("asked_by", file.asked_by);
+        audit::append(write, &entry).await?;
+    }
+    Ok(())
 }
 
 /// The import, if it is in this state.

@@ -22,6 +22,7 @@ mod opening;
 mod people;
 mod register;
 mod repeats;
+mod retired;
 mod server;
 mod sites;
 mod support;

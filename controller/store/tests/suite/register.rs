@@ -17,7 +17,7 @@ fn values(given: &[(Field, &str)]) -> Values {
     owned.collect()
 }
 
-fn named(code: &str, name: &str) -> Values {
+pub(crate) fn named(code: &str, name: &str) -> Values {
     let given = [
         (Field::Code, code),
         (Field::Name, name),
@@ -26,21 +26,21 @@ fn named(code: &str, name: &str) -> Values {
     values(&given)
 }
 
-async fn made(store: &Store, kind: RegisterKind, site: SiteId, values: &Values) -> Item {
+pub(crate) async fn made(store: &Store, kind: RegisterKind, site: SiteId, values: &Values) -> Item {
     let made = store.create_item(kind, site, values, entry("register.create"));
     made.await.unwrap()
 }
 
-fn row(line: u32, site: SiteId, given: &[(Field, &str)]) -> ImportRow {
+pub(crate) fn row(line: u32, site: SiteId, given: &[(Field, &str)]) -> ImportRow {
     let values = values(given);
     ImportRow { line, site, values }
 }
 
 /// Keeps, plans and applies an import of assets.
-async fn imported(store: &Store, rows: &[ImportRow]) -> Result<i64, RegisterError> {
+pub(crate) async fn imported(store: &Store, rows: &[ImportRow]) -> Result<i64, RegisterError> {
     let sites = rows.iter().map(|row| row.site).collect();
-    let asked = entry("register.import");
-    let kept = store.keep_import(Asset, "资产.xlsx", "[]", &sites, &asked);
+    let asked = entry("register.upload");
+    let kept = store.keep_import(Asset, "资产.xlsx", "[]", &sites, asked);
     let id = kept.await?;
     let digest = store.plan_import(Asset, rows).await?.digest();
     let done = store.apply_import(id, rows, &digest, entry("register.import"));
@@ -333,8 +333,8 @@ async fn an_import_is_not_done_otherwise_than_it_was_seen() {
     assert_eq!(
         told,
         [
-            (2, Field::Name, &RowProblem::Empty),
-            (3, Field::Room, &unknown)
+            (2, Some(Field::Name), &RowProblem::Empty),
+            (3, Some(Field::Room), &unknown)
         ]
     );
     let refused = imported(&fresh, &rows).await;
@@ -343,7 +343,7 @@ async fn an_import_is_not_done_otherwise_than_it_was_seen() {
     let rows = [row(2, court, &[(Field::Code, "A-1"), (Field::Name, "a")])];
     let digest = fresh.plan_import(Asset, &rows).await.unwrap().digest();
     let (sites, asked) = ([court].into(), entry("x"));
-    let kept = fresh.keep_import(Asset, "f", "[]", &sites, &asked);
+    let kept = fresh.keep_import(Asset, "f", "[]", &sites, asked);
     let id = kept.await.unwrap();
     made(&fresh, Asset, court, &named("A-1", "b")).await;
     let other = fresh.apply_import(id, &rows, &digest, entry("x")).await;
@@ -393,23 +393,68 @@ async fn what_was_changed_since_is_not_taken_back_and_named_by_its_row() {
     );
 }
 
+/// Uploads a file that waits.
+async fn uploaded(store: &Store, court: SiteId, actor: &str, time_ms: i64) -> i64 {
+    let actor = Actor::User(actor.to_owned());
+    let entry = AuditEntry::new(time_ms, actor, "register.upload", "");
+    let kept = store.keep_import(Asset, "f", "[]", &[court].into(), entry);
+    kept.await.unwrap()
+}
+
 #[tokio::test]
 async fn a_file_that_nobody_decides_on_is_forgotten_after_a_day() {
     let fresh = fresh().await;
     let [_, court, ..] = province(&fresh).await;
-    let keep = |time_ms| {
-        let entry = AuditEntry::new(time_ms, Actor::Console, "register.import", "");
-        let store = fresh.store.clone();
-        async move {
-            store
-                .keep_import(Asset, "f", "[]", &[court].into(), &entry)
-                .await
-                .unwrap()
-        }
-    };
-    let old = keep(NOW).await;
-    keep(NOW + DAY).await;
+    let old = uploaded(&fresh, court, "a", NOW).await;
+    uploaded(&fresh, court, "b", NOW + DAY).await;
     assert!(fresh.import(old, &Scope::Province).await.unwrap().is_some());
-    keep(NOW + DAY + 1).await;
+    uploaded(&fresh, court, "b", NOW + DAY + 1).await;
     assert_eq!(fresh.import(old, &Scope::Province).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_uploads_much_pushes_out_nobody_elses_file_and_the_log_says_what_went() {
+    let fresh = fresh().await;
+    let [_, court, other, _] = province(&fresh).await;
+    let theirs = uploaded(&fresh, other, "b", NOW).await;
+    let mut own = Vec::new();
+    for number in 0..60 {
+        own.push(uploaded(&fresh, court, "a", NOW + number).await);
+    }
+    let waiting = fresh.imports(&Scope::Province).await.unwrap();
+    let mut expected: Vec<i64> = own.iter().rev().take(10).copied().collect();
+    expected.push(theirs);
+    let ids: Vec<i64> = waiting.iter().map(|import| import.id).collect();
+    assert_eq!(ids, expected);
+    let audit = fresh.audit(&Default::default()).await.unwrap();
+    let told: Vec<_> = audit
+        .iter()
+        .take(2)
+        .map(|one| (one.action.as_str(), one.subject.clone(), one.actor.as_str()))
+        .collect();
+    let gone = format!("import:{}", own[49]);
+    let kept = format!("import:{}", own[59]);
+    assert_eq!(
+        told,
+        [
+            ("register.upload", kept, "user:a"),
+            ("register.forget", gone, "system"),
+        ]
+    );
+    assert_eq!(audit[1].detail["asked_by"], "user:a");
+
+    for number in 0..12 {
+        let actor = Actor::User("a".to_owned());
+        let entry = AuditEntry::new(NOW + number, actor, "sites.upload", "");
+        fresh.keep_site_import("f", "[]", entry).await.unwrap();
+    }
+    let actor = Actor::User("b".to_owned());
+    let entry = AuditEntry::new(NOW, actor, "sites.upload", "");
+    fresh.keep_site_import("f", "[]", entry).await.unwrap();
+    assert_eq!(fresh.site_imports().await.unwrap().len(), 11);
+    let audit = fresh.audit(&Default::default()).await.unwrap();
+    assert_eq!(
+        (audit[0].action.as_str(), audit[2].action.as_str()),
+        ("sites.upload", "sites.forget")
+    );
 }

@@ -187,7 +187,7 @@ async fn import(store: &Store, sites: &[NewSite]) -> i64 {
     let rows = rows(sites);
     let (_, digest) = store.plan_sites(&rows).await.unwrap();
     let id = store
-        .keep_site_import("法院.xlsx", "[]", &entry("sites.import"))
+        .keep_site_import("法院.xlsx", "[]", entry("sites.upload"))
         .await
         .unwrap();
     let done = store
@@ -211,7 +211,7 @@ async fn an_import_is_done_as_it_was_seen_and_taken_back_whole() {
     let (plan, digest) = fresh.plan_sites(&seen).await.unwrap();
     assert_eq!((plan.added(), plan.moved()), (2, 1));
     let id = fresh
-        .keep_site_import("a.csv", "[]", &entry("sites.import"))
+        .keep_site_import("a.csv", "[]", entry("sites.upload"))
         .await
         .unwrap();
     let other_digest = fresh
@@ -315,7 +315,7 @@ async fn two_changes_that_together_make_a_circle_are_not_both_done() {
     let (plan, digest) = fresh.plan_sites(&seen).await.unwrap();
     assert_eq!(plan.problems, []);
     let id = fresh
-        .keep_site_import("a", "[]", &entry("sites.import"))
+        .keep_site_import("a", "[]", entry("sites.upload"))
         .await
         .unwrap();
     let y = fresh.site_by_key("y").await.unwrap().unwrap();

@@ -12,6 +12,8 @@ export const FRAME = {
   'problem.moved': ['预览之后台账又变了，没有导入。请重新预览。', 'The register has changed since this preview; nothing was imported. Look again.'],
   'problem.not_undone': ['导入后有 {s} 行又被改过或被别处用到，所以一行也没有撤销。', '{s} of the rows were changed or are in use since, so nothing was taken back.'],
   'problem.not_possible': ['不能这样改，见红字。', 'That is not possible; see the red text.'],
+  'problem.too_slow': ['文件传得太慢，没有收完。请换好一点的线路，或拆成几个文件再传。', 'The file came too slowly and was not taken: use a better line, or split it.'],
+  'problem.too_many_uploads': ['这个账号已有两个文件在上传，请等其中一个传完。', 'This account sends two files already: wait until one of them is through.'],
   'problem.body_too_large': ['文件太大，最多 16 MB，请拆成几个文件。', 'The file is too large: 16 MB at most; split it.'],
 
   'shell.me': ['我的账号', 'My account'],

@@ -50,6 +50,7 @@ addTexts({
   'cell.duplicate': ['同一单位里编号“{found}”重复了，请只留一行。', 'The code “{found}” stands twice for one court: keep one row.'],
   'cell.nothing': ['列名下面没有内容。', 'There is nothing below the column names.'],
   'cell.unknown_code': ['本单位没有这个编号，或已停用。请先登记，或改正编号。', 'This court has no such code in use: register it first, or correct it.'],
+  'cell.retired_site': ['这个单位已停用。请改写在用的单位，或先恢复它。', 'This court is retired: name one in use, or restore it first.'],
   'cell.still_named': ['还有在用的人员或资产登记着它，先把它们改到别处。', 'Others in use name it: change those first.'],
   'cell.taken': ['本单位已经有这个编号了，请换一个。', 'This court has that code already; choose another.'],
   'cell.code_stays': ['编号不能改。要换编号，请把这一项停用，再新增一项。', 'A code never changes: retire this item and make another.'],

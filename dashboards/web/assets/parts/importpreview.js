@@ -18,7 +18,7 @@ function problemText({ word, found, message }) {
 }
 
 /** What some problems are about although no field is named. */
-const ABOUT = { no_site: 'site', unknown_site: 'site', several_sites: 'site', duplicate: 'code' };
+const ABOUT = { no_site: 'site', unknown_site: 'site', several_sites: 'site', retired_site: 'site', duplicate: 'code' };
 const fieldOf = ({ field, word }) => field || ABOUT[word];
 
 function cellText({ line, column }) {

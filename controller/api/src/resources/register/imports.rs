@@ -1,13 +1,8 @@
 //! Imports of spreadsheets: uploaded, looked at, done, taken back.
 
-use axum::body::to_bytes;
-use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
-use xiezhi_inventory::register::{
-    CellProblem, MAX_FILE_BYTES, MOST_LISTED, Reading, Sheet, read_register,
-};
+use xiezhi_inventory::register::{CellProblem, MOST_LISTED, Reading, Sheet, read_register};
 use xiezhi_model::RegisterKind;
 use xiezhi_store::{Import, ImportRow, ImportState, Plan};
 
@@ -18,9 +13,6 @@ use crate::extract::{File, Json, Path, Query};
 use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::view::View;
-
-/// Files that are read at one time: each may take some hundred megabytes for a moment.
-pub(in crate::resources) static READING: Semaphore = Semaphore::const_new(2);
 
 /// Rows of a preview that are shown.
 const ROWS_SHOWN: usize = 500;
@@ -142,25 +134,14 @@ pub(crate) struct Upload {
 pub(crate) async fn upload(
     view: View,
     Query(asked): Query<Upload>,
-    File(body): File,
+    File(file): File,
 ) -> Result<Tried<Preview>, Problem> {
     let kind = asked.kind.into();
     let usual = asked.site.map(|site| view.site_in_use(site)).transpose()?;
     let usual = usual.map(|site| site.id);
-    let permit = READING.try_acquire().map_err(|_| Problem::busy())?;
-    let bytes = to_bytes(body, MAX_FILE_BYTES).await;
-    let bytes = bytes.map_err(|_| {
-        let detail = format!(
-            "a file may have {} MB at most: split it",
-            MAX_FILE_BYTES >> 20
-        );
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-    })?;
     let reader = view.clone();
-    let read = move || read_register(kind, &bytes, reader.tree(), usual);
-    let reading = tokio::task::spawn_blocking(read).await;
-    drop(permit);
-    let reading = reading.map_err(|_| Problem::bad_request("the file cannot be read"))?;
+    let read = move |bytes: &[u8]| read_register(kind, bytes, reader.tree(), usual);
+    let reading = view.state.inner.uploads.parse(file, read).await?;
     let preview = look(&view, reading, &asked).await?;
     Ok(match preview.id {
         Some(_) => Tried::Made(preview),
@@ -192,9 +173,9 @@ async fn look(view: &View, reading: Reading, asked: &Upload) -> Result<Preview, 
     if preview.problem_count == 0 {
         let sites = rows.iter().map(|row| row.site).collect();
         let name: String = asked.name.chars().take(LONGEST_NAME).collect();
-        let audit = view.who.audit(view.state.now_ms(), "register.import", "");
+        let audit = view.who.audit(view.state.now_ms(), "register.upload", "");
         let text = sheet.to_text();
-        let kept = store.keep_import(sheet.kind, &name, &text, &sites, &audit);
+        let kept = store.keep_import(sheet.kind, &name, &text, &sites, audit);
         preview.id = Some(kept.await?);
     }
     Ok(preview)

@@ -1,11 +1,9 @@
 //! Imports of lists of sites: uploaded, looked at, done, taken back. The shapes are those of the register's
 //! imports.
 
-use axum::body::to_bytes;
-use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED};
+use xiezhi_inventory::register::{CellProblem, MOST_LISTED};
 use xiezhi_inventory::{SiteList, SiteReading, read_sites};
 use xiezhi_model::{PlannedSite, SiteField, SitePlan};
 use xiezhi_store::{ImportState, SiteError, SiteImportFile};
@@ -14,7 +12,6 @@ use super::change::{FieldRow, field_row};
 use crate::answer::{Answer, Tried};
 use crate::extract::{File, Json, Path, Query};
 use crate::problem::Problem;
-use crate::resources::register::imports::READING;
 use crate::rows::SiteName;
 use crate::view::View;
 
@@ -155,19 +152,11 @@ pub(crate) struct Upload {
 pub(crate) async fn upload(
     view: View,
     Query(asked): Query<Upload>,
-    File(body): File,
+    File(file): File,
 ) -> Result<Tried<SitePreview>, Problem> {
-    let permit = READING.try_acquire().map_err(|_| Problem::busy())?;
-    let bytes = to_bytes(body, MAX_FILE_BYTES).await;
-    let bytes = bytes.map_err(|_| {
-        let most = MAX_FILE_BYTES >> 20;
-        let detail = format!("a file may have {most} MB at most: split it");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-    })?;
     let reader = view.clone();
-    let reading = tokio::task::spawn_blocking(move || read_sites(&bytes, reader.tree())).await;
-    drop(permit);
-    let reading = reading.map_err(|_| Problem::bad_request("the file cannot be read"))?;
+    let read = move |bytes: &[u8]| read_sites(bytes, reader.tree());
+    let reading = view.state.inner.uploads.parse(file, read).await?;
     let preview = look(&view, reading, &asked).await?;
     Ok(match preview.id {
         Some(_) => Tried::Made(preview),
@@ -197,9 +186,9 @@ async fn look(view: &View, reading: SiteReading, asked: &Upload) -> Result<SiteP
     preview.ignored = ignored;
     if preview.problem_count == 0 {
         let name: String = asked.name.chars().take(LONGEST_NAME).collect();
-        let audit = view.who.audit(view.state.now_ms(), "sites.import", "");
+        let audit = view.who.audit(view.state.now_ms(), "sites.upload", "");
         let text = list.to_text();
-        let kept = store.keep_site_import(&name, &text, &audit);
+        let kept = store.keep_site_import(&name, &text, audit);
         preview.id = Some(kept.await?);
     }
     Ok(preview)
