@@ -31,6 +31,11 @@ impl QrCode {
             rows: rows.map(|row| row.iter().map(sign).collect()).collect(),
         })
     }
+
+    /// Its rows, from the top.
+    pub(crate) fn rows(&self) -> &[String] {
+        &self.rows
+    }
 }
 
 #[cfg(test)]

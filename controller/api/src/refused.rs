@@ -152,7 +152,12 @@ fn refused_as(method: &Method, response: &Response, note: &Note) -> Option<&'sta
     let RefusedBy(code) = *response.extensions().get()?;
     let is_write = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     match response.status() {
-        StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE if is_write => Some(code),
+        // Files that come too slowly among them.
+        StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT
+            if is_write =>
+        {
+            Some(code)
+        }
         StatusCode::UNAUTHORIZED if note.locked().is_forged => Some("unknown_session"),
         _ => None,
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::audit::Audit;
-pub(crate) use self::register::Register;
+pub(crate) use self::register::{Listed, Narrowed, OneItem, Register};
 pub(crate) use self::sites::{NewSiteAt, Sites};
 pub(crate) use self::user::{BreakGlass, RoleAt, User};
 use xiezhi_identity::Pkcs11Address;
@@ -253,6 +253,11 @@ pub(crate) enum ApiToken {
 pub(crate) enum Host {
     /// List all hosts
     List,
+    /// Write the list of all hosts to a file: .csv or .xlsx
+    Export {
+        /// The file, which must not be there yet
+        file: PathBuf,
+    },
     /// List the requests of hosts that wait for a person's approval
     Approvals {
         /// Decided ones too
@@ -406,7 +411,7 @@ fn reason(text: &str) -> Result<String, String> {
 }
 
 /// Life of a secret that lets a host in.
-fn enrolment_life(text: &str) -> Result<Duration, String> {
+pub(crate) fn enrolment_life(text: &str) -> Result<Duration, String> {
     life(text, MAX_TOKEN_DAYS.into())
 }
 

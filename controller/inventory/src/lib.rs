@@ -3,6 +3,8 @@
 //! All problems of a file are reported together, each with its cell and what to do; a file with problems
 //! yields nothing to import. Nothing here touches the disk or the store.
 
+pub mod export;
+pub mod lists;
 pub mod register;
 mod sites;
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xiezhi_model::{Field, FieldProblem, RegisterKind, SiteId, SiteTree, Values};
 
-pub use self::export::{ExportedItem, csv_export};
+pub use self::export::{export_header, export_row};
 use self::problem::CellProblemKind as Kind;
 pub use self::problem::{CellProblem, CellProblemKind, MOST_LISTED};
 use self::table::Table;

@@ -60,6 +60,14 @@ const TIERS: [(Tier, &[&str]); 5] = [
     (Tier::Other, &["其他", "其它"]),
 ];
 
+/// What people call a tier; an import takes it back.
+pub(crate) fn tier_name(tier: Tier) -> &'static str {
+    let known = TIERS.iter().find(|(one, _)| *one == tier);
+    known
+        .and_then(|(_, names)| names.first().copied())
+        .unwrap_or(tier.word())
+}
+
 /// Rows of a list with where its columns stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteList {

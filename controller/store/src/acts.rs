@@ -8,7 +8,7 @@ use xiezhi_model::{
 
 use crate::accounts::{apply, grants_of, stored_site, ties_between};
 use crate::row::{self, Write};
-use crate::{AccountError, Store, StoreError, audit, users};
+use crate::{AccountError, Older, Store, StoreError, audit, users};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -67,14 +67,14 @@ impl Store {
         Ok(act)
     }
 
-    /// All acts, newest first, at most 500.
+    /// Acts, newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn acts(&self) -> Result<Vec<Act>, StoreError> {
-        let rows = sqlx::query(select!("ORDER BY id DESC LIMIT 500"))
-            .fetch_all(self.database.read())
-            .await?;
+    pub async fn acts(&self, page: Older) -> Result<Vec<Act>, StoreError> {
+        let sql = format!("{}{}", select!("WHERE 1 = 1"), page.sql("id"));
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false);
+        let rows = query.fetch_all(self.database.read()).await?;
         rows.iter().map(act_from).collect()
     }
 

@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use xiezhi_model::{ApiRight, ApiToken, AuditEntry, SiteId};
 
 use crate::sites::must_be_in_use;
-use crate::{Store, StoreError, audit, authority, row};
+use crate::{Older, Store, StoreError, audit, authority, row};
 
 macro_rules! select {
     ($tail:literal) => {
@@ -97,6 +97,17 @@ impl Store {
     /// If the database fails.
     pub async fn api_tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
         let query = sqlx::query(select!("ORDER BY id DESC"));
+        let rows = query.fetch_all(self.database.read()).await?;
+        rows.iter().map(token_from).collect()
+    }
+
+    /// Tokens, newest first, page by page.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn api_tokens_page(&self, page: Older) -> Result<Vec<ApiToken>, StoreError> {
+        let sql = format!("{}{}", select!("WHERE 1 = 1"), page.sql("id"));
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false);
         let rows = query.fetch_all(self.database.read()).await?;
         rows.iter().map(token_from).collect()
     }

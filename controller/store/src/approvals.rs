@@ -6,7 +6,7 @@ use xiezhi_model::{Approval, ApprovalState, AuditEntry, HostId, Scope, SiteId};
 
 use crate::reach;
 use crate::row::{self, Write};
-use crate::{EnrolError, EnrolRefusal, Store, StoreError, audit, tokens};
+use crate::{EnrolError, EnrolRefusal, Older, Store, StoreError, audit, tokens};
 
 macro_rules! select {
     ($tail:literal) => {
@@ -85,11 +85,25 @@ impl Store {
         state: Option<ApprovalState>,
         scope: &Scope,
     ) -> Result<Vec<Approval>, StoreError> {
+        self.approvals_page(state, scope, Older::default()).await
+    }
+
+    /// The same, page by page.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn approvals_page(
+        &self,
+        state: Option<ApprovalState>,
+        scope: &Scope,
+        page: Older,
+    ) -> Result<Vec<Approval>, StoreError> {
         let word = state.map_or("", ApprovalState::word);
         let within = reach::sites("site_id", scope);
         let sql = format!(
-            "{}{within} ORDER BY a.id DESC LIMIT 1000",
-            select!("WHERE ($1 = '' OR a.state = $1)")
+            "{}{within}{}",
+            select!("WHERE ($1 = '' OR a.state = $1)"),
+            page.sql("a.id")
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(word)

@@ -1,11 +1,80 @@
 //! Gaps: batches that hosts gave up, so that a hole in the data has a reason.
 
+use std::fmt;
+use std::str::FromStr;
+
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 use xiezhi_model::{Gap, HostId, Scope};
 
-use crate::{Store, StoreError};
+use crate::{CursorError, Store, StoreError};
 use crate::{reach, row};
+
+/// Most gaps of a page, and the one that tells whether there is another.
+const MOST: u32 = 1001;
+
+/// Oldest first; no two gaps have the same of all of these.
+const ORDER: &str = "from_ms, host_id, epoch, first_seq, stream, reason";
+
+/// Where a page of gaps ended. Its text is for addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GapCursor {
+    from_ms: i64,
+    host: HostId,
+    epoch: u64,
+    first: u64,
+    stream: String,
+    reason: String,
+}
+
+impl From<&Gap> for GapCursor {
+    fn from(gap: &Gap) -> Self {
+        Self {
+            from_ms: gap.from_ms,
+            host: gap.host,
+            epoch: gap.epoch,
+            first: gap.first,
+            stream: gap.stream.clone(),
+            reason: gap.reason.clone(),
+        }
+    }
+}
+
+impl fmt::Display for GapCursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            from_ms,
+            host,
+            epoch,
+            first,
+            stream,
+            reason,
+        } = self;
+        write!(
+            formatter,
+            "{from_ms}.{host}.{epoch}.{first}.{stream}.{reason}"
+        )
+    }
+}
+
+impl FromStr for GapCursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = text.splitn(6, '.').collect();
+        let [from_ms, host, epoch, first, stream, reason] = parts.as_slice() else {
+            return Err(CursorError);
+        };
+        Ok(Self {
+            from_ms: from_ms.parse().map_err(|_| CursorError)?,
+            host: HostId(host.parse().map_err(|_| CursorError)?),
+            epoch: epoch.parse().map_err(|_| CursorError)?,
+            first: first.parse().map_err(|_| CursorError)?,
+            stream: (*stream).to_owned(),
+            reason: (*reason).to_owned(),
+        })
+    }
+}
 
 impl Store {
     /// Records gaps. An agent reports its gaps again and again: one that is known changes nothing,
@@ -53,18 +122,49 @@ impl Store {
         from_ms: i64,
         to_ms: i64,
     ) -> Result<Vec<Gap>, StoreError> {
+        self.gaps_page(host, scope, (from_ms, to_ms), None, MOST - 1)
+            .await
+    }
+
+    /// The same, page by page: what comes after a gap in that order.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn gaps_page(
+        &self,
+        host: Option<HostId>,
+        scope: &Scope,
+        (from_ms, to_ms): (i64, i64),
+        after: Option<&GapCursor>,
+        limit: u32,
+    ) -> Result<Vec<Gap>, StoreError> {
         let within = reach::hosts("host_id", scope);
+        let behind = match after {
+            Some(_) => format!(" AND ({ORDER}) > ($4, $5, $6, $7, $8, $9)"),
+            None => String::new(),
+        };
         let sql = format!(
             "SELECT host_id, epoch, stream, first_seq, last_seq, from_ms, to_ms, reason \
              FROM gaps WHERE ($1 = 0 OR host_id = $1) \
-             AND (to_ms >= $2 OR to_ms = 0) AND (from_ms < $3 OR from_ms = 0){within} \
-             ORDER BY from_ms, host_id, epoch, first_seq LIMIT 1000"
+             AND (to_ms >= $2 OR to_ms = 0) AND (from_ms < $3 OR from_ms = 0){within}{behind} \
+             ORDER BY {ORDER} LIMIT {}",
+            limit.min(MOST)
         );
         // Host numbers begin at 1.
-        let query = sqlx::query(AssertSqlSafe(sql))
+        let mut query = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
             .bind(host.map_or(0, |host| host.0))
             .bind(from_ms)
             .bind(to_ms);
+        if let Some(at) = after {
+            query = query
+                .bind(at.from_ms)
+                .bind(at.host.0)
+                .bind(row::signed(at.epoch))
+                .bind(row::signed(at.first))
+                .bind(row::storable(&at.stream))
+                .bind(row::storable(&at.reason));
+        }
         query
             .fetch_all(self.database.read())
             .await?

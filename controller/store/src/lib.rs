@@ -39,6 +39,7 @@ mod gaps;
 mod holes;
 mod hosts;
 mod named_requests;
+mod older;
 mod proofs;
 mod reach;
 mod register;
@@ -73,9 +74,11 @@ pub use event_search::{CursorError, EventCursor, EventPage, EventQuery};
 pub use events::{BatchOutcome, EventBatch, NewEvent};
 pub use evidence::{EventProof, EvidenceFailure, EvidenceQuery, EvidenceReport, LISTED_FAILURES};
 pub use facts::StoredFacts;
+pub use gaps::GapCursor;
 pub use holes::Hole;
 pub use hosts::LastSeen;
 pub use named_requests::{Begun, NamedRequest, NewNamedRequest};
+pub use older::Older;
 pub use proofs::BatchProof;
 pub use register::{
     Import, ImportRow, ImportState, Plan, PlanProblem, PlannedRow, RegisterCursor, RegisterError,
@@ -84,6 +87,7 @@ pub use register::{
 pub use second_factor::StoredFactor;
 pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};
 pub use sites::{SiteError, SiteHistoryEntry, SiteImport, SiteImportFile, SiteUse};
+pub use tokens::TokenCursor;
 pub use users::NewUser;
 pub use wire_events::KeptEvents;
 

@@ -1,11 +1,15 @@
 //! Enrolment tokens: made by a person, kept as digests, used up by [`Store::enrol`].
 
+use std::fmt;
+use std::str::FromStr;
+
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use xiezhi_model::{AuditEntry, EnrolmentToken, SiteId};
+use xiezhi_model::{AuditEntry, EnrolmentToken, Scope, SiteId};
 
 use crate::row::{self, Write};
 use crate::sites::must_be_in_use;
-use crate::{Store, StoreError, audit};
+use crate::{CursorError, Store, StoreError, audit, reach};
 
 macro_rules! select {
     ($tail:literal) => {
@@ -15,6 +19,42 @@ macro_rules! select {
             $tail
         )
     };
+}
+
+/// Where a page of tokens ended. Its text is for addresses: `CREATED_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenCursor {
+    /// When the page's last token was made, Unix milliseconds.
+    pub created_ms: i64,
+    /// Its identifier.
+    pub id: String,
+}
+
+impl From<&EnrolmentToken> for TokenCursor {
+    fn from(token: &EnrolmentToken) -> Self {
+        Self {
+            created_ms: token.created_ms,
+            id: token.id.clone(),
+        }
+    }
+}
+
+impl fmt::Display for TokenCursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}_{}", self.created_ms, self.id)
+    }
+}
+
+impl FromStr for TokenCursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (created_ms, id) = text.split_once('_').ok_or(CursorError)?;
+        Ok(Self {
+            created_ms: created_ms.parse().map_err(|_| CursorError)?,
+            id: id.to_owned(),
+        })
+    }
 }
 
 impl Store {
@@ -82,6 +122,31 @@ impl Store {
             .iter()
             .map(token_from)
             .collect()
+    }
+
+    /// Tokens for sites of a scope, newest first, page by page.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn tokens_page(
+        &self,
+        scope: &Scope,
+        after: Option<&TokenCursor>,
+        limit: u32,
+    ) -> Result<Vec<EnrolmentToken>, StoreError> {
+        let within = reach::sites("site_id", scope);
+        let sql = format!(
+            "{}{within} ORDER BY created_ms DESC, id LIMIT {}",
+            select!("WHERE (created_ms < $1 OR (created_ms = $1 AND id > $2))"),
+            limit.min(1000)
+        );
+        let (created_ms, id) = after.map_or((i64::MAX, ""), |at| (at.created_ms, &at.id));
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .bind(created_ms)
+            .bind(row::storable(id));
+        let rows = query.fetch_all(self.database.read()).await?;
+        rows.iter().map(token_from).collect()
     }
 
     /// Withdraws a token; hosts that enrolled with it stay.

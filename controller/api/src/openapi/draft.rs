@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
+use xiezhi_inventory::export::FileKind;
 
 use crate::routes::Route;
 
@@ -87,6 +88,17 @@ impl<'a> Draft<'a> {
         let content = json!({"application/json": {"schema": schema.into()}});
         let answer = json!({"description": description, "content": content});
         self.answers.insert(status.to_string(), answer);
+    }
+
+    /// A list as a file.
+    pub(super) fn file_of_rows(&mut self) {
+        let mut content = Map::new();
+        for kind in FileKind::ALL {
+            let media = kind.media_type().split(';').next().unwrap_or_default();
+            content.insert(media.to_owned(), json!({"schema": {"type": "string"}}));
+        }
+        let answer = json!({"description": "The list as a file", "content": content});
+        self.answers.insert("200".to_owned(), answer);
     }
 
     /// An answer without a body.

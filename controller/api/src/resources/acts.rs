@@ -1,5 +1,7 @@
 //! Two-person acts: what waits for a second person, and what became of the others.
 
+use std::collections::HashMap;
+
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,7 +10,8 @@ use xiezhi_model::{self as model, Account, Act, ActState, Needs};
 use super::login;
 use super::users::{find, once, reaches};
 use crate::answer::Answer;
-use crate::extract::Path;
+use crate::extract::{Path, Query};
+use crate::pages::Page;
 use crate::problem::Problem;
 use crate::rows::RoleRow;
 use crate::view::View;
@@ -42,25 +45,28 @@ struct Named {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Acts {
+    /// Newest first.
     items: Vec<ActRow>,
+    /// `cursor` of the next page; `None` on the last.
+    next: Option<i64>,
 }
 
 impl ActRow {
     pub(super) async fn new(view: &View, act: Act) -> Result<Self, Problem> {
-        let accounts = view.state.inner.store.accounts().await?;
+        let accounts = by_number(view.state.inner.store.accounts().await?);
         Self::of(view, act, &accounts).ok_or_else(|| Problem::not_found("act"))
     }
 
     /// `None` if the account that it is about is not the caller's to see.
-    fn of(view: &View, act: Act, accounts: &[Account]) -> Option<Self> {
-        let find = |id: i64| accounts.iter().find(|account| account.user.id == id);
+    fn of(view: &View, act: Act, accounts: &ByNumber) -> Option<Self> {
         let named = |id: i64| Named {
             id,
-            name: find(id)
+            name: accounts
+                .get(&id)
                 .map(|account| account.user.name.clone())
                 .unwrap_or_default(),
         };
-        let account = find(act.user)?;
+        let account = accounts.get(&act.user)?;
         let places = account.grants.iter().map(|grant| grant.site);
         let mut places = std::iter::once(account.user.home).chain(places);
         places.any(|site| view.scope.covers(site)).then_some(())?;
@@ -71,7 +77,9 @@ impl ActRow {
             state => state.word(),
         };
         let consentable = is_pending
-            && find(act.asked_by).is_some_and(|asker| may_still_ask(view, &act, asker, account))
+            && accounts
+                .get(&act.asked_by)
+                .is_some_and(|asker| may_still_ask(view, &act, asker, account))
             && may_consent(view, &act, account).is_ok();
         Some(Self {
             id: act.id,
@@ -118,13 +126,31 @@ fn may_consent(view: &View, act: &Act, account: &Account) -> Result<(), Problem>
     }
 }
 
-pub(crate) async fn list(view: View) -> Result<Answer<Acts>, Problem> {
-    let accounts = view.state.inner.store.accounts().await?;
-    let acts = view.state.inner.store.acts().await?.into_iter();
-    let rows = acts.filter_map(|act| ActRow::of(&view, act, &accounts));
-    Ok(Answer(Acts {
-        items: rows.collect(),
-    }))
+type ByNumber = HashMap<i64, Account>;
+
+fn by_number(accounts: Vec<Account>) -> ByNumber {
+    let numbered = accounts.into_iter();
+    numbered.map(|account| (account.user.id, account)).collect()
+}
+
+/// Acts about accounts that the caller does not see stand between the others, so a page may take several
+/// looks.
+pub(crate) async fn list(view: View, Query(page): Query<Page>) -> Result<Answer<Acts>, Problem> {
+    let store = &view.state.inner.store;
+    let accounts = by_number(store.accounts().await?);
+    let (mut items, mut older) = (Vec::new(), page.query());
+    loop {
+        let acts = store.acts(older).await?;
+        older.before = acts.last().map(|act| act.id);
+        let is_last = acts.len() < older.limit as usize;
+        let rows = acts.into_iter();
+        items.extend(rows.filter_map(|act| ActRow::of(&view, act, &accounts)));
+        if is_last || items.len() > page.size() {
+            break;
+        }
+    }
+    let next = page.cut(&mut items, |act| act.id);
+    Ok(Answer(Acts { items, next }))
 }
 
 async fn act_of(view: &View, id: i64) -> Result<(Act, Account), Problem> {

@@ -7,7 +7,8 @@ use xiezhi_model::{ApiRight, ApiToken, SiteId};
 use xiezhi_store::NewApiToken;
 
 use crate::answer::{Answer, Created, Done};
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
+use crate::pages::Page;
 use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::view::View;
@@ -33,6 +34,8 @@ pub(crate) struct ApiTokenRow {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ApiTokens {
     items: Vec<ApiTokenRow>,
+    /// `cursor` of the next page; `None` on the last.
+    next: Option<i64>,
 }
 
 fn row(view: &View, token: ApiToken) -> ApiTokenRow {
@@ -53,10 +56,15 @@ fn row(view: &View, token: ApiToken) -> ApiTokenRow {
     }
 }
 
-pub(crate) async fn list(view: View) -> Result<Answer<ApiTokens>, Problem> {
-    let tokens = view.state.inner.store.api_tokens().await?;
+pub(crate) async fn list(
+    view: View,
+    Query(page): Query<Page>,
+) -> Result<Answer<ApiTokens>, Problem> {
+    let store = &view.state.inner.store;
+    let mut tokens = store.api_tokens_page(page.query()).await?;
+    let next = page.cut(&mut tokens, |token| token.id);
     let items = tokens.into_iter().map(|token| row(&view, token)).collect();
-    Ok(Answer(ApiTokens { items }))
+    Ok(Answer(ApiTokens { items, next }))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -6,6 +6,7 @@ use xiezhi_model::{Approval, ApprovalState, SiteTree};
 
 use crate::answer::Answer;
 use crate::extract::{Json, Path, Query};
+use crate::pages::Page;
 use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::view::View;
@@ -15,6 +16,10 @@ use crate::view::View;
 pub(crate) struct Filter {
     /// `pending` unless given; `all` for all.
     state: Option<String>,
+    /// Requests on a page, 500 at most; 100 unless given.
+    limit: Option<u32>,
+    /// Number of the last request of the page before.
+    cursor: Option<i64>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -36,6 +41,8 @@ pub(crate) struct ApprovalRow {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Approvals {
     items: Vec<ApprovalRow>,
+    /// `cursor` of the next page; `None` on the last.
+    next: Option<i64>,
 }
 
 impl ApprovalRow {
@@ -68,17 +75,17 @@ pub(crate) async fn list(
             Problem::bad_request("`state` must be pending, approved, refused, enrolled or all")
         })?),
     };
-    let approvals = view
-        .state
-        .inner
-        .store
-        .approvals(wanted, &view.scope)
+    let page = Page::new(filter.limit, filter.cursor);
+    let store = &view.state.inner.store;
+    let mut approvals = store
+        .approvals_page(wanted, &view.scope, page.query())
         .await?;
+    let next = page.cut(&mut approvals, |approval| approval.id);
     let items = approvals
         .into_iter()
         .map(|approval| ApprovalRow::new(approval, view.tree()))
         .collect();
-    Ok(Answer(Approvals { items }))
+    Ok(Answer(Approvals { items, next }))
 }
 
 #[derive(Deserialize, JsonSchema)]

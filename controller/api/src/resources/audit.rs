@@ -1,5 +1,7 @@
 //! The audit list, and whether its chain holds.
 
+pub(crate) mod sheet;
+
 use std::collections::BTreeMap;
 
 use axum::body::Body;

@@ -4,12 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
 use xiezhi_model::{Gap, HostId};
+use xiezhi_store::GapCursor;
 
 use crate::answer::Answer;
 use crate::extract::Query;
+use crate::pages::cut;
 use crate::problem::Problem;
 use crate::rows::HostName;
 use crate::view::View;
+
+/// Gaps of a page.
+const LARGEST_PAGE: u32 = 1000;
 
 #[derive(Deserialize, Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +25,10 @@ pub(crate) struct Filter {
     from: Option<i64>,
     /// What began at this time or before it.
     to: Option<i64>,
+    /// Gaps on a page, 1,000 at most, which is usual.
+    limit: Option<u32>,
+    /// Where the page before ended.
+    cursor: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -64,10 +73,12 @@ pub(crate) fn host_name(id: HostId, fleet: &Fleet) -> HostName {
     )
 }
 
-/// At most 1,000, oldest first; narrow the time for more.
+/// Oldest first.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Gaps {
     items: Vec<GapRow>,
+    /// `cursor` of the next page; `None` on the last.
+    next: Option<String>,
 }
 
 pub(crate) async fn list(
@@ -80,12 +91,26 @@ pub(crate) async fn list(
     );
     let inner = &view.state.inner;
     let host = filter.host.map(HostId);
-    let gaps = inner.store.gaps(host, &view.scope, from, to).await?;
+    let after = filter.cursor.as_deref().map(str::parse).transpose();
+    let after = after
+        .map_err(|error: xiezhi_store::CursorError| Problem::bad_request(error.to_string()))?;
+    let size = filter.limit.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+    let gaps = inner.store.gaps_page(
+        host,
+        &view.scope,
+        (from, to),
+        after.as_ref(),
+        // One more tells whether there is another page.
+        size + 1,
+    );
+    let mut gaps = gaps.await?;
+    let next = cut(&mut gaps, size as usize).map(|gap| GapCursor::from(gap).to_string());
     let fleet = &inner.fleet;
     Ok(Answer(Gaps {
         items: gaps
             .into_iter()
             .map(|gap| GapRow::new(gap, fleet))
             .collect(),
+        next,
     }))
 }

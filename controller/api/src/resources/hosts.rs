@@ -1,5 +1,6 @@
 //! The list of hosts: filtered, ordered and paged here, so that 20,000 hosts cost a page of rows.
 
+pub(crate) mod export;
 mod order;
 
 use schemars::JsonSchema;
@@ -71,23 +72,8 @@ pub(crate) async fn list(
     let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
     let cpu = |host: &HostView| state.inner.hub.agent_cpu(host.id);
 
-    let matching = select(&filter, tree, &hosts);
-    let mut counts = Counts::default();
-    matching
-        .iter()
-        .for_each(|host| counts.add(host.presence.presence));
-    let wanted = |host: &&&HostView| {
-        filter
-            .presence
-            .is_none_or(|presence| host.presence.presence == presence)
-    };
-    let mut keyed: Vec<(Key, &HostView)> = matching
-        .iter()
-        .filter(wanted)
-        .map(|&host| (filter.sort.key(host, tree, cpu(host)), host))
-        .collect();
+    let (counts, keyed) = ordered(&filter, &view, &hosts);
     let direction = filter.order;
-    keyed.sort_by(|a, b| direction.compare((&a.0, a.1.id.0), (&b.0, b.1.id.0)));
     let total = keyed.len();
     let start = cursor.map_or(0, |cursor| {
         keyed.partition_point(|(key, host)| {
@@ -119,6 +105,34 @@ pub(crate) async fn list(
             .count(),
         versions: versions(&hosts),
     }))
+}
+
+/// The hosts that match, in their order, and the states of those that match but for the filter on state.
+fn ordered<'a>(
+    filter: &Filter,
+    view: &View,
+    hosts: &'a [HostView],
+) -> (Counts, Vec<(Key, &'a HostView)>) {
+    let tree = view.tree();
+    let cpu = |host: &HostView| view.state.inner.hub.agent_cpu(host.id);
+    let matching = select(filter, tree, hosts);
+    let mut counts = Counts::default();
+    matching
+        .iter()
+        .for_each(|host| counts.add(host.presence.presence));
+    let wanted = |host: &&&HostView| {
+        filter
+            .presence
+            .is_none_or(|presence| host.presence.presence == presence)
+    };
+    let mut keyed: Vec<(Key, &HostView)> = matching
+        .iter()
+        .filter(wanted)
+        .map(|&host| (filter.sort.key(host, tree, cpu(host)), host))
+        .collect();
+    let direction = filter.order;
+    keyed.sort_by(|a, b| direction.compare((&a.0, a.1.id.0), (&b.0, b.1.id.0)));
+    (counts, keyed)
 }
 
 /// The hosts that match all but the filter on state.

@@ -13,6 +13,7 @@ use xiezhi_store::{RegisterError, RegisterQuery};
 use self::shapes::{ChangeRow, ItemRow, change_row};
 use crate::answer::{Answer, Created};
 use crate::extract::{Json, Path, Query};
+use crate::print::asset_address;
 use crate::problem::{FieldTold, Problem};
 use crate::qr::QrCode;
 use crate::rows::SiteName;
@@ -260,7 +261,8 @@ pub(crate) async fn label(
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    let text = format!("https://{}/assets/{id}", host.unwrap_or("CONTROLLER"));
+    let host = format!("https://{}", host.unwrap_or("CONTROLLER"));
+    let text = asset_address(&host, id);
     Ok(Answer(Label {
         id,
         code: item.value(Field::Code).to_owned(),

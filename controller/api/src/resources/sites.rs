@@ -1,6 +1,7 @@
 //! The organisation tree with the states of its hosts: level by level, by search, and one site at a time.
 
 mod change;
+pub(crate) mod export;
 pub(crate) mod imports;
 
 use std::collections::HashMap;

@@ -6,9 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::tokens;
 use xiezhi_model::{EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES, SiteTree};
+use xiezhi_store::TokenCursor;
 
 use crate::answer::{Answer, Created, Done};
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
+use crate::pages::{cut, page_size};
+use crate::print::enrol_commands;
 use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::state::AppState;
@@ -33,10 +36,12 @@ pub(crate) struct TokenRow {
     state: &'static str,
 }
 
-/// All tokens, newest first; people make them by hand, so there are no pages.
+/// Tokens, newest first.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Tokens {
     items: Vec<TokenRow>,
+    /// `cursor` of the next page; `None` on the last.
+    next: Option<String>,
 }
 
 impl TokenRow {
@@ -63,15 +68,34 @@ impl TokenRow {
     }
 }
 
-pub(crate) async fn list(view: View) -> Result<Answer<Tokens>, Problem> {
-    let tokens = view.state.inner.store.tokens().await?;
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "TokenFilter")]
+pub(crate) struct Filter {
+    /// Tokens on a page, 500 at most; 100 unless given.
+    limit: Option<u32>,
+    /// Where the page before ended.
+    cursor: Option<String>,
+}
+
+pub(crate) async fn list(
+    view: View,
+    Query(filter): Query<Filter>,
+) -> Result<Answer<Tokens>, Problem> {
+    let after = filter.cursor.as_deref().map(str::parse).transpose();
+    let after = after
+        .map_err(|error: xiezhi_store::CursorError| Problem::bad_request(error.to_string()))?;
+    let size = page_size(filter.limit);
+    let store = &view.state.inner.store;
+    let tokens = store.tokens_page(&view.scope, after.as_ref(), size + 1);
+    let mut tokens = tokens.await?;
+    let next = cut(&mut tokens, size as usize).map(|token| TokenCursor::from(token).to_string());
     let now_ms = view.state.now_ms();
     let items = tokens
         .into_iter()
-        .filter(|token| view.scope.sees(token.site))
         .map(|token| TokenRow::new(token, view.tree(), now_ms))
         .collect();
-    Ok(Answer(Tokens { items }))
+    Ok(Answer(Tokens { items, next }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -159,14 +183,7 @@ fn commands(state: &AppState, headers: &HeaderMap, token: &str) -> Vec<String> {
         .clone()
         .or_else(|| asked.map(|authority| authority.host().to_owned()))
         .unwrap_or_else(|| "CONTROLLER".to_owned());
-    let port = enrolment.agent_port;
-    vec![
-        // Not as an argument: every user of the host can read those while the command runs.
-        format!(
-            "printf %s {token} | xiezhi-agent enrol --controller https://{host}:{port} --token -"
-        ),
-        "systemctl enable --now xiezhi-agent".to_owned(),
-    ]
+    enrol_commands(&format!("{host}:{}", enrolment.agent_port), token)
 }
 
 pub(crate) async fn revoke(view: View, Path(id): Path<String>) -> Result<Done, Problem> {

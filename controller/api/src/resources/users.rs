@@ -1,6 +1,8 @@
 //! Accounts: who may do what where. Changes that touch the security or the audit duty are only asked for
 //! here; a second person does them, see `acts.rs`.
 
+pub(crate) mod export;
+
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,21 +70,8 @@ pub(crate) async fn list(
     view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Users>, Problem> {
-    let role = filter.role.as_deref().map(role_of).transpose()?;
-    let q = filter
-        .q
-        .as_deref()
-        .map(str::trim)
-        .unwrap_or_default()
-        .to_lowercase();
     let factors = view.state.inner.store.users_with_second_factor().await?;
-    let mut accounts = view.state.inner.store.accounts().await?;
-    accounts.retain(|account| {
-        let named = |name: &str| name.to_lowercase().contains(&q);
-        is_seen(&view, account)
-            && (named(&account.user.name) || named(&account.user.display_name))
-            && role.is_none_or(|role| account.grants.iter().any(|grant| grant.role == role))
-    });
+    let accounts = matching(&view, &filter).await?;
     let total = accounts.len();
     let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
     let after = accounts
@@ -99,6 +88,25 @@ pub(crate) async fn list(
             .collect(),
         total,
     }))
+}
+
+/// Those that the caller sees and the filter finds, by number.
+async fn matching(view: &View, filter: &Filter) -> Result<Vec<Account>, Problem> {
+    let role = filter.role.as_deref().map(role_of).transpose()?;
+    let q = filter
+        .q
+        .as_deref()
+        .map(str::trim)
+        .unwrap_or_default()
+        .to_lowercase();
+    let mut accounts = view.state.inner.store.accounts().await?;
+    accounts.retain(|account| {
+        let named = |name: &str| name.to_lowercase().contains(&q);
+        is_seen(view, account)
+            && (named(&account.user.name) || named(&account.user.display_name))
+            && role.is_none_or(|role| account.grants.iter().any(|grant| grant.role == role))
+    });
+    Ok(accounts)
 }
 
 pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<UserRow>, Problem> {

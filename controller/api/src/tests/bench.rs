@@ -23,7 +23,7 @@ use xiezhi_model::{
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::report::Report;
 use xiezhi_series::disk::{Disk, Folder};
-use xiezhi_series::{Frame, SeriesOptions, SeriesStore};
+use xiezhi_series::{Frame, SeriesLimits, SeriesOptions, SeriesStore};
 use xiezhi_store::{NewHost, NewUser, Store};
 
 use crate::{ApiOptions, AppState, Certificates, Enrolment, Parts, PeerAddress, router};
@@ -53,6 +53,8 @@ pub(super) struct Shape {
     pub(super) start_ms: i64,
     /// Puts a disk of the test's own under the samples.
     pub(super) disk: fn(&Path) -> Arc<dyn Disk>,
+    /// Most series of one host.
+    pub(super) series_per_host: u32,
     /// Hosts whose agents may connect: credentials are left in `Bench::credentials`.
     pub(super) agents: usize,
 }
@@ -66,6 +68,7 @@ impl Default for Shape {
             },
             start_ms: START_MS,
             disk: |folder| Arc::new(Folder::open(folder).unwrap()),
+            series_per_host: SeriesLimits::default().series_per_host,
             agents: 0,
         }
     }
@@ -132,6 +135,10 @@ impl Bench {
             }),
             // So that a few late samples are too many.
             lookup_points: 1_000,
+            series: SeriesLimits {
+                series_per_host: shape.series_per_host,
+                ..SeriesLimits::default()
+            },
             ..SeriesOptions::default()
         };
         std::fs::create_dir(path("series")).unwrap();

@@ -267,7 +267,11 @@ async fn a_file_that_stops_coming_is_refused_and_a_right_that_went_meanwhile_is_
     gone.await.unwrap();
     drop(sender);
     assert_eq!(asked.await.unwrap().status, StatusCode::UNAUTHORIZED);
-    let left = bench.store.imports(&Scope::Province).await.unwrap();
+    let left = bench
+        .store
+        .imports(&Scope::Province, Default::default())
+        .await
+        .unwrap();
     assert!(left.is_empty());
 }
 

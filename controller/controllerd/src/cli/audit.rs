@@ -28,6 +28,11 @@ pub(crate) enum Audit {
         /// File to make
         file: PathBuf,
     },
+    /// Write all entries for a spreadsheet: .csv, or .xlsx with at most 20,000 of them
+    Sheet {
+        /// The file, which must not be there yet
+        file: PathBuf,
+    },
     /// Print the newest entries
     List {
         /// How many

@@ -26,6 +26,11 @@ pub(crate) enum Sites {
     },
     /// List all sites
     List,
+    /// Write all sites in use to a file that an import takes back: .csv or .xlsx
+    Export {
+        /// The file, which must not be there yet
+        file: PathBuf,
+    },
     /// Add a site
     Add(NewSiteAt),
     /// Give a site another name

@@ -10,6 +10,11 @@ use xiezhi_model::{AccountChange, Role};
 pub(crate) enum User {
     /// List all accounts and what they may do
     List,
+    /// Write all accounts and what they may do to a file: .csv or .xlsx
+    Export {
+        /// The file, which must not be there yet
+        file: PathBuf,
+    },
     /// Make an account and print the password for its first sign-in
     Create {
         /// Name to sign in with

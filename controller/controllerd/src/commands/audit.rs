@@ -8,8 +8,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_evidence::{Hash, first_line, last_line, verify_file};
+use xiezhi_inventory::lists::{AUDIT_HEADER, audit_row};
 use xiezhi_store::{AuditQuery, AuditVerdict, Store};
 
+use super::files::ListFile;
 use super::{local_time, one_line, open_store};
 use crate::cli::Audit;
 use crate::config::Config;
@@ -30,6 +32,7 @@ pub(super) async fn run(config: &Config, what: Audit) -> Result<()> {
     let store = open_store(config).await?;
     match what {
         Audit::Verify { expect_head, .. } => verify(&store, expect_head).await?,
+        Audit::Sheet { file } => sheet(&store, &file).await?,
         Audit::Head => {
             let head = store.audit_head().await?;
             say!("{} {}", head.seq, head.hash);
@@ -132,6 +135,24 @@ async fn list(store: &Store, limit: u32) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// All entries, newest first, page by page.
+async fn sheet(store: &Store, file: &Path) -> Result<()> {
+    let mut list = ListFile::begin(file, &AUDIT_HEADER)?;
+    let mut query = AuditQuery {
+        limit: 1000,
+        ..AuditQuery::default()
+    };
+    loop {
+        let entries = store.audit(&query).await?;
+        query.before = entries.last().map(|entry| entry.position);
+        let full = entries.len() == 1000;
+        list.push(entries.iter().map(audit_row).collect())?;
+        if !full {
+            return list.finish();
+        }
+    }
 }
 
 /// ` name="value"` of each. Quoted, because hosts name themselves and a terminal obeys what it is sent.

@@ -1,9 +1,13 @@
 //! `host`: the machines that enrolled, and those that wait for it.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
+use xiezhi_inventory::lists::{HOST_HEADER, HostLine, host_row};
 use xiezhi_model::{Approval, ApprovalState, Host as Machine, HostId, Scope};
 use xiezhi_store::Store;
 
+use super::files::ListFile;
 use super::{by_console, local_time, one_line, open_store};
 use crate::cli::Host;
 use crate::clock::now_ms;
@@ -15,6 +19,7 @@ pub(super) async fn run(config: &Config, what: Host) -> Result<()> {
     let store = open_store(config).await?;
     match what {
         Host::List => list(&store).await?,
+        Host::Export { file } => export(&store, &file).await?,
         Host::Approvals { all } => approvals(&store, all).await?,
         Host::Approve { id } => {
             let host = decide(&store, id, true).await?;
@@ -47,6 +52,32 @@ async fn list(store: &Store) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the database knows of the hosts; how they are now, the pages tell.
+async fn export(store: &Store, file: &Path) -> Result<()> {
+    let sites = store.site_tree().await?;
+    let row = |host: Machine| {
+        let line = HostLine {
+            id: host.id.0,
+            hostname: host.hostname,
+            site: Some(host.site),
+            state: if host.revoked_ms.is_some() {
+                "已吊销"
+            } else {
+                ""
+            },
+            seen_ms: (host.last_seen_ms > 0).then_some(host.last_seen_ms),
+            version: host.version,
+            revoked_ms: host.revoked_ms,
+            ..HostLine::default()
+        };
+        host_row(&line, &sites)
+    };
+    let rows = store.hosts().await?.into_iter().map(row);
+    let mut list = ListFile::begin(file, &HOST_HEADER)?;
+    list.push(rows.collect())?;
+    list.finish()
 }
 
 /// When it was last heard of, and since when it is refused.

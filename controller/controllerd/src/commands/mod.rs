@@ -6,6 +6,7 @@ mod authority;
 mod bandwidth;
 mod break_glass;
 mod evidence;
+mod files;
 mod hosts;
 mod init;
 mod passwords;

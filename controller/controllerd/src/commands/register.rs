@@ -1,4 +1,7 @@
-//! `register`: rooms, staff and assets from spreadsheets.
+//! `register`: rooms, staff and assets, from spreadsheets or one by one, in files and on paper.
+
+mod items;
+mod paper;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -6,12 +9,15 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED, Sheet, read_register};
 use xiezhi_model::{Field, FieldChange, RegisterKind, Scope, SiteId};
-use xiezhi_store::{ImportRow, Plan, RegisterError, Store};
+use xiezhi_store::{ImportRow, Older, Plan, RegisterError, Store};
 
 use super::{by_console, local_time, one_line, open_store};
 use crate::cli::Register;
 use crate::config::Config;
 use crate::terminal::say;
+
+/// Imports that are listed.
+const SHOWN: u32 = 200;
 
 /// Does what `register …` asks.
 pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
@@ -23,6 +29,36 @@ pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
             site,
             dry_run,
         } => import(&store, &file, kind, site.as_deref(), dry_run).await?,
+        Register::List(which) => items::list(&store, which).await?,
+        Register::Show(item) => items::show(&store, &item).await?,
+        Register::Add { item, values } => items::add(&store, &item, values).await?,
+        Register::Change { item, values, to } => {
+            items::change(&store, &item, values, to.as_deref()).await?;
+        }
+        Register::Export { file, which } => items::export(&store, &file, which).await?,
+        Register::Labels {
+            file,
+            address,
+            which,
+        } => paper::labels(&store, &file, &address, which).await?,
+        Register::Instructions {
+            file,
+            site,
+            controller,
+            uses,
+            expires,
+            approval,
+        } => {
+            let asked = paper::Asked {
+                file: &file,
+                site,
+                controller: &controller,
+                uses,
+                expires,
+                approval,
+            };
+            paper::instructions(config, &store, asked).await?;
+        }
         Register::Imports => list(&store).await?,
         Register::Undo { id } => undo(&store, id).await?,
     }
@@ -145,7 +181,10 @@ fn show(plan: &Plan) {
 }
 
 async fn list(store: &Store) -> Result<()> {
-    for import in store.imports(&Scope::Province).await? {
+    for import in store
+        .imports(&Scope::Province, Older::newest(SHOWN))
+        .await?
+    {
         say!(
             "{:<6} {:<7} {:<8} {}  {} added, {} changed  {} {}",
             import.id,

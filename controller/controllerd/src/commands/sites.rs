@@ -4,11 +4,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use xiezhi_inventory::lists::{SITE_HEADER, site_row};
 use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED};
 use xiezhi_inventory::{DEMO_COURTS_CSV, read_sites};
 use xiezhi_model::{NewSite, Site, SiteChange, SiteField, SitePlan, SiteTree};
-use xiezhi_store::{SiteError, Store};
+use xiezhi_store::{Older, SiteError, Store};
 
+use super::files::ListFile;
 use super::{by_console, local_time, one_line, open_store};
 use crate::cli::{NewSiteAt, Sites};
 use crate::config::Config;
@@ -25,6 +27,7 @@ pub(super) async fn run(config: &Config, what: Sites) -> Result<()> {
         Sites::Imports => list_imports(&store).await?,
         Sites::Undo { id } => undo(&store, id).await?,
         Sites::List => list(&store).await?,
+        Sites::Export { file } => export(&store, &file).await?,
         Sites::Add(new) => add(&store, new).await?,
         Sites::Rename { id, name } => change(&store, &id, |site| site.name = name, None).await?,
         Sites::Move { id, to } => change(&store, &id, |site| site.parent = Some(to), None).await?,
@@ -34,6 +37,15 @@ pub(super) async fn run(config: &Config, what: Sites) -> Result<()> {
     }
     store.close().await;
     Ok(())
+}
+
+async fn export(store: &Store, file: &Path) -> Result<()> {
+    let tree = store.site_tree().await?;
+    let mut sites: Vec<&Site> = tree.iter().filter(|site| site.is_in_use()).collect();
+    sites.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    let mut list = ListFile::begin(file, &SITE_HEADER)?;
+    list.push(sites.iter().map(|site| site_row(site, &tree)).collect())?;
+    list.finish()
 }
 
 async fn import(store: &Store, file: Option<&Path>, preview: bool) -> Result<()> {
@@ -128,7 +140,7 @@ fn show(plan: &SitePlan) {
 }
 
 async fn list_imports(store: &Store) -> Result<()> {
-    for import in store.site_imports().await? {
+    for import in store.site_imports(Older::newest(SHOWN)).await? {
         say!(
             "{:<6} {:<8} {}  {} added, {} changed  {} {}",
             import.id,

@@ -45,15 +45,39 @@ pub(super) async fn run(config: &Config, what: Token) -> Result<()> {
     Ok(())
 }
 
-struct Wanted {
-    site: String,
-    uses: u32,
-    expires: Duration,
-    approval: bool,
-    simulated: bool,
+/// A token that is to be made.
+pub(super) struct Wanted {
+    pub(super) site: String,
+    pub(super) uses: u32,
+    pub(super) expires: Duration,
+    pub(super) approval: bool,
+    pub(super) simulated: bool,
+}
+
+/// A token and what it is for. Its text is nowhere else.
+pub(super) struct Made {
+    pub(super) record: EnrolmentToken,
+    pub(super) text: String,
+    /// Name of the site.
+    pub(super) site: String,
 }
 
 async fn create(config: &Config, store: &Store, wanted: Wanted) -> Result<()> {
+    let made = make(config, store, wanted).await?;
+    // The token alone on standard output, so that scripts can take it.
+    eprintln!(
+        "token {} for {}: {} uses, until {}; it is shown only now",
+        made.record.id,
+        made.site,
+        made.record.uses,
+        local_time(made.record.expires_ms)
+    );
+    say!("{}", made.text);
+    Ok(())
+}
+
+/// Makes a token.
+pub(super) async fn make(config: &Config, store: &Store, wanted: Wanted) -> Result<Made> {
     let site = store.site_by_key(&wanted.site).await?.with_context(|| {
         format!(
             "there is no site `{}`: see `xiezhi-controller sites list`",
@@ -82,16 +106,11 @@ async fn create(config: &Config, store: &Store, wanted: Wanted) -> Result<()> {
         .with("site", site.key.clone())
         .with("uses", wanted.uses.to_string());
     store.create_token(&record, audit).await?;
-    // The token alone on standard output, so that scripts can take it.
-    eprintln!(
-        "token {} for {}: {} uses, until {}; it is shown only now",
-        record.id,
-        site.name,
-        wanted.uses,
-        local_time(record.expires_ms)
-    );
-    say!("{}", token.to_text());
-    Ok(())
+    Ok(Made {
+        record,
+        text: token.to_text(),
+        site: site.name,
+    })
 }
 
 async fn list(store: &Store) -> Result<()> {

@@ -3,11 +3,15 @@
 //! The console can do what one administrator can. The security duty it may touch only until the province
 //! has two security administrators, because somebody must be first; after that it takes two people.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use xiezhi_identity::password;
-use xiezhi_model::{AccountChange, Grant, Grants, Needs, Role, SiteId};
+use xiezhi_inventory::lists::{ACCOUNT_HEADER, account_row};
+use xiezhi_model::{Account, AccountChange, Grant, Grants, Needs, Role, SiteId};
 use xiezhi_store::{NewUser, Store};
 
+use super::files::ListFile;
 use super::{break_glass, by_console, local_time, open_store};
 use crate::cli::{RoleAt, User};
 use crate::config::Config;
@@ -21,6 +25,7 @@ pub(super) async fn run(config: &Config, what: User) -> Result<()> {
     let store = open_store(config).await?;
     match what {
         User::List => list(&store).await?,
+        User::Export { file } => export(&store, &file).await?,
         User::Create {
             name,
             display_name,
@@ -69,6 +74,18 @@ async fn list(store: &Store) -> Result<()> {
         );
     }
     Ok(())
+}
+
+async fn export(store: &Store, file: &Path) -> Result<()> {
+    let tree = store.site_tree().await?;
+    let factors = store.users_with_second_factor().await?;
+    let accounts = store.accounts().await?;
+    let row = |account: &Account| {
+        account_row(account, |_| true, factors.contains(&account.user.id), &tree)
+    };
+    let mut list = ListFile::begin(file, &ACCOUNT_HEADER)?;
+    list.push(accounts.iter().map(row).collect())?;
+    list.finish()
 }
 
 async fn create(

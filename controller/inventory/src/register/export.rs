@@ -1,43 +1,28 @@
-//! The register as CSV that a spreadsheet opens and an import takes back.
+//! The register as rows of a file that an import takes back.
 
 use xiezhi_model::{Field, RegisterKind, Values};
 
 use super::header_of;
 
-/// With these a spreadsheet takes a text for a formula.
-pub(super) const RUNS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-
-/// One line of an export.
-#[derive(Debug, Clone, Copy)]
-pub struct ExportedItem<'a> {
-    /// Key of its site.
-    pub site: &'a str,
-    /// What is known of it.
-    pub values: &'a Values,
+/// Headers of a file: the site, then every field.
+#[must_use]
+pub fn export_header(kind: RegisterKind) -> Vec<String> {
+    let fields = kind.fields().iter();
+    let headers = fields.map(|field| header_of(*field, kind));
+    std::iter::once("单位")
+        .chain(headers)
+        .map(str::to_owned)
+        .collect()
 }
 
-/// CSV in UTF-8 with the mark by which spreadsheets know it. `with_header` begins a file; without it lines
-/// go on. Texts that a spreadsheet would run stand behind a quotation mark.
+/// One item of the site with this key.
 #[must_use]
-pub fn csv_export<'a>(
-    kind: RegisterKind,
-    items: impl IntoIterator<Item = ExportedItem<'a>>,
-    with_header: bool,
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    if with_header {
-        out.extend_from_slice(b"\xef\xbb\xbf");
-        let headers = kind.fields().iter().map(|field| header_of(*field, kind));
-        line(&mut out, std::iter::once("单位").chain(headers));
-    }
-    for item in items {
-        let texts = kind
-            .fields()
-            .iter()
-            .map(|field| text(*field, kind, item.values));
-        line(&mut out, std::iter::once(item.site).chain(texts));
-    }
-    out
+pub fn export_row(kind: RegisterKind, site: &str, values: &Values) -> Vec<String> {
+    let texts = kind.fields().iter().map(|field| text(*field, kind, values));
+    std::iter::once(site)
+        .chain(texts)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn text(field: Field, kind: RegisterKind, values: &Values) -> &str {
@@ -50,20 +35,4 @@ fn text(field: Field, kind: RegisterKind, values: &Values) -> &str {
         }
         _ => text,
     }
-}
-
-fn line<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item = &'a str>) {
-    for (at, cell) in cells.enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        let guard = if cell.starts_with(RUNS) { "'" } else { "" };
-        let needs_quotes = cell.contains([',', '"', '\n', '\r', ';', '\t']);
-        match needs_quotes {
-            true => out
-                .extend_from_slice(format!("\"{guard}{}\"", cell.replace('"', "\"\"")).as_bytes()),
-            false => out.extend_from_slice(format!("{guard}{cell}").as_bytes()),
-        }
-    }
-    out.extend_from_slice(b"\r\n");
 }

@@ -102,7 +102,7 @@ fn delimiter(text: &str) -> u8 {
 fn cell(text: &str) -> String {
     let text = text.trim();
     let text = match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(super::export::RUNS) => rest,
+        Some(rest) if rest.starts_with(crate::export::RUNS) => rest,
         _ => text,
     };
     let end = text.floor_char_boundary(MAX_CELL_BYTES);

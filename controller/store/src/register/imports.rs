@@ -9,7 +9,7 @@ use super::RegisterError;
 use super::plan::{ImportRow, PlannedRow, plan};
 use super::rows::{NewChange, Source, Value, insert_changes, insert_items, update_item};
 use crate::row::{self, Write};
-use crate::{Store, StoreError, audit, reach};
+use crate::{Older, Store, StoreError, audit, reach};
 
 /// How long a file waits for a decision.
 const WAITS_MS: i64 = 86_400_000;
@@ -134,14 +134,15 @@ impl Store {
         Ok(id)
     }
 
-    /// The newest imports that concern no site outside a scope, at most 200.
+    /// Imports that concern no site outside a scope, newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn imports(&self, scope: &Scope) -> Result<Vec<Import>, StoreError> {
+    pub async fn imports(&self, scope: &Scope, page: Older) -> Result<Vec<Import>, StoreError> {
         let within = within(scope);
         let sql = format!(
-            "SELECT {COLUMNS} FROM register_imports i WHERE 1 = 1{within} ORDER BY i.id DESC LIMIT 200"
+            "SELECT {COLUMNS} FROM register_imports i WHERE 1 = 1{within}{}",
+            page.sql("i.id")
         );
         let mut source = Source::Reading(&self.database);
         let rows = source.rows(sql, Vec::new()).await?;
@@ -237,7 +238,7 @@ async fn forget_old(write: &mut Write, upload: &AuditEntry) -> Result<(), StoreE
     );
     let rows = Source::Writing(write).rows(sql, Vec::new()).await?;
     let waiting: Vec<Import> = rows.iter().map(import_from).collect::<Result<_, _>>()?;
-    for import in forgotten(waiting, upload, |one| (one.asked_ms, &one.asked_by)) {
+    for import in forgotten(waiting, upload, |one| (one.asked_ms, one.asked_by.as_str())) {
         for sql in [
             "DELETE FROM register_import_sites WHERE import_id = $1",
             "DELETE FROM register_imports WHERE id = $1",

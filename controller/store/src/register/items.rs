@@ -221,14 +221,19 @@ async fn must_name_known(
     Ok(())
 }
 
-/// How many others name an item that is about to be retired or to move away, if any do.
-pub(super) async fn keeps_others(
+/// Whether an item is about to be retired or to move away.
+pub(super) fn goes(before: &Item, after: &Item) -> bool {
+    let retires = before.is_in_use() && !after.is_in_use();
+    retires || before.site != after.site
+}
+
+/// How many others name an item that is about to go, if any do.
+async fn keeps_others(
     source: &mut Source<'_>,
     before: &Item,
     after: &Item,
 ) -> Result<Option<i64>, StoreError> {
-    let retires = before.is_in_use() && !after.is_in_use();
-    if !retires && before.site == after.site {
+    if !goes(before, after) {
         return Ok(None);
     }
     let count = source.count_namers(before).await?;

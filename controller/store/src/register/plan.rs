@@ -7,8 +7,8 @@ use xiezhi_model::{
     Field, FieldChange, Item, RegisterKind, RowProblem, SiteId, Values, differences,
 };
 
-use super::items::{keeps_others, to_look_up};
-use super::rows::{ByCode, Source, by_codes, storable};
+use super::items::{goes, to_look_up};
+use super::rows::{ByCode, Source, by_codes, namers_of, storable};
 use crate::{Store, StoreError, row};
 
 /// One row of a spreadsheet.
@@ -106,6 +106,11 @@ pub(super) async fn plan(
         rows.iter().map(|row| pair(kind, row, &known)).collect();
     let named = named(source, &pairs).await?;
     let retired_sites = retired_sites(source).await?;
+    let going = pairs.iter().filter_map(|(before, after)| {
+        let before: &Item = (*before)?;
+        goes(before, after).then_some(before)
+    });
+    let namers = namers_of(source, kind, going).await?;
     let mut plan = Plan::default();
     for (row, (before, after)) in rows.iter().zip(pairs) {
         let about = |field, problem| PlanProblem {
@@ -126,11 +131,12 @@ pub(super) async fn plan(
                 plan.problems.push(add(field, RowProblem::Unknown(code)));
             }
         }
-        if let Some(before) = before
-            && let Some(count) = keeps_others(source, before, &after).await?
-        {
+        if let Some(before) = before.filter(|before| goes(before, &after)) {
+            let code = before.value(Field::Code).to_owned();
+            let count = namers.get(&(before.site, code)).copied();
+            let problem = count.map(RowProblem::StillNamed);
             plan.problems
-                .push(add(Field::State, RowProblem::StillNamed(count)));
+                .extend(problem.map(|problem| add(Field::State, problem)));
         }
         let none = Values::new();
         let changes = differences(before.map_or(&none, |item| &item.values), &after.values);

@@ -67,10 +67,8 @@ impl Source<'_> {
 
     /// How many items in use name this room or member of staff.
     pub(super) async fn count_namers(&mut self, item: &Item) -> Result<i64, StoreError> {
-        let column = match item.kind {
-            RegisterKind::Room => "room",
-            RegisterKind::Staff => "owner",
-            RegisterKind::Asset => return Ok(0),
+        let Some(column) = namer_column(item.kind) else {
+            return Ok(0);
         };
         let sql = format!(
             "SELECT COUNT(*) AS count FROM register_items \
@@ -82,6 +80,52 @@ impl Source<'_> {
         rows.first()
             .map_or(Ok(0), |found| row::number(found, "count"))
     }
+}
+
+/// The column in which others name an item of this kind.
+const fn namer_column(kind: RegisterKind) -> Option<&'static str> {
+    match kind {
+        RegisterKind::Room => Some("room"),
+        RegisterKind::Staff => Some("owner"),
+        RegisterKind::Asset => None,
+    }
+}
+
+/// Those of some items of a kind that items in use name, each with how many do: some statements a site,
+/// however many items.
+pub(super) async fn namers_of<'i>(
+    source: &mut Source<'_>,
+    kind: RegisterKind,
+    items: impl IntoIterator<Item = &'i Item>,
+) -> Result<BTreeMap<(SiteId, String), i64>, StoreError> {
+    let mut counts = BTreeMap::new();
+    let Some(column) = namer_column(kind) else {
+        return Ok(counts);
+    };
+    let mut by_site: BTreeMap<SiteId, Vec<&str>> = BTreeMap::new();
+    for item in items {
+        let codes = by_site.entry(item.site).or_default();
+        codes.push(item.value(Field::Code));
+    }
+    for (site, codes) in by_site {
+        for some in codes.chunks(ROWS_AT_ONCE) {
+            let places: Vec<String> = (2..some.len() + 2)
+                .map(|place| format!("${place}"))
+                .collect();
+            let sql = format!(
+                "SELECT {column} AS code, COUNT(*) AS count FROM register_items WHERE site_id = $1 \
+                 AND {column} IN ({}) AND {column} <> '' AND state <> 'retired' GROUP BY {column}",
+                places.join(", ")
+            );
+            let mut values = vec![Value::Number(site.0)];
+            values.extend(some.iter().map(|code| Value::Text((*code).to_owned())));
+            for found in source.rows(sql, values).await? {
+                let code = row::text(&found, "code")?;
+                counts.insert((site, code), row::number(&found, "count")?);
+            }
+        }
+    }
+    Ok(counts)
 }
 
 pub(super) fn item_from(found: &AnyRow) -> Result<Item, StoreError> {

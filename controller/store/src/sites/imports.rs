@@ -8,7 +8,7 @@ use super::write::{By, write_rows};
 use super::{SiteError, locked_tree};
 use crate::register::{ImportState, forgotten};
 use crate::row::{self, Write};
-use crate::{Store, StoreError, audit};
+use crate::{Older, Store, StoreError, audit};
 
 /// What a list changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,13 +123,14 @@ impl Store {
         Ok(id)
     }
 
-    /// The newest imports, at most 200.
+    /// Imports, newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn site_imports(&self) -> Result<Vec<SiteImportFile>, StoreError> {
+    pub async fn site_imports(&self, page: Older) -> Result<Vec<SiteImportFile>, StoreError> {
         let sql = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM site_imports ORDER BY id DESC LIMIT 200"
+            "SELECT {COLUMNS} FROM site_imports WHERE 1 = 1{}",
+            page.sql("id")
         ));
         let rows = sqlx::query(sql).fetch_all(self.database.read()).await?;
         rows.iter().map(file_from).collect()
@@ -229,7 +230,7 @@ async fn forget_old(write: &mut Write, upload: &AuditEntry) -> Result<(), StoreE
     ));
     let rows = sqlx::query(sql).fetch_all(&mut **write).await?;
     let waiting: Vec<SiteImportFile> = rows.iter().map(file_from).collect::<Result<_, _>>()?;
-    for file in forgotten(waiting, upload, |one| (one.asked_ms, &one.asked_by)) {
+    for file in forgotten(waiting, upload, |one| (one.asked_ms, one.asked_by.as_str())) {
         let query = sqlx::query("DELETE FROM site_imports WHERE id = $1").bind(file.id);
         query.execute(&mut **write).await?;
         let (action, subject) = ("sites.forget", format!("site-import:{}", file.id));

@@ -199,7 +199,7 @@ async fn an_act_ends_by_time_refusal_or_withdrawal() {
     assert_eq!(end(act.id, first).await.unwrap().state, ActState::Withdrawn);
     assert!(matches!(end(act.id, first).await, Err(AccountError::Over)));
     let states: Vec<ActState> = fresh
-        .acts()
+        .acts(Default::default())
         .await
         .unwrap()
         .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use xiezhi_model::*;
-use xiezhi_store::{ImportRow, ImportState, RegisterError, RegisterQuery, Store};
+use xiezhi_store::{ImportRow, ImportState, Older, RegisterError, RegisterQuery, Store};
 
 use crate::support::*;
 
@@ -349,12 +349,15 @@ async fn an_import_is_not_done_otherwise_than_it_was_seen() {
     let other = fresh.apply_import(id, &rows, &digest, entry("x")).await;
     assert!(matches!(other, Err(RegisterError::Moved)), "{other:?}");
     let seen = fresh
-        .imports(&Scope::Sites(Arc::new([court].into())))
+        .imports(&Scope::Sites(Arc::new([court].into())), Older::default())
         .await
         .unwrap();
     assert_eq!(seen.len(), 2, "both wait still");
     let elsewhere = Scope::Sites(Arc::new([SiteId(999)].into()));
-    assert_eq!(fresh.imports(&elsewhere).await.unwrap(), []);
+    assert_eq!(
+        fresh.imports(&elsewhere, Older::default()).await.unwrap(),
+        []
+    );
     assert_eq!(fresh.import(id, &elsewhere).await.unwrap(), None);
 }
 
@@ -397,7 +400,8 @@ async fn what_was_changed_since_is_not_taken_back_and_named_by_its_row() {
 async fn uploaded(store: &Store, court: SiteId, actor: &str, time_ms: i64) -> i64 {
     let actor = Actor::User(actor.to_owned());
     let entry = AuditEntry::new(time_ms, actor, "register.upload", "");
-    let kept = store.keep_import(Asset, "f", "[]", &[court].into(), entry);
+    let sites = [court].into();
+    let kept = store.keep_import(Asset, "f", "[]", &sites, entry);
     kept.await.unwrap()
 }
 
@@ -421,7 +425,10 @@ async fn who_uploads_much_pushes_out_nobody_elses_file_and_the_log_says_what_wen
     for number in 0..60 {
         own.push(uploaded(&fresh, court, "a", NOW + number).await);
     }
-    let waiting = fresh.imports(&Scope::Province).await.unwrap();
+    let waiting = fresh
+        .imports(&Scope::Province, Older::default())
+        .await
+        .unwrap();
     let mut expected: Vec<i64> = own.iter().rev().take(10).copied().collect();
     expected.push(theirs);
     let ids: Vec<i64> = waiting.iter().map(|import| import.id).collect();
@@ -451,10 +458,44 @@ async fn who_uploads_much_pushes_out_nobody_elses_file_and_the_log_says_what_wen
     let actor = Actor::User("b".to_owned());
     let entry = AuditEntry::new(NOW, actor, "sites.upload", "");
     fresh.keep_site_import("f", "[]", entry).await.unwrap();
-    assert_eq!(fresh.site_imports().await.unwrap().len(), 11);
+    assert_eq!(
+        fresh.site_imports(Older::default()).await.unwrap().len(),
+        11
+    );
     let audit = fresh.audit(&Default::default()).await.unwrap();
     assert_eq!(
         (audit[0].action.as_str(), audit[2].action.as_str()),
         ("sites.upload", "sites.forget")
     );
+}
+
+#[tokio::test]
+async fn an_import_retires_no_room_that_something_in_use_stands_in() {
+    let fresh = fresh().await;
+    let [_, court, other, _] = province(&fresh).await;
+    for (site, code) in [(court, "301"), (court, "302"), (other, "301")] {
+        made(&fresh, Room, site, &named(code, "机房")).await;
+    }
+    for code in ["A-1", "A-2"] {
+        let mut wanted = named(code, "服务器");
+        wanted.insert(Field::Room, "301".to_owned());
+        made(&fresh, Asset, court, &wanted).await;
+    }
+    let retired = |line, site, code| {
+        let state = [(Field::Code, code), (Field::State, "retired")];
+        row(line, site, &state)
+    };
+    let rows = [
+        retired(2, court, "301"),
+        retired(3, court, "302"),
+        retired(4, other, "301"),
+    ];
+    let plan = fresh.plan_import(Room, &rows).await.unwrap();
+    let told: Vec<_> = plan
+        .problems
+        .iter()
+        .map(|one| (one.line, one.field, &one.problem))
+        .collect();
+    let named = RowProblem::StillNamed(2);
+    assert_eq!(told, [(2, Some(Field::State), &named)]);
 }

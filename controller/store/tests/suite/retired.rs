@@ -37,7 +37,8 @@ async fn nothing_in_use_comes_to_a_retired_site_by_any_way() {
     let moving = made(&fresh, Asset, court, &named("A-2", "b")).await;
     let rows = [row(7, other, &[(Field::Code, "A-3"), (Field::Name, "c")])];
     let asked = entry("register.upload");
-    let kept = fresh.keep_import(Asset, "f", "[]", &[other].into(), asked);
+    let sites = [other].into();
+    let kept = fresh.keep_import(Asset, "f", "[]", &sites, asked);
     let waiting = kept.await.unwrap();
     let digest = fresh.plan_import(Asset, &rows).await.unwrap().digest();
     let below = fresh.site_tree().await.unwrap().subtree(other);
@@ -112,6 +113,7 @@ async fn nobody_gets_a_home_a_role_or_a_token_at_a_retired_site() {
     // Its court is gone: whoever belonged to it gets a new account.
     let enabled = fresh.change_account(old, AccountChange::Enable, None, None, entry("x"));
     assert!(is_retired(enabled.await.unwrap_err()));
-    let token = fresh.create_token(&token("t", tribunal, 1), entry("x"));
-    assert!(matches!(token.await, Err(StoreError::Retired(_))));
+    let wanted = token("t", tribunal, 1);
+    let made = fresh.create_token(&wanted, entry("x"));
+    assert!(matches!(made.await, Err(StoreError::Retired(_))));
 }

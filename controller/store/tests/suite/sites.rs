@@ -1,7 +1,7 @@
 //! The organisation tree as people change it: one site at a time and by lists, with its history.
 
 use xiezhi_model::*;
-use xiezhi_store::{ImportState, SiteError, SiteHistoryEntry, SiteUse, Store};
+use xiezhi_store::{ImportState, Older, SiteError, SiteHistoryEntry, SiteUse, Store};
 
 use crate::support::*;
 
@@ -267,7 +267,12 @@ async fn an_import_is_done_as_it_was_seen_and_taken_back_whole() {
     let entries = history(&fresh, tribunal).await;
     assert_eq!(entries[0].action, "undo");
     assert_eq!(entries[0].changes[0].after, "gs-01");
-    assert_eq!(fresh.site_imports().await.unwrap()[0].done.added, 2);
+    assert_eq!(
+        fresh.site_imports(Older::default()).await.unwrap()[0]
+            .done
+            .added,
+        2
+    );
     let _ = (court, other);
 }
 

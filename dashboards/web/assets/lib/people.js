@@ -150,6 +150,7 @@ export const PEOPLE = {
   'detailed.not_allowed': ['没有这项权限', 'Without the right'],
   'detailed.beyond_scope': ['超出管理范围', 'Beyond what is managed'],
   'detailed.body_too_large': ['内容过大', 'Too large'],
+  'detailed.too_slow': ['文件传得太慢', 'A file that came too slowly'],
   'detailed.unknown_session': ['不存在的登录凭证', 'A session that is not there'],
   'detailed.wrong_password': ['密码不对', 'Wrong password'],
   'detailed.password_must_change': ['还没有设置自己的密码', 'No own password yet'],

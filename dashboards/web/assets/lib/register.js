@@ -15,7 +15,6 @@ addTexts({
   'register.save': ['保存', 'Save'],
   'register.cancel': ['不改了', 'Cancel'],
   'register.import': ['从表格导入', 'Import a spreadsheet'],
-  'register.export': ['导出为表格', 'Export'],
   'register.labels': ['打印这些资产的标签', 'Print labels of these'],
   'register.labels.some': ['打印所选 {n} 个标签', 'Print {n} labels'],
   'register.choose': ['选择 {name}', 'Choose {name}'],

@@ -7,6 +7,7 @@ import { dateTime, number, ago } from '../lib/format.js';
 import { now } from '../lib/live.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, Confirm } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { useMore } from '../parts/more.js';
 import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { Simulated } from '../parts/status.js';
@@ -63,8 +64,9 @@ function Create({ onDone }) {
 
 const State = ({ state }) => html`<span class=${`tag ${state === 'active' ? 'tag-up' : ''}`}>${t(`enrol.state.${state}`)}</span>`;
 
-function Tokens({ items, onRevoke }) {
-  if (!items.length) return html`<${Empty} icon="enrol">${t('enrol.tokens.none')}</${Empty}>`;
+function Tokens({ data, onRevoke }) {
+  const { rows, button } = useMore('/tokens', data);
+  if (!rows.length) return html`<${Empty} icon="enrol">${t('enrol.tokens.none')}</${Empty}>`;
   const columns = [
     { title: t('enrol.token'), lead: true, cell: (row) => html`<code translate=${false}>${row.id}</code>${row.simulated ? html` <${Simulated} />` : null}` },
     { title: t('enrol.site'), cell: (row) => html`<a class="quiet" href=${`/sites/${row.site.id}`}>${row.site.name}</a>` },
@@ -75,14 +77,15 @@ function Tokens({ items, onRevoke }) {
     { title: t('enrol.by'), cell: (row) => actorName(row.created_by) },
     { title: html`<span class="visually-hidden">${t('enrol.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'active' ? html`<button class="button button-small" onClick=${() => onRevoke(row)}>${t('enrol.revoke')}</button>` : null) },
   ];
-  return html`<${Table} label=${t('enrol.tokens')} columns=${columns} rows=${items} keyOf=${(row) => row.id} />`;
+  return html`<${Table} label=${t('enrol.tokens')} columns=${columns} rows=${rows} keyOf=${(row) => row.id} />${button}`;
 }
 
-function Approvals({ items, decide }) {
-  if (!items.length) return html`<${Empty} icon="up">${t('enrol.approvals.none')}</${Empty}>`;
-  return html`<p class="panel-note">${t('enrol.bound')}</p><ul class="approvals">${items.map((row) => html`<li key=${row.id}><div><b translate=${false}>${row.hostname}</b> <span class="muted">${row.site.name} · ${t('enrol.requested')} ${ago(row.requested_ms, now())} · v${row.version}</span>
+function Approvals({ data, decide }) {
+  const { rows, button } = useMore('/approvals', data);
+  if (!rows.length) return html`<${Empty} icon="up">${t('enrol.approvals.none')}</${Empty}>`;
+  return html`<p class="panel-note">${t('enrol.bound')}</p><ul class="approvals">${rows.map((row) => html`<li key=${row.id}><div><b translate=${false}>${row.hostname}</b> <span class="muted">${row.site.name} · ${t('enrol.requested')} ${ago(row.requested_ms, now())} · v${row.version}</span>
     <p class="mono approval-keys">${t('enrol.machine')} ${row.machine}<br />${t('enrol.evidence')} ${row.evidence_key}</p></div>
-    <span class="approval-acts"><button class="button button-primary" onClick=${() => decide(row, 'approve')}>${t('enrol.approve')}</button><button class="button" onClick=${() => decide(row, 'refuse')}>${t('enrol.refuse')}</button></span></li>`)}</ul>`;
+    <span class="approval-acts"><button class="button button-primary" onClick=${() => decide(row, 'approve')}>${t('enrol.approve')}</button><button class="button" onClick=${() => decide(row, 'refuse')}>${t('enrol.refuse')}</button></span></li>`)}</ul>${button}`;
 }
 
 export default function Enrol() {
@@ -98,8 +101,8 @@ export default function Enrol() {
   return html`<${PageHead} title=${t('enrol.title')} />
     <${Panel} id="create" title=${t('enrol.create')}><${Create} onDone=${tokens.reload} /></${Panel}>
     <div class="screen-only"><${Panel} id="approvals" flush title=${t('enrol.approvals')}>${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
-      <${Loaded} resource=${approvals} rows=${2}>${(data) => html`<${Approvals} items=${data.items} decide=${decide} />`}</${Loaded}></${Panel}>
-    <${Panel} id="tokens" flush title=${t('enrol.tokens')}><${Loaded} resource=${tokens} rows=${4}>${(data) => html`<${Tokens} items=${data.items} onRevoke=${ask} />`}</${Loaded}></${Panel}></div>
+      <${Loaded} resource=${approvals} rows=${2}>${(data) => html`<${Approvals} data=${data} decide=${decide} />`}</${Loaded}></${Panel}>
+    <${Panel} id="tokens" flush title=${t('enrol.tokens')}><${Loaded} resource=${tokens} rows=${4}>${(data) => html`<${Tokens} data=${data} onRevoke=${ask} />`}</${Loaded}></${Panel}></div>
     ${asked ? html`<${Confirm} danger text=${t('enrol.revoke.ask', { id: asked.id })} onCancel=${() => ask(null)}
       onDo=${async () => { await send('DELETE', `/tokens/${asked.id}`); ask(null); tokens.reload(); }} />` : null}`;
 }

@@ -8,6 +8,7 @@ import { scoped } from '../lib/scope.js';
 import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments, Confirm, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { useMore } from '../parts/more.js';
 import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
@@ -96,8 +97,9 @@ function Waiting({ id, children }) {
 
 const LOOKS = { waiting: 'tag-stale', applied: 'tag-up' };
 
-function Earlier({ items, onUndo }) {
-  if (!items.length) return html`<${Empty} icon="register">${t('import.earlier.none')}</${Empty}>`;
+function Earlier({ data, onUndo }) {
+  const { rows, button } = useMore('/imports', data);
+  if (!rows.length) return html`<${Empty} icon="register">${t('import.earlier.none')}</${Empty}>`;
   const columns = [
     { title: t('import.when'), cell: (row) => html`<span class="nowrap">${dateTime(row.decided_ms || row.asked_ms)}</span>` },
     { title: t('import.file'), lead: true, cell: (row) => html`<b translate=${row.file ? false : null}>${row.file || t('import.unnamed')}</b> <span class="muted">${t(`kindof.${row.kind}`)}</span>` },
@@ -107,7 +109,7 @@ function Earlier({ items, onUndo }) {
     { title: html`<span class="visually-hidden">${t('import.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'applied' ? html`<button class="button button-small" onClick=${() => onUndo(row)}>${t('import.undo')}</button>`
       : row.state === 'waiting' ? html`<a class="button button-small" href=${hrefWith({ kind: row.kind, import: row.id })}>${t('import.resume')}</a>` : null) },
   ];
-  return html`<${Table} label=${t('import.earlier')} columns=${columns} rows=${items} keyOf=${(row) => row.id} />`;
+  return html`<${Table} label=${t('import.earlier')} columns=${columns} rows=${rows} keyOf=${(row) => row.id} />${button}`;
 }
 
 export default function Imports() {
@@ -127,7 +129,7 @@ export default function Imports() {
     ${done ? html`<${Done} done=${done} onAgain=${drop} />` : null}
     ${own || waiting ? html`<${Panel} id="preview" flush title=${t('import.second')} hint=${t(`kindof.${own ? fresh.kind : kind}`)}>${own ? decide(fresh, async () => setFresh(await get(`/imports/${fresh.id}`)))
     : html`<${Waiting} id=${waiting}>${decide}</${Waiting}>`}</${Panel}>` : done ? null : html`<${Panel} id="choose" title=${t('import.choose')}><${Choose} kind=${kind} onPreview=${previewed} /></${Panel}>`}
-    <${Panel} id="earlier" flush title=${t('import.earlier')} hint=${t('import.earlier.hint')}><${Loaded} resource=${earlier} rows=${3}>${(data) => html`<${Earlier} items=${data.items} onUndo=${ask} />`}</${Loaded}></${Panel}>
+    <${Panel} id="earlier" flush title=${t('import.earlier')} hint=${t('import.earlier.hint')}><${Loaded} resource=${earlier} rows=${3}>${(data) => html`<${Earlier} data=${data} onUndo=${ask} />`}</${Loaded}></${Panel}>
     ${undoing ? html`<${Confirm} danger text=${t('import.undo.ask', { file: undoing.file || t('import.unnamed'), a: number(undoing.added), c: number(undoing.changed) })} onCancel=${() => ask(null)}
       onDo=${async () => { await send('POST', `/imports/${undoing.id}/undo`, {}); ask(null); setDone(null); earlier.reload(); }} />` : null}`;
 }

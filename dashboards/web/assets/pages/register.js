@@ -10,6 +10,7 @@ import { number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments, SearchField } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { Views } from '../parts/views.js';
+import { Exports } from '../parts/exports.js';
 import { Icon } from '../parts/icons.js';
 import { KINDS, fieldName, statesOf, valueText, Value, Life, daysUntil } from './register/fields.js';
 import { ItemForm } from './register/form.js';
@@ -81,11 +82,10 @@ export default function Register({ kind = 'assets' }) {
   if (wanted.site) wanted.deep = 'true';
   const resource = useResource(url(`/register/${kind}`, { ...wanted, limit: SIZE }), 30000);
   const adding = may && query.get('new') === '1';
-  const file = url(`/register/${kind}/export`, { ...wanted, cursor: null });
   return html`<${PageHead} title=${t('register.title')}><span class="page-tools">
       ${may ? html`<a class="button button-primary" href=${hrefWith({ new: '1' })}>${t('register.add', { kind: t(`one.${kind}`) })}</a>
         <a class="button" href=${scoped(`/register/imports?kind=${kind}`)}>${t('register.import')}</a>` : null}
-      <a class="button" href=${file} download=${`${kind}.csv`}>${t('register.export')}</a></span></${PageHead}>
+      <${Exports} path=${`/register/${kind}/export`} params=${wanted} name=${kind} /></span></${PageHead}>
     ${adding ? html`<${Panel} id="new" title=${t('register.add', { kind: t(`one.${kind}`) })}><${ItemForm} key=${kind} kind=${kind} site=${wanted.site}
       onCancel=${() => setQuery({ new: null })} onSaved=${(made) => navigate(scoped(`/register/${kind}/${made.id}`))} /></${Panel}>` : null}
     <${Panel} flush><${Filters} kind=${kind} wanted=${wanted} /><${Loaded} resource=${resource} rows=${10}>${(data) => html`

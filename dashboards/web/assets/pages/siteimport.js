@@ -7,6 +7,7 @@ import { url, send, upload, get, useResource } from '../lib/api.js';
 import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Confirm, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { useMore } from '../parts/more.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
 import { ImportPreview } from '../parts/importpreview.js';
@@ -91,8 +92,9 @@ function Waiting({ id, children }) {
 
 const LOOKS = { waiting: 'tag-stale', applied: 'tag-up' };
 
-function Earlier({ items, onUndo }) {
-  if (!items.length) return html`<${Empty} icon="sites">${t('tree.import.earlier.none')}</${Empty}>`;
+function Earlier({ data, onUndo }) {
+  const { rows, button } = useMore('/site-imports', data);
+  if (!rows.length) return html`<${Empty} icon="sites">${t('tree.import.earlier.none')}</${Empty}>`;
   const columns = [
     { title: t('tree.when'), cell: (row) => html`<span class="nowrap">${dateTime(row.decided_ms || row.asked_ms)}</span>` },
     { title: t('tree.import.file'), lead: true, cell: (row) => html`<b translate=${fileName(row) === row.file ? false : null}>${fileName(row)}</b>` },
@@ -102,7 +104,7 @@ function Earlier({ items, onUndo }) {
     { title: html`<span class="visually-hidden">${t('tree.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'applied' ? html`<button class="button button-small" onClick=${() => onUndo(row)}>${t('tree.import.undo')}</button>`
       : row.state === 'waiting' ? html`<a class="button button-small" href=${hrefWith({ import: row.id })}>${t('tree.import.resume')}</a>` : null) },
   ];
-  return html`<${Table} label=${t('tree.import.earlier')} columns=${columns} rows=${items} keyOf=${(row) => row.id} />`;
+  return html`<${Table} label=${t('tree.import.earlier')} columns=${columns} rows=${rows} keyOf=${(row) => row.id} />${button}`;
 }
 
 /** Takes an import back, or says why not. */
@@ -131,6 +133,6 @@ export default function SiteImport() {
     ${done ? html`<${Done} done=${done} onAgain=${drop} />` : null}
     ${own || waiting ? html`<${Panel} id="preview" flush title=${t('tree.import.preview')}>${own ? decide(fresh, async () => setFresh(await get(`/site-imports/${fresh.id}`)))
     : html`<${Waiting} id=${waiting}>${decide}</${Waiting}>`}</${Panel}>` : done ? null : html`<${Panel} id="choose" title=${t('tree.import.choose')}><${Choose} onPreview=${previewed} /></${Panel}>`}
-    <${Panel} id="earlier" flush title=${t('tree.import.earlier')}><${Loaded} resource=${earlier} rows=${3}>${(data) => html`<${Earlier} items=${data.items} onUndo=${ask} />`}</${Loaded}></${Panel}>
+    <${Panel} id="earlier" flush title=${t('tree.import.earlier')}><${Loaded} resource=${earlier} rows=${3}>${(data) => html`<${Earlier} data=${data} onUndo=${ask} />`}</${Loaded}></${Panel}>
     ${undoing ? html`<${Undo} file=${undoing} onCancel=${() => ask(null)} onDone=${() => { ask(null); setDone(null); earlier.reload(); }} />` : null}`;
 }

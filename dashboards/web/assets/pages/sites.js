@@ -9,6 +9,7 @@ import { useMay } from '../lib/who.js';
 import { PageHead, Panel, Loaded, Empty, SearchField, Problem, Kept } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Status, Counts, worstOf, totalOf } from '../parts/status.js';
+import { Exports } from '../parts/exports.js';
 import { SiteForm } from './sites/form.js';
 import '../lib/tree.js';
 
@@ -95,8 +96,9 @@ export default function Sites() {
   const search = (query.get('q') || '').trim();
   const retired = query.get('retired') === 'true' ? 'true' : '';
   const adding = manages && query.get('add');
-  return html`<${PageHead} title=${t('sites.title')}>${manages ? html`<span class="page-tools">
-      <a class="button button-small" href=${hrefWith({ add: 'top' })}><${Icon} name="sites" size="14" />${t('tree.add')}</a><a class="button button-small" href="/sites/import">${t('tree.import')}</a></span>` : null}</${PageHead}>
+  return html`<${PageHead} title=${t('sites.title')}><span class="page-tools">${manages ? html`
+      <a class="button button-small" href=${hrefWith({ add: 'top' })}><${Icon} name="sites" size="14" />${t('tree.add')}</a><a class="button button-small" href="/sites/import">${t('tree.import')}</a>` : null}
+      <${Exports} path="/sites/export" params=${{ q: search, retired }} name="sites" /></span></${PageHead}>
     ${adding ? html`<${Add} key=${adding} above=${adding} />` : null}
     <${Panel} flush><div class="filters"><${SearchField} value=${search} label=${t('sites.search')} onSearch=${(q) => setQuery({ q })} />
       ${search ? null : html`<a class="button button-small" href=${hrefWith({ open: [], shut: [] })}>${t('tree.collapse')}</a>`}

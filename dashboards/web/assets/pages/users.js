@@ -7,6 +7,7 @@ import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, SearchField } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { Roles } from '../parts/roles.js';
+import { Exports } from '../parts/exports.js';
 import { Acts } from './users/acts.js';
 import { Change } from './users/change.js';
 import { PlaceChoice, RoleChoice, ALONE } from './users/choice.js';
@@ -78,9 +79,9 @@ export default function Users() {
   const may = (permission) => me.data && me.data.permissions.includes(permission);
   const province = me.data && me.data.user.roles.some((one) => !one.site);
   const again = () => { users.reload(); acts.reload(); };
-  return html`<${PageHead} title=${t('users.title')} />
+  return html`<${PageHead} title=${t('users.title')}><span class="page-tools"><${Exports} path="/users/export" params=${{ q }} name="users" /></span></${PageHead}>
     ${may('manage_accounts') ? html`<${Panel} id="create" title=${t('users.create')}><${Create} province=${province} onDone=${again} /></${Panel}>` : null}
-    <${Panel} id="acts" flush title=${t('acts.title')} hint=${t('acts.hint')}><${Loaded} resource=${acts} rows=${2}>${(data) => html`<${Acts} items=${data.items} me=${me.data} onDone=${again} />`}</${Loaded}></${Panel}>
+    <${Panel} id="acts" flush title=${t('acts.title')} hint=${t('acts.hint')}><${Loaded} resource=${acts} rows=${2}>${(data) => html`<${Acts} data=${data} me=${me.data} onDone=${again} />`}</${Loaded}></${Panel}>
     <${Panel} id="users" flush title=${t('users.title')} action=${html`<${SearchField} value=${q} label=${t('users.search')} onSearch=${(next) => navigate(hrefWith({ q: next, cursor: null }), { replace: true })} />`}>
       <${Loaded} resource=${users} rows=${6}>${(data) => html`<${List} data=${data} onChange=${change} />`}</${Loaded}></${Panel}>
     ${changing ? html`<${Change} user=${changing} province=${province} onClose=${() => { change(null); again(); }} />` : null}`;

@@ -71,12 +71,18 @@ function Pages({ data }) {
     ${data.next ? html`<a class="button button-small" href=${hrefWith({ cursor: data.next, from: from + data.items.length })}>${t('page.next')}</a>` : null}</nav>`;
 }
 
+/** What the address asks for. */
+export function wantedHosts(query) {
+  const wanted = {};
+  for (const key of FILTERS) if (key !== 'from') wanted[key] = query.get(key);
+  if (wanted.site) wanted.deep = 'true';
+  return wanted;
+}
+
 /** @param {{site?: string, deep?: boolean, empty?: any}} props `site`: only hosts of this court */
 export function HostTable({ site, deep, empty }) {
   const { query } = useRoute();
-  const wanted = { limit: SIZE };
-  for (const key of FILTERS) if (key !== 'from') wanted[key] = query.get(key);
-  if (wanted.site) wanted.deep = 'true';
+  const wanted = { limit: SIZE, ...wantedHosts(query) };
   if (site) Object.assign(wanted, { site, deep: deep ? 'true' : null });
   const resource = useResource(url('/hosts', wanted), 15000);
   const soon = useSoon(resource.reload, 1500);

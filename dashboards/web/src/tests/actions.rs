@@ -12,6 +12,8 @@ use super::text;
 const NO_ACTS: &[(&str, &str)] = &[
     ("state.db", "the database's file"),
     ("s.site_id", "a column of a statement"),
+    ("a.id", "a column of a statement"),
+    ("i.id", "a column of a statement"),
 ];
 
 /// Code that ships, without its tests.

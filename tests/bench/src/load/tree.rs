@@ -130,13 +130,12 @@ async fn import(
     };
     let rows: Vec<ImportRow> = (first..first + count).map(row).collect();
     let digest = store.plan_import(kind, &rows).await?.digest();
-    let (touched, asked) = (
-        rows.iter().map(|row| row.site).take(1).collect(),
-        audit("register.import"),
-    );
+    let touched = rows.iter().map(|row| row.site).take(1).collect();
+    let asked = audit("register.upload");
     let id = store
-        .keep_import(kind, "scale", "", &touched, &asked)
+        .keep_import(kind, "scale", "", &touched, asked)
         .await?;
+    let asked = audit("register.import");
     store.apply_import(id, &rows, &digest, asked).await?;
     Ok(())
 }

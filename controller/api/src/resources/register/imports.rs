@@ -10,6 +10,7 @@ use super::Part;
 use super::shapes::{FieldRow, code_and_name, field_row};
 use crate::answer::{Answer, Tried};
 use crate::extract::{File, Json, Path, Query};
+use crate::pages::Page;
 use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::view::View;
@@ -110,12 +111,16 @@ pub(crate) struct Preview {
 pub(crate) struct Imports {
     /// Newest first.
     items: Vec<ImportShape>,
+    /// `cursor` of the next page; `None` on the last.
+    next: Option<i64>,
 }
 
-pub(crate) async fn list(view: View) -> Result<Answer<Imports>, Problem> {
-    let imports = view.state.inner.store.imports(&view.scope).await?;
+pub(crate) async fn list(view: View, Query(page): Query<Page>) -> Result<Answer<Imports>, Problem> {
+    let store = &view.state.inner.store;
+    let mut imports = store.imports(&view.scope, page.query()).await?;
+    let next = page.cut(&mut imports, |import| import.id);
     let items = imports.into_iter().map(ImportShape::from).collect();
-    Ok(Answer(Imports { items }))
+    Ok(Answer(Imports { items, next }))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -11,6 +11,7 @@ use xiezhi_store::{ImportState, SiteError, SiteImportFile};
 use super::change::{FieldRow, field_row};
 use crate::answer::{Answer, Tried};
 use crate::extract::{File, Json, Path, Query};
+use crate::pages::Page;
 use crate::problem::Problem;
 use crate::rows::SiteName;
 use crate::view::View;
@@ -134,12 +135,18 @@ pub(crate) struct SitePreview {
 pub(crate) struct SiteImports {
     /// Newest first.
     items: Vec<SiteImportShape>,
+    /// `cursor` of the next page; `None` on the last.
+    next: Option<i64>,
 }
 
-pub(crate) async fn list(view: View) -> Result<Answer<SiteImports>, Problem> {
-    let imports = view.state.inner.store.site_imports().await?;
+pub(crate) async fn list(
+    view: View,
+    Query(page): Query<Page>,
+) -> Result<Answer<SiteImports>, Problem> {
+    let mut imports = view.state.inner.store.site_imports(page.query()).await?;
+    let next = page.cut(&mut imports, |import| import.id);
     let items = imports.into_iter().map(SiteImportShape::from).collect();
-    Ok(Answer(SiteImports { items }))
+    Ok(Answer(SiteImports { items, next }))
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -5,6 +5,7 @@ import { send } from '../../lib/api.js';
 import { dateTime } from '../../lib/format.js';
 import { Confirm, Empty } from '../../parts/ui.js';
 import { Table } from '../../parts/table.js';
+import { useMore } from '../../parts/more.js';
 import { roleText } from '../../parts/roles.js';
 import { Handed } from '../users.js';
 
@@ -13,12 +14,13 @@ const SHOWN = 8;
 
 const whatOf = (act) => `${t(`change.${act.change}`)}${act.role ? ` ${roleText(act.role)}` : ''}`;
 
-export function Acts({ items, me, onDone }) {
+export function Acts({ data, me, onDone }) {
+  const { rows, button, opened } = useMore('/acts', data);
   const [asked, ask] = useState(null);
   const [handed, setHanded] = useState(null);
   const [error, setError] = useState(null);
   if (handed) return html`<${Handed} ...${handed} onClose=${() => setHanded(null)} />`;
-  const shown = items.filter((act, at) => act.state === 'pending' || at < SHOWN);
+  const shown = rows.filter((act, at) => opened || act.state === 'pending' || at < SHOWN);
   if (!shown.length) return html`<${Empty} icon="up">${t('acts.none')}</${Empty}>`;
   const end = async (act) => {
     setError(null);
@@ -44,6 +46,6 @@ export function Acts({ items, me, onDone }) {
       ${row.state === 'pending' && own(row) ? html`<button class="button button-small" onClick=${() => end(row)}>${t('acts.withdraw')}</button>` : null}` },
   ];
   return html`${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
-    <${Table} label=${t('acts.title')} columns=${columns} rows=${shown} keyOf=${(row) => row.id} />
+    <${Table} label=${t('acts.title')} columns=${columns} rows=${shown} keyOf=${(row) => row.id} />${button}
     ${asked ? html`<${Confirm} text=${`${t('acts.ask', { what: whatOf(asked), name: asked.user.name })}${asked.hands_password ? ` ${t(asked.change === 'grant' ? 'acts.ask.void' : 'acts.ask.reset')}` : ''}`} onCancel=${() => ask(null)} onDo=${consent} />` : null}`;
 }

@@ -1,0 +1,47 @@
+//! The list of hosts as a file.
+
+use axum::response::Response;
+use xiezhi_ingest::HostView;
+use xiezhi_inventory::lists::{HOST_HEADER, HostLine, host_row};
+use xiezhi_model::{Permission, Presence};
+
+use super::{Filter, ordered};
+use crate::files::{self, Export};
+use crate::problem::Problem;
+use crate::view::View;
+
+pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, Problem> {
+    let hosts = view.hosts();
+    let (_, keyed) = ordered(&asked.filter, &view, &hosts);
+    let rows = keyed
+        .iter()
+        .map(|(_, host)| host_row(&line(host), view.tree()));
+    let pages = files::slices(rows.collect());
+    let name = ("hosts", asked.kind);
+    files::answer(&view, Permission::SeeHosts, name, &HOST_HEADER, pages).await
+}
+
+fn line(host: &HostView) -> HostLine {
+    let headline = &host.headline;
+    HostLine {
+        id: host.id.0,
+        hostname: host.hostname.clone(),
+        site: Some(host.site),
+        state: match host.presence.presence {
+            _ if host.revoked_ms.is_some() => "已吊销",
+            Presence::Up => "在线",
+            Presence::Stale => "迟报",
+            Presence::Down => "宕机",
+            Presence::Unknown => "未知",
+        },
+        seen_ms: host.presence.last_report_ms,
+        version: host.version.clone(),
+        address: host.address.clone(),
+        used: [
+            headline.cpu_busy_percent,
+            headline.memory_used_percent,
+            headline.filesystem_used_percent,
+        ],
+        revoked_ms: host.revoked_ms,
+    }
+}

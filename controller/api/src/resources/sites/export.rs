@@ -1,0 +1,20 @@
+//! The list of sites as a file that an import takes back.
+
+use axum::response::Response;
+use xiezhi_inventory::lists::{SITE_HEADER, site_row};
+use xiezhi_model::Permission;
+
+use super::{Filter, found};
+use crate::files::{self, Export};
+use crate::problem::Problem;
+use crate::view::View;
+
+pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, Problem> {
+    let tree = view.tree();
+    let mut sites = found(tree, &asked.filter)?;
+    sites.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    let rows = sites.into_iter().map(|site| site_row(site, tree));
+    let pages = files::slices(rows.collect());
+    let name = ("sites", asked.kind);
+    files::answer(&view, Permission::SeeOverview, name, &SITE_HEADER, pages).await
+}
