@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use crate::guard::Held;
 use crate::problem::Problem;
 use crate::uploads::Upload;
 
@@ -16,7 +17,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let held = request.extensions().get::<Held>().cloned();
         let axum::Json(value) = axum::Json::from_request(request, state).await?;
+        // A body may take its time, and who sent it may have lost the right meanwhile.
+        if let Some(held) = held {
+            held.still().await?;
+        }
         Ok(Self(value))
     }
 }

@@ -65,6 +65,7 @@ pub(crate) async fn permitted(
         Err(problem) => return problem.into_response(),
     };
     let held = Held::of(&view, permission);
+    request.extensions_mut().insert(held.clone());
     request.extensions_mut().insert(view.who.clone());
     request.extensions_mut().insert(view);
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -95,8 +96,8 @@ pub(crate) async fn look(
     }
 }
 
-/// What an answer rests on.
-#[derive(Debug)]
+/// What an answer rests on, or a write.
+#[derive(Debug, Clone)]
 pub(crate) struct Held {
     state: AppState,
     id_hash: String,

@@ -161,6 +161,7 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string())
             }
+            StoreError::PasswordChanged => Self::signed_out(),
             StoreError::Exists(_) => Self::new(StatusCode::CONFLICT, "exists", error.to_string()),
             StoreError::Retired(_) => Self::new(StatusCode::CONFLICT, "retired", error.to_string()),
             StoreError::Full(_) => Self::new(

@@ -147,7 +147,7 @@ pub(crate) async fn begin(
     state
         .inner
         .store
-        .create_web_session(&session, audit)
+        .create_web_session(&session, Some(&user.password_hash), audit)
         .await?;
     Ok(identifier)
 }

@@ -112,6 +112,9 @@ pub enum StoreError {
     /// A thing with this name is there already.
     #[error("there is already a {0}")]
     Exists(String),
+    /// The password that a request rests on is not the account's any more.
+    #[error("the account's password was changed meanwhile: sign in again")]
+    PasswordChanged,
     /// A value that this program could not have written, or will not.
     #[error("impossible value in the database: {0}")]
     Impossible(String),

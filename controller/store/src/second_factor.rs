@@ -5,6 +5,7 @@
 use xiezhi_model::AuditEntry;
 
 use crate::row::{self, Write};
+use crate::users::require_password;
 use crate::{Store, StoreError, audit, web_sessions};
 
 /// What is kept of an account's second factor.
@@ -50,14 +51,17 @@ impl Store {
     /// Keeps a new secret until its owner proves to have it. One that is in use stays.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] if one is in use.
+    /// [`StoreError::Exists`] if one is in use, [`StoreError::PasswordChanged`] if `proved` is an older
+    /// password.
     pub async fn offer_second_factor(
         &self,
         user: i64,
         sealed: &str,
+        proved: Option<&str>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
+        require_password(&mut write, user, proved).await?;
         let sql = "INSERT INTO second_factors (user_id, sealed, created_ms, last_step) \
                    VALUES ($1, $2, $3, 0) ON CONFLICT (user_id) DO UPDATE SET \
                    sealed = excluded.sealed, created_ms = excluded.created_ms, last_step = 0 \
@@ -76,15 +80,18 @@ impl Store {
     /// `recovery_hashes` are digests of codes that work once each instead.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if none waits for its proof.
+    /// [`StoreError::NotFound`] if none waits for its proof, [`StoreError::PasswordChanged`] if `proved`
+    /// is an older password.
     pub async fn confirm_second_factor(
         &self,
         user: i64,
         step: i64,
         recovery_hashes: &[String],
+        proved: Option<&str>,
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
+        require_password(&mut write, user, proved).await?;
         let sql = "UPDATE second_factors SET confirmed_ms = $2, last_step = $3 \
                    WHERE user_id = $1 AND confirmed_ms IS NULL";
         let query = sqlx::query(sql).bind(user).bind(audit.time_ms).bind(step);
@@ -148,9 +155,11 @@ impl Store {
         &self,
         user: i64,
         kept: &str,
+        proved: Option<&str>,
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
+        require_password(&mut write, user, proved).await?;
         forget(&mut write, user).await?;
         web_sessions::end_others(&mut write, user, kept).await?;
         audit::append(&mut write, &audit).await?;

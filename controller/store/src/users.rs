@@ -117,22 +117,42 @@ impl Store {
             .transpose()
     }
 
-    /// Sets the password that its owner chose and ends all the user's sessions.
+    /// Sets the password that its owner chose and ends all the user's sessions. `proved` is the one that
+    /// the owner proved to know, as it is kept.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if there is no such user.
+    /// [`StoreError::NotFound`] if there is no such user, [`StoreError::PasswordChanged`] if the proof
+    /// is of an older password.
     pub async fn set_password(
         &self,
         user: i64,
         password_hash: &str,
+        proved: Option<&str>,
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
+        require_password(&mut write, user, proved).await?;
         set_hash(&mut write, user, password_hash, false, audit.time_ms).await?;
         end_sessions(&mut write, user).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(())
+    }
+}
+
+/// That the account's password is still the one that a request rests on: checking takes a moment, in which
+/// somebody may have made it void.
+pub(crate) async fn require_password(
+    write: &mut Write,
+    user: i64,
+    proved: Option<&str>,
+) -> Result<(), StoreError> {
+    let Some(proved) = proved else { return Ok(()) };
+    let sql = "SELECT 1 AS one FROM users WHERE id = $1 AND password_hash = $2";
+    let query = sqlx::query(sql).bind(user).bind(proved);
+    match query.fetch_optional(&mut **write).await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::PasswordChanged),
     }
 }
 

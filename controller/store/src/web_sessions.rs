@@ -4,20 +4,22 @@ use sqlx::any::AnyRow;
 use xiezhi_model::{AuditEntry, User, WebSession};
 
 use crate::row::{self, Write};
-use crate::users::user_from;
+use crate::users::{require_password, user_from};
 use crate::{Store, StoreError, audit, authority};
 
 impl Store {
-    /// Records a session that just began.
+    /// Records a session that just began with the password that is kept as `proved`.
     ///
     /// # Errors
-    /// If the database fails.
+    /// [`StoreError::PasswordChanged`] if it is not the account's any more, or if the database fails.
     pub async fn create_web_session(
         &self,
         session: &WebSession,
+        proved: Option<&str>,
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
+        require_password(&mut write, session.user, proved).await?;
         let sql = "INSERT INTO web_sessions (id_hash, user_id, created_ms, last_used_ms, \
                    expires_ms, address, browser) VALUES ($1, $2, $3, $4, $5, $6, $7)";
         sqlx::query(sql)

@@ -99,8 +99,8 @@ pub(crate) async fn set_password(
     }
     let hash = login::hashed(&state, new).await?;
     let audit = audit(&state, &who, "user.password");
-    let user = who.account.user.id;
-    state.inner.store.set_password(user, &hash, audit).await?;
+    let (user, store) = (who.account.user.id, &state.inner.store);
+    store.set_password(user, &hash, proved(&who), audit).await?;
     Ok(Done)
 }
 
@@ -133,7 +133,7 @@ pub(crate) async fn offer_second_factor(
     state
         .inner
         .store
-        .offer_second_factor(user, &sealed, now_ms)
+        .offer_second_factor(user, &sealed, proved(&who), now_ms)
         .await?;
     let uri = secret.to_uri(who.name());
     Ok(Answer(Offer {
@@ -181,7 +181,7 @@ pub(crate) async fn confirm_second_factor(
     let audit = audit(&state, &who, "user.second_factor_on");
     let store = &state.inner.store;
     store
-        .confirm_second_factor(user, step, &hashes, audit)
+        .confirm_second_factor(user, step, &hashes, proved(&who), audit)
         .await?;
     Ok(Answer(Recovery {
         recovery_codes: texts,
@@ -224,9 +224,14 @@ pub(crate) async fn remove_second_factor(
     let audit = audit(&state, &who, "user.second_factor_off");
     let store = &state.inner.store;
     store
-        .remove_second_factor(user.id, &who.id_hash, audit)
+        .remove_second_factor(user.id, &who.id_hash, proved(&who), audit)
         .await?;
     Ok(Done)
+}
+
+/// What the request rests on: if it is void when the change is made, the change is not.
+fn proved(who: &SignedIn) -> Option<&str> {
+    Some(&who.account.user.password_hash)
 }
 
 fn audit(state: &AppState, who: &SignedIn, action: &str) -> AuditEntry {

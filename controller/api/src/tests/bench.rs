@@ -338,7 +338,7 @@ impl Bench {
         };
         let begun = self
             .store
-            .create_web_session(&session, by_system("session.begin"));
+            .create_web_session(&session, None, by_system("session.begin"));
         begun.await.unwrap();
         format!("xiezhi_session={identifier}")
     }

@@ -126,7 +126,7 @@ async fn a_new_password_ends_open_pages_too() {
     let audit = super::bench::by_system("user.set_password");
     bench
         .store
-        .set_password(user.id, &user.password_hash, audit)
+        .set_password(user.id, &user.password_hash, None, audit)
         .await
         .unwrap();
     assert_eq!(page.next_but_heartbeats().await.unwrap().event, "ended");

@@ -195,7 +195,7 @@ async fn an_answer_is_not_given_again_to_who_lost_the_right_to_it() {
             .change_account(carl, change, None, hash, by_system("x"));
         changed.await.unwrap();
     }
-    let own = bench.store.set_password(carl, "own", by_system("x"));
+    let own = bench.store.set_password(carl, "own", None, by_system("x"));
     own.await.unwrap();
     let cookie = bench.session_of(carl).await;
     for (key, code) in [("k8", "not_allowed"), ("k7", "key_reused")] {

@@ -365,7 +365,7 @@ async fn a_live_page_of_a_session_that_was_ended_elsewhere_ends() {
     let hash = "not a password's".to_owned();
     let set = bench
         .store
-        .set_password(admin, &hash, by_system("user.set_password"));
+        .set_password(admin, &hash, None, by_system("user.set_password"));
     set.await.unwrap();
     assert_eq!(page.next_but_heartbeats().await.unwrap().event, "ended");
 }
@@ -405,4 +405,25 @@ async fn a_session_that_somebody_fixed_beforehand_is_not_taken() {
         bench.get(&fixed, "/api/v1/me").await.status,
         StatusCode::UNAUTHORIZED
     );
+}
+
+#[tokio::test]
+async fn a_write_is_judged_again_once_its_body_is_there() {
+    let bench = Bench::new().await;
+    let role = [Grant::province(Role::ProvinceAdministrator)];
+    let (chief, cookie) = bench.account("chief", &role).await;
+    let store = bench.store.clone();
+    let slow = async move {
+        let disable = AccountChange::Disable;
+        let change = store.change_account(chief, disable, None, None, by_system("user.disable"));
+        change.await.unwrap();
+        let friend = json!({"name": "friend", "display_name": "", "home": null, "roles": []});
+        Ok::<_, std::io::Error>(axum::body::Bytes::from(friend.to_string()))
+    };
+    let mut asked = request(Method::POST, "/api/v1/users", &cookie, Some(json!({})));
+    *asked.body_mut() = axum::body::Body::from_stream(futures_util::stream::once(slow));
+    asked.headers_mut().remove(header::CONTENT_LENGTH);
+    let got = bench.ask(asked).await;
+    assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{got:?}");
+    assert!(bench.store.user_by_name("friend").await.unwrap().is_none());
 }

@@ -24,6 +24,7 @@ pub(super) async fn set(config: &Config, file: Option<&Path>) -> Result<()> {
         .set_password(
             user.id,
             &hash,
+            None,
             by_console("user.set_password", ADMINISTRATOR),
         )
         .await?;

@@ -56,7 +56,7 @@ async fn a_change_of_roles_ends_sessions_and_is_counted() {
     let [_, court, ..] = province(&fresh).await;
     let id = made(&fresh, "wang", &[]).await;
     fresh
-        .create_web_session(&session("s", id), entry("s"))
+        .create_web_session(&session("s", id), None, entry("s"))
         .await
         .unwrap();
     let before = fresh.authority_changes().await.unwrap();
@@ -223,11 +223,14 @@ async fn what_others_set_of_an_account_is_void_once_it_gets_a_role_of_trust() {
         };
         let id = made(&fresh, "puppet", &[]).await;
         let makers = session("maker", id);
-        let begin = || fresh.create_web_session(&makers, entry("s"));
+        let begin = || fresh.create_web_session(&makers, None, entry("s"));
         begin().await.unwrap();
-        fresh.offer_second_factor(id, "sealed", NOW).await.unwrap();
+        fresh
+            .offer_second_factor(id, "sealed", None, NOW)
+            .await
+            .unwrap();
         let codes = ["recovery".to_owned()];
-        let confirmed = fresh.confirm_second_factor(id, 5, &codes, entry("factor"));
+        let confirmed = fresh.confirm_second_factor(id, 5, &codes, None, entry("factor"));
         confirmed.await.unwrap();
 
         let change = AccountChange::Grant(Grant::province(role));
@@ -250,12 +253,56 @@ async fn what_others_set_of_an_account_is_void_once_it_gets_a_role_of_trust() {
     }
 }
 
+/// Whoever proved the old password a moment before it became void comes too late.
+#[tokio::test]
+async fn nothing_is_set_by_a_password_that_became_void_meanwhile() {
+    let fresh = fresh().await;
+    let id = made(&fresh, "puppet", &[]).await;
+    let old = fresh.user(id).await.unwrap().unwrap().password_hash;
+    fresh
+        .offer_second_factor(id, "sealed", Some(&old), NOW)
+        .await
+        .unwrap();
+    let reset = AccountChange::ResetPassword;
+    let changed = fresh.change_account(id, reset, None, Some("new"), entry("user.reset"));
+    changed.await.unwrap();
+
+    let proved = Some(old.as_str());
+    let begun = session("late", id);
+    let outcomes = [
+        fresh.set_password(id, "mine", proved, entry("x")).await,
+        fresh.offer_second_factor(id, "mine", proved, NOW).await,
+        fresh
+            .confirm_second_factor(id, 5, &[], proved, entry("x"))
+            .await,
+        fresh
+            .remove_second_factor(id, "late", proved, entry("x"))
+            .await,
+        fresh.create_web_session(&begun, proved, entry("x")).await,
+    ];
+    for outcome in outcomes {
+        assert!(
+            matches!(outcome, Err(StoreError::PasswordChanged)),
+            "{outcome:?}"
+        );
+    }
+    let user = fresh.user(id).await.unwrap().unwrap();
+    assert_eq!(
+        (user.password_hash.as_str(), user.password_once),
+        ("new", true)
+    );
+    assert_eq!(fresh.web_session("late", NOW).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn another_role_leaves_the_password_and_the_second_factor() {
     let fresh = fresh().await;
     let [_, court, ..] = province(&fresh).await;
     let id = made(&fresh, "wang", &[]).await;
-    fresh.offer_second_factor(id, "sealed", NOW).await.unwrap();
+    fresh
+        .offer_second_factor(id, "sealed", None, NOW)
+        .await
+        .unwrap();
     let before = fresh.user(id).await.unwrap().unwrap();
     let change = AccountChange::Grant(Grant::at(Role::Technician, court));
     fresh
@@ -334,7 +381,7 @@ async fn a_reset_password_is_for_one_use_until_its_owner_sets_one() {
     assert!(user.password_once);
     assert_eq!(user.password_hash, "once");
     fresh
-        .set_password(id, "own", entry("user.password"))
+        .set_password(id, "own", None, entry("user.password"))
         .await
         .unwrap();
     assert!(!fresh.user(id).await.unwrap().unwrap().password_once);
@@ -346,11 +393,11 @@ async fn a_second_factor_is_asked_for_once_it_is_proved_and_no_code_is_good_twic
     let id = made(&fresh, "wang", &[]).await;
     assert_eq!(fresh.second_factor(id).await.unwrap(), None);
     fresh
-        .offer_second_factor(id, "sealed-1", NOW)
+        .offer_second_factor(id, "sealed-1", None, NOW)
         .await
         .unwrap();
     fresh
-        .offer_second_factor(id, "sealed-2", NOW)
+        .offer_second_factor(id, "sealed-2", None, NOW)
         .await
         .unwrap();
     let offered = fresh.second_factor(id).await.unwrap().unwrap();
@@ -360,12 +407,12 @@ async fn a_second_factor_is_asked_for_once_it_is_proved_and_no_code_is_good_twic
     );
     assert!(!fresh.use_code_of_step(id, 6).await.unwrap());
     let codes = ["r1".to_owned(), "r2".to_owned()];
-    let confirm = || fresh.confirm_second_factor(id, 5, &codes, entry("factor"));
+    let confirm = || fresh.confirm_second_factor(id, 5, &codes, None, entry("factor"));
     confirm().await.unwrap();
     assert!(confirm().await.is_err());
     assert!(
         fresh
-            .offer_second_factor(id, "sealed-3", NOW)
+            .offer_second_factor(id, "sealed-3", None, NOW)
             .await
             .is_err()
     );
@@ -387,10 +434,13 @@ async fn a_second_factor_is_asked_for_once_it_is_proved_and_no_code_is_good_twic
     );
     for one in ["this one", "another"] {
         let begun = session(one, id);
-        fresh.create_web_session(&begun, entry("s")).await.unwrap();
+        fresh
+            .create_web_session(&begun, None, entry("s"))
+            .await
+            .unwrap();
     }
     fresh
-        .remove_second_factor(id, "this one", entry("factor"))
+        .remove_second_factor(id, "this one", None, entry("factor"))
         .await
         .unwrap();
     assert!(fresh.web_session("this one", NOW).await.unwrap().is_some());

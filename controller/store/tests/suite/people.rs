@@ -50,7 +50,7 @@ async fn sessions_end_when_they_expire_are_ended_or_the_password_changes() {
         .user;
     for id in ["one", "two", "three"] {
         fresh
-            .create_web_session(&session(id, user.id), entry("user.signed_in"))
+            .create_web_session(&session(id, user.id), None, entry("user.signed_in"))
             .await
             .unwrap();
     }
@@ -88,19 +88,22 @@ async fn sessions_end_when_they_expire_are_ended_or_the_password_changes() {
     );
     assert_eq!(fresh.delete_expired_web_sessions(NOW).await.unwrap(), 0);
     fresh
-        .set_password(user.id, "new", entry("user.password_changed"))
+        .set_password(user.id, "new", None, entry("user.password_changed"))
         .await
         .unwrap();
     assert_eq!(fresh.web_session("two", NOW).await.unwrap(), None);
     fresh
-        .create_web_session(&session("four", user.id), entry("user.signed_in"))
+        .create_web_session(&session("four", user.id), None, entry("user.signed_in"))
         .await
         .unwrap();
     assert_eq!(
         fresh.delete_expired_web_sessions(NOW + 1000).await.unwrap(),
         1
     );
-    let missing = fresh.set_password(99, "x", entry("x")).await.unwrap_err();
+    let missing = fresh
+        .set_password(99, "x", None, entry("x"))
+        .await
+        .unwrap_err();
     assert!(matches!(missing, StoreError::NotFound(_)), "{missing:?}");
 }
 
@@ -160,7 +163,10 @@ async fn an_accounts_sessions_are_listed_and_ended_together() {
         ("theirs", other),
     ] {
         let begun = session(id, user);
-        fresh.create_web_session(&begun, entry("s")).await.unwrap();
+        fresh
+            .create_web_session(&begun, None, entry("s"))
+            .await
+            .unwrap();
     }
     fresh.touch_web_session("two", NOW + 5).await.unwrap();
     let listed = fresh.web_sessions_of(own, NOW).await.unwrap();

@@ -257,7 +257,7 @@ async fn accounts(store: &Store, city: SiteId) -> Result<Vec<Account>> {
             address: String::new(),
             browser: String::new(),
         };
-        let begun = store.create_web_session(&session, audit("session.begin"));
+        let begun = store.create_web_session(&session, None, audit("session.begin"));
         begun.await?;
         accounts.push(Account {
             name,
