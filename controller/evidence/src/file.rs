@@ -81,6 +81,8 @@ pub struct ChainFile {
     pub head: Head,
     /// Entries whose detail was erased, of which only the hash is proved.
     pub erased: u64,
+    /// Number of the entry that has the expected hash; what is behind it came later.
+    pub expected_at: Option<u64>,
 }
 
 /// Why a file does not hold.
@@ -105,7 +107,8 @@ fn fault(entry: u64, reason: impl Into<String>) -> FileFault {
 }
 
 /// Checks a file of the chain of this name, line by line in constant memory. `expected` is the head's
-/// hash that was noted elsewhere: then the newest entry must be that one.
+/// hash that was noted elsewhere: then an entry must have it. What chains behind it came after the note, and a
+/// head proves nothing of that.
 ///
 /// # Errors
 /// Names the first entry that is missing, changed, foreign or too much.
@@ -121,8 +124,9 @@ pub fn verify_file(
         let reason = format!("the first line is not that of a file of the chain `{chain}`");
         return Err(fault(0, reason));
     }
-    let mut verifier = Verifier::new(Head::genesis(chain));
-    let (mut erased, mut found) = (0, None);
+    let genesis = Head::genesis(chain);
+    let (mut erased, mut found) = (0, (Some(genesis.hash) == expected).then_some(0));
+    let mut verifier = Verifier::new(genesis);
     loop {
         let number = verifier.head().seq.saturating_add(1);
         if !next(&mut file, &mut line, number)? {
@@ -157,11 +161,11 @@ pub fn verify_file(
             head.seq,
             "no entry has the expected hash: the chain was rewritten, or cut off before it",
         )),
-        (Some(_), Some(entry)) if entry < head.seq => {
-            let reason = "it and what follows came after the expected head; up to there all holds";
-            Err(fault(entry.saturating_add(1), reason))
-        }
-        _ => Ok(ChainFile { head, erased }),
+        (_, expected_at) => Ok(ChainFile {
+            head,
+            erased,
+            expected_at,
+        }),
     }
 }
 
@@ -246,12 +250,12 @@ mod tests {
     fn a_whole_file_holds_and_names_its_head() {
         for entries in [0, 1, 5] {
             let (lines, hash) = file(entries);
-            let expected = (entries > 0).then_some(hash);
-            let good = found(&lines, expected).unwrap();
+            let good = found(&lines, Some(hash)).unwrap();
             assert_eq!(
                 (good.head.seq, good.head.hash, good.erased),
                 (entries, hash, 0)
             );
+            assert_eq!(good.expected_at, Some(entries));
         }
     }
 
@@ -293,10 +297,11 @@ mod tests {
         moved.swap(2, 3);
         assert_eq!(entry(&moved), 2, "two in each other's place");
 
-        // A forger who chains and counts correctly is found by a head that was noted elsewhere.
+        // A head that was noted says how far it reaches; what follows came after it.
         let (mut longer, _) = file(6);
-        found(&longer, None).unwrap();
-        assert_eq!(found(&longer, Some(hash)).unwrap_err().0, 6, "one too much");
+        assert_eq!(found(&longer, None).unwrap().expected_at, None);
+        assert_eq!(found(&longer, Some(hash)).unwrap().expected_at, Some(5));
+        // A forger who chains and counts correctly is found by it.
         longer.pop();
         longer.extend(whole.last().cloned());
         assert_eq!(entry(&longer), 6, "one too much for the last line");

@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// Ends all sessions of an account but the one with the digest `kept`, where there is one; returns
-    /// how many.
+    /// how many. Where there was none, nothing happened and nothing is audited.
     ///
     /// # Errors
     /// If the database fails.
@@ -103,6 +103,9 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let mut write = self.database.write().await?;
         let ended = end_others(&mut write, user, kept).await?;
+        if ended == 0 {
+            return Ok(0);
+        }
         audit::append(&mut write, &audit.with("count", ended.to_string())).await?;
         write.commit().await?;
         Ok(ended)

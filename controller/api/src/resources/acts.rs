@@ -35,6 +35,10 @@ pub(crate) struct ActRow {
     hands_password: bool,
     /// Whether the caller may consent, as far as roles go; ties are judged at the consent.
     consentable: bool,
+    /// Whether the caller may refuse it.
+    refusable: bool,
+    /// Whether who asked may not ask for it any more: nobody can consent then.
+    asker_gone: bool,
 }
 
 #[derive(Clone, Serialize, JsonSchema)]
@@ -76,11 +80,10 @@ impl ActRow {
             ActState::Pending if !is_pending => "expired",
             state => state.word(),
         };
-        let consentable = is_pending
-            && accounts
-                .get(&act.asked_by)
-                .is_some_and(|asker| may_still_ask(view, &act, asker, account))
-            && may_consent(view, &act, account).is_ok();
+        let asker = accounts.get(&act.asked_by);
+        let asker_gone =
+            is_pending && !asker.is_some_and(|asker| may_still_ask(view, &act, asker, account));
+        let refusable = is_pending && may_consent(view, &act, account).is_ok();
         Some(Self {
             id: act.id,
             user: named(act.user),
@@ -97,7 +100,9 @@ impl ActRow {
             state,
             decided_by: act.decided_by.map(named),
             decided_ms: act.decided_ms,
-            consentable,
+            consentable: refusable && !asker_gone,
+            refusable,
+            asker_gone,
         })
     }
 }

@@ -232,14 +232,29 @@ fn seen(path: &str, status: u16, allow: Option<&str>, body: &[u8]) -> String {
         // An error in another form than Prometheus's, which has none there.
     } else if path.contains("/status/") {
         let keys = json["data"].as_object().into_iter().flatten();
-        let keys: Vec<&str> = keys.map(|(key, _)| key.as_str()).collect();
+        let mut keys: Vec<&str> = keys.map(|(key, _)| key.as_str()).collect();
+        keys.sort_unstable();
         write!(text, ", keys {}", keys.join(" ")).unwrap();
     } else {
-        let data = json["data"].to_string();
+        let data = sorted(&json["data"]).to_string();
         let shown: String = data.chars().take(120).collect();
         write!(text, ", {shown}").unwrap();
     }
     text
+}
+
+/// With the keys of objects in the order of the alphabet, whatever features of `serde_json` are compiled in.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Object(map) => {
+            let ordered: std::collections::BTreeMap<_, _> = map.iter().collect();
+            let keys = ordered.into_iter();
+            keys.map(|(key, value)| (key.clone(), sorted(value)))
+                .collect()
+        }
+        plain => plain.clone(),
+    }
 }
 
 fn plain(value: &Value) -> &str {

@@ -29,7 +29,8 @@ pub(crate) enum User {
         #[arg(long, value_parser = role_at)]
         role: Option<RoleAt>,
     },
-    /// Give an account a role
+    /// Give an account a role. One of security or audit makes its password, sessions and second factor
+    /// void and prints a new password for one use
     Grant {
         /// Name of the account
         name: String,

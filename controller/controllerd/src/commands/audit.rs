@@ -80,7 +80,12 @@ fn verify_offline(path: &Path, expected: Option<Hash>) -> Result<()> {
     if found.erased > 0 {
         say!("{} of them without their details", found.erased);
     }
-    if expected.is_none() {
+    if let Some(at) = found.expected_at {
+        say!(
+            "entry {at} is the expected head; {} entries came after it",
+            entries.saturating_sub(at)
+        );
+    } else {
         say!(
             "whether the file was written anew as a whole shows only --expect-head, with a head that was \
              noted elsewhere"
