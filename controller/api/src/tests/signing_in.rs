@@ -38,11 +38,13 @@ async fn a_session_begins_with_the_password_and_ends_with_signing_out() {
             .unwrap()
             .contains("Max-Age=0")
     );
+    assert_eq!(actions(&bench).await[..2], ["session.end", "session.begin"]);
     assert_eq!(
         bench.get(&cookie, "/api/v1/me").await.status,
         StatusCode::UNAUTHORIZED
     );
-    assert_eq!(actions(&bench).await[..2], ["session.end", "session.begin"]);
+    // Nobody's session any more: that is written down, too.
+    assert_eq!(actions(&bench).await[0], "request.refuse");
 }
 
 #[tokio::test]
