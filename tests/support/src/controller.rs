@@ -42,6 +42,17 @@ impl TestController {
         Ok(controller)
     }
 
+    /// As [`TestController::start`], without any court.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_empty() -> Result<Self> {
+        let program = program("xiezhi-controller")?;
+        let mut controller = Self::prepare_empty(&program, "127.0.0.1", "")?;
+        controller.run().await?;
+        Ok(controller)
+    }
+
     /// Makes the data folder without starting the controller.
     ///
     /// # Errors
@@ -56,6 +67,12 @@ impl TestController {
     /// # Errors
     /// As there.
     pub fn prepare_as(program: &Path, listen: &str, configuration: &str) -> Result<Self> {
+        let controller = Self::prepare_empty(program, listen, configuration)?;
+        controller.command(&["sites", "import"])?;
+        Ok(controller)
+    }
+
+    fn prepare_empty(program: &Path, listen: &str, configuration: &str) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("xiezhi-controller-")
             .tempdir()?;
@@ -87,7 +104,6 @@ impl TestController {
             "--offline-dir",
             &controller.path("offline-root"),
         ])?;
-        controller.command(&["sites", "import"])?;
         Ok(controller)
     }
 

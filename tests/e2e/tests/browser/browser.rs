@@ -165,6 +165,9 @@ impl Browser {
             &format!("return !!document.querySelector({selector:?})"),
         )
         .await?;
+        // A bar at the edge may lie over it, as it does for a person, who scrolls.
+        let middle = "document.querySelector(arguments[0]).scrollIntoView({ block: 'center' })";
+        self.run_with(middle, vec![json!(selector)]).await?;
         let found = self.driver.find(thirtyfour::By::Css(selector)).await?;
         found
             .click()
