@@ -13,6 +13,7 @@ mod backup;
 mod clients;
 mod cluster;
 mod configuration;
+mod console;
 mod dashboards;
 mod database_server;
 mod directives;
