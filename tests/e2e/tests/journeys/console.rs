@@ -9,8 +9,10 @@ fn path(controller: &TestController, name: &str) -> String {
 
 /// What a command that must fail said.
 fn refused(controller: &TestController, arguments: &[&str]) -> String {
-    let done = controller.command(arguments);
-    format!("{:#}", done.expect_err("it must be refused"))
+    match controller.command(arguments) {
+        Ok(said) => panic!("it must be refused, and said {said}"),
+        Err(error) => format!("{error:#}"),
+    }
 }
 
 #[tokio::test]
