@@ -19,8 +19,14 @@ use crate::dashboards::{all_queries, every_query, finds_nothing};
 /// How far figures may be apart that are sums in another order.
 const TOLERANCE: f64 = 1e-9;
 
-/// A series' labels in order, and its value.
+/// A series' labels in order, of a range with the moment, and its value.
 type Figures = BTreeMap<String, f64>;
+
+/// Panels that a browser asks for at once.
+const AT_ONCE: usize = 24;
+
+/// A range's length and step, seconds: from before the first sample, so that it begins in it.
+const RANGE: (i64, i64) = (60, 3);
 
 #[tokio::test]
 async fn dashboards_read_the_same_over_prometheus_and_victoria_metrics() -> Result<()> {
@@ -33,7 +39,12 @@ async fn dashboards_read_the_same_over_prometheus_and_victoria_metrics() -> Resu
         }
     }
     let queries = all_queries()?;
-    let (samples, at_ms, ours) = embedded(&queries).await?;
+    let Embedded {
+        samples,
+        at_ms,
+        figures: ours,
+        ranges,
+    } = embedded(&queries).await?;
     let folder = tempfile::tempdir()?;
     let mut measured = BTreeMap::new();
     let prometheus = prometheus(folder.path(), &samples).await?;
@@ -55,6 +66,24 @@ async fn dashboards_read_the_same_over_prometheus_and_victoria_metrics() -> Resu
                 agree(ours, &theirs)
             },
             "{file}: {query}\nembedded:        {ours:?}\nVictoriaMetrics: {theirs:?}"
+        );
+    }
+    for ((file, query), ours) in &ranges {
+        let theirs = ask_range(&prometheus.url, query, at_ms).await?;
+        ensure!(
+            agree(ours, &theirs),
+            "{file}: range of {query}\nembedded:   {ours:?}\nPrometheus: {theirs:?}"
+        );
+        // VictoriaMetrics lets a series end earlier and begin later; where it has a figure, it is ours.
+        let theirs = ask_range(&victoria.url, query, at_ms).await?;
+        let both = |figures: &Figures, others: &Figures| -> Figures {
+            let shared = figures.iter().filter(|(key, _)| others.contains_key(*key));
+            shared.map(|(key, value)| (key.clone(), *value)).collect()
+        };
+        let (ours, theirs) = (both(ours, &theirs), both(&theirs, ours));
+        ensure!(
+            !ours.is_empty() && (reckons(query) || agree(&ours, &theirs)),
+            "{file}: range of {query}\nembedded:        {ours:?}\nVictoriaMetrics: {theirs:?}"
         );
     }
     eprintln!(
@@ -147,10 +176,16 @@ fn written(asked: usize, measured: &BTreeMap<String, (f64, usize, usize)>) -> Re
     Ok(text)
 }
 
-/// All samples of a controller with one agent, a moment, and what the queries give then.
-async fn embedded(
-    queries: &BTreeSet<(String, String)>,
-) -> Result<(Value, i64, BTreeMap<(String, String), Figures>)> {
+/// All samples of a controller with one agent, a moment, and what the queries give then and for the time
+/// before.
+struct Embedded {
+    samples: Value,
+    at_ms: i64,
+    figures: BTreeMap<(String, String), Figures>,
+    ranges: BTreeMap<(String, String), Figures>,
+}
+
+async fn embedded(queries: &BTreeSet<(String, String)>) -> Result<Embedded> {
     let controller = TestController::start().await?;
     let mut agent = TestAgent::start(&controller)?;
     let api = controller.api().await?;
@@ -182,7 +217,27 @@ async fn embedded(
         let answer = api.get(&path(query, at_ms)).await?;
         figures.insert((file.clone(), query.clone()), figures_of(&answer)?);
     }
-    Ok((samples, at_ms, figures))
+    let drawn: Vec<_> = queries
+        .iter()
+        .filter(|(_, query)| !query.starts_with("label_values("))
+        .collect();
+    let mut ranges = BTreeMap::new();
+    for panels in drawn.chunks(AT_ONCE) {
+        let answers = panels.iter().map(async |(_, query)| {
+            let answer = api.get(&range_path(query, at_ms)).await?;
+            figures_of(&answer)
+        });
+        let answers = futures_util::future::join_all(answers).await;
+        for (panel, answer) in panels.iter().zip(answers) {
+            ranges.insert((*panel).clone(), answer?);
+        }
+    }
+    Ok(Embedded {
+        samples,
+        at_ms,
+        figures,
+        ranges,
+    })
 }
 
 /// A program that answers Prometheus's API.
@@ -268,10 +323,15 @@ async fn start(
 }
 
 async fn ask(url: &str, query: &str, at_ms: i64) -> Result<Figures> {
-    let answer = reqwest::get(format!("{url}{}", path(query, at_ms)))
-        .await?
-        .text()
-        .await?;
+    figures_at(url, &path(query, at_ms), query).await
+}
+
+async fn ask_range(url: &str, query: &str, at_ms: i64) -> Result<Figures> {
+    figures_at(url, &range_path(query, at_ms), query).await
+}
+
+async fn figures_at(url: &str, path: &str, query: &str) -> Result<Figures> {
+    let answer = reqwest::get(format!("{url}{path}")).await?.text().await?;
     figures_of(&serde_json::from_str(&answer).with_context(|| answer.clone())?)
         .with_context(|| query.to_owned())
 }
@@ -291,6 +351,12 @@ fn path(query: &str, at_ms: i64) -> String {
     }
 }
 
+fn range_path(query: &str, at_ms: i64) -> String {
+    let ((length, step), end) = (RANGE, at_ms / 1000);
+    let (start, query) = (end - length, encoded(query));
+    format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={step}&nocache=1")
+}
+
 fn figures_of(answer: &Value) -> Result<Figures> {
     ensure!(answer["status"] == "success", "{answer}");
     if let Some(values) = answer["data"].as_array() {
@@ -301,6 +367,12 @@ fn figures_of(answer: &Value) -> Result<Figures> {
     }
     let mut figures = Figures::new();
     for series in answer["data"]["result"].as_array().context("no result")? {
+        if series["values"].is_array() {
+            for (time_ms, value) in points(series)? {
+                figures.insert(format!("{} {time_ms}", series["metric"]), value.parse()?);
+            }
+            continue;
+        }
         let value = series["value"][1].as_str().context("no value")?;
         // serde_json keeps the labels in order.
         figures.insert(series["metric"].to_string(), value.parse()?);
