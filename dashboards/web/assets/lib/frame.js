@@ -6,7 +6,7 @@ export const FRAME = {
   'register.title': ['台账', 'Register'],
   'register.import.title': ['导入台账', 'Import into the register'],
   'labels.title': ['打印标签', 'Print labels'],
-  'export.xlsx': ['导出 Excel', 'Export Excel'],
+  'export.xlsx': ['导出表格', 'Export Excel'],
   'export.csv': ['导出 CSV', 'Export CSV'],
   'problem.too_many_rows': ['Excel 文件最多 20000 行。请先筛选，或导出 CSV。', 'An Excel file has 20,000 rows at most: narrow the list, or export CSV.'],
   'problem.bad_fields': ['有几项没有填对，见红字。', 'Some fields are not right; see the red text.'],

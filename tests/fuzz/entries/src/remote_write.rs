@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xiezhi_metrics::ASSIGNED;
 use xiezhi_metrics::remote_write::{Protocol, Rules, check, decode, descriptions, receive};
+use xiezhi_promql::plain_name;
 use xiezhi_protocol::report::parse_series;
 use xiezhi_series::{Sealing, SeriesOptions, SeriesStore};
 
@@ -49,12 +50,13 @@ fn take(protocol: Protocol, body: &[u8]) {
     for series in &checked.series {
         let text = series.text();
         let (name, labels) = parse_series(&text).expect("a series has a canonical text");
-        assert_eq!(name, series.name);
-        let own = series
-            .labels
-            .iter()
-            .map(|(label, value)| (label.as_str(), value.clone()));
-        assert!(labels.into_iter().eq(own), "labels are told as they came");
+        assert_eq!(plain_name(name), series.name);
+        let labels = labels.into_iter();
+        let mut labels: Vec<_> = labels
+            .map(|(label, value)| (plain_name(label).into_owned(), value))
+            .collect();
+        labels.sort_unstable();
+        assert_eq!(labels, series.labels, "labels are told as they came");
         let times: Vec<i64> = series.samples.iter().map(|sample| sample.0).collect();
         assert!(times.is_sorted_by(|before, time| before < time));
         let points = sent.entry(text).or_default();
