@@ -6,7 +6,11 @@ use xiezhi_model::{Account, AuditRecord, Grant, Role, Site, SiteId, SiteTree};
 use crate::sites::tier_name;
 
 /// Columns of a list of sites; an import of sites takes them back.
-pub const SITE_HEADER: [&str; 6] = ["编号", "名称", "层级", "上级编号", "法院代字", "状态"];
+pub const SITE_HEADER: [&str; 6] = ["编号", "名称", "层级", "上级编号", "法院代字", SITE_STATE];
+
+/// The state's column among these, and what it says of a site that is out of use.
+pub(crate) const SITE_STATE: &str = "状态";
+pub(crate) const OUT_OF_USE: &str = "停用";
 
 /// Columns of a list of accounts.
 pub const ACCOUNT_HEADER: [&str; 8] = [
@@ -56,11 +60,23 @@ fn place(site: Option<SiteId>, tree: &SiteTree) -> [String; 2] {
     })
 }
 
+/// In the place of a parent that the reader does not see: nobody has such a key, so an import refuses it. An
+/// empty cell would make the site one without a parent.
+const UNSEEN: &str = "（上级不在可见范围内）";
+
 /// One line of a list of sites. `tree` is what the reader sees.
 #[must_use]
 pub fn site_row(site: &Site, tree: &SiteTree) -> Vec<String> {
-    let [parent, _] = place(site.parent, tree);
-    let state = if site.is_in_use() { "在用" } else { "停用" };
+    let parent = match site.parent {
+        Some(parent) => tree.get(parent).map_or(UNSEEN, |parent| &parent.key),
+        None => "",
+    };
+    let parent = parent.to_owned();
+    let state = if site.is_in_use() {
+        "在用"
+    } else {
+        OUT_OF_USE
+    };
     vec![
         site.key.clone(),
         site.name.clone(),
@@ -208,7 +224,8 @@ mod tests {
                 .position(|one| Some(&one.key) == court.parent.as_ref())
                 .map(|at| SiteId(at as i64 + 1)),
             court_code: court.court_code.clone(),
-            retired_ms: None,
+            // One that is out of use stays so.
+            retired_ms: (id == 113).then_some(1),
             version: 1,
         });
         let tree = SiteTree::new(sites);
@@ -219,6 +236,15 @@ mod tests {
         assert_eq!(read.problems, []);
         let plan = xiezhi_model::plan_sites(&tree, &read.list.rows);
         assert_eq!((plan.rows.len(), plan.unchanged), (0, courts.len()));
+        let kept = crate::SiteList::from_text(&read.list.to_text());
+        assert_eq!(kept, Some(read.list));
+
+        // Who does not see the province's own court cannot say that there is nothing above the others.
+        let part = SiteTree::new(tree.iter().filter(|site| site.parent.is_some()).cloned());
+        let rows: Vec<_> = part.iter().map(|site| site_row(site, &part)).collect();
+        let mut file = csv_start(&SITE_HEADER);
+        file.extend(csv_lines(&rows));
+        assert!(!read_sites(&file, &tree).problems.is_empty());
     }
 
     #[test]

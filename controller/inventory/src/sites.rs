@@ -13,6 +13,7 @@ use xiezhi_model::{
     NewSite, Site, SiteField, SitePlan, SiteProblem, SiteRow, SiteTree, Tier, plan_sites,
 };
 
+use crate::lists::{OUT_OF_USE, SITE_STATE};
 use crate::register::table::{self, Table};
 use crate::register::{CellProblem, CellProblemKind as Kind, HEADER_WITHIN, MOST_LISTED, plain};
 
@@ -98,6 +99,7 @@ pub fn read_sites(bytes: &[u8], tree: &SiteTree) -> SiteReading {
         there: tree.iter().map(|site| (site.key.as_str(), site)).collect(),
         tree,
         list: SiteList::default(),
+        state: None,
         ignored: Vec::new(),
         problems,
     };
@@ -123,6 +125,8 @@ struct Reader<'t> {
     tree: &'t SiteTree,
     there: BTreeMap<&'t str, &'t Site>,
     list: SiteList,
+    /// Column of the state, as an export has it.
+    state: Option<usize>,
     ignored: Vec<String>,
     problems: Vec<CellProblem>,
 }
@@ -172,7 +176,12 @@ impl Reader<'_> {
                         self.list.columns.insert(field, column);
                     }
                 }
-                None => self.ignored.push(cell.chars().take(40).collect()),
+                None => {
+                    if cell == SITE_STATE {
+                        self.state = Some(column as usize);
+                    }
+                    self.ignored.push(cell.chars().take(40).collect());
+                }
             }
         }
         Some(at)
@@ -223,7 +232,10 @@ impl Reader<'_> {
             parent,
             court_code: code.or_else(kept).unwrap_or_default(),
         };
-        let retired = false;
+        // A list restores what it names, but for what it says is out of use. It puts nothing out of use.
+        let said = self.state.and_then(|at| cells.get(at - 1));
+        let retired = before.is_some_and(|site| !site.is_in_use())
+            && said.is_some_and(|said| said.trim() == OUT_OF_USE);
         self.list.rows.push(SiteRow {
             line,
             site,
@@ -250,6 +262,9 @@ fn tier_of(text: &str) -> Option<Tier> {
 struct Kept {
     columns: BTreeMap<String, u32>,
     rows: Vec<(u32, String, String, String, Option<String>, String)>,
+    /// Lines of sites that stay out of use.
+    #[serde(default)]
+    retired: Vec<u32>,
 }
 
 impl SiteList {
@@ -311,6 +326,12 @@ impl SiteList {
                 .map(|(field, column)| (field.word().to_owned(), *column))
                 .collect(),
             rows: rows.collect(),
+            retired: self
+                .rows
+                .iter()
+                .filter(|row| row.retired)
+                .map(|row| row.line)
+                .collect(),
         };
         // Maps with texts as keys: there is nothing that JSON could refuse.
         serde_json::to_string(&kept).unwrap_or_default()
@@ -331,7 +352,7 @@ impl SiteList {
                 parent,
                 court_code,
             };
-            let retired = false;
+            let retired = kept.retired.contains(&line);
             Some(SiteRow {
                 line,
                 site,

@@ -321,8 +321,10 @@ impl Opening {
             return self.remove_merged(name);
         }
         let Some(opened) = self.block(name)? else {
-            // While the logs are there, an unreadable block is made again.
-            if resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id)) {
+            // While the logs are there, an unreadable block is made again. One that the disk refuses stays:
+            // it may refuse the logs as well, and later give both.
+            let made_again = resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id));
+            if made_again && !self.is_refused(name) {
                 return self.disk.remove(name);
             }
             return self.set_aside(name, UNREADABLE);
@@ -337,6 +339,11 @@ impl Opening {
         }
         self.files.blocks.insert(first, opened);
         Ok(())
+    }
+
+    /// Whether the disk refused to read a part of it.
+    fn is_refused(&self, name: &str) -> bool {
+        !self.refusals.within(name, 0..u64::MAX).is_empty()
     }
 
     fn block(&self, name: &str) -> io::Result<Option<Block>> {
@@ -409,7 +416,11 @@ impl Opening {
             return Ok(());
         }
         if self.files.sealed.contains_key(&id) || self.files.covers(id, id) {
-            // In a block, and the power went before the log was removed.
+            // In a block, and the power went before the log was removed; or a cluster still waits for it,
+            // and it cannot be read.
+            if self.is_refused(&name) {
+                return self.set_aside(&name, UNREADABLE);
+            }
             return self.disk.remove(&name);
         }
         let lanes = &mut self.lanes;

@@ -104,7 +104,10 @@ async fn matching(view: &View, filter: &Filter) -> Result<Vec<Account>, Problem>
         let named = |name: &str| name.to_lowercase().contains(&q);
         is_seen(view, account)
             && (named(&account.user.name) || named(&account.user.display_name))
-            && role.is_none_or(|role| account.grants.iter().any(|grant| grant.role == role))
+            && role.is_none_or(|role| {
+                let seen = |grant: &Grant| grant.role == role && view.scope.covers(grant.site);
+                account.grants.iter().any(seen)
+            })
     });
     Ok(accounts)
 }

@@ -82,7 +82,10 @@ impl Answer {
         let [last, increase, least, greatest, sum, count, _] = lanes;
         let has_ends = !last.is_empty();
         let (suits, otherwise) = match self {
-            Self::Growth => (without_resets(last, increase), means(sum, count)),
+            Self::Growth if has_ends => {
+                (growth(last, increase, means(sum, count)), Points::default())
+            }
+            Self::Growth => (Points::default(), means(sum, count)),
             Self::Least => (std::mem::take(least), std::mem::take(last)),
             Self::Greatest => (std::mem::take(greatest), std::mem::take(last)),
             Self::Last => (std::mem::take(last), means(sum, count)),
@@ -208,6 +211,26 @@ fn join_equal(number: usize, lane: &mut Points) {
             _ => lane.push(time_ms, value),
         }
     }
+}
+
+/// A counter without its resets. A day of which only what suits a gauge is kept lends its means, which must
+/// be in line with the rest before resets are taken out: a mean between rows that were shifted looks like the
+/// growth of the whole counter.
+fn growth(last: &mut Points, increase: &Points, means: Points) -> Points {
+    let known: std::collections::HashMap<i64, f64> = last
+        .times
+        .iter()
+        .copied()
+        .zip(increase.values.iter().copied())
+        .collect();
+    let last = filled(std::mem::take(last), means);
+    let increases = last.times.iter();
+    let values = increases.map(|time_ms| known.get(time_ms).copied().unwrap_or(0.0));
+    let increase = Points {
+        times: last.times.clone(),
+        values: values.collect(),
+    };
+    without_resets(&last, &increase)
 }
 
 /// A counter that never goes down and ends at the true last value, so that samples that follow
@@ -337,12 +360,36 @@ mod tests {
             (Answer::Greatest, [9.0, 8.0]),
             (Answer::Usual, [7.0, 4.5]),
             (Answer::Last, [9.0, 4.5]),
-            (Answer::Growth, [9.0, 4.5]),
+            // Less than before is a reset, and of what grew after it a mean tells nothing.
+            (Answer::Growth, [4.5, 4.5]),
         ] {
             let rows = answer.rows(&mut lanes(), 300_000);
             assert_eq!(rows.points.times, [300_000, 600_000], "{answer:?}");
             assert_eq!(rows.points.values, expected, "{answer:?}");
             assert_eq!(rows.counts, [3.0, 2.0], "{answer:?}");
         }
+    }
+
+    #[test]
+    fn a_day_kept_as_a_gauge_between_others_adds_no_growth() {
+        let mut lanes: [Points; AGGREGATES] = Default::default();
+        // It grows by 400, stands still for a day of which only means are kept, grows by 10, and is reset on
+        // the way to 50.
+        lanes[0] = points(&[
+            (300_000, 5000.0),
+            (600_000, 5400.0),
+            (1_200_000, 5410.0),
+            (1_500_000, 50.0),
+        ]);
+        lanes[1] = points(&[
+            (300_000, 0.0),
+            (600_000, 400.0),
+            (1_200_000, 10.0),
+            (1_500_000, 50.0),
+        ]);
+        lanes[4] = points(&[(900_000, 10_800.0)]);
+        lanes[5] = points(&[(900_000, 2.0)]);
+        let rows = Answer::Growth.rows(&mut lanes, 300_000).points;
+        assert_eq!(rows.values, [-410.0, -10.0, -10.0, 0.0, 50.0]);
     }
 }
