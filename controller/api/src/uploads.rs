@@ -40,6 +40,8 @@ const READ_AT_ONCE: usize = 2;
 pub(crate) struct Upload {
     bytes: Bytes,
     _room: Arc<Vec<OwnedSemaphorePermit>>,
+    /// It counts as its account's until it has been read: else one account's files could all wait at once.
+    _sending: Arc<Sending>,
 }
 
 impl Upload {
@@ -77,7 +79,8 @@ impl Default for UploadDesk {
     }
 }
 
-/// One of an account's files on its way.
+/// One of an account's files on its way, or waiting to be read.
+#[derive(Debug)]
 struct Sending {
     open: Arc<Mutex<HashMap<i64, usize>>>,
     user: i64,
@@ -126,7 +129,7 @@ impl UploadDesk {
         most: usize,
         pace: Pace,
     ) -> Result<Upload, Problem> {
-        let _sending = self.begin(user)?;
+        let sending = self.begin(user)?;
         let mut stream = body.into_data_stream();
         let (mut bytes, mut room) = (Vec::new(), Vec::new());
         let end = Instant::now() + pace.whole;
@@ -157,6 +160,7 @@ impl UploadDesk {
         Ok(Upload {
             bytes: bytes.into(),
             _room: Arc::new(room),
+            _sending: Arc::new(sending),
         })
     }
 
@@ -281,6 +285,12 @@ mod tests {
         assert_eq!(third.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
         desk.read(2, Body::from("x"), 10, PACE).await.unwrap();
         drop(held);
+        // What has arrived and waits for its turn counts as well.
+        let arrived = desk.read(1, Body::from("x"), 10, PACE).await.unwrap();
+        let _other = desk.begin(1).unwrap();
+        let third = desk.read(1, Body::from("x"), 10, PACE).await;
+        assert_eq!(third.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
+        drop(arrived);
         desk.read(1, Body::from("x"), 10, PACE).await.unwrap();
         let large = desk.read(1, Body::from("xyz"), 2, PACE).await;
         assert_eq!(large.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
