@@ -57,7 +57,7 @@ pub(crate) enum Register {
     Labels {
         /// The HTML file, which must not be there yet; a browser prints it or saves it as PDF
         file: PathBuf,
-        /// Address of the pages, for the QR codes: https://xiezhi.example:8444
+        /// Address of the pages, for the QR codes: `https://xiezhi.example:8444`
         #[arg(long, value_parser = address)]
         address: String,
         #[command(flatten)]
