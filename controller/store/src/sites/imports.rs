@@ -32,7 +32,7 @@ pub struct SiteImportFile {
     pub state: ImportState,
     /// When it was uploaded, Unix milliseconds.
     pub asked_ms: i64,
-    /// By whom, as an [`Actor`](xiezhi_model::Actor) displays.
+    /// By whom, as an [`Actor`] displays.
     pub asked_by: String,
     /// When it was last decided on.
     pub decided_ms: Option<i64>,
