@@ -199,9 +199,15 @@ async fn embedded(queries: &BTreeSet<(String, String)>) -> Result<Embedded> {
         Ok(Some(()))
     })
     .await?;
+    // A moment at which every query finds data, and which lies behind: nothing is added to it while it is
+    // asked about.
+    let now_ms = || anyhow::Ok(i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_millis())?);
+    let at_ms = (now_ms()? / 1000 + 1) * 1000;
     agent.stop()?;
-    // A moment that lies behind: nothing is added to it while it is asked about.
-    let at_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_millis())? / 1000 * 1000 - 2000;
+    eventually("that moment lies behind", async || {
+        Ok((now_ms()? > at_ms + 2000).then_some(()))
+    })
+    .await?;
     let all = format!(
         "/api/v1/query?query={}&time={}",
         encoded("{__name__=~\".+\"}[30m]"),
