@@ -157,6 +157,15 @@ impl Attempts {
         at_ms.is_some_and(|at_ms| now_ms.saturating_sub(*at_ms) < KNOWN_MS)
     }
 
+    /// Whether anybody signed in from the address's network.
+    pub(crate) fn is_home(&self, address: IpAddr, now_ms: i64) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let network = masked(address, 24);
+        known
+            .iter()
+            .any(|((_, home), at_ms)| *home == network && now_ms.saturating_sub(*at_ms) < KNOWN_MS)
+    }
+
     fn remember(&self, account: String, network: IpAddr, now_ms: i64) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let pair = (account, network);

@@ -1,9 +1,11 @@
 //! Requests that are refused for what they are: writes of other sites' pages, writes without the right,
 //! bodies beyond their bound, sessions that never were. Each is audited, at a bounded rate.
 //!
-//! The first of each kind, address and account within ten minutes is an entry; the rest are counted, and
-//! an entry at the end says how many there were. Kinds beyond [`MOST_KINDS`] share one count. So a flood
-//! neither fills the chain nor goes unseen. Refused sign-ins are audited apart ([`crate::refusals`]).
+//! The first of each kind within ten minutes is an entry; the rest are counted, and an entry at the end
+//! says how many there were. Every account has a share of kinds of its own, so has every network from
+//! which somebody signed in, and all other networks have small ones: a flood fills the share of who makes
+//! it and hides nobody else's. Beyond a share only the number is kept, with the account's or the
+//! network's name. Refused sign-ins are audited apart ([`crate::refusals`]).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,8 +28,11 @@ const REFUSED: &str = "request.refuse";
 /// After it the counts are written down, and the next of each kind is an entry of its own again.
 const PERIOD: Duration = Duration::from_secs(600);
 
-/// Kinds that are told apart within one period.
-const MOST_KINDS: usize = 60;
+/// The code of what an account may do, but not so often.
+pub(crate) const TOO_OFTEN: &str = "too_often";
+
+/// Longest path that is written down, in characters.
+const MOST_PATH: usize = 200;
 
 /// What is learnt of a request's caller on its way.
 #[derive(Debug, Clone, Default)]
@@ -60,12 +65,64 @@ impl Note {
     }
 }
 
-/// Who did what, as far as it is counted together.
+/// Whose share a refusal counts in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Party {
+    /// Somebody with a session.
+    Account(String),
+    /// A network from which somebody signed in lately.
+    Home(IpAddr),
+    /// Any other network.
+    Stranger(IpAddr),
+}
+
+impl Party {
+    /// Kinds that are told apart within one period.
+    fn most_kinds(&self) -> usize {
+        match self {
+            Self::Account(_) | Self::Home(_) => 20,
+            Self::Stranger(_) => 5,
+        }
+    }
+
+    /// Parties of this sort that have a share. Sessions and home networks cannot be invented.
+    fn most_parties(&self) -> usize {
+        match self {
+            Self::Account(_) | Self::Home(_) => 1000,
+            Self::Stranger(_) => 20,
+        }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
+    fn actor(&self, address: Option<IpAddr>) -> Actor {
+        match self {
+            Self::Account(name) => Actor::User(name.clone()),
+            Self::Home(network) | Self::Stranger(network) => Actor::Address(match address {
+                Some(address) => address.to_string(),
+                None => network_text(*network),
+            }),
+        }
+    }
+}
+
+/// How a network is written, so that nobody takes it for a machine's address.
+fn network_text(network: IpAddr) -> String {
+    match network {
+        IpAddr::V4(_) => format!("{network}/24"),
+        IpAddr::V6(_) => format!("{network}/64"),
+    }
+}
+
+/// What somebody did, as far as it is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Kind {
     code: &'static str,
     address: IpAddr,
-    account: Option<String>,
+    /// Method and route.
+    what: String,
 }
 
 #[derive(Debug, Default)]
@@ -73,10 +130,34 @@ pub(crate) struct Refused(Mutex<Period>);
 
 #[derive(Debug, Default)]
 struct Period {
+    shares: HashMap<Party, Share>,
+    /// What came of parties that have no share.
+    others: u64,
+    is_open: bool,
+}
+
+#[derive(Debug, Default)]
+struct Share {
     /// How often each kind came after its first.
     kinds: HashMap<Kind, u64>,
-    /// What came of kinds beyond the bound.
+    /// What came of kinds beyond the share.
     others: u64,
+}
+
+impl Share {
+    /// Whether it is an entry of its own.
+    fn note(&mut self, kind: Kind, most: usize) -> bool {
+        let has_room = self.kinds.len() < most;
+        if let Some(repeats) = self.kinds.get_mut(&kind) {
+            *repeats = repeats.saturating_add(1);
+        } else if has_room {
+            self.kinds.insert(kind, 0);
+            return true;
+        } else {
+            self.others = self.others.saturating_add(1);
+        }
+        false
+    }
 }
 
 /// What to do with one refusal.
@@ -93,19 +174,20 @@ impl Refused {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, kind: Kind) -> Verdict {
+    fn note(&self, party: &Party, kind: Kind) -> Verdict {
         let mut period = self.locked();
-        let opened = period.kinds.is_empty();
-        let has_room = period.kinds.len() < MOST_KINDS;
-        let mut write = false;
-        if let Some(repeats) = period.kinds.get_mut(&kind) {
-            *repeats = repeats.saturating_add(1);
-        } else if has_room {
-            period.kinds.insert(kind, 0);
-            write = true;
+        let opened = !std::mem::replace(&mut period.is_open, true);
+        let is_known = period.shares.contains_key(party);
+        let alike = |one: &&Party| one.is_like(party);
+        let has_room =
+            is_known || period.shares.keys().filter(alike).count() < party.most_parties();
+        let write = if has_room {
+            let share = period.shares.entry(party.clone()).or_default();
+            share.note(kind, party.most_kinds())
         } else {
             period.others = period.others.saturating_add(1);
-        }
+            false
+        };
         Verdict { write, opened }
     }
 
@@ -123,28 +205,42 @@ pub(crate) async fn watch(
     let note = Note::default();
     request.extensions_mut().insert(note.clone());
     let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().cloned();
+    let path: String = request.uri().path().chars().take(MOST_PATH).collect();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let address = address_of(request.extensions());
     let response = next.run(request).await;
     let Some(code) = refused_as(&method, &response, &note) else {
         return response;
     };
     let account = note.locked().account.clone();
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let what = format!("{method} {route}");
     let kind = Kind {
         code,
-        address: masked(address, 32),
-        account,
+        address,
+        what,
     };
-    let verdict = state.inner.refused.note(kind.clone());
+    let inner = &state.inner;
+    let party = party_of(inner, account, address);
+    let verdict = inner.refused.note(&party, kind.clone());
     if verdict.opened {
-        tokio::spawn(sum_up_later(Arc::downgrade(&state.inner)));
+        tokio::spawn(sum_up_later(Arc::downgrade(inner)));
     }
     if verdict.write {
-        let path = path.as_ref().map_or("", MatchedPath::as_str);
-        let subject = format!("{method} {path}");
-        write(&state.inner, entry(&state.inner, &kind, &subject)).await;
+        write(inner, entry(inner, &party, &kind).with("path", path)).await;
     }
     response
+}
+
+fn party_of(inner: &Inner, account: Option<String>, address: IpAddr) -> Party {
+    if let Some(name) = account {
+        return Party::Account(name);
+    }
+    let network = masked(address, 24);
+    match inner.attempts.is_home(address, inner.clock.now_ms()) {
+        true => Party::Home(network),
+        false => Party::Stranger(network),
+    }
 }
 
 /// The word for a refusal that is audited.
@@ -158,20 +254,17 @@ fn refused_as(method: &Method, response: &Response, note: &Note) -> Option<&'sta
         {
             Some(code)
         }
+        StatusCode::TOO_MANY_REQUESTS if is_write && code == TOO_OFTEN => Some(code),
         StatusCode::UNAUTHORIZED if note.locked().is_forged => Some("unknown_session"),
         _ => None,
     }
 }
 
-fn entry(inner: &Inner, kind: &Kind, subject: &str) -> AuditEntry {
-    let address = kind.address.to_string();
-    let actor = match &kind.account {
-        Some(name) => Actor::User(name.clone()),
-        None => Actor::Address(address.clone()),
-    };
-    AuditEntry::new(inner.clock.now_ms(), actor, REFUSED, subject)
+fn entry(inner: &Inner, party: &Party, kind: &Kind) -> AuditEntry {
+    let actor = party.actor(Some(kind.address));
+    AuditEntry::new(inner.clock.now_ms(), actor, REFUSED, &*kind.what)
         .with("code", kind.code)
-        .with("address", address)
+        .with("address", kind.address.to_string())
 }
 
 async fn write(inner: &Inner, entry: AuditEntry) {
@@ -191,15 +284,22 @@ async fn sum_up_later(inner: Weak<Inner>) {
 /// Writes down how often each kind came after its first.
 pub(crate) async fn sum_up(inner: &Inner) {
     let period = inner.refused.close();
-    let repeated = period.kinds.iter().filter(|(_, repeats)| **repeats > 0);
-    for (kind, repeats) in repeated {
-        let entry = entry(inner, kind, "").with("repeats", repeats.to_string());
-        write(inner, entry).await;
+    let now_ms = inner.clock.now_ms();
+    let several = |actor, number: u64| {
+        AuditEntry::new(now_ms, actor, REFUSED, "(several)").with("number", number.to_string())
+    };
+    for (party, share) in &period.shares {
+        let repeated = share.kinds.iter().filter(|(_, repeats)| **repeats > 0);
+        for (kind, repeats) in repeated {
+            let entry = entry(inner, party, kind).with("repeats", repeats.to_string());
+            write(inner, entry).await;
+        }
+        if share.others > 0 {
+            write(inner, several(party.actor(None), share.others)).await;
+        }
     }
     if period.others > 0 {
-        let entry = AuditEntry::new(inner.clock.now_ms(), Actor::System, REFUSED, "(several)")
-            .with("number", period.others.to_string());
-        write(inner, entry).await;
+        write(inner, several(Actor::System, period.others)).await;
     }
 }
 
@@ -207,24 +307,82 @@ pub(crate) async fn sum_up(inner: &Inner) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_of_each_kind_is_written_and_a_flood_of_kinds_is_one_count() {
-        let refused = Refused::default();
-        let kind = |number: u32| Kind {
-            code: "foreign_request",
-            address: IpAddr::V4(number.into()),
-            account: None,
+    const CODE: &str = "unknown_session";
+
+    fn forged(number: u32) -> (Party, Kind) {
+        let address = IpAddr::V4(number.into());
+        let what = "GET /api/v1/me".to_owned();
+        let kind = Kind {
+            code: CODE,
+            address,
+            what,
         };
-        let verdicts: Vec<Verdict> = (0..100).map(|number| refused.note(kind(number))).collect();
+        (Party::Stranger(masked(address, 24)), kind)
+    }
+
+    #[test]
+    fn the_first_of_each_kind_is_written_and_the_rest_of_a_flood_is_counted_by_network() {
+        let refused = Refused::default();
+        let note = |number| {
+            let (party, kind) = forged(number);
+            refused.note(&party, kind)
+        };
+        let verdicts: Vec<Verdict> = (0..100).map(note).collect();
         let written = verdicts.iter().filter(|verdict| verdict.write).count();
         let opened = verdicts.iter().filter(|verdict| verdict.opened).count();
-        assert_eq!((written, opened), (MOST_KINDS, 1));
+        assert_eq!((written, opened), (5, 1));
         for _ in 0..1000 {
-            assert!(!refused.note(kind(3)).write);
+            assert!(!note(3).write);
         }
         let period = refused.close();
-        assert_eq!(period.kinds[&kind(3)], 1000);
-        assert_eq!(period.others, 40);
-        assert!(refused.note(kind(3)).write, "the next period");
+        let (party, kind) = forged(3);
+        assert_eq!(period.shares[&party].kinds[&kind], 1000);
+        assert_eq!((period.shares[&party].others, period.others), (95, 0));
+        assert!(note(3).write, "the next period");
+    }
+
+    #[test]
+    fn a_flood_from_everywhere_hides_neither_an_account_nor_a_home_network() {
+        let refused = Refused::default();
+        for network in 0..5000 {
+            let (party, kind) = forged(network << 8);
+            refused.note(&party, kind);
+        }
+        let (_, kind) = forged(1);
+        for name in ["wang", "li"] {
+            // What each tries is told apart.
+            for route in ["/api/v1/users", "/api/v1/acts/{id}/consent"] {
+                let what = format!("POST {route}");
+                let kind = Kind {
+                    what,
+                    ..kind.clone()
+                };
+                let party = Party::Account(name.to_owned());
+                assert!(refused.note(&party, kind).write, "{name} {route}");
+            }
+        }
+        let home = Party::Home(masked(kind.address, 24));
+        assert!(refused.note(&home, kind.clone()).write);
+        let period = refused.close();
+        assert_eq!((period.shares.len(), period.others), (20 + 3, 4980));
+        for number in 0..5000 {
+            let what = number.to_string();
+            let kind = Kind {
+                what,
+                ..kind.clone()
+            };
+            refused.note(&Party::Account("wang".to_owned()), kind);
+        }
+        assert!(refused.note(&Party::Account("li".to_owned()), kind).write);
+        let wang = &refused.close().shares[&Party::Account("wang".to_owned())];
+        assert_eq!((wang.kinds.len(), wang.others), (20, 4980));
+    }
+
+    #[test]
+    fn a_network_is_not_written_as_a_machine() {
+        let six: IpAddr = "2001:db8:1:2:3:4:5:6".parse().unwrap();
+        let party = Party::Stranger(masked(six, 24));
+        assert_eq!(party.actor(None).to_string(), "address:2001:db8:1:2::/64");
+        assert_eq!(party.actor(Some(six)).to_string(), format!("address:{six}"));
     }
 }

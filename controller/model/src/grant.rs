@@ -201,6 +201,17 @@ impl Scope {
         }
     }
 
+    /// What is in either.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Province, _) | (_, Self::Province) => Self::Province,
+            (Self::Sites(one), Self::Sites(two)) => {
+                Self::Sites(Arc::new(one.union(two).copied().collect()))
+            }
+        }
+    }
+
     /// The sites, if they are not all.
     #[must_use]
     pub fn sites(&self) -> Option<&BTreeSet<SiteId>> {

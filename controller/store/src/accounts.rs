@@ -51,6 +51,13 @@ pub enum AccountError {
     /// Who is said to be out of reach was there a few days ago.
     #[error("{0} signed in within the last seven days and is not taken for absent")]
     NotAway(String),
+    /// Who is said to be out of reach was made what they are a few days ago: nobody can know that they stay
+    /// away.
+    #[error(
+        "{0} was made, given a role, a password or its account back within the last seven days and is not \
+         taken for absent before they are over"
+    )]
+    TooNew(String),
     /// One person may do it.
     #[error("this does not take two people: do it without breaking the glass")]
     TakesOne,
@@ -60,6 +67,9 @@ pub enum AccountError {
     /// Who consents lost the right to.
     #[error("this account may not consent to it any more")]
     MayNot,
+    /// The same person asked for the same before and was refused twice.
+    #[error("this was refused to you twice within a week: another administrator may ask for it")]
+    RefusedTwice,
     /// The act was decided, or its time is over.
     #[error("this act waits for nobody any more: ask anew")]
     Over,

@@ -12,6 +12,9 @@ use crate::{AccountError, Older, Store, StoreError, audit, users};
 
 const DAY_MS: i64 = 86_400_000;
 
+/// Refusals of the same change to the same person within [`ACT_DAYS`]; after them it is not asked again.
+const MOST_REFUSALS: i64 = 2;
+
 macro_rules! select {
     ($tail:literal) => {
         concat!(
@@ -27,7 +30,8 @@ impl Store {
     ///
     /// # Errors
     /// [`AccountError::AlreadySo`] if the same change waits already; [`AccountError::Grants`] if the
-    /// account could not hold the role.
+    /// account could not hold the role; [`AccountError::RefusedTwice`] if the same asker was refused it twice
+    /// within [`ACT_DAYS`].
     pub async fn ask_for_act(
         &self,
         user: i64,
@@ -46,6 +50,9 @@ impl Store {
             .any(|act| (act.user, act.change) == (user, change))
         {
             return Err(AccountError::AlreadySo);
+        }
+        if refusals(&mut write, user, change, asked_by, audit.time_ms).await? >= MOST_REFUSALS {
+            return Err(AccountError::RefusedTwice);
         }
         let act = Act {
             id: row::count_up(&mut write, "acts", 1).await?,
@@ -158,6 +165,26 @@ async fn listed(write: &mut Write, now_ms: i64) -> Result<Vec<Act>, StoreError> 
         .bind(now_ms);
     let rows = query.fetch_all(&mut **write).await?;
     rows.iter().map(act_from).collect()
+}
+
+/// How often one person was refused one change of an account lately.
+async fn refusals(
+    write: &mut Write,
+    user: i64,
+    change: AccountChange,
+    asked_by: i64,
+    now_ms: i64,
+) -> Result<i64, StoreError> {
+    let sql = select!("WHERE state = $1 AND user_id = $2 AND asked_by = $3 AND decided_ms > $4");
+    let query = sqlx::query(sql)
+        .bind(ActState::Refused.word())
+        .bind(user)
+        .bind(asked_by)
+        .bind(now_ms.saturating_sub(ACT_DAYS.saturating_mul(DAY_MS)));
+    let rows = query.fetch_all(&mut **write).await?;
+    let acts: Vec<Act> = rows.iter().map(act_from).collect::<Result<_, _>>()?;
+    let alike = acts.iter().filter(|act| act.change == change).count();
+    Ok(i64::try_from(alike).unwrap_or(i64::MAX))
 }
 
 async fn waiting(write: &mut Write, id: i64, now_ms: i64) -> Result<Act, AccountError> {

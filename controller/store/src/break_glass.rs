@@ -29,7 +29,8 @@ impl Store {
     ///
     /// # Errors
     /// [`AccountError::TwoCan`] names two who could do it; [`AccountError::NotAway`] somebody who is said
-    /// to be absent and signed in within a week; [`AccountError::TakesOne`] if it does not take two.
+    /// to be absent and signed in within a week, [`AccountError::TooNew`] somebody who was not yet there for
+    /// one; [`AccountError::TakesOne`] if it does not take two.
     pub async fn break_glass(
         &self,
         user: i64,
@@ -101,15 +102,37 @@ impl Store {
     }
 }
 
-/// Who said to be away and is not could have consented.
+/// Who said to be away and is not could have consented. Not being there for a week can be said only of who
+/// has been somebody for a week.
 async fn must_be_away(write: &mut Write, user: &User, now_ms: i64) -> Result<(), AccountError> {
-    let sql = "SELECT COUNT(*) AS count FROM audit \
-               WHERE subject = $1 AND action = 'session.begin' AND time_ms > $2";
-    let query = sqlx::query(sql)
-        .bind(&user.name)
-        .bind(now_ms.saturating_sub(AWAY_MS));
-    if row::number(&query.fetch_one(&mut **write).await?, "count")? > 0 {
+    let since_ms = now_ms.saturating_sub(AWAY_MS);
+    let sql = "SELECT (SELECT COUNT(*) FROM audit \
+               WHERE subject = $1 AND action = 'session.begin' AND time_ms > $2) + \
+               (SELECT COUNT(*) FROM web_sessions WHERE user_id = $3 AND last_used_ms > $2) AS count";
+    if counted(write, sql, &user.name, since_ms, user.id).await? > 0 {
         return Err(AccountError::NotAway(user.name.clone()));
     }
+    let subject = format!("user:{}", user.name);
+    let sql = "SELECT (SELECT COUNT(*) FROM audit WHERE subject = $1 \
+               AND action IN ('user.enable', 'act.consent') AND time_ms > $2) + \
+               (SELECT COUNT(*) FROM grants WHERE user_id = $3 AND granted_ms > $2) AS count";
+    let is_new = user.created_ms.max(user.password_changed_ms) > since_ms;
+    if is_new || counted(write, sql, &subject, since_ms, user.id).await? > 0 {
+        return Err(AccountError::TooNew(user.name.clone()));
+    }
     Ok(())
+}
+
+async fn counted(
+    write: &mut Write,
+    sql: &'static str,
+    subject: &str,
+    since_ms: i64,
+    user: i64,
+) -> Result<i64, StoreError> {
+    let query = sqlx::query(sql)
+        .bind(row::storable(subject))
+        .bind(since_ms)
+        .bind(user);
+    row::number(&query.fetch_one(&mut **write).await?, "count")
 }

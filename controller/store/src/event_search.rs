@@ -45,6 +45,44 @@ pub struct EventQuery {
     pub limit: u32,
 }
 
+/// Which events somebody sees: each stream has a scope of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSight {
+    /// Of security events.
+    pub security: Scope,
+    /// Of ordinary events.
+    pub events: Scope,
+}
+
+impl EventSight {
+    /// Both in the same scope.
+    #[must_use]
+    pub fn all(scope: &Scope) -> Self {
+        Self {
+            security: scope.clone(),
+            events: scope.clone(),
+        }
+    }
+
+    /// What is seen of a stream.
+    #[must_use]
+    pub const fn of(&self, stream: EventStream) -> &Scope {
+        match stream {
+            EventStream::Security => &self.security,
+            EventStream::Events => &self.events,
+        }
+    }
+
+    /// Where anything is seen of one stream, or of any.
+    #[must_use]
+    pub fn anywhere(&self, stream: Option<EventStream>) -> Scope {
+        match stream {
+            Some(stream) => self.of(stream).clone(),
+            None => self.security.or(&self.events),
+        }
+    }
+}
+
 /// Where a page ended. Its text is for addresses: `TIME_ID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventCursor {
@@ -97,6 +135,20 @@ impl Store {
         query: &EventQuery,
         scope: &Scope,
     ) -> Result<EventPage, StoreError> {
+        self.search_events_seen(query, &EventSight::all(scope))
+            .await
+    }
+
+    /// The same where each stream has a scope of its own.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn search_events_seen(
+        &self,
+        query: &EventQuery,
+        sight: &EventSight,
+    ) -> Result<EventPage, StoreError> {
+        let scope = &sight.anywhere(query.stream);
         let few_hosts = match query.site {
             Some(site) => self.count_hosts_below(site).await? <= FEW_HOSTS,
             None => self.count_hosts_in(scope).await? <= FEW_HOSTS,
@@ -106,7 +158,7 @@ impl Store {
         } else {
             query.limit.min(LARGEST_PAGE)
         };
-        let Statement { sql, values } = Statement::new(query, scope, few_hosts, limit);
+        let Statement { sql, values } = Statement::new(query, sight, few_hosts, limit);
         let mut prepared = sqlx::query(AssertSqlSafe(sql));
         for value in values {
             prepared = match value {
@@ -165,7 +217,7 @@ struct Statement {
 }
 
 impl Statement {
-    fn new(query: &EventQuery, scope: &Scope, few_hosts: bool, limit: u32) -> Self {
+    fn new(query: &EventQuery, sight: &EventSight, few_hosts: bool, limit: u32) -> Self {
         let mut statement = Self {
             sql: String::new(),
             values: Vec::new(),
@@ -191,8 +243,12 @@ impl Statement {
             ));
         }
         let plus = if few_hosts { "" } else { "+" };
-        let within = reach::hosts(&format!("{plus}e.host_id"), scope);
+        let scope = sight.anywhere(query.stream);
+        let within = reach::hosts(&format!("{plus}e.host_id"), &scope);
         statement.sql.push_str(&within);
+        if query.stream.is_none() && sight.security != sight.events {
+            statement.add_streams(sight);
+        }
         statement.add_plain_conditions(query);
         statement.add_kinds(&query.kinds);
         statement.add_text(query.text.as_deref());
@@ -212,6 +268,16 @@ impl Statement {
             " ORDER BY e.time_ms DESC, e.id DESC LIMIT {limit}"
         ));
         statement
+    }
+
+    /// Each stream where it is seen. The plus keeps SQLite from taking two indexes for the two halves.
+    fn add_streams(&mut self, sight: &EventSight) {
+        let halves = EventStream::ALL.map(|stream| {
+            let within = reach::hosts("+e.host_id", sight.of(stream));
+            format!("(+e.stream = {}{within})", stream.number())
+        });
+        self.sql
+            .push_str(&format!(" AND ({})", halves.join(" OR ")));
     }
 
     fn add_plain_conditions(&mut self, query: &EventQuery) {

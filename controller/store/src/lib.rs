@@ -70,7 +70,7 @@ pub use break_glass::BrokenGlass;
 pub use copy::CopiedTable;
 pub use enrolment::{EnrolError, EnrolRefusal, NewHost};
 pub use error::StoreError;
-pub use event_search::{CursorError, EventCursor, EventPage, EventQuery};
+pub use event_search::{CursorError, EventCursor, EventPage, EventQuery, EventSight};
 pub use events::{BatchOutcome, EventBatch, NewEvent};
 pub use evidence::{EventProof, EvidenceFailure, EvidenceQuery, EvidenceReport, LISTED_FAILURES};
 pub use facts::StoredFacts;
@@ -89,6 +89,7 @@ pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};
 pub use sites::{SiteError, SiteHistoryEntry, SiteImport, SiteImportFile, SiteUse};
 pub use tokens::TokenCursor;
 pub use users::NewUser;
+pub use web_sessions::SessionsEnded;
 pub use wire_events::KeptEvents;
 
 /// The controller's state. Cheap to clone; all clones share the connections.

@@ -7,6 +7,19 @@ use crate::row::{self, Write};
 use crate::users::{require_password, user_from};
 use crate::{Store, StoreError, audit, authority};
 
+/// So often one may end another's sessions within [`OFTEN_MS`].
+const OFTEN: i64 = 2;
+const OFTEN_MS: i64 = 86_400_000;
+
+/// What became of ending another's sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionsEnded {
+    /// So many ended.
+    Ended(u64),
+    /// The same person did it twice within a day; this many milliseconds until once more.
+    TooOften(i64),
+}
+
 impl Store {
     /// Records a session that just began with the password that is kept as `proved`.
     ///
@@ -109,6 +122,42 @@ impl Store {
         audit::append(&mut write, &audit.with("count", ended.to_string())).await?;
         write.commit().await?;
         Ok(ended)
+    }
+
+    /// Ends all sessions of another's account: at most twice a day by the same actor, so that it keeps
+    /// nobody out. Counted in the audit log, whichever process ended them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn end_sessions_of_other(
+        &self,
+        user: i64,
+        audit: AuditEntry,
+    ) -> Result<SessionsEnded, StoreError> {
+        let mut write = self.database.write().await?;
+        let sql = "SELECT time_ms FROM audit WHERE subject = $1 AND actor = $2 AND action = $3 \
+                   AND time_ms > $4 ORDER BY seq DESC LIMIT $5";
+        let query = sqlx::query(sql)
+            .bind(row::storable(&audit.subject))
+            .bind(row::storable(&audit.actor.to_string()))
+            .bind(row::storable(&audit.action))
+            .bind(audit.time_ms.saturating_sub(OFTEN_MS))
+            .bind(OFTEN);
+        let rows = query.fetch_all(&mut *write).await?;
+        if rows.len() as i64 >= OFTEN
+            && let Some(oldest) = rows.last()
+        {
+            let again_ms = row::number(oldest, "time_ms")?.saturating_add(OFTEN_MS);
+            return Ok(SessionsEnded::TooOften(
+                again_ms.saturating_sub(audit.time_ms),
+            ));
+        }
+        let ended = end_others(&mut write, user, "").await?;
+        if ended > 0 {
+            audit::append(&mut write, &audit.with("count", ended.to_string())).await?;
+            write.commit().await?;
+        }
+        Ok(SessionsEnded::Ended(ended))
     }
 
     /// Ends a session.

@@ -12,7 +12,7 @@ use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_evidence::{ChainLine, Head, first_line, last_line};
-use xiezhi_model::{AuditRecord, Permission};
+use xiezhi_model::{AuditEntry, AuditRecord, Permission};
 use xiezhi_store::{AuditQuery, AuditVerdict, Store};
 
 use crate::answer::Answer;
@@ -110,9 +110,17 @@ enum Step {
     Ended,
 }
 
+/// Taking the log out is an entry of its own, which the file shows already.
+fn taken_out(view: &View, format: &str) -> AuditEntry {
+    let now_ms = view.state.now_ms();
+    let audit = view.who.audit(now_ms, "audit.export", CHAIN);
+    audit.with("format", format)
+}
+
 /// The whole log as a file that `xiezhi-controller audit verify --file` checks anywhere.
 pub(crate) async fn export(view: View) -> Result<Response, Problem> {
     let store = view.state.inner.store.clone();
+    store.append_audit(taken_out(&view, "jsonl")).await?;
     let walk = Walk {
         head: store.audit_head().await?,
         held: Held::of(&view, Permission::SeeAudit),

@@ -6,10 +6,8 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
-use xiezhi_model::{
-    EventStream, HostId, Permission, Scope, Severity, SiteId, SiteTree, StoredEvent,
-};
-use xiezhi_store::{EventCursor, EventPage, EventQuery};
+use xiezhi_model::{EventStream, Gap, HostId, Permission, Severity, SiteId, SiteTree, StoredEvent};
+use xiezhi_store::{EventCursor, EventPage, EventQuery, EventSight};
 
 use super::gaps::GapRow;
 use crate::answer::Answer;
@@ -107,10 +105,10 @@ pub(crate) async fn search(
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Events>, Problem> {
     let mut query = query_of(&filter)?;
-    let scope = reach(&view, &mut query)?;
+    let sight = reach(&view, &mut query)?;
     let (inner, tree) = (&view.state.inner, view.tree());
-    let page = inner.store.search_events(&query, &scope).await?;
-    let gaps = gaps_of(&view, &query, &page, &scope).await?;
+    let page = inner.store.search_events_seen(&query, &sight).await?;
+    let gaps = gaps_of(&view, &query, &page, &sight).await?;
     let fleet = &inner.fleet;
     Ok(Answer(Events {
         next: page.next.map(|cursor| cursor.to_string()),
@@ -123,17 +121,16 @@ pub(crate) async fn search(
     }))
 }
 
-/// Security events need a permission of their own. Who has it nowhere is shown the others, and told so
-/// if they asked for security events alone.
-fn reach(view: &View, query: &mut EventQuery) -> Result<Scope, Problem> {
-    if query.stream == Some(EventStream::Events) {
-        return Ok(view.scope.clone());
-    }
+/// Security events need a permission of their own, which may reach other courts than the sight of the
+/// rest. Who has it nowhere is shown the others, and told so if they asked for security events alone.
+fn reach(view: &View, query: &mut EventQuery) -> Result<EventSight, Problem> {
+    let events = view.scope.clone();
     match (view.scope_of(Permission::SeeSecurityEvents), query.stream) {
-        (Some(scope), _) => Ok(scope),
+        (_, Some(EventStream::Events)) => Ok(EventSight::all(&events)),
+        (Some(security), _) => Ok(EventSight { security, events }),
         (None, None) => {
             query.stream = Some(EventStream::Events);
-            Ok(view.scope.clone())
+            Ok(EventSight::all(&events))
         }
         (None, Some(_)) => {
             let detail = "this account does not see security events: ask for a role that does";
@@ -185,7 +182,7 @@ async fn gaps_of(
     view: &View,
     query: &EventQuery,
     page: &EventPage,
-    scope: &Scope,
+    sight: &EventSight,
 ) -> Result<Vec<GapRow>, Problem> {
     let (state, tree) = (&view.state, view.tree());
     let newest = query.after.map(|cursor| cursor.time_ms);
@@ -204,9 +201,17 @@ async fn gaps_of(
     let mut gaps = state
         .inner
         .store
-        .gaps(query.host, scope, from_ms, to_ms)
+        .gaps(query.host, &sight.anywhere(query.stream), from_ms, to_ms)
         .await?;
-    gaps.retain(|gap| gap.stream != "samples" && within(gap.host));
+    let is_seen = |gap: &Gap| {
+        let mut streams = EventStream::ALL.into_iter();
+        let stream = streams.find(|stream| stream.word() == gap.stream);
+        let host = fleet.get(gap.host);
+        stream
+            .zip(host)
+            .is_some_and(|(stream, host)| sight.of(stream).sees(host.site))
+    };
+    gaps.retain(|gap| gap.stream != "samples" && within(gap.host) && is_seen(gap));
     Ok(gaps
         .into_iter()
         .map(|gap| GapRow::new(gap, fleet))

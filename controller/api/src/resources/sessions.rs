@@ -1,14 +1,17 @@
 //! Open sessions: one's own, to be seen and ended, and those of an account that one manages, to be ended.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use xiezhi_model::{AccountChange, WebSession};
+use xiezhi_store::SessionsEnded;
 
 use super::users::{find, may};
 use crate::answer::{Answer, Done};
 use crate::extract::Path;
 use crate::problem::Problem;
+use crate::refused::TOO_OFTEN;
 use crate::session::SignedIn;
 use crate::state::AppState;
 use crate::view::View;
@@ -104,8 +107,8 @@ pub(crate) async fn end_others(
     Ok(Answer(Ended { ended }))
 }
 
-/// Ends all sessions of an account. Whoever may ask for its disabling may do that alone: it takes nothing
-/// from its owner but a sign-in.
+/// Ends all sessions of an account. Whoever may ask for its disabling may do that alone, twice a day: it
+/// takes nothing from its owner but a sign-in, and must not become a way to keep the owner out.
 pub(crate) async fn end_all(view: View, Path(id): Path<i64>) -> Result<Answer<Ended>, Problem> {
     let account = find(&view, id).await?;
     may(&view, AccountChange::Disable, &account)?;
@@ -113,6 +116,14 @@ pub(crate) async fn end_all(view: View, Path(id): Path<i64>) -> Result<Answer<En
     let now_ms = view.state.now_ms();
     let audit = view.who.audit(now_ms, "session.end_all", subject);
     let store = &view.state.inner.store;
-    let ended = store.end_web_sessions(id, "", audit).await?;
-    Ok(Answer(Ended { ended }))
+    match store.end_sessions_of_other(id, audit).await? {
+        SessionsEnded::Ended(ended) => Ok(Answer(Ended { ended })),
+        SessionsEnded::TooOften(wait_ms) => {
+            let wait_s = u64::try_from(wait_ms).unwrap_or(0).div_ceil(1000);
+            let detail = "you ended this account's sessions twice within a day: ask for it to be disabled \
+                          if its owner must stay out";
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            Err(Problem::new(status, TOO_OFTEN, detail).retry_after(wait_s))
+        }
+    }
 }

@@ -413,9 +413,11 @@ impl From<AccountError> for Problem {
             AccountError::AlreadySo => "already_so",
             AccountError::TakesTwo => "takes_two",
             // The console's own, which this never does.
-            AccountError::TwoCan { .. } | AccountError::NotAway(_) | AccountError::TakesOne => {
-                "takes_two"
-            }
+            AccountError::TwoCan { .. }
+            | AccountError::NotAway(_)
+            | AccountError::TooNew(_)
+            | AccountError::TakesOne => "takes_two",
+            AccountError::RefusedTwice => "refused_twice",
             AccountError::AskerGone => "asker_gone",
             AccountError::MayNot => "not_allowed",
             AccountError::Over => "over",

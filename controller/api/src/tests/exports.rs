@@ -110,6 +110,35 @@ async fn every_list_is_a_file_of_what_its_reader_sees() {
         .await;
     let audit = sheet(&audit);
     assert_eq!((audit.len(), audit[1][3].as_str()), (3, "register.create"));
+    // Taking it out is an entry too, and the file has it.
+    let taken = |record: &xiezhi_model::AuditRecord| {
+        let detail = record.detail.clone();
+        (
+            record.actor.clone(),
+            detail["format"].clone(),
+            detail.get("action").cloned(),
+        )
+    };
+    let newest = async || {
+        bench
+            .store
+            .audit(&Default::default())
+            .await
+            .unwrap()
+            .remove(0)
+    };
+    let by = || "user:zz-auditor".to_owned();
+    let record = newest().await;
+    assert_eq!(record.action, "audit.export");
+    assert_eq!(
+        taken(&record),
+        (by(), "xlsx".into(), Some("register".into()))
+    );
+    let whole = bench.get(&auditor, "/api/v1/audit/export").await;
+    let record = newest().await;
+    assert_eq!(record.action, "audit.export");
+    assert_eq!(taken(&record), (by(), "jsonl".into(), None));
+    assert!(String::from_utf8_lossy(&whole.body).contains(&record.hash));
     let refused = bench.get(&court, "/api/v1/audit/sheet").await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
 }

@@ -464,6 +464,41 @@ async fn security_events_are_shown_to_those_who_may_see_them_only() {
     }
 }
 
+/// Whose sight of security events and of plain ones reaches different courts is answered both.
+#[tokio::test]
+async fn two_sights_at_two_courts_are_answered_together_and_no_further() {
+    let bench = Bench::new().await;
+    let (asker, _) = bench.account("zz-asker", &[]).await;
+    let alpha = court(&bench, "gs-01", "alpha", asker).await;
+    let beta = court(&bench, "gs-02", "beta", asker).await;
+    court(&bench, "gs-03", "gamma", asker).await;
+    let grants = [
+        Grant::at(Role::SecurityOfficer, alpha.site),
+        Grant::at(Role::ReadOnly, beta.site),
+    ];
+    let (_, cookie) = bench.account("two-sights", &grants).await;
+    for (stream, expected) in [
+        ("security", vec!["alpha-event-1"]),
+        ("events", vec!["alpha-event-2", "beta-event-2"]),
+        (
+            "all",
+            vec!["alpha-event-1", "alpha-event-2", "beta-event-2"],
+        ),
+    ] {
+        let path = format!("/api/v1/events?stream={stream}");
+        let got = bench.read(&cookie, &path).await;
+        let rows = got["items"].as_array().unwrap().iter();
+        let mut messages: Vec<_> = rows.map(|row| row["message"].as_str().unwrap()).collect();
+        messages.sort_unstable();
+        assert_eq!(messages, expected, "{stream}");
+    }
+    let path = format!("/api/v1/events?stream=all&site={}", beta.site.0);
+    let got = bench.read(&cookie, &path).await;
+    assert_eq!(got["items"].as_array().unwrap().len(), 1);
+    let gaps = bench.read(&cookie, "/api/v1/events?stream=all").await["gaps"].to_string();
+    assert!(!gaps.contains("gamma"), "{gaps}");
+}
+
 /// A program's token has a scope too, and no role.
 #[tokio::test]
 async fn a_token_of_a_program_opens_no_other_route() {

@@ -345,4 +345,44 @@ async fn own_sessions_are_listed_and_ended_one_by_one_or_together() {
     assert_eq!(ended.json()["ended"], 1, "{ended:?}");
     let out = bench.get(&theirs, "/api/v1/me").await;
     assert_eq!(out.status, StatusCode::UNAUTHORIZED);
+    // That does not become a way to keep its owner out.
+    bench.session_of(user).await;
+    let again = bench.post(&cookies[0], &path, json!({})).await;
+    assert_eq!(again.json()["ended"], 1, "{again:?}");
+    let theirs = bench.session_of(user).await;
+    let third = bench.post(&cookies[0], &path, json!({})).await;
+    assert_eq!(third.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(third.code(), "too_often");
+    bench.read(&theirs, "/api/v1/me").await;
+    let (code, actor, subject) = refusals(&bench).await.remove(0);
+    assert_eq!((code.as_str(), actor.as_str()), ("too_often", "user:admin"));
+    assert_eq!(subject, "POST /api/v1/users/{id}/end-sessions");
+}
+
+#[tokio::test]
+async fn a_flood_of_forged_sessions_hides_no_accounts_refusals() {
+    let mut bench = Bench::new().await;
+    let grant = [Grant::province(Role::ReadOnly)];
+    let (_, reader) = bench.account("reader", &grant).await;
+    for number in 0..100 {
+        bench.peer = [10, 1, 1, number].into();
+        let forged = format!("xiezhi_session={}", "a".repeat(64));
+        bench.get(&forged, "/api/v1/hosts").await;
+    }
+    for path in ["/api/v1/users", "/api/v1/tokens", "/api/v1/users/1/changes"] {
+        let body = json!({"change": "disable"});
+        let refused = bench.post(&reader, path, body).await;
+        assert_eq!(refused.code(), "not_allowed", "{path}");
+    }
+    let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+    let tried = audit.iter().filter(|one| one.actor == "user:reader");
+    let tried: Vec<_> = tried.map(|one| one.detail["path"].as_str()).collect();
+    assert_eq!(
+        tried,
+        ["/api/v1/users/1/changes", "/api/v1/tokens", "/api/v1/users"]
+    );
+    crate::refused::sum_up(&bench.state.inner).await;
+    let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+    assert_eq!(audit[0].actor, "address:10.1.1.0/24");
+    assert_eq!(audit[0].detail["number"], "95");
 }

@@ -12,7 +12,7 @@ use xiezhi_inventory::lists::{AUDIT_HEADER, audit_row};
 use xiezhi_store::{AuditQuery, AuditVerdict, Store};
 
 use super::files::ListFile;
-use super::{local_time, one_line, open_store};
+use super::{by_console, local_time, one_line, open_store};
 use crate::cli::Audit;
 use crate::config::Config;
 use crate::terminal::say;
@@ -94,12 +94,20 @@ fn verify_offline(path: &Path, expected: Option<Hash>) -> Result<()> {
     Ok(())
 }
 
+/// Taking the log out is an entry of its own, which the file shows already.
+async fn note_taken_out(store: &Store, format: &str) -> Result<()> {
+    let entry = by_console("audit.export", CHAIN).with("format", format);
+    store.append_audit(entry).await?;
+    Ok(())
+}
+
 /// Up to the head of this moment, a slice in memory at a time.
 async fn export(store: &Store, path: &Path) -> Result<()> {
     let shown = path.display();
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     let mut file = BufWriter::new(file.with_context(|| format!("making {shown}"))?);
+    note_taken_out(store, "jsonl").await?;
     let head = store.audit_head().await?;
     let writing = || format!("writing {shown}");
     file.write_all(first_line(CHAIN).as_bytes())
@@ -145,6 +153,7 @@ async fn list(store: &Store, limit: u32) -> Result<()> {
 /// All entries, newest first, page by page.
 async fn sheet(store: &Store, file: &Path) -> Result<()> {
     let mut list = ListFile::begin(file, &AUDIT_HEADER)?;
+    note_taken_out(store, list.kind().word()).await?;
     let mut query = AuditQuery {
         limit: 1000,
         ..AuditQuery::default()

@@ -45,6 +45,13 @@ impl ListFile {
         })
     }
 
+    pub(super) const fn kind(&self) -> FileKind {
+        match self.lines {
+            Some(_) => FileKind::Csv,
+            None => FileKind::Xlsx,
+        }
+    }
+
     pub(super) fn push(&mut self, rows: Vec<Vec<String>>) -> Result<()> {
         self.count += rows.len();
         match &mut self.lines {

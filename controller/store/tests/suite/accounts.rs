@@ -209,6 +209,38 @@ async fn an_act_ends_by_time_refusal_or_withdrawal() {
     assert!(fresh.grants(other).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn who_was_refused_the_same_twice_asks_no_third_time_within_a_week() {
+    let fresh = fresh().await;
+    let first = made(&fresh, "first", &[SECURITY]).await;
+    let second = made(&fresh, "second", &[SECURITY]).await;
+    let other = made(&fresh, "other", &[]).await;
+    let ask = |by, change, days: i64| {
+        let mut audit = entry("act.ask");
+        audit.time_ms += days * DAY;
+        fresh.ask_for_act(other, change, "why", by, audit)
+    };
+    for _ in 0..2 {
+        let act = ask(first, OFFICER, 0).await.unwrap().id;
+        fresh
+            .end_act(act, second, entry("act.refuse"))
+            .await
+            .unwrap();
+    }
+    let third = ask(first, OFFICER, 6).await;
+    assert!(
+        matches!(third, Err(AccountError::RefusedTwice)),
+        "{third:?}"
+    );
+    let act = ask(second, OFFICER, 0).await.unwrap().id;
+    fresh
+        .end_act(act, second, entry("act.withdraw"))
+        .await
+        .unwrap();
+    ask(first, AccountChange::Disable, 0).await.unwrap();
+    ask(first, OFFICER, 8).await.unwrap();
+}
+
 /// Who made the account may know its password, sit in a session of it, or have its second factor.
 #[tokio::test]
 async fn what_others_set_of_an_account_is_void_once_it_gets_a_role_of_trust() {

@@ -98,22 +98,90 @@ async fn it_is_refused_while_two_independent_people_can_do_it() {
     );
 }
 
+/// The same `days` after everything else.
+async fn later(fresh: &Fresh, days: i64, user: i64, absent: &[&str]) -> Result<(), AccountError> {
+    let absent: Vec<String> = absent.iter().map(|&name| name.to_owned()).collect();
+    let mut audit = entry("user.break_glass");
+    audit.time_ms += days * DAY;
+    let done = fresh.break_glass(user, RESET, &absent, Some("once"), "院长令", audit);
+    done.await.map(drop)
+}
+
 #[tokio::test]
 async fn who_is_said_to_be_absent_counts_only_after_a_week_without_signing_in() {
     let fresh = fresh().await;
-    administrator(&fresh, "first", None).await;
+    let first = administrator(&fresh, "first", None).await;
     administrator(&fresh, "second", None).await;
     let third = administrator(&fresh, "third", None).await;
     let mut begun = entry("session.begin");
     begun.subject = "second".to_owned();
-    begun.time_ms = NOW - 6 * DAY;
+    begun.time_ms = NOW + 2 * DAY;
     fresh.append_audit(begun).await.unwrap();
-    let refused = break_glass(&fresh, third, RESET, &["second"]).await;
+    let refused = later(&fresh, 8, third, &["second"]).await;
     assert!(
         matches!(refused, Err(AccountError::NotAway(_))),
         "{refused:?}"
     );
-    break_glass(&fresh, third, RESET, &["first"]).await.unwrap();
+    // A session that began long ago and is used yet.
+    let used = xiezhi_model::WebSession {
+        id_hash: "used".to_owned(),
+        user: first,
+        created_ms: NOW,
+        last_used_ms: NOW + 2 * DAY,
+        expires_ms: NOW + 30 * DAY,
+        address: String::new(),
+        browser: String::new(),
+    };
+    let kept = entry("session.begin");
+    fresh.create_web_session(&used, None, kept).await.unwrap();
+    let refused = later(&fresh, 8, third, &["first"]).await;
+    assert!(
+        matches!(refused, Err(AccountError::NotAway(_))),
+        "{refused:?}"
+    );
+    later(&fresh, 10, third, &["first"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_been_somebody_for_less_than_a_week_is_not_taken_for_absent() {
+    let fresh = fresh().await;
+    administrator(&fresh, "first", None).await;
+    let second = administrator(&fresh, "second", None).await;
+    let third = administrator(&fresh, "third", None).await;
+    let refused = async |days, name: &str| {
+        let refused = later(&fresh, days, third, &["second"]).await;
+        assert!(
+            matches!(&refused, Err(AccountError::TooNew(who)) if who == "second"),
+            "{name}: {refused:?}"
+        );
+    };
+    refused(6, "just made").await;
+    let consent = |days: i64| {
+        let mut audit = entry("act.consent");
+        audit.subject = "user:second".to_owned();
+        audit.time_ms += days * DAY;
+        audit
+    };
+    let change = async |change, days| {
+        let audit = consent(days);
+        let changed = fresh.change_account(second, change, None, Some("x"), audit);
+        changed.await.unwrap();
+    };
+    let mut silent = consent(20);
+    silent.action = "user.reset_password".to_owned();
+    let reset = fresh.change_account(second, RESET, None, Some("x"), silent);
+    reset.await.unwrap();
+    refused(26, "a new password").await;
+    let mut silent = consent(40);
+    silent.action = "user.grant".to_owned();
+    let officer = AccountChange::Grant(Grant::province(Role::SecurityOfficer));
+    let granted = fresh.change_account(second, officer, None, Some("x"), silent);
+    granted.await.unwrap();
+    refused(46, "a new role").await;
+    change(AccountChange::Disable, 50).await;
+    change(AccountChange::Enable, 60).await;
+    refused(66, "its account back").await;
+    later(&fresh, 68, third, &["second"]).await.unwrap();
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod audit;
 mod break_glass;
 mod copy;
 mod enrolment;
+mod event_sight;
 mod events;
 mod evidence;
 mod fleet;

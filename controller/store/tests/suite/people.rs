@@ -1,7 +1,7 @@
 //! Users, browser sessions, settings.
 
-use xiezhi_model::{Setting, WebSession};
-use xiezhi_store::{AccountError, StoreError};
+use xiezhi_model::{Actor, Setting, WebSession};
+use xiezhi_store::{AccountError, SessionsEnded, StoreError};
 
 use crate::support::*;
 
@@ -182,4 +182,40 @@ async fn an_accounts_sessions_are_listed_and_ended_together() {
     assert_eq!(fresh.web_sessions_of(other, NOW).await.unwrap().len(), 1);
     let ended = fresh.end_web_sessions(own, "", entry("session.end_all"));
     assert_eq!(ended.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn another_ends_an_accounts_sessions_twice_a_day_at_most() {
+    let fresh = fresh().await;
+    let made = fresh.create_user(&new_user("wang"), None, entry("x")).await;
+    let user = made.unwrap().user.id;
+    let by = |name: &str, at_ms: i64| {
+        let mut audit = entry("session.end_all");
+        audit.actor = Actor::User(name.to_owned());
+        audit.subject = "user:wang".to_owned();
+        audit.time_ms = at_ms;
+        audit
+    };
+    let mut number = 0;
+    let mut end = async |name: &str, at_ms: i64| {
+        number += 1;
+        let begun = session(&format!("session-{number}"), user);
+        let begun = fresh.create_web_session(&begun, None, entry("s"));
+        begun.await.unwrap();
+        let ended = fresh.end_sessions_of_other(user, by(name, at_ms));
+        ended.await.unwrap()
+    };
+    assert_eq!(end("li", NOW).await, SessionsEnded::Ended(1));
+    assert_eq!(end("li", NOW + 1000).await, SessionsEnded::Ended(1));
+    assert_eq!(
+        end("li", NOW + 5000).await,
+        SessionsEnded::TooOften(DAY - 5000)
+    );
+    // The session that was spared is there yet, and another administrator may end it.
+    assert_eq!(end("zhao", NOW + 5000).await, SessionsEnded::Ended(2));
+    assert_eq!(end("li", NOW + DAY).await, SessionsEnded::Ended(1));
+    assert_eq!(end("li", NOW + DAY + 1).await, SessionsEnded::TooOften(999));
+    let audit = fresh.audit(&Default::default()).await.unwrap();
+    let ended = audit.iter().filter(|one| one.action == "session.end_all");
+    assert_eq!(ended.count(), 4);
 }

@@ -65,5 +65,6 @@ export const ACTIONS = {
   'action.api_token.revoke': ['作废程序令牌', 'API token withdrawn'],
   'action.site.bandwidth_set': ['设置法院带宽预算', 'Court bandwidth set'],
   'action.site.bandwidth_clear': ['取消法院带宽预算', 'Court bandwidth cleared'],
+  'action.audit.export': ['导出审计记录', 'Audit log exported'],
   'action.setting.set': ['修改设置', 'Setting changed'],
 };

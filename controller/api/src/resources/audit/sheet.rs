@@ -6,13 +6,20 @@ use xiezhi_inventory::lists::{AUDIT_HEADER, audit_row};
 use xiezhi_model::Permission;
 use xiezhi_store::{AuditQuery, Store};
 
-use super::Filter;
+use super::{Filter, taken_out};
 use crate::files::{self, Export, Rows, SLICE};
 use crate::problem::Problem;
 use crate::view::View;
 
 pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, Problem> {
     let filter = asked.filter;
+    let mut audit = taken_out(&view, asked.kind.word());
+    for (name, value) in [("subject", &filter.subject), ("action", &filter.action)] {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            audit = audit.with(name, value.clone());
+        }
+    }
+    view.state.inner.store.append_audit(audit).await?;
     let query = AuditQuery {
         subject: filter.subject,
         action: filter.action,
