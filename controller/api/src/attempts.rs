@@ -144,6 +144,14 @@ pub(crate) fn masked(address: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
+/// Whose attempts count together, in words: of IPv6 the network, written as one.
+pub(crate) fn origin(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(_) => address.to_string(),
+        IpAddr::V6(_) => format!("{}/64", masked(address, 32)),
+    }
+}
+
 impl Attempts {
     fn locked(&self) -> MutexGuard<'_, HashMap<Key, Failures>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)

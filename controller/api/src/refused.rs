@@ -31,6 +31,9 @@ const PERIOD: Duration = Duration::from_secs(600);
 /// The code of what an account may do, but not so often.
 pub(crate) const TOO_OFTEN: &str = "too_often";
 
+/// The code of a guess at a second factor.
+pub(crate) const WRONG_SECOND_CODE: &str = "wrong_second_code";
+
 /// Longest path that is written down, in characters.
 const MOST_PATH: usize = 200;
 
@@ -53,8 +56,13 @@ impl Note {
     /// Whose session it is.
     pub(crate) fn account(extensions: &Extensions, name: &str) {
         if let Some(note) = extensions.get::<Self>() {
-            note.locked().account = Some(name.to_owned());
+            note.is(name);
         }
+    }
+
+    /// Whose it is, by a session or a password that is right.
+    pub(crate) fn is(&self, name: &str) {
+        self.locked().account = Some(name.to_owned());
     }
 
     /// Nobody's session it is.
@@ -254,6 +262,8 @@ fn refused_as(method: &Method, response: &Response, note: &Note) -> Option<&'sta
         {
             Some(code)
         }
+        // A guess by who has an open session and the password.
+        StatusCode::UNPROCESSABLE_ENTITY if code == WRONG_SECOND_CODE => Some(code),
         StatusCode::TOO_MANY_REQUESTS if is_write && code == TOO_OFTEN => Some(code),
         StatusCode::UNAUTHORIZED if note.locked().is_forged => Some("unknown_session"),
         _ => None,

@@ -14,7 +14,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use xiezhi_identity::tokens;
 use xiezhi_model::{Actor, ApiRight, ApiToken, AuditEntry};
 
-use crate::attempts::{Attempt, masked};
+use crate::attempts::{Attempt, origin};
 use crate::problem::chain;
 use crate::resources::prometheus::Refused;
 use crate::state::AppState;
@@ -130,7 +130,7 @@ fn begin(state: &AppState, address: IpAddr) -> Result<Attempt, Refused> {
 
 async fn refuse(state: &AppState, address: IpAddr) -> Refused {
     state.inner.token_desk.count("unknown");
-    let subject = masked(address, 32).to_string();
+    let subject = origin(address);
     let actor = Actor::Address(address.to_string());
     let entry = AuditEntry::new(state.now_ms(), actor, "api_token.refuse", subject);
     if let Err(error) = state.inner.store.append_repeated_audit(&entry).await {

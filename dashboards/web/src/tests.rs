@@ -6,6 +6,7 @@ use super::*;
 
 mod actions;
 mod reasons;
+mod words;
 
 const BOTH: Encodings = Encodings {
     brotli: true,
@@ -131,6 +132,7 @@ fn every_text_that_a_page_asks_for_is_in_the_table_in_both_languages() {
         "actions",
         "people",
         "frame",
+        "problems",
         "register",
         "importpreview",
         "enrol",

@@ -19,6 +19,7 @@ use crate::openapi::{Answers, Draft};
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::refusals;
+use crate::refused::Note;
 use crate::resources::me::{self, Me};
 use crate::second_factor::{self, Proof};
 use crate::session::{self, SignedIn};
@@ -75,6 +76,8 @@ pub(crate) struct Caller {
     pub(crate) address: IpAddr,
     /// What the browser calls itself.
     pub(crate) browser: String,
+    /// Where it is kept who it turned out to be.
+    note: Option<Note>,
 }
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Caller {
@@ -89,6 +92,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Caller {
         Ok(Self {
             address: address_of(&parts.extensions),
             browser: name.chars().take(MAX_BROWSER).collect(),
+            note: parts.extensions.get::<Note>().cloned(),
         })
     }
 }
@@ -115,6 +119,10 @@ pub(crate) async fn with_password(
         return refused(&state, &name, address, "password").await;
     };
     if !user.may_sign_in(state.now_ms()) {
+        // Who knows the password of a leaver is written down by that name.
+        if let Some(note) = &caller.note {
+            note.is(&user.name);
+        }
         return Err(shut_out(&user));
     }
     match second_factor::check(&state, &user, code.as_deref(), address).await? {

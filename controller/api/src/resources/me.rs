@@ -14,6 +14,7 @@ use crate::attempts::Attempt;
 use crate::extract::Json;
 use crate::problem::Problem;
 use crate::qr::QrCode;
+use crate::refused::WRONG_SECOND_CODE;
 use crate::rows::RoleRow;
 use crate::second_factor::{self, Proof, open, purpose};
 use crate::session::SignedIn;
@@ -170,11 +171,7 @@ pub(crate) async fn confirm_second_factor(
     let step = step.ok_or_else(|| {
         let detail =
             "this is not the app's code now: check the phone's clock and enter the next one";
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "wrong_second_code",
-            detail,
-        )
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, WRONG_SECOND_CODE, detail)
     })?;
     let (texts, hashes): (Vec<_>, Vec<_>) = recovery_codes()?.into_iter().unzip();
     let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
@@ -204,9 +201,9 @@ pub(crate) async fn remove_second_factor(
     Json(Removal { password, code }): Json<Removal>,
 ) -> Result<Done, Problem> {
     let attempt = right_password(&state, &who, password).await?;
-    let refused = |detail: &str| {
+    let refused = |code, detail: &str| {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Err(Problem::new(status, "wrong_second_code", detail))
+        Err(Problem::new(status, code, detail))
     };
     let user = &who.account.user;
     match second_factor::check(&state, user, code.as_deref(), who.address).await? {
@@ -215,10 +212,14 @@ pub(crate) async fn remove_second_factor(
         }
         Proof::Missing => {
             state.inner.attempts.take_back(attempt);
-            return refused("enter a code of the authenticator app, or a recovery code");
+            return refused(
+                "code_needed",
+                "enter a code of the authenticator app, or a recovery code",
+            );
         }
         Proof::Wrong => {
-            return refused("the code is wrong, or was used before: wait for the next one");
+            let detail = "the code is wrong, or was used before: wait for the next one";
+            return refused(WRONG_SECOND_CODE, detail);
         }
     }
     let audit = audit(&state, &who, "user.second_factor_off");

@@ -140,10 +140,20 @@ async fn a_second_factor_is_set_up_asked_for_and_good_once() {
     let remove = "/api/v1/me/second-factor/remove";
     let spare = codes["recovery_codes"][1].as_str().unwrap();
     let body = |code: &str| json!({"password": PASSWORD, "code": code});
-    for code in ["", &fresh, recovery, "000000"] {
+    let without = bench.post(&cookie, remove, body("")).await;
+    assert_eq!(without.code(), "code_needed");
+    for code in [&fresh, recovery, "000000"] {
         let refused = bench.post(&cookie, remove, body(code)).await;
         assert_eq!(refused.code(), "wrong_second_code", "{code}");
     }
+    // Such a guess is written down by name.
+    let audit = bench.store.audit(&Default::default()).await.unwrap();
+    let guess = &audit[0];
+    assert_eq!(
+        (guess.actor.as_str(), guess.subject.as_str()),
+        ("user:admin", "POST /api/v1/me/second-factor/remove")
+    );
+    assert_eq!(guess.detail["code"], "wrong_second_code");
     let elsewhere = sign_in(
         &bench,
         "admin",
@@ -158,6 +168,26 @@ async fn a_second_factor_is_set_up_asked_for_and_good_once() {
     let ended = bench.get(&elsewhere, "/api/v1/me").await;
     assert_eq!(ended.status, StatusCode::UNAUTHORIZED);
     bench.sign_in().await;
+}
+
+#[tokio::test]
+async fn a_leaver_who_still_knows_the_password_is_written_down_by_name() {
+    let mut bench = Bench::new().await;
+    bench.peer = "2001:db8::7".parse().unwrap();
+    let admin = bench.sign_in().await;
+    let (user, once) = made(&bench, &admin, json!({"name": "leaver"})).await;
+    let disabled = change(&bench, &admin, user, json!({"change": "disable"})).await;
+    assert_eq!(disabled.status, StatusCode::OK);
+    let refused = sign_in(&bench, "leaver", &once, None).await;
+    assert_eq!(refused.code(), "account_disabled");
+    let audit = bench.store.audit(&Default::default()).await.unwrap();
+    let tried = &audit[0];
+    assert_eq!(
+        (tried.actor.as_str(), tried.subject.as_str()),
+        ("user:leaver", "POST /api/v1/login")
+    );
+    assert_eq!(tried.detail["code"], "account_disabled");
+    assert_eq!(tried.detail["address"], "2001:db8::7");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ import { ACTIONS } from './actions.js';
 import { AILMENTS } from './ailments.js';
 import { PEOPLE } from './people.js';
 import { FRAME } from './frame.js';
+import { PROBLEMS } from './problems.js';
 import { watched, useWatched, remember } from './store.js';
 
 const TABLE = {
@@ -429,6 +430,7 @@ const TABLE = {
   ...AILMENTS,
   ...PEOPLE,
   ...FRAME,
+  ...PROBLEMS,
 
   'actor.console': ['控制器终端', 'Controller’s terminal'],
   'actor.system': ['系统', 'The controller itself'],

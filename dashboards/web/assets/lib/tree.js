@@ -46,8 +46,6 @@ addTexts({
   'tree.use.accounts': ['账号 {n} 个', '{n} accounts'],
   'tree.use.roles': ['角色授权 {n} 项', '{n} roles'],
   'tree.use.api_tokens': ['程序令牌 {n} 个', '{n} API tokens'],
-  'problem.still_used': ['名下还有在用的东西，不能停用。', 'Something in use is there, so it cannot be retired.'],
-  'problem.retired': ['这个单位已停用，请先恢复，或选别的单位。', 'This site is retired: restore it first, or choose another.'],
   'tree.problem.changed': ['保存前，别人刚刚改过这个单位，没有保存。', 'Somebody else has just changed this site; nothing was saved.'],
   'tree.problem.exists': ['这个编号已经有单位在用，请换一个。', 'Another site has that id: choose another.'],
   'tree.problem.moved': ['预览之后组织又变了，没有导入。下面是新的预览。', 'The organisation has changed since this preview; nothing was imported. Below is the new one.'],

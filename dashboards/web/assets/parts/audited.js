@@ -21,11 +21,16 @@ function named(text, kinds) {
 /** Who acted: `console`, `system`, `user:admin`, `host:12`, `address:10.0.0.1`. */
 export const actorName = (text) => (known(`actor.${text}`) ? t(`actor.${text}`) : named(text, WHO));
 
+/** Subjects that are no names. */
+const WHOLE = { '(several)': 'subject.several', '(one-time code)': 'subject.one_time_code', audit: 'subject.audit' };
+
 /** On what they acted. */
 export function subjectName(text, action) {
   if (!text) return html`<span class="muted">–</span>`;
   // Earlier releases wrote a revocation on the console without the kind.
   if (action === 'host.revoke' && /^\d+$/.test(text)) return named(`host:${text}`, WHAT);
+  // An account may be called so: what was signed in to, or failed to be, is a name.
+  if (WHOLE[text] && (text !== 'audit' || action === 'audit.export')) return t(WHOLE[text]);
   if (known(`kindof.${text}`)) return t(`kindof.${text}`);
   return text === DEMO && action === 'sites.import' ? t('subject.demo') : named(text, WHAT);
 }
@@ -60,6 +65,8 @@ const READ = {
   roles: (text) => text.split(',').map((one) => roleText(one.trim())).join(t('list.comma')),
   fields: (text) => inWords(text, 'field'),
   change: (text) => inWords(text, 'change'),
+  // Why a request was refused, as its sender was told; of an asset it is its own code.
+  code: (text) => { const key = ['detailed', 'problem'].map((group) => `${group}.${text}`).find(known); return key ? t(key, { s: '' }) : html`<span translate=${false}>${text}</span>`; },
   since_ms: (text) => dateTime(Number(text)),
 };
 
