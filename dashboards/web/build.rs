@@ -31,6 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .replace("{{version}}", &version)
                 .into_bytes();
         }
+        if name.ends_with(".js") && !name.starts_with("vendor/") {
+            raw = without_comments(&String::from_utf8(raw)?).into_bytes();
+        }
         let digest = hex(&Sha256::digest(&raw));
         let stem = out.join(format!("asset-{number}"));
         let raw_path = write(&stem, "raw", &raw)?;
@@ -47,6 +50,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     table.push_str("];\n");
     fs::write(out.join("embedded.rs"), table)?;
     Ok(())
+}
+
+/// A script without the lines that are nothing but comment: they are an eighth of what goes over the line and
+/// tell a browser nothing. The lines stay, empty, so that an error names the line that the source has. That no
+/// text of a template looks like such a line, `checks/eslint.config.js` sees to.
+fn without_comments(source: &str) -> String {
+    let mut kept = String::with_capacity(source.len());
+    let mut within = false;
+    for line in source.lines() {
+        let text = line.trim();
+        let begins = !within && text.starts_with("/*");
+        let comment = within || begins || text.starts_with("//");
+        if within || begins {
+            within = !text.contains("*/");
+        }
+        // What stands behind the end of a comment is no comment.
+        if !comment || (text.contains("*/") && !text.ends_with("*/") && !text.starts_with("//")) {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
+    kept
 }
 
 /// One digest over all names and contents: it stands in every asset's address, so that a browser

@@ -65,6 +65,6 @@ function App() {
 
 watchKeys();
 if (location.pathname !== '/' && location.pathname.endsWith('/')) navigate(location.pathname.replace(/\/+$/, '') + location.search, { replace: true });
-const app = document.getElementById('app');
+const app = /** @type {HTMLElement} */ (document.getElementById('app'));
 app.textContent = '';
 render(html`<${App} />`, app);

@@ -7,6 +7,7 @@
   var dark = window.matchMedia('(prefers-color-scheme: dark)');
   // Browsers that do not know the question answer no.
   var more = window.matchMedia('(prefers-contrast: more)');
+  /** @param {string} key */
   function stored(key) {
     try { return localStorage.getItem(key); } catch (refused) { return null; }
   }

@@ -104,6 +104,32 @@ fn the_first_page_stays_within_its_budget_of_script() {
 }
 
 #[test]
+fn what_is_embedded_is_its_source_without_lines_of_comment() {
+    let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let mut left_out = 0;
+    for path in scripts() {
+        let source = std::fs::read_to_string(assets.join(path)).unwrap();
+        let embedded = text(path);
+        if path.starts_with("vendor/") {
+            assert_eq!(embedded, source, "{path} is not ours to shorten");
+            continue;
+        }
+        assert_eq!(embedded.lines().count(), source.lines().count(), "{path}");
+        for (number, (kept, line)) in embedded.lines().zip(source.lines()).enumerate() {
+            if kept == line {
+                continue;
+            }
+            left_out += 1;
+            let start = ["//", "/*", "*"]
+                .iter()
+                .any(|mark| line.trim().starts_with(mark));
+            assert!(kept.is_empty() && start, "{path}:{}: {line}", number + 1);
+        }
+    }
+    assert!(left_out > 100, "{left_out} lines of comment left out");
+}
+
+#[test]
 fn the_page_preloads_exactly_what_it_imports() {
     let page = text(INDEX);
     let needed = closure(&["app.js"]);

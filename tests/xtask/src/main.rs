@@ -21,6 +21,7 @@ mod releases;
 mod stage;
 mod test;
 mod tidy;
+mod web;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   deps                          who may import whom, one TLS provider, licences
   tidy                          form: headers, lengths, leftovers
   docs                          reference documentation without a warning
+  web                           types and lints of the pages' scripts and style sheets
   dist [--quick]                tarball, .deb and .rpm of each binary
 ";
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         "deps" => deps::run(),
         "tidy" => tidy::run(),
         "docs" => docs::run(),
+        "web" => web::run(),
         "dist" => dist::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -113,6 +113,8 @@ pub(crate) const TEST: &[Package] = &[
         "/usr/share/doc/python3-venv",
         "fuzzing the interface",
     ),
+    package("nodejs", "node", "types and lints of the pages' scripts"),
+    package("npm", "npm", "types and lints of the pages' scripts"),
 ];
 
 /// What `cargo xtask bench` needs besides.

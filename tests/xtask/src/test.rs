@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 
 use crate::process::{call, cargo, have_for_cargo, phase, target};
-use crate::{deps, docs, fuzzer, packages, releases, tidy};
+use crate::{deps, docs, fuzzer, packages, releases, tidy, web};
 
 /// Where random cases and faults begin unless the environment says otherwise: a change is judged by the
 /// same ones wherever it is tried. `cargo nextest run` draws new ones at each run.
@@ -24,6 +24,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     })?;
     phase("dependencies", deps::run)?;
     if !quick {
+        phase("scripts and style sheets of the pages", web::run)?;
         phase("lints", || {
             call(&mut cargo(&[
                 "clippy",

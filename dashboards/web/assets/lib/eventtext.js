@@ -3,6 +3,7 @@
 import { isEnglish } from './i18n.js';
 import { dateTime } from './format.js';
 
+/** @type {Record<string, string>} */
 const CHANGES = {
   added: '新增', created: '新增', removed: '删除', deleted: '删除', changed: '变更', modified: '变更',
   installed: '安装', upgraded: '升级', downgraded: '降级', replaced: '被替换', missing: '缺失',
@@ -11,6 +12,7 @@ const CHANGES = {
   locked: '锁定', unlocked: '解锁', renamed: '改名',
 };
 
+/** @type {Record<string, string>} */
 const FIELDS = {
   user: '用户', unknown_user: '不存在的用户', target_user: '目标用户', by_user: '操作者', source_address: '来源地址',
   source_port: '来源端口', source_addresses: '来源地址', users: '用户', service: '服务', method: '方式', command: '命令',
@@ -24,20 +26,30 @@ const FIELDS = {
 
 const TIMES = new Set(['from_ms', 'to_ms']);
 
-/** The name of a field. */
+/** The name of a field. @param {string} name */
 export const fieldName = (name) => (isEnglish() ? name : FIELDS[name] || name);
 
-/** The value of a field: times as times, all else as it came. */
+/** The value of a field: times as times, all else as it came. @param {string} name @param {string} value */
 export const fieldValue = (name, value) => (TIMES.has(name) && /^\d+$/.test(value) ? dateTime(Number(value)) : value);
 
+/** @typedef {Record<string, string>} Fields What an event says, by name. */
+
+/** @param {Fields} f */
 const from = (f) => (f.source_address ? `，来自 ${f.source_address}` : f.source_addresses ? `，来自 ${f.source_addresses}` : '');
+/** @param {Fields} f */
 const by = (f) => (f.service ? `（${f.service}${f.method ? `，${f.method}` : ''}）` : '');
+/** @param {Fields} f */
 const who = (f) => f.user || f.unknown_user || f.users || '未知用户';
+/** @param {Fields} f */
 const change = (f) => CHANGES[f.change] || f.change || '变更';
+/** @param {Fields} f */
 const times = (f) => (f.summarised && f.count ? `，共 ${f.count} 次` : '');
+/** @param {number} ms */
 const seconds = (ms) => `${(Number(ms) / 1000).toFixed(Math.abs(Number(ms)) < 10000 ? 1 : 0)} 秒`;
+/** @param {Fields} f */
 const port = (f) => `${f.protocol ? `${f.protocol} ` : ''}${f.address ? `${f.address}:` : ''}${f.port || ''}`;
 
+/** @type {Record<string, (f: Fields) => string>} */
 const SENTENCES = {
   login: (f) => `${who(f)} 登录${from(f)}${by(f)}${times(f)}`,
   login_failed: (f) => `${f.unknown_user ? '不存在的用户 ' : ''}${who(f)} 登录失败${from(f)}${by(f)}${times(f)}`,
@@ -62,7 +74,7 @@ const SENTENCES = {
   facts: () => '主机配置有变化',
 };
 
-/** What an event says. */
+/** What an event says. @param {Pick<Api.Shape<'EventRow'>, 'kind'|'message'|'fields'>} event */
 export function eventText(event) {
   if (isEnglish()) return event.message;
   const sentence = SENTENCES[event.kind];

@@ -7,6 +7,7 @@ import { FRAME } from './frame.js';
 import { PROBLEMS } from './problems.js';
 import { watched, useWatched, remember } from './store.js';
 
+/** @type {Record<string, string[]>} */
 const TABLE = {
   'app.name': ['獬豸', 'Xiezhi'],
   'app.purpose': ['法院运行监测', 'Court operations monitoring'],
@@ -505,7 +506,7 @@ const TABLE = {
   'skew.slow': ['慢 {d}', '{d} slow'],
 };
 
-/** Takes in the texts of a part that is loaded later than the first page. */
+/** Takes in the texts of a part that is loaded later than the first page. @param {Record<string, string[]>} texts */
 export const addTexts = (texts) => Object.assign(TABLE, texts);
 
 const language = watched(document.documentElement.lang === 'en' ? 1 : 0);
@@ -513,24 +514,26 @@ const language = watched(document.documentElement.lang === 'en' ? 1 : 0);
 export const useLanguage = () => useWatched(language);
 export const isEnglish = () => language.get() === 1;
 
+/** @param {boolean} english */
 export function setLanguage(english) {
   remember('lang', english ? 'en' : 'zh');
   document.documentElement.lang = english ? 'en' : 'zh-CN';
   language.set(english ? 1 : 0);
 }
 
-/** The text of a key in the current language. */
+/** The text of a key in the current language. @param {string} key @param {Record<string, any>} [values] @returns {string} */
 export function t(key, values) {
   const texts = TABLE[key];
   const text = texts ? texts[language.get()] : key;
   return values ? text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole)) : text;
 }
 
+/** @param {string} key */
 export const known = (key) => Boolean(TABLE[key]);
-/** The text of a word that the controller sent; an unknown word shows as sent. */
+/** The text of a word that the controller sent; an unknown word shows as sent. @param {string} group @param {any} name */
 export const word = (group, name) => (TABLE[`${group}.${name}`] ? t(`${group}.${name}`) : String(name));
 
-/** The words that a group knows, for lists to choose from. */
+/** The words that a group knows, for lists to choose from. @param {string} group */
 export const words = (group) => Object.keys(TABLE)
   .filter((key) => key.startsWith(`${group}.`) && key.indexOf('.', group.length + 1) < 0)
   .map((key) => key.slice(group.length + 1));

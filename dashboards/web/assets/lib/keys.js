@@ -7,19 +7,21 @@ export const overlay = watched('');
 
 const ROWS = 'main .table tbody tr, main .event, main .approvals li, main .attention li';
 
-/** The row after or before the one that has the focus gets it. */
+/** The row after or before the one that has the focus gets it. @param {1|-1} by */
 function step(by) {
   const rows = [...document.querySelectorAll(ROWS)].filter((row) => row.querySelector('a[href], button'));
   if (!rows.length) return false;
   const at = rows.findIndex((row) => row.contains(document.activeElement));
   const next = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by))];
+  /** @type {HTMLElement|null} */
   const target = next.querySelector('.lead a[href]') || next.querySelector('a[href], button');
-  target.focus();
+  if (target) target.focus();
   next.scrollIntoView({ block: 'nearest' });
   return true;
 }
 
 function search() {
+  /** @type {HTMLInputElement|null} */
   const field = document.querySelector('[data-search="page"]') || document.querySelector('[data-search="global"]');
   if (!field) return false;
   field.focus();
@@ -27,6 +29,7 @@ function search() {
   return true;
 }
 
+/** @type {Record<string, () => boolean>} */
 const ACTS = {
   '/': search,
   j: () => step(1),

@@ -7,36 +7,55 @@ import { useEffect, useRef } from './html.js';
 
 const SILENT_MS = 12000;
 
+/**
+ * What the controller tells of its own accord: a snapshot, what changed since, or only that it is there.
+ * @typedef {object} News
+ * @property {number} now_ms the controller's clock
+ * @property {Api.Shape<'Counts'>} [counts]
+ * @property {Api.Shape<'HostRow'>[]} [hosts] those that changed, as far as this page asked for hosts
+ * @property {number[][]} [sites] `[site, up, stale, down, unknown]`
+ * @property {Api.Shape<'Ailment'>[]} [ailments]
+ */
+
 /** `status`: 'connecting' | 'live' | 'stale'; `at`: when something last came. */
 const state = watched({ status: 'connecting', at: 0, seconds: 0 });
 /** Counts by presence over all hosts, as the controller last said; null before the first message. */
-const counts = watched(null);
+const counts = watched(/** @type {Api.Shape<'Counts'>|null} */ (null));
 /** What is wrong with the controller, as it last said; empty while all is well. */
-const ailments = watched([]);
+const ailments = watched(/** @type {Api.Shape<'Ailment'>[]} */ ([]));
+/** @type {Map<number, Api.Shape<'HostRow'>>} */
 const hosts = new Map();
+/** @type {Set<(rows: Api.Shape<'HostRow'>[], whole: boolean) => void>} */
 const listeners = new Set();
+/** @type {Set<(sites: number[][], whole: boolean) => void>} */
 const siteListeners = new Set();
+/** @type {EventSource|null} */
 let source = null;
 let clockError = 0;
+/** @type {any} a timer */
 let retry = 0;
 let failures = 0;
 let watchedHost = '';
 let asked = '';
+/** @type {any} a timer */
 let settling = 0;
 
 /** The controller's time: pages judge ages by it, so that a wrong browser clock shows nothing wrong. */
 export const now = () => Date.now() + clockError;
+/** @param {number} ms */
 export const setServerTime = (ms) => { if (ms) clockError = ms - Date.now(); };
 export const useLiveState = () => useWatched(state);
 export const useCounts = () => useWatched(counts);
 export const useAilments = () => useWatched(ailments);
 
+/** @param {News} message */
 function heard(message) {
   failures = 0;
   setServerTime(message.now_ms);
   state.set({ status: 'live', at: Date.now(), seconds: 0 });
 }
 
+/** @param {News} message @param {boolean} whole */
 function changed(message, whole) {
   if (whole) hosts.clear();
   for (const row of message.hosts || []) hosts.set(row.id, row);
@@ -45,9 +64,11 @@ function changed(message, whole) {
   for (const listener of [...siteListeners]) listener(message.sites || [], whole);
 }
 
-function on(name, act) {
-  source.addEventListener(name, (event) => {
-    const message = JSON.parse(event.data);
+/** @param {EventSource} connection @param {string} name @param {(message: News) => void} act */
+function on(connection, name, act) {
+  connection.addEventListener(name, (event) => {
+    /** @type {News} */
+    const message = JSON.parse(/** @type {MessageEvent} */ (event).data);
     heard(message);
     act(message);
   });
@@ -58,13 +79,14 @@ export function start() {
   // Hosts one by one only while a part of the page lists them: the wall of a province needs its sites.
   const rows = listeners.size > 0;
   asked = `rows=${rows}${watchedHost ? `&watch=${watchedHost}` : ''}`;
-  source = new EventSource(`/api/v1/live?${asked}`);
-  on('snapshot', (message) => changed(message, true));
-  on('delta', (message) => changed(message, false));
-  on('heartbeat', () => {});
-  on('health', (message) => ailments.set(message.ailments));
-  source.addEventListener('ended', () => { stop(); location.assign('/login'); });
-  source.addEventListener('error', () => {
+  const opened = new EventSource(`/api/v1/live?${asked}`);
+  source = opened;
+  on(opened, 'snapshot', (message) => changed(message, true));
+  on(opened, 'delta', (message) => changed(message, false));
+  on(opened, 'heartbeat', () => {});
+  on(opened, 'health', (message) => ailments.set(message.ailments || []));
+  opened.addEventListener('ended', () => { stop(); location.assign('/login'); });
+  opened.addEventListener('error', () => {
     // The browser tries again by itself unless it got a refusal, which closes it for good.
     if (source && source.readyState === EventSource.CLOSED) {
       source.close();
@@ -102,7 +124,7 @@ function settle() {
   }, 50);
 }
 
-/** Asks for every report of one host, not only for changes of its presence. */
+/** Asks for every report of one host, not only for changes of its presence. @param {string} id */
 export function useWatchHost(id) {
   useEffect(() => {
     watchedHost = String(id);
@@ -114,6 +136,7 @@ export function useWatchHost(id) {
 // A browser opens six connections to a plain port and this is one of them: a tab that nobody looks
 // at gives it back, and reads everything anew when it is looked at.
 let resting = false;
+/** @type {any} a timer */
 let timer = 0;
 
 function rest() {
@@ -137,7 +160,10 @@ document.addEventListener('visibilitychange', () => {
 addEventListener('pagehide', rest);
 addEventListener('pageshow', wake);
 
-/** Calls back with the changed rows; `whole` after a snapshot, when everything may have changed. */
+/**
+ * Calls back with the changed rows; `whole` after a snapshot, when everything may have changed.
+ * @param {(rows: Api.Shape<'HostRow'>[], whole: boolean) => void} callback @param {any[]} keys
+ */
 export function useChanges(callback, keys) {
   useEffect(() => {
     listeners.add(callback);
@@ -146,7 +172,10 @@ export function useChanges(callback, keys) {
   }, keys);
 }
 
-/** Calls back with `[site, up, stale, down, unknown]` of each site whose own hosts changed. */
+/**
+ * Calls back with `[site, up, stale, down, unknown]` of each site whose own hosts changed.
+ * @param {(sites: number[][], whole: boolean) => void} callback @param {any[]} keys
+ */
 export function useSiteChanges(callback, keys) {
   useEffect(() => {
     siteListeners.add(callback);
@@ -154,17 +183,17 @@ export function useSiteChanges(callback, keys) {
   }, keys);
 }
 
-/** Something to be called often that acts at most once in `ms`, and always after the last call. */
+/** Something to be called often that acts at most once in `ms`, and always after the last call. @param {() => void} act @param {number} ms */
 export function useSoon(act, ms) {
-  const timer = useRef(0);
+  const waiting = useRef(/** @type {any} a timer */ (0));
   const latest = useRef(act);
   latest.current = act;
-  useEffect(() => () => clearTimeout(timer.current), []);
+  useEffect(() => () => clearTimeout(waiting.current), []);
   return () => {
-    if (timer.current) return;
-    timer.current = setTimeout(() => { timer.current = 0; latest.current(); }, ms);
+    if (waiting.current) return;
+    waiting.current = setTimeout(() => { waiting.current = 0; latest.current(); }, ms);
   };
 }
 
-/** The newest live row of a host, if any came. */
+/** The newest live row of a host, if any came. @param {number} id */
 export const liveRow = (id) => hosts.get(id);

@@ -3,13 +3,14 @@
 import { html } from './html.js';
 import { isEnglish } from './i18n.js';
 
-/** What could not be read, before the colon. */
+/** What could not be read, before the colon. @type {Record<string, string>} */
 const SUBJECTS = {
   machine: '整机', kernel: '内核', 'operating system': '操作系统', 'network interfaces': '网卡', addresses: '网络地址',
   disks: '磁盘', packages: '软件包', processor: '处理器', memory: '内存', 'listening ports': '监听端口', 'boot time': '启动时间',
   'time zone': '时区',
 };
 
+/** @type {Record<string, string>} */
 const SENTENCES = {
   'neither DMI nor a device tree names the model': '固件没有给出型号',
   'the serial number is readable by root only': '序列号只有 root 能读',
@@ -30,9 +31,10 @@ const SENTENCES = {
   'this agent polls no devices': '这个代理不轮询设备',
 };
 
-/** Linux error numbers that a host's disk or rights bring about. */
+/** Linux error numbers that a host's disk or rights bring about. @type {Record<string, string>} */
 const ERRORS = { 1: '不允许', 2: '文件不存在', 5: '读写出错', 12: '内存不足', 13: '没有权限', 24: '打开的文件过多', 28: '磁盘已满', 30: '文件系统只读', 110: '超时', 111: '连接被拒绝', 122: '超出磁盘配额' };
 
+/** @type {[RegExp, (...parts: string[]) => string|undefined|''][]} */
 const PATTERNS = [
   [/^cannot write: (.*?); new batches wait in memory(?:; (.*))?$/, (why, more) => `写不进磁盘（${reasonText(why)}），新数据暂存在内存${more ? `；${reasonText(more)}` : ''}`],
   [/^cannot keep state: (.*)$/, (why) => `状态写不进磁盘（${reasonText(why)}）`],
@@ -45,6 +47,7 @@ const PATTERNS = [
   [/^([a-z ]+): (.*)$/, (what, why) => SUBJECTS[what] && `${SUBJECTS[what]}：${reasonText(why)}`],
 ];
 
+/** @param {string} text @returns {string|null} */
 function translated(text) {
   if (isEnglish()) return null;
   if (SENTENCES[text]) return SENTENCES[text];
@@ -55,10 +58,10 @@ function translated(text) {
   return null;
 }
 
-/** A reason in the reader's language, as text; what is not known stays as it is. */
+/** A reason in the reader's language, as text; what is not known stays as it is. @param {string} text @returns {string} */
 export const reasonText = (text) => translated(text) || text;
 
-/** The same on a page, where what is not known is marked as data. */
+/** The same on a page, where what is not known is marked as data. @param {{ text: string }} props */
 export function Reason({ text }) {
   const said = translated(text);
   return said === null ? html`<span translate=${false}>${text}</span>` : html`<span>${said}</span>`;

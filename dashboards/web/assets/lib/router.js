@@ -9,7 +9,7 @@ const sync = () => place.set(read());
 export const useRoute = () => useWatched(place);
 export const currentRoute = () => place.get();
 
-/** Goes to another address of this site. */
+/** Goes to another address of this site. @param {string} href */
 export function navigate(href, { replace = false } = {}) {
   const before = location.pathname;
   history[replace ? 'replaceState' : 'pushState'](null, '', href);
@@ -21,18 +21,19 @@ export function navigate(href, { replace = false } = {}) {
   }
 }
 
-/** The current address with some parameters changed; empty or null removes one. */
+/** The current address with some parameters changed; empty or null removes one. @param {Api.Query} changes */
 export function hrefWith(changes, path = location.pathname) {
   const query = path === location.pathname ? new URLSearchParams(location.search) : new URLSearchParams();
   for (const [key, value] of Object.entries(changes)) {
     query.delete(key);
-    if (Array.isArray(value)) value.forEach((one) => query.append(key, one));
-    else if (value !== null && value !== undefined && value !== '') query.set(key, value);
+    if (Array.isArray(value)) value.forEach((one) => query.append(key, String(one)));
+    else if (value !== null && value !== undefined && value !== '') query.set(key, String(value));
   }
   const text = query.toString();
   return text ? `${path}?${text}` : path;
 }
 
+/** @param {Api.Query} changes */
 export const setQuery = (changes, replace = true) => navigate(hrefWith(changes), { replace });
 
 addEventListener('popstate', sync);
@@ -43,7 +44,7 @@ document.addEventListener('click', (event) => {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const link = event.target instanceof Element ? event.target.closest('a[href]') : null;
   if (!link || link.getAttribute('target') || link.hasAttribute('download')) return;
-  const url = new URL(link.getAttribute('href'), location.href);
+  const url = new URL(link.getAttribute('href') || '', location.href);
   if (url.origin !== location.origin || url.pathname.startsWith('/api/')) return;
   if (url.hash && url.pathname === location.pathname) return;
   event.preventDefault();

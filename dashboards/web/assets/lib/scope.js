@@ -3,7 +3,7 @@ import { currentRoute, useRoute } from './router.js';
 
 export const useScope = () => useRoute().query.get('site') || '';
 
-/** An address of this site with the scope that is looked at. */
+/** An address of this site with the scope that is looked at. @param {string} href */
 export function scoped(href) {
   const site = currentRoute().query.get('site');
   if (!site) return href;

@@ -1,8 +1,17 @@
 // The smallest thing that several components can watch: a value and its listeners.
 import { useEffect, useState } from './html.js';
 
-/** @template T @param {T} value */
+/**
+ * @template T
+ * @typedef {object} Watched
+ * @property {() => T} get
+ * @property {(next: T) => void} set
+ * @property {(listener: (value: T) => void) => () => void} listen answers with how to stop listening
+ */
+
+/** @template T @param {T} value @returns {Watched<T>} */
 export function watched(value) {
+  /** @type {Set<(value: T) => void>} */
   const listeners = new Set();
   return {
     get: () => value,
@@ -18,16 +27,20 @@ export function watched(value) {
   };
 }
 
-/** Re-renders the component whenever the watched value changes. */
+/**
+ * Re-renders the component whenever the watched value changes.
+ * @template T @param {Watched<T>} source
+ */
 export function useWatched(source) {
-  const [value, setValue] = useState(source.get());
+  const [value, setValue] = useState(/** @type {any} */ (source.get()));
   useEffect(() => {
     setValue(source.get());
     return source.listen(setValue);
   }, [source]);
-  return value;
+  return /** @type {T} */ (value);
 }
 
+/** @param {string} key @param {string|null} value null forgets it */
 export function remember(key, value) {
   try {
     if (value === null) localStorage.removeItem(`xiezhi.${key}`);

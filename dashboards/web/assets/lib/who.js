@@ -2,13 +2,14 @@
 // not offered anywhere. The controller decides all the same.
 import { watched, useWatched } from './store.js';
 
-const who = watched(null);
+const who = watched(/** @type {Api.Shape<'Me'>|null} */ (null));
 
+/** @param {Api.Shape<'Me'>} me */
 export const setWho = (me) => who.set(me);
 export const useWho = () => useWatched(who);
 
 /** Tells whether the account has a permission. */
 export function useMay() {
   const me = useWho();
-  return (permission) => Boolean(me && me.permissions.includes(permission));
+  return (/** @type {string} */ permission) => Boolean(me && me.permissions.includes(permission));
 }

@@ -72,7 +72,7 @@ function Tab({ tab, data, id, reload }) {
 export default function Host({ id }) {
   const { query } = useRoute();
   const resource = useResource(url(`/hosts/${id}`), 15000);
-  const tab = TABS.includes(query.get('tab')) ? query.get('tab') : 'charts';
+  const tab = TABS.find((one) => one === query.get('tab')) || 'charts';
   useWatchHost(id);
   useChanges((rows, whole) => {
     if (whole || rows.some((row) => String(row.id) === id)) resource.reload();

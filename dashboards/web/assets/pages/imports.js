@@ -114,7 +114,7 @@ function Earlier({ data, onUndo }) {
 
 export default function Imports() {
   const { query } = useRoute();
-  const kind = KINDS.includes(query.get('kind')) ? query.get('kind') : 'rooms';
+  const kind = KINDS.find((one) => one === query.get('kind')) || 'rooms';
   const waiting = query.get('import');
   const [fresh, setFresh] = useState(null);
   const [done, setDone] = useState(null);

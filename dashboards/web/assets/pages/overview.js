@@ -65,7 +65,7 @@ export function groupsOf(sites) {
     group.sites.push(site);
     for (const state of STATES) group.counts[state] += site.hosts[state];
   }
-  return [...groups.values()].sort((a, b) => (b.tier === 'high_court') - (a.tier === 'high_court'));
+  return [...groups.values()].sort((a, b) => Number(b.tier === 'high_court') - Number(a.tier === 'high_court'));
 }
 
 function Wall({ sites }) {
@@ -115,7 +115,7 @@ export function useOverview() {
     if (whole) { at(); return; }
     if (!sites.length) return;
     // The wall and the numbers show it at once; the lists beside them are asked for again a little later.
-    setNewer((old) => ({ ...old, sites: new Map([...old.sites, ...sites.map(([id, ...counts]) => [id, counts])]) }));
+    setNewer((old) => ({ ...old, sites: new Map([...old.sites, ...sites.map(([id, ...counts]) => /** @type {[number, number[]]} */ ([id, counts]))]) }));
     soon();
   }, []);
   const { data: loaded } = resource;

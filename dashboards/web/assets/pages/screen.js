@@ -100,6 +100,7 @@ function Turning({ data, size }) {
   const may = useMay();
   const seesEvents = may('see_security_events');
   const groups = groupsOf(data.organisation);
+  /** @type {{ key: string, title?: string, view: any }[]} */
   const screens = screensOf(groups).map((some, index) => ({ key: `courts${index}`, title: t('screen.courts'), view: html`<${HexWall} groups=${some} scale=${HEXAGON * size} still />` }));
   if (groups.length > 1) screens.push({ key: 'cities', view: html`<${Cities} groups=${groups} />` });
   if (may('see_hosts')) screens.push({ key: 'attention', view: html`<${Attention} data=${data} events=${seesEvents} />` });

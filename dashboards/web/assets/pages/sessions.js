@@ -22,9 +22,9 @@ function browserName(text) {
 export function Sessions() {
   const sessions = useResource(url('/me/sessions'), 60000);
   const [error, setError] = useState(null);
-  const act = async (...request) => {
+  const act = async (asking) => {
     setError(null);
-    try { await send(...request); } catch (cause) { setError(cause); }
+    try { await asking(); } catch (cause) { setError(cause); }
     sessions.reload();
   };
   const columns = [
@@ -33,10 +33,10 @@ export function Sessions() {
     { title: t('sessions.began'), cell: (row) => html`<span class="nowrap">${dateTime(row.began_ms)}</span>` },
     { title: t('sessions.used'), cell: (row) => html`<span class="nowrap">${dateTime(row.last_used_ms)}</span>` },
     { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.current ? html`<span class="tag tag-up">${t('sessions.current')}</span>`
-      : html`<button class="button button-small" onClick=${() => act('DELETE', `/me/sessions/${row.id}`)}>${t('sessions.end')}</button>`) },
+      : html`<button class="button button-small" onClick=${() => act(() => send('DELETE', `/me/sessions/${row.id}`))}>${t('sessions.end')}</button>`) },
   ];
   return html`<${Loaded} resource=${sessions} rows=${2}>${({ items }) => html`
     <${Table} label=${t('sessions.title')} columns=${columns} rows=${items} keyOf=${(row) => row.id} />
     ${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
-    <p class="panel-note">${t('sessions.text')} ${items.length > 1 ? html`<button class="button button-small" onClick=${() => act('POST', '/me/sessions/end-others', {})}>${t('sessions.end_others')}</button>` : null}</p>`}</${Loaded}>`;
+    <p class="panel-note">${t('sessions.text')} ${items.length > 1 ? html`<button class="button button-small" onClick=${() => act(() => send('POST', '/me/sessions/end-others', {}))}>${t('sessions.end_others')}</button>` : null}</p>`}</${Loaded}>`;
 }

@@ -25,13 +25,13 @@ function Create({ province, onDone }) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const home = form.get('home') ? Number(form.get('home')) : null;
-    const role = form.get('role');
+    const role = String(form.get('role') || '');
     const at = role === 'province_admin' || role === 'audit_admin' ? null : home;
     setBusy(true);
     setError(null);
     try {
       const made = await send('POST', '/users', {
-        name: form.get('name').trim(), display_name: form.get('display').trim(), home, roles: role ? [{ role, site: at }] : [],
+        name: String(form.get('name')).trim(), display_name: String(form.get('display')).trim(), home, roles: role ? [{ role, site: at }] : [],
       });
       setHanded({ name: made.account.name, password: made.password });
       onDone();

@@ -77,7 +77,7 @@ function stack(lines, length) {
 const lastOf = (values) => { for (let at = values.length - 1; at >= 0; at -= 1) if (values[at] !== null) return values[at]; return null; };
 
 /**
- * @param {{title:string, times:number[], lines:{name:string, values:(number|null)[], colour?:number, dash?:boolean}[],
+ * @param {{title:string, times:number[], lines:{name:string, values:(number|null)[], colour?:number, dash?:boolean, fill?:boolean, device?:boolean}[],
  *   format:(value:number|null)=>string, max?:number, stacked?:boolean, binary?:boolean, from:number, to:number, note?:string}} props
  */
 export function Chart({ title, times, lines, format, max, stacked, binary, from, to, note }) {

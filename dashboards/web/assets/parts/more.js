@@ -1,7 +1,7 @@
 // Lists of which the newest page is kept fresh and older pages are added below when somebody asks for them.
 import { html, useState } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
-import { get } from '../lib/api.js';
+import { request, url } from '../lib/api.js';
 import { Problem } from './ui.js';
 
 /**
@@ -16,7 +16,7 @@ export function useMore(path, first, params = {}) {
   const next = more.next === undefined ? first.next : more.next;
   const load = async () => {
     try {
-      const page = await get(path, { ...params, cursor: next });
+      const page = await request('GET', url(path, { ...params, cursor: next }));
       setMore({ items: [...rows, ...page.items], next: page.next, error: null });
     } catch (error) { setMore({ ...more, error }); }
   };

@@ -3,7 +3,7 @@
 import { html, useState, useEffect, useRef } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { navigate, hrefWith } from '../lib/router.js';
-import { get, url, useResource } from '../lib/api.js';
+import { request, url, useResource } from '../lib/api.js';
 import { useScope, scoped } from '../lib/scope.js';
 import { overlay } from '../lib/keys.js';
 import { Icon } from './icons.js';
@@ -18,7 +18,7 @@ const CHOICES = 40;
 function Over({ label, children, wide }) {
   const box = useRef(null);
   useEffect(() => {
-    const before = document.activeElement;
+    const before = /** @type {HTMLElement|null} */ (document.activeElement);
     const first = box.current.querySelector('input, a[href], button');
     if (first) first.focus();
     return () => { if (before && before.focus) before.focus(); };
@@ -70,7 +70,8 @@ function useFound(q, may) {
   useEffect(() => {
     if (!q) { setFound(NOTHING); return undefined; }
     const controller = new AbortController();
-    const ask = async (path) => { try { return (await get(path, { q, limit: SHOWN }, controller.signal)).items; } catch (failed) { return []; } };
+    /** @param {'/sites'|'/hosts'|'/register/assets'} path @returns {Promise<any[]>} */
+    const ask = async (path) => { try { return (await request('GET', url(path, { q, limit: SHOWN }), undefined, controller.signal)).items; } catch (failed) { return []; } };
     const timer = setTimeout(async () => {
       const [sites, hosts, assets] = await Promise.all([ask('/sites'), may('see_hosts') ? ask('/hosts') : [], may('see_register') ? ask('/register/assets') : []]);
       if (!controller.signal.aborted) setFound({ q, sites, hosts, assets });

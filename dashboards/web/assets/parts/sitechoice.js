@@ -47,7 +47,7 @@ export function SiteChoice({ label, name, chosen = null, onChoose = () => {}, no
   const select = html`<select class=${`select ${look}`} name=${first.data ? name : null} disabled=${!first.data} required=${required} aria-label=${bare ? label : null} value=${own ? String(own.id) : ''} onChange=${choose}>
     ${none !== undefined ? html`<option value="">${none}</option>` : own ? null : html`<option value=""></option>`}
     ${offered.map((site) => html`<option key=${site.id} value=${String(site.id)}>${site.name}</option>`)}</select>`;
-  const hint = many && q && found.fresh && found.data && !found.data.items.length ? t('tree.choose.none') : many && !q && !own ? t('tree.choose.many', { n: number(first.data.total) }) : null;
+  const hint = many && q && found.fresh && found.data && !found.data.items.length ? t('tree.choose.none') : first.data && many && !q && !own ? t('tree.choose.many', { n: number(first.data.total) }) : null;
   if (bare) return html`<span class="site-choice">${search}${select}</span>`;
   return html`<div class="field field-grow site-choice"><label><span>${label}${required ? html` <em>${t('tree.required')}</em>` : null}</span>${select}</label>${search}
     ${hint ? html`<p class="muted" role="status">${hint}</p>` : null}</div>`;

@@ -17,7 +17,20 @@ function Head({ column }) {
       <${Icon} name=${on ? (descending ? 'descending' : 'ascending') : 'sort'} size="12" /></a></th>`;
 }
 
-/** @param {{columns: {title:string, cell:(row:any)=>any, sort?:string, end?:boolean, lead?:boolean, wide?:boolean, minor?:boolean}[], rows: any[]}} props */
+/**
+ * @typedef {object} Column
+ * @property {any} title
+ * @property {string} [key] its name where the title is no text, and then no label on a phone
+ * @property {(row: any) => any} cell
+ * @property {string} [sort] what the address calls an order by it
+ * @property {'asc'|'desc'} [first] which way the first click sorts
+ * @property {boolean} [end] at the right, for numbers
+ * @property {boolean} [lead] what a phone shows as the heading of the card
+ * @property {boolean} [wide]
+ * @property {boolean} [minor] not on a phone
+ */
+
+/** @param {{columns: Column[], rows: any[], keyOf: (row: any) => any, label: string, rowClass?: (row: any) => string}} props */
 export const Table = ({ columns, rows, keyOf, label, rowClass }) => html`
   <div class="table-scroll" tabindex="0" role="group" aria-label=${label}>
     <table class="table"><thead><tr>${columns.map((column) => html`<${Head} key=${column.key || column.title} column=${column} />`)}</tr></thead>

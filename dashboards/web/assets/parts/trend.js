@@ -17,7 +17,9 @@ const [WIDTH, HEIGHT] = [96, 20];
 function useReporting(asked) {
   const end = Math.floor(now() / 1000 / EVERY_S) * EVERY_S;
   const { data } = useResource(asked ? url('/query_range', { query: 'count(node_load1)', start: end - DAY_S, end, step: STEP_S }) : null);
-  const found = data && data.data.result[0];
+  /** @type {any} what a Prometheus answers is not spelt out in the description of the interface */
+  const answer = data && data.data;
+  const found = answer && answer.result[0];
   return found ? found.values.map(([at, hosts]) => [at - end + DAY_S, Number(hosts)]) : null;
 }
 

@@ -107,7 +107,7 @@ export function Confirm({ text, reasonLabel, danger, onDo, onCancel }) {
   const [error, setError] = useState(null);
   const box = useRef(null);
   useEffect(() => {
-    const before = document.activeElement;
+    const before = /** @type {HTMLElement|null} */ (document.activeElement);
     const first = box.current && box.current.querySelector('input, button');
     if (first) first.focus();
     return () => { if (before && before.focus) before.focus(); };

@@ -32,7 +32,7 @@ export function Views() {
   const search = lasting.toString();
   const save = (event) => {
     event.preventDefault();
-    const name = new FormData(event.currentTarget).get('name').trim();
+    const name = String(new FormData(event.currentTarget).get('name')).trim();
     event.currentTarget.reset();
     if (name) keep([{ name, search }, ...views.filter((one) => one.name !== name)].slice(0, MOST));
   };

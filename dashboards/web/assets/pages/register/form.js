@@ -33,7 +33,7 @@ function Field({ kind, field, value, site, wrong, fixed, onInput }) {
     ${wrong ? html`<p class="field-error" id=${error}>${wrongText(wrong)}</p>` : null}</div>`;
 }
 
-/** @param {{kind: string, item?: any, site?: string, onSaved: (item: any) => void, onCancel: () => void, onStale?: () => void}} props */
+/** @param {{kind: string, item?: Api.Shape<'Item'>, site?: string, onSaved: (item: Api.Shape<'Item'>) => void, onCancel: () => void, onStale?: () => void}} props */
 export function ItemForm({ kind, item, site, onSaved, onCancel, onStale }) {
   const [values, setValues] = useState(() => (item ? { ...item.values } : { state: 'in_use' }));
   const [at, setAt] = useState(item ? item.site : site ? { id: Number(site) } : null);
@@ -46,9 +46,9 @@ export function ItemForm({ kind, item, site, onSaved, onCancel, onStale }) {
   const submit = async (event) => {
     event.preventDefault();
     setState({ busy: true, error: null });
-    const body = { site: at && at.id, values };
+    const body = { site: Number(at && at.id), values };
     try {
-      onSaved(item ? await send('PUT', `/register/${kind}/${item.id}`, { ...body, version: item.version }) : await send('POST', `/register/${kind}`, body));
+      onSaved(item ? await send('PUT', `/register/${kind}/${item.id}`, { ...body, version: item.version }) : await send('POST', `/register/${kind}`, { ...body, version: null }));
     } catch (error) { setState({ busy: false, error }); }
   };
   const { busy, error } = state;

@@ -36,7 +36,7 @@ export function Change({ user, province, onClose }) {
   const [state, setState] = useState({ busy: false, error: null, outcome: null });
   const box = useRef(null);
   useEffect(() => {
-    const before = document.activeElement;
+    const before = /** @type {HTMLElement|null} */ (document.activeElement);
     box.current.querySelector('select').focus();
     return () => { if (before && before.focus) before.focus(); };
   }, []);
@@ -46,7 +46,7 @@ export function Change({ user, province, onClose }) {
     setState({ busy: true, error: null, outcome: null });
     try {
       const outcome = kind === 'end_sessions' ? { outcome: await send('POST', `/users/${user.id}/end-sessions`, {}) && 'done' }
-        : await send('POST', `/users/${user.id}/changes`, { change: kind, role: roleOf(form, kind, user), reason: form.get('reason').trim() });
+        : await send('POST', `/users/${user.id}/changes`, { change: kind, role: roleOf(form, kind, user), reason: String(form.get('reason')).trim() });
       setState({ busy: false, error: null, outcome });
     } catch (error) { setState({ busy: false, error, outcome: null }); }
   };
