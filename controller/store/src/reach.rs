@@ -10,11 +10,11 @@ pub(crate) fn sites(column: &str, scope: &Scope) -> String {
     let Some(sites) = scope.sites() else {
         return String::new();
     };
-    if sites.is_empty() {
-        // `IN ()` is no SQL on PostgreSQL.
-        return " AND 1 = 0".to_owned();
+    let mut numbers: Vec<String> = sites.iter().map(ToString::to_string).collect();
+    if numbers.is_empty() {
+        // `IN ()` is no SQL on PostgreSQL; no site has this number.
+        numbers.push("0".to_owned());
     }
-    let numbers: Vec<String> = sites.iter().map(ToString::to_string).collect();
     format!(" AND {column} IN ({})", numbers.join(", "))
 }
 
@@ -44,7 +44,7 @@ mod tests {
             " AND host_id IN (SELECT id FROM hosts WHERE 1 = 1 AND site_id IN (3, 7))"
         );
         let none = Scope::Sites(Arc::new([].into()));
-        assert_eq!(sites("s.id", &none), " AND 1 = 0");
+        assert_eq!(sites("s.id", &none), " AND s.id IN (0)");
         assert_eq!(sites("s.id", &Scope::Province), "");
         assert_eq!(hosts("host_id", &Scope::Province), "");
     }

@@ -1,10 +1,10 @@
 // Where the screens start: the frame around every page and the choice of the page.
 import { html, render, useEffect, useState } from './lib/html.js';
-import { useRoute, navigate } from './lib/router.js';
+import { useRoute, navigate, hrefWith } from './lib/router.js';
 import { useLanguage, t } from './lib/i18n.js';
 import { useResource, url } from './lib/api.js';
 import { start, stop, setServerTime } from './lib/live.js';
-import { setWho } from './lib/who.js';
+import { setWho, isWall } from './lib/who.js';
 import { watchKeys } from './lib/keys.js';
 import { Shell } from './parts/shell.js';
 import { Guarded, Skeleton, Problem } from './parts/ui.js';
@@ -45,8 +45,11 @@ function SignedIn({ found }) {
   }, [known && known.user.name]);
   const first = known && known.user.password_once && path !== '/me';
   useEffect(() => { if (first) navigate('/me', { replace: true }); }, [first]);
+  // A screen on a wall has one page, and its own account.
+  const astray = known !== null && isWall(known) && !known.user.password_once && !found.page.bare && path !== '/me';
+  useEffect(() => { if (astray) navigate(path === '/' ? hrefWith({ wall: '1' }) : '/?wall=1', { replace: true }); }, [astray, path]);
   if (!known) return me.error && me.error.status !== 401 ? html`<${Problem} error=${me.error} retry=${me.reload} />` : html`<${Skeleton} rows=${8} />`;
-  if (first) return html`<${Skeleton} rows=${8} />`;
+  if (first || astray) return html`<${Skeleton} rows=${8} />`;
   setWho(known);
   if (found.page.bare) return html`<${Page} found=${found} />`;
   return html`<${Shell} me=${known} current=${found.page.nav} scope=${found.page.scope}><${Page} found=${found} /></${Shell}>`;

@@ -68,6 +68,8 @@ export async function request(method, address, body, signal) {
   /** @type {Api.Problem} */
   let problem = {};
   try { problem = await response.json(); } catch (notJson) { problem = { title: `HTTP ${response.status}` }; }
+  // Words for what seldom happens; without them it is said in the controller's own.
+  if (problem.code && !known(`problem.${problem.code}`)) await import('./problems.js').catch(() => {});
   if (response.status === 401 && !address.startsWith(`${BASE}/login`)) toLogin();
   throw new ApiError(response.status, problem);
 }

@@ -4,7 +4,6 @@ import { ACTIONS } from './actions.js';
 import { AILMENTS } from './ailments.js';
 import { PEOPLE } from './people.js';
 import { FRAME } from './frame.js';
-import { PROBLEMS } from './problems.js';
 import { watched, useWatched, remember } from './store.js';
 
 /** @type {Record<string, string[]>} */
@@ -431,7 +430,6 @@ const TABLE = {
   ...AILMENTS,
   ...PEOPLE,
   ...FRAME,
-  ...PROBLEMS,
 
   'actor.console': ['控制器终端', 'Controller’s terminal'],
   'actor.system': ['系统', 'The controller itself'],

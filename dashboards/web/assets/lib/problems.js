@@ -1,5 +1,8 @@
-// Problems that a page seldom has, or only a program. `i18n.js` takes them in, so that no refusal is shown raw.
-export const PROBLEMS = {
+// Problems that a page seldom has, or only a program. Fetched when the first of them is answered, so that no
+// refusal is shown raw and the first page does not carry them.
+import { addTexts } from './i18n.js';
+
+addTexts({
   'problem.too_often': ['一天之内已结束过这个账号的登录两次。如须阻止其使用，请提请停用。', 'You ended this account’s sessions twice within a day. If its owner must stay out, ask for it to be disabled.'],
   'problem.refused_twice': ['同样的申请一周内已被拒绝两次，请由另一位管理员提请。', 'This was refused to you twice within a week; another administrator may ask for it.'],
   'problem.retired': ['这个单位已停用，请先恢复，或选别的单位。', 'This site is retired: restore it first, or choose another.'],
@@ -23,4 +26,4 @@ export const PROBLEMS = {
   'problem.password_resources': ['控制器内存不足，密码没有保存成。', 'The controller lacks memory for the password.'],
   'problem.password_unreadable': ['保存的密码已损坏，请由管理员重置。', 'The stored password is damaged; have it reset.'],
   'problem.secret_unreadable': ['保存的密钥解不开，请由管理员重置二次验证。', 'A stored secret cannot be opened; have the second factor reset.'],
-};
+});

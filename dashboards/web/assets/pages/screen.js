@@ -5,7 +5,7 @@ import { html, useEffect, useState } from '../lib/html.js';
 import { t, word } from '../lib/i18n.js';
 import { useRoute, hrefWith } from '../lib/router.js';
 import { now, useLiveState } from '../lib/live.js';
-import { useMay } from '../lib/who.js';
+import { useMay, useWho, isWall } from '../lib/who.js';
 import { dateTime, shortTime, ago, duration, number, shortCourt } from '../lib/format.js';
 import { Loaded, Empty } from '../parts/ui.js';
 import { Icon, Mark } from '../parts/icons.js';
@@ -98,6 +98,7 @@ function Stale({ failed }) {
 function Turning({ data, size }) {
   const { query } = useRoute();
   const may = useMay();
+  const wall = isWall(useWho());
   const seesEvents = may('see_security_events');
   const groups = groupsOf(data.organisation);
   /** @type {{ key: string, title?: string, view: any }[]} */
@@ -110,7 +111,7 @@ function Turning({ data, size }) {
   return html`<${Tiles} data=${data} events=${seesEvents} still />
     <section class="screen-page" key=${screen ? screen.key : 'none'}>${screen ? html`${screen.title ? html`<h2 class="visually-hidden">${screen.title}</h2>` : null}${screen.view}` : html`<${Empty} icon="sites">${t('wall.empty')}</${Empty}>`}</section>
     <footer class="screen-foot">${data.simulated ? html`<span>${t('simulated.banner', { n: number(data.simulated) })}</span>` : html`<span></span>`}
-      ${screens.length > 1 ? html`<span>${t('screen.page', { n: at + 1, of: screens.length })}</span>` : null}<a href=${hrefWith({ wall: null, rotate: null })}>${t('screen.leave')}</a></footer>`;
+      ${screens.length > 1 ? html`<span>${t('screen.page', { n: at + 1, of: screens.length })}</span>` : null}${wall ? html`<a href="/me">${t('shell.me')}</a>` : html`<a href=${hrefWith({ wall: null, rotate: null })}>${t('screen.leave')}</a>`}</footer>`;
 }
 
 export default function Screen() {

@@ -4,6 +4,7 @@ import { t, word, known } from '../lib/i18n.js';
 import { dateTime } from '../lib/format.js';
 import { hourRuns, limitText } from './budget.js';
 import '../lib/audited.js';
+import '../lib/problems.js';
 import '../lib/register.js';
 
 /** The name that the command gives to the list that is built in. */

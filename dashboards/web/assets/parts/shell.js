@@ -4,7 +4,7 @@ import { t, isEnglish, setLanguage } from '../lib/i18n.js';
 import { navigate, hrefWith, useRoute } from '../lib/router.js';
 import { remember, useWatched } from '../lib/store.js';
 import { overlay } from '../lib/keys.js';
-import { useMay } from '../lib/who.js';
+import { useMay, isWall } from '../lib/who.js';
 import { scoped, useScope } from '../lib/scope.js';
 import { send, url, useResource } from '../lib/api.js';
 import { useLiveState, useAilments, stop } from '../lib/live.js';
@@ -99,7 +99,8 @@ function Overlaid({ pages }) {
 
 export function Shell({ me, current, scope, children }) {
   const { path, query } = useRoute();
-  const pages = NAVIGATION.filter(([,, may]) => me.permissions.includes(may))
+  const wall = isWall(me);
+  const pages = wall ? [{ name: 'overview', icon: 'screen', href: '/?wall=1', text: t('screen.open') }] : NAVIGATION.filter(([,, may]) => me.permissions.includes(may))
     .map(([name, href,, text, short]) => ({ name, icon: name, href, text: t(text), short: short && t(short) }));
   const hosts = me.permissions.includes('see_hosts');
   const own = { name: 'me', icon: 'person', href: '/me', text: t('shell.me') };
@@ -114,13 +115,13 @@ export function Shell({ me, current, scope, children }) {
       <div class="bar-search">${hosts ? html`<${SearchField} global value=${path === '/fleet' ? query.get('q') : ''} label=${t('shell.search')}
         onSearch=${(q) => navigate(path === '/fleet' ? hrefWith({ q, cursor: null, from: null }) : scoped(`/fleet?q=${encodeURIComponent(q)}`))} />` : null}</div>
       <div class="bar-tools"><${LiveBadge} />
-        <button class="tool desk-only" aria-label=${t('palette.open')} title=${t('palette.open')} onClick=${() => overlay.set('palette')}><${Icon} name="search" /></button>
-        <button class="tool desk-only" aria-label=${t('keys.open')} title=${t('keys.open')} onClick=${() => overlay.set('keys')}><${Icon} name="keyboard" /></button>
+        ${wall ? null : html`<button class="tool desk-only" aria-label=${t('palette.open')} title=${t('palette.open')} onClick=${() => overlay.set('palette')}><${Icon} name="search" /></button>
+        <button class="tool desk-only" aria-label=${t('keys.open')} title=${t('keys.open')} onClick=${() => overlay.set('keys')}><${Icon} name="keyboard" /></button>`}
         <span class="desk-only tool-group"><${LanguageButton} /><${ThemeButton} /></span>
         <a class="who desk-only" href="/me" translate=${false} title=${t('shell.user', { name: me.user.name })}>${me.user.display_name || me.user.name}</a>
         <a class="tool phone-only" href="/me" aria-label=${t('shell.me')} title=${t('shell.me')}><${Icon} name="person" size="20" /></a>
         <button class="tool desk-only" aria-label=${t('shell.logout')} title=${t('shell.logout')} onClick=${leave}><${Icon} name="logout" /></button></div></header>
     <main id="main" tabindex="-1"><${Ailments} /><${Guarded} key=${path}>${children}</${Guarded}></main>
-    <${Overlaid} pages=${[...pages, own]} />
+    ${wall ? null : html`<${Overlaid} pages=${[...pages, own]} />`}
   </div>`;
 }

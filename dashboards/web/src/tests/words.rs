@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::text;
 
-/// What is loaded before anything can be refused.
+/// What is loaded before a refusal is said.
 const ALWAYS: [&str; 4] = ["i18n", "people", "frame", "problems"];
 
 /// What the page of the audit log loads besides.

@@ -46,8 +46,30 @@ async fn the_wall_is_read_from_afar_and_says_when_it_is_old() -> Result<()> {
                 .await?;
         }
     }
+    // It lands on the wall at once, whatever address it asks for.
+    let lands = "return location.pathname === '/' && location.search.includes('wall=1') && !!document.querySelector('.screen .tiles')";
+    browser.until("the wall's screen", lands).await?;
+    for path in ["/", "/fleet", "/sites", "/users", "/nowhere"] {
+        browser.goto(path).await?;
+        browser.until("the wall's screen again", lands).await?;
+    }
+    let offered = "return [...document.querySelectorAll('a[href], button')].map((one) => one.getAttribute('href') || one.textContent.trim())";
+    let offered_there = browser.run(offered).await?;
+    ensure!(offered_there == json!(["/me"]), "{offered_there}");
+    browser.goto("/me").await?;
     browser
-        .until("the overview", "return !!document.querySelector('.tiles')")
+        .until(
+            "the account",
+            "return !!document.querySelector('input[name=old]')",
+        )
+        .await?;
+    let shell = browser
+        .run("return [...document.querySelectorAll('.nav a, .bar-search *, [aria-label^=搜索]')].map((one) => one.getAttribute('href') || one.tagName)")
+        .await?;
+    ensure!(shell == json!(["/?wall=1"]), "{shell}");
+    browser.click(".nav a").await?;
+    browser
+        .until("the wall's screen by its link", lands)
         .await?;
     // Signing in was asked for while signed out, which the browser's log tells as a refusal.
     browser.problems().await?;

@@ -27,7 +27,7 @@ const LEFT_OUT: [&str; 5] = [
 /// samples do not come again after 429.
 const WRITE: &str = "post_write";
 
-const PASSWORD: &str = "a phrase of a technician's own";
+const PASSWORD: &str = "a phrase of one's own choosing";
 
 #[tokio::test]
 async fn no_account_is_answered_by_a_fault_or_by_what_is_not_described() -> Result<()> {
@@ -56,6 +56,31 @@ async fn no_account_is_answered_by_a_fault_or_by_what_is_not_described() -> Resu
     // Last, because it may withdraw what the others come with.
     base.by(&cookie_of(&administrator), &people, 25)?;
     administrator.get("/api/v1/me").await?;
+    Ok(())
+}
+
+/// Who sees security or the audit, and who sees nothing but numbers: they reach other routes, and are refused
+/// at others.
+#[tokio::test]
+async fn the_other_duties_and_a_wall_are_answered_by_no_fault_either() -> Result<()> {
+    let Some(fuzzer) = fuzzer()? else {
+        return Ok(());
+    };
+    let controller = TestController::start().await?;
+    let administrator = furnished(&controller).await?;
+    let base = Fuzzed {
+        fuzzer,
+        controller: &controller,
+        description: administrator.get("/api/v1/openapi.json").await?,
+    };
+    let people = ["--exclude-operation-id", WRITE];
+    // The last may withdraw what the others come with.
+    for role in ["wall", "audit_admin", "security_officer", "sec_admin"] {
+        let once = controller.command(&["user", "create", role, "--role", role])?;
+        let account = owned(&controller, role, once.trim()).await?;
+        base.by(&cookie_of(&account), &people, 6)?;
+        account.get("/api/v1/me").await?;
+    }
     Ok(())
 }
 
@@ -128,10 +153,15 @@ async fn technician(controller: &TestController, administrator: &Api) -> Result<
         "roles": [{"role": "technician", "site": court}]});
     let made = administrator.post("/api/v1/users", &wanted).await?;
     let once = made["password"].as_str().context("no password")?;
-    let first = Api::sign_in_as(controller.web(), "wang.fang", once).await?;
+    owned(controller, "wang.fang", once).await
+}
+
+/// Signs in with a password of the account's own, in place of the one for one use.
+async fn owned(controller: &TestController, name: &str, once: &str) -> Result<Api> {
+    let first = Api::sign_in_as(controller.web(), name, once).await?;
     let own = json!({"old": once, "new": PASSWORD});
     first.post("/api/v1/me/password", &own).await?;
-    Api::sign_in_as(controller.web(), "wang.fang", PASSWORD).await
+    Api::sign_in_as(controller.web(), name, PASSWORD).await
 }
 
 /// What is fuzzed, and with what.
