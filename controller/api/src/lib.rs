@@ -32,6 +32,7 @@ mod files;
 mod guard;
 mod headers;
 mod health;
+mod leftover;
 mod live;
 mod login_codes;
 mod once;
@@ -54,6 +55,7 @@ mod serve;
 mod session;
 mod state;
 mod token_desk;
+mod turns;
 mod uploads;
 mod view;
 

@@ -23,4 +23,5 @@ mod register;
 mod remote_write;
 mod signing_in;
 mod sites;
+mod uploads;
 mod writes;

@@ -16,7 +16,8 @@ export const FRAME = {
   'problem.not_undone': ['导入后有 {s} 行又被改过或被别处用到，所以一行也没有撤销。', '{s} of the rows were changed or are in use since, so nothing was taken back.'],
   'problem.not_possible': ['不能这样改，见红字。', 'That is not possible; see the red text.'],
   'problem.too_slow': ['文件传得太慢，没有收完。请换好一点的线路，或拆成几个文件再传。', 'The file came too slowly and was not taken: use a better line, or split it.'],
-  'problem.too_many_uploads': ['这个账号已有两个文件在上传，请等其中一个传完。', 'This account sends two files already: wait until one of them is through.'],
+  'problem.too_many_uploads': ['这个账号正在上传的文件已够多，请等其中一个传完。', 'This account sends enough files already: wait until one of them is through.'],
+  'problem.crowded_out': ['同时上传的人太多，这个文件没有收完。请过一会儿再传，或拆成几个文件。', 'Many send files just now and this one was not taken: send it again in a while, or split it.'],
   'problem.body_too_large': ['文件太大，最多 16 MB，请拆成几个文件。', 'The file is too large: 16 MB at most; split it.'],
 
   'shell.me': ['我的账号', 'My account'],

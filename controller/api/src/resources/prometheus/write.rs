@@ -30,6 +30,7 @@ use xiezhi_series::SeriesError;
 
 use super::Refused;
 use crate::directory::source_key;
+use crate::leftover::discard;
 use crate::problem::chain;
 use crate::program::Writer;
 use crate::state::AppState;
@@ -199,7 +200,7 @@ pub(crate) async fn write(
         Err((outcome, refused)) => {
             desk.count(outcome);
             if outcome != "slow" {
-                body::discard(&mut pieces).await;
+                discard(&mut pieces).await;
             }
             refused.into_response()
         }

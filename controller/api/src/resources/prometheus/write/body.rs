@@ -18,9 +18,6 @@ pub(super) const HELD_BYTES: usize = 64 << 20;
 /// Of them, those that came with one token: two requests of the largest size.
 pub(super) const HELD_BYTES_OF_ONE: usize = HELD_BYTES / 4;
 
-/// Bytes of a refused body that are waited for.
-const DISCARDED_BYTES: usize = 64 << 20;
-
 /// Slowest sender that is waited for, after [`GRACE`]. A court's line of 64 kbit/s is twice as fast.
 pub(super) const LEAST_BYTES_A_SECOND: u32 = 4096;
 /// How long a sender may take to begin.
@@ -130,18 +127,6 @@ pub(super) async fn read(pieces: &mut BodyDataStream, place: &mut Place) -> Resu
     }
 }
 
-/// Takes what is left of a refused body and throws it away, within bounds: to most senders an answer
-/// that comes while they still send is a broken line, and they never read why.
-pub(super) async fn discard(pieces: &mut BodyDataStream) {
-    let until = Instant::now() + GRACE;
-    let mut left = DISCARDED_BYTES;
-    while let Ok(Some(Ok(piece))) = timeout_at(until, pieces.next()).await
-        && let Some(rest) = left.checked_sub(piece.len())
-    {
-        left = rest;
-    }
-}
-
 /// How long so many bytes may take.
 fn time_for(bytes: usize) -> Duration {
     Duration::from_secs(1).saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
@@ -196,17 +181,6 @@ mod tests {
         let mut large = body(stream::iter([piece(MAX_BODY_BYTES), piece(1)]));
         let read = read(&mut large, &mut place).await;
         assert!(matches!(read, Err(Unread::TooLarge { .. })), "{read:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_left_of_a_refused_body_is_taken_within_bounds() {
-        let mut rest = body(stream::iter([piece(9 << 20), piece(1)]));
-        discard(&mut rest).await;
-        assert!(rest.next().await.is_none());
-        let mut endless = body(stream::repeat_with(|| piece(1 << 20)));
-        discard(&mut endless).await;
-        let mut stuck = body(stream::iter([piece(1)]).chain(stream::pending()));
-        discard(&mut stuck).await;
     }
 
     #[tokio::test(start_paused = true)]
