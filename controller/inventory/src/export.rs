@@ -1,14 +1,44 @@
 //! Lists as files that a spreadsheet opens: CSV piece by piece, or one sheet of XLSX.
 //!
-//! Texts stay texts: what a spreadsheet would run stands behind a quotation mark in CSV, and is marked as text in
-//! XLSX. An import takes both back as they were.
+//! Texts stay texts: what a spreadsheet would run stands behind a quotation mark in CSV ([`guarded`]), and is
+//! marked as text in XLSX. An import takes both back as they were.
+
+use std::borrow::Cow;
 
 use rust_xlsxwriter::{Format, Workbook, XlsxError};
 
 use crate::register::MAX_ROWS;
 
-/// With these a spreadsheet takes a text for a formula.
-pub(crate) const RUNS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// With these a spreadsheet takes a text for a formula. Where Chinese or Japanese is written it takes the
+/// full-width signs for the others; signs that are not shown hide one of them from who looks.
+const RUNS: [char; 12] = [
+    '=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n', '\0',
+];
+
+/// What makes a cell a text, whatever comes after it.
+const GUARD: char = '\'';
+
+/// Whether a spreadsheet might run it, or would if guards before it were taken off.
+fn runs(cell: &str) -> bool {
+    cell.trim_start_matches(GUARD).starts_with(RUNS)
+}
+
+/// A cell behind one guard more if a spreadsheet might run it. A text that has guards of its own before such
+/// a sign gets one more, too, so that [`unguarded`] gives back each text as it was.
+pub(crate) fn guarded(cell: &str) -> Cow<'_, str> {
+    match runs(cell) {
+        true => Cow::Owned(format!("{GUARD}{cell}")),
+        false => Cow::Borrowed(cell),
+    }
+}
+
+/// A cell as it was before it was [`guarded`].
+pub(crate) fn unguarded(cell: &str) -> &str {
+    match cell.strip_prefix(GUARD) {
+        Some(rest) if runs(rest) => rest,
+        _ => cell,
+    }
+}
 
 /// Most rows of an XLSX file, which is made in memory: as many as an import takes back. CSV has no end.
 pub const MOST_SHEET_ROWS: usize = MAX_ROWS;
@@ -78,12 +108,11 @@ fn line<C: AsRef<str>>(out: &mut Vec<u8>, cells: &[C]) {
         if at > 0 {
             out.push(b',');
         }
-        let guard = if cell.starts_with(RUNS) { "'" } else { "" };
+        let cell = guarded(cell);
         let needs_quotes = cell.contains([',', '"', '\n', '\r', ';', '\t']);
         match needs_quotes {
-            true => out
-                .extend_from_slice(format!("\"{guard}{}\"", cell.replace('"', "\"\"")).as_bytes()),
-            false => out.extend_from_slice(format!("{guard}{cell}").as_bytes()),
+            true => out.extend_from_slice(format!("\"{}\"", cell.replace('"', "\"\"")).as_bytes()),
+            false => out.extend_from_slice(cell.as_bytes()),
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -124,11 +153,7 @@ pub fn xlsx_file<C: AsRef<str>>(header: &[C], rows: &[Vec<C>]) -> Result<Vec<u8>
     for (row, cells) in (1_u32..).zip(rows) {
         for (column, cell) in (0_u16..).zip(cells) {
             let cell = cell.as_ref();
-            let format = if cell.starts_with(RUNS) {
-                &quoted
-            } else {
-                &text
-            };
+            let format = if runs(cell) { &quoted } else { &text };
             if !cell.is_empty() {
                 sheet.write_string_with_format(row, column, shortened(cell), format)?;
             }
@@ -185,6 +210,34 @@ mod tests {
         }
         let formulas = book.worksheet_formula(&name).unwrap();
         assert!(formulas.cells().all(|(_, _, formula)| formula.is_empty()));
+    }
+
+    #[test]
+    fn whatever_a_spreadsheet_might_run_is_guarded_and_comes_back_as_it_was() {
+        for sign in RUNS {
+            for cell in [
+                format!("{sign}1+1"),
+                format!("'{sign}1"),
+                format!("''{sign}"),
+            ] {
+                let kept = guarded(&cell);
+                assert_eq!(kept, format!("'{cell}"));
+                assert_eq!(unguarded(&kept), cell);
+            }
+        }
+        for plain in ["", "'", "''", "'名", "1=1", "O'=", "a\n=1"] {
+            assert_eq!(guarded(plain), plain);
+            assert_eq!(unguarded(plain), plain);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_guard_comes_off_again(cell in "['=＝@\t\n\u{0}a1]{0,6}") {
+            let kept = guarded(&cell);
+            proptest::prop_assert_eq!(unguarded(&kept), cell.as_str());
+            proptest::prop_assert!(!kept.starts_with(RUNS));
+        }
     }
 
     #[test]

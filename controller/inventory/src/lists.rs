@@ -1,7 +1,7 @@
 //! The rows of the lists that are exported: the same texts whoever asks, the interface or the command.
 
 use time::OffsetDateTime;
-use xiezhi_model::{Account, AuditRecord, Grant, Role, Site, SiteId, SiteTree};
+use xiezhi_model::{Account, AuditRecord, Grant, Host, Role, Site, SiteId, SiteTree};
 
 use crate::sites::tier_name;
 
@@ -40,6 +40,18 @@ pub const HOST_HEADER: [&str; 12] = [
     "CPU %",
     "内存 %",
     "磁盘 %",
+    "吊销时间",
+];
+
+/// Columns of a list of hosts as the database has them; how they are now, only the running controller knows.
+pub const HOST_RECORD_HEADER: [&str; 8] = [
+    "主机号",
+    "主机名",
+    "单位编号",
+    "单位",
+    "身份",
+    "最近上报",
+    "版本",
     "吊销时间",
 ];
 
@@ -202,6 +214,27 @@ pub fn host_row(host: &HostLine, tree: &SiteTree) -> Vec<String> {
         memory,
         disk,
         time(host.revoked_ms),
+    ]
+}
+
+/// One line of a list of hosts as the database has them.
+#[must_use]
+pub fn host_record_row(host: &Host, tree: &SiteTree) -> Vec<String> {
+    let [key, name] = place(Some(host.site), tree);
+    let seen = (host.last_seen_ms > 0).then_some(host.last_seen_ms);
+    let identity = match host.revoked_ms {
+        Some(_) => "已吊销",
+        None => "有效",
+    };
+    vec![
+        host.id.0.to_string(),
+        host.hostname.clone(),
+        key,
+        name,
+        identity.to_owned(),
+        seen.map_or_else(String::new, time_text),
+        host.version.clone(),
+        host.revoked_ms.map_or_else(String::new, time_text),
     ]
 }
 

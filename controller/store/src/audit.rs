@@ -96,6 +96,22 @@ impl Store {
         rows.iter().map(public_record).collect()
     }
 
+    /// How many entries match, on all pages.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn audit_count(&self, query: &AuditQuery) -> Result<u64, StoreError> {
+        let sql = "SELECT COUNT(*) AS entries FROM audit WHERE seq < $1 AND ($2 = '' OR subject = $2) \
+                   AND ($3 = '' OR SUBSTR(action, 1, LENGTH($3)) = $3)";
+        let found = sqlx::query(sql)
+            .bind(query.before.unwrap_or(i64::MAX))
+            .bind(row::storable(query.subject.as_deref().unwrap_or_default()))
+            .bind(row::storable(query.action.as_deref().unwrap_or_default()))
+            .fetch_one(self.database.read())
+            .await?;
+        Ok(row::number(&found, "entries")?.unsigned_abs())
+    }
+
     /// Where the chain ends, by what is kept apart from its entries.
     ///
     /// # Errors

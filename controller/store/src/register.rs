@@ -12,8 +12,8 @@ use xiezhi_model::{Field, RegisterKind};
 
 use crate::StoreError;
 
-pub(crate) use imports::forgotten;
 pub use imports::{Import, ImportState};
+pub(crate) use imports::{forgotten, is_stale};
 pub use plan::{ImportRow, Plan, PlanProblem, PlannedRow};
 pub use search::{RegisterCursor, RegisterPage, RegisterQuery};
 pub use undo::UndoObstacle;

@@ -70,9 +70,10 @@ pub(crate) enum Register {
         /// Key of the court, as in `sites list`
         #[arg(long)]
         site: String,
-        /// Host name or address of this controller, as agents reach it
+        /// Host name or address of this controller, as agents reach it, with a port if it is another one;
+        /// without it the first of the configuration's `web.names`
         #[arg(long)]
-        controller: String,
+        controller: Option<String>,
         /// How many hosts may use the token, 1 to 10000
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKEN_USES)))]
         uses: u32,
@@ -127,6 +128,25 @@ pub(crate) struct Narrowed {
     /// Only what names the member of staff with this code
     #[arg(long)]
     pub(crate) owner: Option<String>,
+}
+
+impl Narrowed {
+    /// In words, for the audit log.
+    pub(crate) fn told(&self) -> String {
+        let texts = [
+            ("site", &self.site),
+            ("search", &self.search),
+            ("state", &self.state),
+            ("room", &self.room),
+            ("owner", &self.owner),
+        ];
+        let told = texts.into_iter().filter_map(|(name, text)| {
+            let text = text.as_ref()?;
+            Some(format!("{name}={text}"))
+        });
+        let below = self.below.then(|| "below".to_owned());
+        told.chain(below).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// One item, by what it is known by.

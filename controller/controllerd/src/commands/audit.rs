@@ -1,9 +1,8 @@
 //! `audit`: what was done, and the proof that it stands unchanged.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,7 +10,7 @@ use xiezhi_evidence::{Hash, first_line, last_line, verify_file};
 use xiezhi_inventory::lists::{AUDIT_HEADER, audit_row};
 use xiezhi_store::{AuditQuery, AuditVerdict, Store};
 
-use super::files::ListFile;
+use super::files::{ListFile, NewFile};
 use super::{by_console, local_time, one_line, open_store};
 use crate::cli::Audit;
 use crate::config::Config;
@@ -94,39 +93,24 @@ fn verify_offline(path: &Path, expected: Option<Hash>) -> Result<()> {
     Ok(())
 }
 
-/// Taking the log out is an entry of its own, which the file shows already.
-async fn note_taken_out(store: &Store, format: &str) -> Result<()> {
-    let entry = by_console("audit.export", CHAIN).with("format", format);
-    store.append_audit(entry).await?;
-    Ok(())
-}
-
-/// Up to the head of this moment, a slice in memory at a time.
+/// Up to the head of this moment, which is that of the entry about the export, a slice in memory at a time.
 async fn export(store: &Store, path: &Path) -> Result<()> {
-    let shown = path.display();
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path);
-    let mut file = BufWriter::new(file.with_context(|| format!("making {shown}"))?);
-    note_taken_out(store, "jsonl").await?;
+    let mut file = NewFile::begin(path)?;
+    let audit = by_console("audit.export", CHAIN).with("format", "jsonl");
+    store.append_audit(audit).await?;
     let head = store.audit_head().await?;
-    let writing = || format!("writing {shown}");
-    file.write_all(first_line(CHAIN).as_bytes())
-        .with_context(writing)?;
+    file.write(first_line(CHAIN).as_bytes())?;
     let mut after = 0;
     while after < head.seq {
         let lines = store.audit_lines(i64::try_from(after)?).await?;
         let Some(last) = lines.last() else { break };
         after = last.record.seq;
         for line in lines.iter().filter(|line| line.record.seq <= head.seq) {
-            file.write_all(line.to_line().as_bytes())
-                .with_context(writing)?;
+            file.write(line.to_line().as_bytes())?;
         }
     }
-    file.write_all(last_line(head).as_bytes())
-        .with_context(writing)?;
-    let file = file.into_inner().map_err(|error| error.into_error());
-    file.and_then(|file| file.sync_all())
-        .with_context(writing)?;
+    file.write(last_line(head).as_bytes())?;
+    file.keep()?;
     say!("{} {}", head.seq, head.hash);
     Ok(())
 }
@@ -153,7 +137,6 @@ async fn list(store: &Store, limit: u32) -> Result<()> {
 /// All entries, newest first, page by page.
 async fn sheet(store: &Store, file: &Path) -> Result<()> {
     let mut list = ListFile::begin(file, &AUDIT_HEADER)?;
-    note_taken_out(store, list.kind().word()).await?;
     let mut query = AuditQuery {
         limit: 1000,
         ..AuditQuery::default()
@@ -164,7 +147,8 @@ async fn sheet(store: &Store, file: &Path) -> Result<()> {
         let full = entries.len() == 1000;
         list.push(entries.iter().map(audit_row).collect())?;
         if !full {
-            return list.finish();
+            let audit = by_console("audit.export", CHAIN);
+            return list.finish(store, audit).await;
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use xiezhi_inventory::lists::{HOST_HEADER, HostLine, host_row};
+use xiezhi_inventory::lists::{HOST_RECORD_HEADER, host_record_row};
 use xiezhi_model::{Approval, ApprovalState, Host as Machine, HostId, Scope};
 use xiezhi_store::Store;
 
@@ -57,27 +57,11 @@ async fn list(store: &Store) -> Result<()> {
 /// What the database knows of the hosts; how they are now, the pages tell.
 async fn export(store: &Store, file: &Path) -> Result<()> {
     let sites = store.site_tree().await?;
-    let row = |host: Machine| {
-        let line = HostLine {
-            id: host.id.0,
-            hostname: host.hostname,
-            site: Some(host.site),
-            state: if host.revoked_ms.is_some() {
-                "已吊销"
-            } else {
-                ""
-            },
-            seen_ms: (host.last_seen_ms > 0).then_some(host.last_seen_ms),
-            version: host.version,
-            revoked_ms: host.revoked_ms,
-            ..HostLine::default()
-        };
-        host_row(&line, &sites)
-    };
-    let rows = store.hosts().await?.into_iter().map(row);
-    let mut list = ListFile::begin(file, &HOST_HEADER)?;
+    let hosts = store.hosts().await?;
+    let mut list = ListFile::begin(file, &HOST_RECORD_HEADER)?;
+    let rows = hosts.iter().map(|host| host_record_row(host, &sites));
     list.push(rows.collect())?;
-    list.finish()
+    list.finish(store, by_console("hosts.export", "")).await
 }
 
 /// When it was last heard of, and since when it is refused.

@@ -52,7 +52,7 @@ pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
             let asked = paper::Asked {
                 file: &file,
                 site,
-                controller: &controller,
+                controller,
                 uses,
                 expires,
                 approval,

@@ -43,9 +43,9 @@ async fn export(store: &Store, file: &Path) -> Result<()> {
     let tree = store.site_tree().await?;
     let mut sites: Vec<&Site> = tree.iter().filter(|site| site.is_in_use()).collect();
     sites.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    let mut list = ListFile::begin(file, &SITE_HEADER)?;
+    let mut list = ListFile::begin_importable(file, &SITE_HEADER)?;
     list.push(sites.iter().map(|site| site_row(site, &tree)).collect())?;
-    list.finish()
+    list.finish(store, by_console("sites.export", "")).await
 }
 
 async fn import(store: &Store, file: Option<&Path>, preview: bool) -> Result<()> {

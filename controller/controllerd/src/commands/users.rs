@@ -85,7 +85,7 @@ async fn export(store: &Store, file: &Path) -> Result<()> {
     };
     let mut list = ListFile::begin(file, &ACCOUNT_HEADER)?;
     list.push(accounts.iter().map(row).collect())?;
-    list.finish()
+    list.finish(store, by_console("users.export", "")).await
 }
 
 async fn create(

@@ -100,11 +100,7 @@ fn delimiter(text: &str) -> u8 {
 
 /// A cell as it was meant: exports put a quotation mark before what a spreadsheet would run.
 fn cell(text: &str) -> String {
-    let text = text.trim();
-    let text = match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(crate::export::RUNS) => rest,
-        _ => text,
-    };
+    let text = crate::export::unguarded(text.trim());
     let end = text.floor_char_boundary(MAX_CELL_BYTES);
     text.get(..end).unwrap_or_default().to_owned()
 }

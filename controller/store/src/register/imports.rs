@@ -72,6 +72,19 @@ pub struct Import {
     pub unchanged: i64,
 }
 
+/// Whether something that was uploaded then has waited for too long.
+pub(crate) const fn is_stale(asked_ms: i64, now_ms: i64) -> bool {
+    asked_ms < now_ms.saturating_sub(WAITS_MS)
+}
+
+impl Import {
+    /// Whether it still waits for a decision: what nobody decided on within a day is over.
+    #[must_use]
+    pub fn waits(&self, now_ms: i64) -> bool {
+        self.state == ImportState::Waiting && !is_stale(self.asked_ms, now_ms)
+    }
+}
+
 const COLUMNS: &str = "i.id, i.kind, i.file_name, i.state, i.asked_ms, i.asked_by, i.decided_ms, \
                        i.decided_by, i.added, i.changed, i.unchanged";
 
@@ -172,7 +185,7 @@ impl Store {
     ///
     /// # Errors
     /// [`RegisterError::Moved`] if it would do something else by now; [`RegisterError::Over`] if it was
-    /// decided before.
+    /// decided before, or uploaded more than a day ago.
     pub async fn apply_import(
         &self,
         id: i64,
@@ -182,6 +195,9 @@ impl Store {
     ) -> Result<Import, RegisterError> {
         let mut write = self.database.write().await?;
         let waiting = locked(&mut write, id, ImportState::Waiting).await?;
+        if !waiting.waits(audit.time_ms) {
+            return Err(RegisterError::Over);
+        }
         let plan = plan(&mut Source::Writing(&mut write), waiting.kind, rows).await?;
         if !plan.problems.is_empty() || plan.digest() != digest {
             return Err(RegisterError::Moved);
@@ -221,13 +237,12 @@ pub(crate) fn forgotten<T>(
     asked: fn(&T) -> (i64, &str),
 ) -> Vec<T> {
     let actor = upload.actor.to_string();
-    let since_ms = upload.time_ms.saturating_sub(WAITS_MS);
     let mut own = 0;
     let mut gone = waiting;
     gone.retain(|one| {
         let (asked_ms, asked_by) = asked(one);
         own += usize::from(asked_by == actor);
-        asked_ms < since_ms || (asked_by == actor && own >= MOST_WAITING)
+        is_stale(asked_ms, upload.time_ms) || (asked_by == actor && own >= MOST_WAITING)
     });
     gone
 }

@@ -1,7 +1,7 @@
 //! Lists of the register, in the order of site and code, page by page.
 //!
 //! A page is a walk along one index from where the page before ended: first the rest of the site in which
-//! that was, then the sites behind it that have anything. Nothing is counted, and little is sorted, so that
+//! that was, then the sites behind it that have anything. No page is counted, and little is sorted, so that
 //! the first page of half a million costs as much as that of a hundred. Only a text that is nowhere is
 //! looked for everywhere.
 
@@ -123,6 +123,40 @@ impl Store {
             code: item.value(Field::Code).to_owned(),
         });
         Ok(RegisterPage { items, next })
+    }
+}
+
+impl Store {
+    /// How many items of a scope match now, on all pages: for what is written down about a whole list. Each of
+    /// them is looked at.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn register_count(
+        &self,
+        kind: RegisterKind,
+        query: &RegisterQuery,
+        scope: &Scope,
+    ) -> Result<u64, StoreError> {
+        let (condition, values) = condition(kind, query);
+        let sql = format!("SELECT COUNT(*) AS items FROM register_items WHERE {condition}");
+        let statements: Vec<String> = match sites_of(query, scope) {
+            None => vec![sql],
+            Some(sites) => {
+                let sites: Vec<SiteId> = sites.into_iter().collect();
+                let some = sites.chunks(SITES_AT_ONCE);
+                some.map(|some| format!("{sql} AND site_id IN ({})", numbers(some)))
+                    .collect()
+            }
+        };
+        let mut source = Source::Reading(&self.database);
+        let mut all = 0_u64;
+        for sql in statements {
+            for found in source.rows(sql, values.clone()).await? {
+                all += row::number(&found, "items")?.unsigned_abs();
+            }
+        }
+        Ok(all)
     }
 }
 

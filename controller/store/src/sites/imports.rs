@@ -6,7 +6,7 @@ use xiezhi_model::{Actor, AuditEntry, NewSite, SitePlan, SiteRow, plan_sites};
 
 use super::write::{By, write_rows};
 use super::{SiteError, locked_tree};
-use crate::register::{ImportState, forgotten};
+use crate::register::{ImportState, forgotten, is_stale};
 use crate::row::{self, Write};
 use crate::{Older, Store, StoreError, audit};
 
@@ -40,6 +40,14 @@ pub struct SiteImportFile {
     pub decided_by: String,
     /// What it did.
     pub done: SiteImport,
+}
+
+impl SiteImportFile {
+    /// Whether it still waits for a decision: what nobody decided on within a day is over.
+    #[must_use]
+    pub fn waits(&self, now_ms: i64) -> bool {
+        self.state == ImportState::Waiting && !is_stale(self.asked_ms, now_ms)
+    }
 }
 
 const COLUMNS: &str = "id, file_name, state, asked_ms, asked_by, decided_ms, decided_by, added, \
@@ -158,7 +166,7 @@ impl Store {
     ///
     /// # Errors
     /// [`SiteError::Moved`] if it would do something else by now; [`SiteError::Over`] if it was decided
-    /// before.
+    /// before, or uploaded more than a day ago.
     pub async fn apply_site_import(
         &self,
         id: i64,
@@ -168,6 +176,9 @@ impl Store {
     ) -> Result<SiteImportFile, SiteError> {
         let mut write = self.database.write().await?;
         let waiting = locked(&mut write, id, ImportState::Waiting).await?;
+        if !waiting.waits(audit.time_ms) {
+            return Err(SiteError::Over);
+        }
         let done = do_all(&mut write, rows, Some(id), Some(digest), &audit).await;
         let done = done.map_err(|error| match error {
             SiteError::Unfit(_) => SiteError::Moved,

@@ -26,6 +26,9 @@ async fn entries_are_listed_newest_first_by_page_subject_and_action() {
         let store = fresh.store.clone();
         async move {
             let page = store.audit(&query).await.unwrap();
+            let counted = store.audit_count(&query).await.unwrap();
+            let most = if query.limit == 0 { 100 } else { query.limit };
+            assert_eq!(page.len() as u64, counted.min(u64::from(most)));
             page.into_iter()
                 .map(|entry| entry.position)
                 .collect::<Vec<_>>()

@@ -240,6 +240,8 @@ async fn pages_follow_one_another_within_a_scope_whatever_is_asked() {
                     .count();
                 let each = if query.state.is_some() { 3 } else { 7 };
                 assert_eq!(whole.len(), seen * each);
+                let counted = fresh.register_count(Asset, &query, scope).await.unwrap();
+                assert_eq!(counted, whole.len() as u64, "{query:?} in {scope:?}");
             }
         }
     }
@@ -414,6 +416,23 @@ async fn a_file_that_nobody_decides_on_is_forgotten_after_a_day() {
     assert!(fresh.import(old, &Scope::Province).await.unwrap().is_some());
     uploaded(&fresh, court, "b", NOW + DAY + 1).await;
     assert_eq!(fresh.import(old, &Scope::Province).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_waited_for_more_than_a_day_is_not_done_any_more() {
+    let fresh = fresh().await;
+    let [_, court, ..] = province(&fresh).await;
+    let id = uploaded(&fresh, court, "a", NOW).await;
+    let rows = [row(2, court, &[(Field::Code, "A-1"), (Field::Name, "a")])];
+    let digest = fresh.plan_import(Asset, &rows).await.unwrap().digest();
+    let at = |time_ms| AuditEntry::new(time_ms, Actor::Console, "register.import", "x");
+    let late = fresh.apply_import(id, &rows, &digest, at(NOW + DAY + 1));
+    let late = late.await;
+    assert!(matches!(late, Err(RegisterError::Over)), "{late:?}");
+    let there = codes(&fresh, &RegisterQuery::default(), &Scope::Province).await;
+    assert!(there.is_empty());
+    let done = fresh.apply_import(id, &rows, &digest, at(NOW + DAY));
+    done.await.unwrap();
 }
 
 #[tokio::test]

@@ -241,6 +241,11 @@ async fn an_import_is_done_as_it_was_seen_and_taken_back_whole() {
         .change_site(&back, false, moved.version, entry("site.change"))
         .await
         .unwrap();
+    let asked_ms = entry("sites.upload").time_ms;
+    let mut later = entry("sites.import");
+    later.time_ms = asked_ms + 86_400_000 + 1;
+    let late = fresh.apply_site_import(id, &seen, &digest, later).await;
+    assert!(matches!(late, Err(SiteError::Over)), "{late:?}");
     fresh
         .apply_site_import(id, &seen, &digest, entry("sites.import"))
         .await

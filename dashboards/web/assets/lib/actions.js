@@ -65,6 +65,10 @@ export const ACTIONS = {
   'action.api_token.revoke': ['作废程序令牌', 'API token withdrawn'],
   'action.site.bandwidth_set': ['设置法院带宽预算', 'Court bandwidth set'],
   'action.site.bandwidth_clear': ['取消法院带宽预算', 'Court bandwidth cleared'],
+  'action.hosts.export': ['导出主机清单', 'List of hosts exported'],
+  'action.sites.export': ['导出组织名单', 'List of courts exported'],
+  'action.users.export': ['导出账号清单', 'List of accounts exported'],
+  'action.register.export': ['导出登记表', 'Register exported'],
   'action.audit.export': ['导出审计记录', 'Audit log exported'],
   'action.setting.set': ['修改设置', 'Setting changed'],
 };

@@ -9,6 +9,8 @@ addTexts({
   'detail.evidence_proof': ['公钥证明', 'Proof of the key'],
   'detail.fields': ['填写项', 'Fields'],
   'detail.file': ['文件', 'File'],
+  'detail.filter': ['筛选条件', 'Filter'],
+  'detail.format': ['格式', 'Format'],
   'detail.from': ['原来', 'Before'],
   'detail.item': ['台账序号', 'Register item'],
   'detail.key': ['单位编号', 'Site id'],

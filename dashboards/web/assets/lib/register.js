@@ -154,6 +154,7 @@ addTexts({
   'import.numbers': ['新增 / 修改 / 没变', 'Added / changed / same'],
   'import.state': ['结果', 'State'],
   'import.state.waiting': ['等待确认', 'Waiting'],
+  'import.state.expired': ['超过一天，已作废', 'Over: waited a day'],
   'import.state.applied': ['已导入', 'Imported'],
   'import.state.undone': ['已撤销', 'Taken back'],
   'import.acts': ['操作', 'Acts'],

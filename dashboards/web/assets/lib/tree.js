@@ -103,6 +103,7 @@ addTexts({
   'tree.import.numbers': ['新增 / 变更 / 未变', 'Added / changed / as before'],
   'tree.import.unnamed': ['未命名文件', 'Unnamed file'],
   'tree.import.waiting': ['待确认', 'Waiting'],
+  'tree.import.expired': ['超过一天，已作废', 'Over: waited a day'],
   'tree.import.applied': ['已导入', 'Done'],
   'tree.import.undone': ['已撤销', 'Taken back'],
   'tree.import.resume': ['继续', 'Go on'],

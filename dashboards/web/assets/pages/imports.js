@@ -104,7 +104,7 @@ function Earlier({ data, onUndo }) {
     { title: t('import.when'), cell: (row) => html`<span class="nowrap">${dateTime(row.decided_ms || row.asked_ms)}</span>` },
     { title: t('import.file'), lead: true, cell: (row) => html`<b translate=${row.file ? false : null}>${row.file || t('import.unnamed')}</b> <span class="muted">${t(`kindof.${row.kind}`)}</span>` },
     { title: t('import.by'), cell: (row) => html`<span>${actorName(row.decided_by || row.asked_by)}</span>` },
-    { title: t('import.numbers'), end: true, cell: (row) => html`<span class="nowrap">${row.state === 'waiting' ? '–' : `${number(row.added)} / ${number(row.changed)} / ${number(row.unchanged)}`}</span>` },
+    { title: t('import.numbers'), end: true, cell: (row) => html`<span class="nowrap">${row.state === 'waiting' || row.state === 'expired' ? '–' : `${number(row.added)} / ${number(row.changed)} / ${number(row.unchanged)}`}</span>` },
     { title: t('import.state'), cell: (row) => html`<span class=${`tag ${LOOKS[row.state] || ''}`}>${t(`import.state.${row.state}`)}</span>` },
     { title: html`<span class="visually-hidden">${t('import.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'applied' ? html`<button class="button button-small" onClick=${() => onUndo(row)}>${t('import.undo')}</button>`
       : row.state === 'waiting' ? html`<a class="button button-small" href=${hrefWith({ kind: row.kind, import: row.id })}>${t('import.resume')}</a>` : null) },

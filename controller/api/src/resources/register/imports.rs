@@ -29,7 +29,7 @@ pub(crate) struct ImportShape {
     /// `rooms`, `staff` or `assets`.
     kind: &'static str,
     file: String,
-    /// `waiting`, `applied` or `undone`.
+    /// `waiting`, `expired` after a day of that, `applied` or `undone`.
     state: &'static str,
     asked_ms: i64,
     asked_by: String,
@@ -40,13 +40,17 @@ pub(crate) struct ImportShape {
     unchanged: i64,
 }
 
-impl From<Import> for ImportShape {
-    fn from(import: Import) -> Self {
+impl ImportShape {
+    fn new(import: Import, view: &View) -> Self {
+        let state = match import.state {
+            ImportState::Waiting if !import.waits(view.state.now_ms()) => "expired",
+            state => state.word(),
+        };
         Self {
+            state,
             id: import.id,
             kind: import.kind.word(),
             file: import.file_name,
-            state: import.state.word(),
             asked_ms: import.asked_ms,
             asked_by: import.asked_by,
             decided_ms: import.decided_ms,
@@ -119,7 +123,10 @@ pub(crate) async fn list(view: View, Query(page): Query<Page>) -> Result<Answer<
     let store = &view.state.inner.store;
     let mut imports = store.imports(&view.scope, page.query()).await?;
     let next = page.cut(&mut imports, |import| import.id);
-    let items = imports.into_iter().map(ImportShape::from).collect();
+    let items = imports.into_iter();
+    let items = items
+        .map(|import| ImportShape::new(import, &view))
+        .collect();
     Ok(Answer(Imports { items, next }))
 }
 
@@ -254,7 +261,7 @@ fn shown(view: &View, sheet: &Sheet, plan: &Plan) -> Preview {
 async fn waiting(view: &View, id: i64) -> Result<Sheet, Problem> {
     let found = view.state.inner.store.import(id, &view.scope).await?;
     let (import, text) = found.ok_or_else(|| Problem::not_found("import"))?;
-    if import.state != ImportState::Waiting {
+    if !import.waits(view.state.now_ms()) {
         return Err(xiezhi_store::RegisterError::Over.into());
     }
     Sheet::from_text(import.kind, &text).ok_or_else(|| xiezhi_store::RegisterError::Over.into())
@@ -291,7 +298,7 @@ pub(crate) async fn apply(
     let store = &view.state.inner.store;
     let rows = rows_of(&sheet);
     let done = store.apply_import(id, &rows, &decision.digest, audit);
-    Ok(Answer(done.await?.into()))
+    Ok(Answer(ImportShape::new(done.await?, &view)))
 }
 
 pub(crate) async fn undo(view: View, Path(id): Path<i64>) -> Result<Answer<ImportShape>, Problem> {
@@ -301,5 +308,6 @@ pub(crate) async fn undo(view: View, Path(id): Path<i64>) -> Result<Answer<Impor
     }
     let (now_ms, subject) = (view.state.now_ms(), format!("import:{id}"));
     let audit = view.who.audit(now_ms, "register.undo", subject);
-    Ok(Answer(store.undo_import(id, audit).await?.into()))
+    let undone = store.undo_import(id, audit).await?;
+    Ok(Answer(ImportShape::new(undone, &view)))
 }

@@ -33,7 +33,7 @@ pub(crate) struct SiteImportShape {
     /// `sites`.
     kind: &'static str,
     file: String,
-    /// `waiting`, `applied` or `undone`.
+    /// `waiting`, `expired` after a day of that, `applied` or `undone`.
     state: &'static str,
     asked_ms: i64,
     asked_by: String,
@@ -44,13 +44,17 @@ pub(crate) struct SiteImportShape {
     unchanged: usize,
 }
 
-impl From<SiteImportFile> for SiteImportShape {
-    fn from(import: SiteImportFile) -> Self {
+impl SiteImportShape {
+    fn new(import: SiteImportFile, view: &View) -> Self {
+        let state = match import.state {
+            ImportState::Waiting if !import.waits(view.state.now_ms()) => "expired",
+            state => state.word(),
+        };
         Self {
+            state,
             id: import.id,
             kind: KIND,
             file: import.file_name,
-            state: import.state.word(),
             asked_ms: import.asked_ms,
             asked_by: import.asked_by,
             decided_ms: import.decided_ms,
@@ -145,7 +149,10 @@ pub(crate) async fn list(
 ) -> Result<Answer<SiteImports>, Problem> {
     let mut imports = view.state.inner.store.site_imports(page.query()).await?;
     let next = page.cut(&mut imports, |import| import.id);
-    let items = imports.into_iter().map(SiteImportShape::from).collect();
+    let items = imports.into_iter();
+    let items = items
+        .map(|import| SiteImportShape::new(import, &view))
+        .collect();
     Ok(Answer(SiteImports { items, next }))
 }
 
@@ -258,7 +265,7 @@ fn rows(view: &View, list: &SiteList, plan: &SitePlan) -> Vec<SitePreviewRow> {
 async fn waiting(view: &View, id: i64) -> Result<SiteList, Problem> {
     let found = view.state.inner.store.site_import(id).await?;
     let (import, text) = found.ok_or_else(|| Problem::not_found("import"))?;
-    if import.state != ImportState::Waiting {
+    if !import.waits(view.state.now_ms()) {
         return Err(SiteError::Over.into());
     }
     SiteList::from_text(&text).ok_or_else(|| SiteError::Over.into())
@@ -295,7 +302,7 @@ pub(crate) async fn apply(
     let audit = view.who.audit(now_ms, "sites.import", subject);
     let store = &view.state.inner.store;
     let done = store.apply_site_import(id, &list.rows, &decision.digest, audit);
-    Ok(Answer(done.await?.into()))
+    Ok(Answer(SiteImportShape::new(done.await?, &view)))
 }
 
 pub(crate) async fn undo(
@@ -308,5 +315,6 @@ pub(crate) async fn undo(
     }
     let (now_ms, subject) = (view.state.now_ms(), format!("site-import:{id}"));
     let audit = view.who.audit(now_ms, "sites.undo", subject);
-    Ok(Answer(store.undo_site_import(id, audit).await?.into()))
+    let undone = store.undo_site_import(id, audit).await?;
+    Ok(Answer(SiteImportShape::new(undone, &view)))
 }

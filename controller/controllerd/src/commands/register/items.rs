@@ -81,13 +81,15 @@ pub(super) async fn list(store: &Store, which: Listed) -> Result<()> {
 
 pub(super) async fn export(store: &Store, file: &Path, which: Listed) -> Result<()> {
     let tree = store.site_tree().await?;
+    let audit = by_console("register.export", which.kind.word());
+    let audit = audit.with("filter", which.narrowed.told());
     let mut query = Some(query(store, which.narrowed).await?);
-    let mut list = ListFile::begin(file, &export_header(which.kind))?;
+    let mut list = ListFile::begin_importable(file, &export_header(which.kind))?;
     while let Some(items) = next(store, which.kind, &mut query).await? {
         let row = |item: &Item| export_row(which.kind, &key(item, &tree), &item.values);
         list.push(items.iter().map(row).collect())?;
     }
-    list.finish()
+    list.finish(store, audit).await
 }
 
 /// The item that has exactly this code.

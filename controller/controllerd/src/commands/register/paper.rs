@@ -1,9 +1,10 @@
 //! Labels and enrolment instructions to print.
 
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use xiezhi_api::print::{
     Instructions, LabelText, asset_address, enrol_commands, instructions_page, labels_page,
 };
@@ -11,11 +12,11 @@ use xiezhi_model::{Field, Item, RegisterKind};
 use xiezhi_store::Store;
 
 use super::super::files::write_new;
-use super::super::local_time;
 use super::super::tokens::{self, Wanted};
+use super::super::{by_console, local_time};
 use super::items::{next, query};
 use crate::cli::Narrowed;
-use crate::config::Config;
+use crate::config::{Config, WebTls};
 use crate::terminal::say;
 
 /// Labels of one page, which a browser must lay out: some hundred sheets.
@@ -28,6 +29,8 @@ pub(super) async fn labels(
     narrowed: Narrowed,
 ) -> Result<()> {
     let tree = store.site_tree().await?;
+    let audit = by_console("register.export", RegisterKind::Asset.word());
+    let audit = audit.with("filter", narrowed.told());
     let mut query = Some(query(store, narrowed).await?);
     let mut labels = Vec::new();
     let label = |item: Item| LabelText {
@@ -49,7 +52,12 @@ pub(super) async fn labels(
         !labels.is_empty(),
         "no asset fits: see `register list --kind assets`"
     );
-    write_new(file, labels_page(&labels)?.as_bytes())?;
+    let page = labels_page(&labels)?;
+    let audit = audit
+        .with("format", "html")
+        .with("rows", labels.len().to_string());
+    store.append_audit(audit).await?;
+    write_new(file, page.as_bytes())?;
     say!("{}: {} labels", file.display(), labels.len());
     Ok(())
 }
@@ -58,7 +66,7 @@ pub(super) async fn labels(
 pub(super) struct Asked<'a> {
     pub(super) file: &'a Path,
     pub(super) site: String,
-    pub(super) controller: &'a str,
+    pub(super) controller: Option<String>,
     pub(super) uses: u32,
     pub(super) expires: Duration,
     pub(super) approval: bool,
@@ -78,11 +86,12 @@ pub(super) async fn instructions(config: &Config, store: &Store, asked: Asked<'_
         approval: asked.approval,
         simulated: false,
     };
+    let controller = asked.controller.or_else(|| name_of(config));
+    let controller = controller.context(
+        "say by --controller at which host name or address agents reach this controller",
+    )?;
+    let controller = with_port(&controller, config.agents.port());
     let made = tokens::make(config, store, wanted).await?;
-    let controller = match asked.controller.contains(':') && !asked.controller.starts_with('[') {
-        true => asked.controller.to_owned(),
-        false => format!("{}:{}", asked.controller, config.agents.port()),
-    };
     let page = instructions_page(&Instructions {
         site: made.site,
         uses: made.record.uses,
@@ -99,4 +108,43 @@ pub(super) async fn instructions(config: &Config, store: &Store, asked: Asked<'_
         local_time(made.record.expires_ms)
     );
     Ok(())
+}
+
+/// The first name that the certificate of the pages is for.
+fn name_of(config: &Config) -> Option<String> {
+    match &config.web.tls {
+        WebTls::Internal(names) => names.first().cloned(),
+        WebTls::Files { .. } | WebTls::Off => None,
+    }
+}
+
+/// `HOST:PORT` of a name or an address that may have a port; one of IPv6 stands in brackets.
+fn with_port(given: &str, port: u16) -> String {
+    if let Ok(address) = given.parse::<Ipv6Addr>() {
+        return format!("[{address}]:{port}");
+    }
+    let after = given.rsplit_once(']').map_or(given, |(_, after)| after);
+    match after.contains(':') {
+        true => given.to_owned(),
+        false => format!("{given}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_gets_the_agents_port_unless_it_has_one() {
+        for (given, whole) in [
+            ("xiezhi.example", "xiezhi.example:8443"),
+            ("xiezhi.example:9443", "xiezhi.example:9443"),
+            ("10.0.0.1", "10.0.0.1:8443"),
+            ("2001:db8::1", "[2001:db8::1]:8443"),
+            ("[2001:db8::1]", "[2001:db8::1]:8443"),
+            ("[2001:db8::1]:9443", "[2001:db8::1]:9443"),
+        ] {
+            assert_eq!(with_port(given, 8443), whole);
+        }
+    }
 }
