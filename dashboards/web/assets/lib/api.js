@@ -42,13 +42,14 @@ export function url(path, params = {}) {
 }
 
 /**
+ * The answer as it comes; refusals are thrown.
  * @param {string} method
  * @param {string} address
  * @param {unknown} [body] a file goes as it is, anything else as JSON
  * @param {AbortSignal} [signal]
- * @returns {Promise<any>} null where there is nothing to say
+ * @returns {Promise<Response>}
  */
-export async function request(method, address, body, signal) {
+export async function ask(method, address, body, signal) {
   /** @type {Record<string, string>} */
   const headers = { accept: 'application/json' };
   if (method !== 'GET') headers['x-xiezhi-request'] = '1';
@@ -64,7 +65,7 @@ export async function request(method, address, body, signal) {
     if (cause.name === 'AbortError') throw cause;
     throw new ApiError(0, { title: t('state.offline') });
   }
-  if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.ok) return response;
   /** @type {Api.Problem} */
   let problem = {};
   try { problem = await response.json(); } catch (notJson) { problem = { title: `HTTP ${response.status}` }; }
@@ -72,6 +73,18 @@ export async function request(method, address, body, signal) {
   if (problem.code && !known(`problem.${problem.code}`)) await import('./problems.js').catch(() => {});
   if (response.status === 401 && !address.startsWith(`${BASE}/login`)) toLogin();
   throw new ApiError(response.status, problem);
+}
+
+/**
+ * @param {string} method
+ * @param {string} address
+ * @param {unknown} [body]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>} null where there is nothing to say
+ */
+export async function request(method, address, body, signal) {
+  const response = await ask(method, address, body, signal);
+  return response.status === 204 ? null : response.json();
 }
 
 /** @template {string} P @param {P} path @param {Api.Query} [params] @param {AbortSignal} [signal] @returns {Promise<Api.Answer<'GET', P>>} */

@@ -49,7 +49,7 @@ function List({ first }) {
 export default function Audit() {
   const resource = useResource(url('/audit', { limit: 100 }));
   const chain = useResource(url('/audit/chain'));
-  return html`<${PageHead} title=${t('audit.title')}><span class="page-tools"><a class="button button-small" href="/api/v1/audit/export" download>${t('audit.export')}</a><${Exports} path="/audit/sheet" name="audit" /></span></${PageHead}>
+  return html`<${PageHead} title=${t('audit.title')}><span class="page-tools"><${Exports} path="/audit/sheet" name="audit" whole=${{ path: '/audit/export', file: 'audit.jsonl', label: t('audit.export') }} /></span></${PageHead}>
     <${Loaded} resource=${chain} rows=${1}>${(data) => html`<${Chain} chain=${data} />`}</${Loaded}>
     <${Panel} flush><${Loaded} resource=${resource} rows=${10}>${(data) => html`<${List} first=${data} />`}</${Loaded}></${Panel}>`;
 }

@@ -9,6 +9,7 @@ import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments, Confirm, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { useMore } from '../parts/more.js';
+import '../lib/files.js';
 import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';

@@ -85,7 +85,7 @@ export default function Register({ kind = 'assets' }) {
   return html`<${PageHead} title=${t('register.title')}><span class="page-tools">
       ${may ? html`<a class="button button-primary" href=${hrefWith({ new: '1' })}>${t('register.add', { kind: t(`one.${kind}`) })}</a>
         <a class="button" href=${scoped(`/register/imports?kind=${kind}`)}>${t('register.import')}</a>` : null}
-      <${Exports} path=${`/register/${kind}/export`} params=${wanted} name=${kind} /></span></${PageHead}>
+      <${Exports} path=${`/register/${kind}/export`} params=${wanted} name=${kind} importable /></span></${PageHead}>
     ${adding ? html`<${Panel} id="new" title=${t('register.add', { kind: t(`one.${kind}`) })}><${ItemForm} key=${kind} kind=${kind} site=${wanted.site}
       onCancel=${() => setQuery({ new: null })} onSaved=${(made) => navigate(scoped(`/register/${kind}/${made.id}`))} /></${Panel}>` : null}
     <${Panel} flush><${Filters} kind=${kind} wanted=${wanted} /><${Loaded} resource=${resource} rows=${10}>${(data) => html`

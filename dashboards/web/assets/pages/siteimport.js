@@ -8,6 +8,7 @@ import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Confirm, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { useMore } from '../parts/more.js';
+import '../lib/files.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
 import { ImportPreview } from '../parts/importpreview.js';

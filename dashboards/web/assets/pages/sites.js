@@ -97,8 +97,8 @@ export default function Sites() {
   const retired = query.get('retired') === 'true' ? 'true' : '';
   const adding = manages && query.get('add');
   return html`<${PageHead} title=${t('sites.title')}><span class="page-tools">${manages ? html`
-      <a class="button button-small" href=${hrefWith({ add: 'top' })}><${Icon} name="sites" size="14" />${t('tree.add')}</a><a class="button button-small" href="/sites/import">${t('tree.import')}</a>` : null}
-      <${Exports} path="/sites/export" params=${{ q: search, retired }} name="sites" /></span></${PageHead}>
+      <a class="button" href=${hrefWith({ add: 'top' })}><${Icon} name="sites" size="14" />${t('tree.add')}</a><a class="button" href="/sites/import">${t('tree.import')}</a>` : null}
+      <${Exports} path="/sites/export" params=${{ q: search, retired }} name="sites" importable /></span></${PageHead}>
     ${adding ? html`<${Add} key=${adding} above=${adding} />` : null}
     <${Panel} flush><div class="filters"><${SearchField} value=${search} label=${t('sites.search')} onSearch=${(q) => setQuery({ q })} />
       ${search ? null : html`<a class="button button-small" href=${hrefWith({ open: [], shut: [] })}>${t('tree.collapse')}</a>`}

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::text;
 
-/// What is loaded before a refusal is said.
-const ALWAYS: [&str; 4] = ["i18n", "people", "frame", "problems"];
+/// What is loaded before a refusal is said; `files` by the pages that send or take files.
+const ALWAYS: [&str; 5] = ["i18n", "people", "frame", "problems", "files"];
 
 /// What the page of the audit log loads besides.
 const AUDIT: [&str; 3] = ["actions", "audited", "register"];
