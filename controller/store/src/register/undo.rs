@@ -20,8 +20,10 @@ pub struct UndoObstacle {
     pub line: u32,
     /// Code of the item; empty if it is gone.
     pub code: String,
-    /// Why.
+    /// Why, and what to do.
     pub why: &'static str,
+    /// Stable word of it, for pages that say it in their own language.
+    pub word: &'static str,
 }
 
 /// What an import did to one item.
@@ -45,12 +47,13 @@ impl Store {
         let done = done_by(&mut write, id).await?;
         let mut obstacles = Vec::new();
         for one in &done {
-            if let Some(why) = obstacle(&mut write, one).await? {
+            if let Some((word, why)) = obstacle(&mut write, one).await? {
                 let code = one.item.as_ref().map_or("", |item| item.value(Field::Code));
                 obstacles.push(UndoObstacle {
                     line: one.line,
                     code: code.to_owned(),
                     why,
+                    word,
                 });
             }
         }
@@ -110,13 +113,16 @@ fn values_before(item: &Item, changes: &[FieldChange]) -> Values {
 }
 
 /// What stands against taking one back.
-async fn obstacle(write: &mut Write, one: &Done) -> Result<Option<&'static str>, StoreError> {
+async fn obstacle(
+    write: &mut Write,
+    one: &Done,
+) -> Result<Option<(&'static str, &'static str)>, StoreError> {
     let Some(item) = one.item.as_ref().filter(|item| item.version == one.change) else {
-        return Ok(Some("changed since"));
+        return Ok(Some(("changed", "changed since")));
     };
     if one.is_new {
         let namers = Source::Writing(write).count_namers(item).await?;
-        return Ok((namers > 0).then_some("others in use name it"));
+        return Ok((namers > 0).then_some(("named", "others in use name it")));
     }
     let before = Item {
         values: values_before(item, &one.changes),
@@ -124,7 +130,9 @@ async fn obstacle(write: &mut Write, one: &Done) -> Result<Option<&'static str>,
     };
     if before.is_in_use() && !item.is_in_use() {
         match must_be_in_use(write, item.site).await {
-            Err(StoreError::Retired(_)) => return Ok(Some("its site is retired by now")),
+            Err(StoreError::Retired(_)) => {
+                return Ok(Some(("retired", "its site is retired by now")));
+            }
             other => other?,
         }
     }
@@ -132,7 +140,7 @@ async fn obstacle(write: &mut Write, one: &Done) -> Result<Option<&'static str>,
         let code = (before.site, before.value(field));
         let found = by_codes(&mut Source::Writing(write), kind, [code]).await?;
         if !found.values().any(Item::is_in_use) {
-            return Ok(Some("the room or owner that it had is gone"));
+            return Ok(Some(("gone", "the room or owner that it had is gone")));
         }
     }
     Ok(None)

@@ -58,6 +58,7 @@ impl Store {
                     xiezhi_model::SiteProblem::Circle(_) => "it would stand above itself",
                     _ => "what stood above it does not fit any more",
                 },
+                word: "misfit",
             });
         }
         if !obstacles.is_empty() {
@@ -108,6 +109,7 @@ fn changed_since<'d>(tree: &SiteTree, done: impl Iterator<Item = &'d Done>) -> V
             line: one.line,
             code: site.map(|site| site.key.clone()).unwrap_or_default(),
             why: "changed since",
+            word: "changed",
         })
     });
     changed.collect()
@@ -174,18 +176,20 @@ async fn take_away(
     import: i64,
     audit: &AuditEntry,
 ) -> Result<(), SiteError> {
+    usage::refile(write, tree, import).await?;
     let named = usage::named_of_import(write, import).await?;
-    let obstacles = new.iter().filter(|one| named.contains(&one.site));
-    let obstacles: Vec<UndoObstacle> = obstacles
-        .map(|one| UndoObstacle {
+    let obstacles = new.iter().filter_map(|one| {
+        let namer = named.get(&one.site)?;
+        Some(UndoObstacle {
             line: one.line,
             code: tree
                 .get(one.site)
-                .map(|site| site.key.clone())
-                .unwrap_or_default(),
-            why: "something is there by now",
+                .map_or_else(String::new, |site| site.key.clone()),
+            why: namer.why,
+            word: namer.word,
         })
-        .collect();
+    });
+    let obstacles: Vec<UndoObstacle> = obstacles.collect();
     if !obstacles.is_empty() {
         return Err(SiteError::NotUndone(obstacles));
     }

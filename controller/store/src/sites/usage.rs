@@ -1,9 +1,9 @@
 //! What is at a site, so that nobody retires a court that works.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AssertSqlSafe;
-use xiezhi_model::SiteId;
+use xiezhi_model::{SiteId, SiteTree};
 
 use crate::StoreError;
 use crate::row::{self, Write};
@@ -116,17 +116,71 @@ pub(super) async fn uses(
     Ok(uses)
 }
 
-/// Columns that name a site; with any of these it cannot be deleted.
-const NAMERS: &[(&str, &str)] = &[
-    ("sites", "parent_id"),
-    ("hosts", "site_id"),
-    ("tokens", "site_id"),
-    ("users", "home_site_id"),
-    ("grants", "site_id"),
-    ("acts", "site_id"),
-    ("api_tokens", "site_id"),
-    ("register_items", "site_id"),
-    ("register_import_sites", "site_id"),
+/// What names a site, whatever its state; with any of it the site cannot be deleted.
+pub(super) struct Namer {
+    table: &'static str,
+    column: &'static str,
+    /// Stable word.
+    pub(super) word: &'static str,
+    /// What is there, and what to do.
+    pub(super) why: &'static str,
+}
+
+const NAMERS: [Namer; 9] = [
+    Namer {
+        table: "sites",
+        column: "parent_id",
+        word: "sites",
+        why: "another site was put below it since: move that, or take its import back first",
+    },
+    Namer {
+        table: "hosts",
+        column: "site_id",
+        word: "hosts",
+        why: "a host was enrolled there and stays on record: retire the site instead",
+    },
+    Namer {
+        table: "tokens",
+        column: "site_id",
+        word: "enrolment_tokens",
+        why: "an enrolment token was made for it and stays on record: retire the site instead",
+    },
+    Namer {
+        table: "users",
+        column: "home_site_id",
+        word: "accounts",
+        why: "an account belongs to it and stays on record: retire the site instead",
+    },
+    Namer {
+        table: "grants",
+        column: "site_id",
+        word: "roles",
+        why: "a role holds there: withdraw it first",
+    },
+    Namer {
+        table: "acts",
+        column: "site_id",
+        word: "acts",
+        why: "an act of two was about it and stays on record: retire the site instead",
+    },
+    Namer {
+        table: "api_tokens",
+        column: "site_id",
+        word: "api_tokens",
+        why: "a program's token was made for it and stays on record: retire the site instead",
+    },
+    Namer {
+        table: "register_items",
+        column: "site_id",
+        word: "register",
+        why: "the register has entries there, retired ones too: take their import back, or retire the site",
+    },
+    Namer {
+        table: "register_import_sites",
+        column: "site_id",
+        word: "imports",
+        why: "an upload for the register names it: decide on it or take it back first, or retire the site",
+    },
 ];
 
 /// The sites that an import added and that something names by now, whatever its state. What the import
@@ -134,23 +188,67 @@ const NAMERS: &[(&str, &str)] = &[
 pub(super) async fn named_of_import(
     write: &mut Write,
     import: i64,
-) -> Result<BTreeSet<SiteId>, StoreError> {
-    let added = "(SELECT site_id FROM site_changes WHERE import_id = $1 AND action = 'create')";
-    let mut named = BTreeSet::new();
-    for (table, column) in NAMERS {
+) -> Result<BTreeMap<SiteId, &'static Namer>, StoreError> {
+    let mut named = BTreeMap::new();
+    for namer in &NAMERS {
+        let Namer { table, column, .. } = namer;
         let others = match *table {
-            "sites" => format!(" AND id NOT IN {added}"),
+            "sites" => format!(" AND id NOT IN {ADDED}"),
             _ => String::new(),
         };
         let sql = format!(
-            "SELECT DISTINCT {column} AS site FROM {table} WHERE {column} IN {added}{others}"
+            "SELECT DISTINCT {column} AS site FROM {table} WHERE {column} IN {ADDED}{others}"
         );
         let query = sqlx::query(AssertSqlSafe(sql))
             .persistent(false)
             .bind(import);
         for found in query.fetch_all(&mut **write).await? {
-            named.insert(SiteId(row::number(&found, "site")?));
+            named
+                .entry(SiteId(row::number(&found, "site")?))
+                .or_insert(namer);
         }
     }
     Ok(named)
+}
+
+const ADDED: &str = "(SELECT site_id FROM site_changes WHERE import_id = $1 AND action = 'create')";
+
+/// Files for the register that were taken back keep no site of theirs: they are filed under the nearest site
+/// above it that stays, whose readers saw it before. A site without one keeps its file.
+pub(super) async fn refile(
+    write: &mut Write,
+    tree: &SiteTree,
+    import: i64,
+) -> Result<(), StoreError> {
+    let sql = "SELECT site_id FROM site_changes WHERE import_id = $1 AND action = 'create'";
+    let query = sqlx::query(sql).bind(import);
+    let rows = query.fetch_all(&mut **write).await?;
+    let numbers = rows.iter().map(|row| row::number(row, "site_id"));
+    let added: BTreeSet<SiteId> = numbers
+        .map(|site| site.map(SiteId))
+        .collect::<Result<_, _>>()?;
+    let sql = format!(
+        "SELECT s.import_id, s.site_id FROM register_import_sites s \
+         JOIN register_imports i ON i.id = s.import_id \
+         WHERE i.state = 'undone' AND s.site_id IN {ADDED}"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(import);
+    for found in query.fetch_all(&mut **write).await? {
+        let (file, site) = (
+            row::number(&found, "import_id")?,
+            row::number(&found, "site_id")?,
+        );
+        let mut above = tree.ancestors(SiteId(site)).into_iter();
+        let Some(stays) = above.find(|site| !added.contains(site)) else {
+            continue;
+        };
+        let sql = "INSERT INTO register_import_sites (import_id, site_id) VALUES ($1, $2) \
+                   ON CONFLICT (import_id, site_id) DO NOTHING";
+        let query = sqlx::query(sql).bind(file).bind(stays.0);
+        query.execute(&mut **write).await?;
+        let sql = "DELETE FROM register_import_sites WHERE import_id = $1 AND site_id = $2";
+        let query = sqlx::query(sql).bind(file).bind(site);
+        query.execute(&mut **write).await?;
+    }
+    Ok(())
 }

@@ -351,3 +351,16 @@ fn every_word_in_the_audits_particulars_is_said_in_both_languages() {
         "give each a line `'…': ['中文', 'English'],` in lib/audited.js: {missing:?}"
     );
 }
+
+#[test]
+fn every_reason_against_taking_courts_back_is_said_in_both_languages() {
+    let mut found = BTreeSet::new();
+    for file in ["undo.rs", "usage.rs"] {
+        let code = shipped(&controller().join("store/src/sites").join(file));
+        let named = code.split("word: \"").skip(1);
+        found.extend(named.map(|rest| rest.split('"').next().unwrap().to_owned()));
+    }
+    assert!(found.len() > 9 && found.contains("hosts"), "{found:?}");
+    let keys = found.iter().map(|word| vec![format!("tree.undo.{word}")]);
+    assert_eq!(missing(&["tree"], keys), Vec::<String>::new());
+}

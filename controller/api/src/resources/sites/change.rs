@@ -1,10 +1,12 @@
 //! One site: made, renamed, moved, retired, restored; and what happened to it.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_model::{NewSite, SiteChange, SiteField, SiteId, Tier};
-use xiezhi_store::{SiteError, SiteHistoryEntry};
+use xiezhi_store::{SiteError, SiteHistoryEntry, UndoObstacle};
 
 use super::{SiteRow, Tally};
 use crate::answer::{Answer, Created};
@@ -200,6 +202,23 @@ pub(super) fn field_row<'n>(
     }
 }
 
+/// What stands against taking an import back: each reason once, with whom it is about.
+fn in_the_way(rows: &[UndoObstacle]) -> Vec<FieldTold> {
+    let mut told: BTreeMap<&'static str, Vec<&str>> = BTreeMap::new();
+    for row in rows {
+        told.entry(row.word).or_default().push(&row.code);
+    }
+    let told = told.into_iter().map(|(word, mut codes)| {
+        codes.truncate(MOST_NAMED);
+        FieldTold {
+            field: "undo",
+            word,
+            message: codes.join(", "),
+        }
+    });
+    told.collect()
+}
+
 /// Most rows that a refusal names.
 const MOST_NAMED: usize = 20;
 
@@ -227,7 +246,7 @@ impl From<SiteError> for Problem {
                     .map(|row| format!("row {} {:?}: {}", row.line, row.code, row.why))
                     .collect();
                 let detail = format!("{said}: {}", told.join("; "));
-                Self::new(StatusCode::CONFLICT, "not_undone", detail)
+                Self::new(StatusCode::CONFLICT, "not_undone", detail).about(in_the_way(&rows))
             }
             SiteError::Refused { field, problem } => {
                 let told = FieldTold {

@@ -16,7 +16,9 @@ const below = (tier) => TIERS[Math.min(TIERS.indexOf(tier) + 1, 3)];
 export function saying(error) {
   const problem = error.problem || {};
   const key = `tree.problem.${problem.code}`;
-  return known(key) ? t(key, { s: (/\d+/.exec(problem.detail || '') || ['?'])[0] }) : error.message;
+  const said = known(key) ? t(key, { s: (/\d+/.exec(problem.detail || '') || ['?'])[0] }) : error.message;
+  const reasons = fieldsOf(error).filter((one) => one.field === 'undo').map((one) => (known(`tree.undo.${one.word}`) ? t(`tree.undo.${one.word}`, { s: one.message }) : one.message));
+  return reasons.length ? `${said} ${reasons.join(t('list.separator'))}` : said;
 }
 
 const fieldsOf = (error) => (error && error.problem && error.problem.fields) || [];
