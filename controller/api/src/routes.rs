@@ -218,7 +218,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::create, "Make an API token; it is shown once").also(&[(404, "")]),
         route(DELETE, "/api/v1/api-tokens/{id}", May(ManagePrograms), api_tokens::revoke, "Withdraw an API token"),
         route(GET, "/api/v1/audit", May(SeeAudit), audit::list, "The audit log, newest first, by pages"),
-        route(GET, "/api/v1/audit/export", May(SeeAudit), audit::export, "The whole audit log as a file that is checked anywhere").also(&[(200, "application/x-ndjson")]),
+        route(GET, "/api/v1/audit/export", May(SeeAudit), audit::export, "The whole audit log as a file that is checked anywhere").also(&[(200, "application/x-ndjson"), (429, ""), (507, "")]),
         route(GET, "/api/v1/audit/sheet", May(SeeAudit), audit::sheet::file, "The listed entries of the audit log as a file for spreadsheets"),
         route(GET, "/api/v1/audit/chain", May(SeeAudit), audit::chain, "Whether the audit chain holds"),
         route(GET, "/api/v1/settings", May(SeeSettings), settings::list, "The settings that hold now"),

@@ -16,6 +16,7 @@ use crate::attempts::Attempts;
 use crate::authority::Authority;
 use crate::certificates::Certificates;
 use crate::directory::FleetDirectory;
+use crate::files::ExportDesk;
 use crate::health::Verdict;
 use crate::live::Hub;
 use crate::login_codes::LoginCodes;
@@ -34,9 +35,6 @@ const PASSWORD_CHECKS: usize = 2;
 
 /// Series queries at one time: each may read hundreds of megabytes.
 const SERIES_QUERIES: usize = 2;
-
-/// Lists that are made into XLSX files at one time.
-const WORKBOOKS: usize = 1;
 
 /// What the interface is made of.
 #[derive(Debug)]
@@ -142,8 +140,7 @@ pub(crate) struct Inner {
     pub(crate) refusals: Refusals,
     pub(crate) refused: Refused,
     pub(crate) uploads: UploadDesk,
-    /// Lists that are made into XLSX files at one time: each takes some tens of megabytes.
-    pub(crate) workbooks: Arc<Semaphore>,
+    pub(crate) exports: ExportDesk,
     pub(crate) token_desk: TokenDesk,
     pub(crate) write_desk: WriteDesk,
     pub(crate) query_desk: QueryDesk,
@@ -208,7 +205,7 @@ impl AppState {
                 refusals: Refusals::default(),
                 refused: Refused::default(),
                 uploads: UploadDesk::default(),
-                workbooks: Arc::new(Semaphore::new(WORKBOOKS)),
+                exports: ExportDesk::default(),
                 login_codes: LoginCodes::default(),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 series_queries: Arc::new(Semaphore::new(SERIES_QUERIES)),

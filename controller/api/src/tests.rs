@@ -11,6 +11,7 @@ mod interface;
 mod isolation;
 mod lists;
 mod live;
+mod long_exports;
 mod matrix;
 mod once;
 mod openapi;

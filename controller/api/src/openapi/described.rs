@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use super::draft::Draft;
 use crate::answer::{Answer, Created, Done, Tried};
 use crate::extract::{File, Json, Pairs, Path, Query};
-use crate::files::Export;
+use crate::files::{Export, OF_PAGES};
 use crate::problem::Problem;
 use crate::resources::login;
 use crate::resources::prometheus::{Made, Parameters, Refused, Success};
@@ -49,13 +49,16 @@ impl<T: JsonSchema> Takes for Query<T> {
 impl<T: JsonSchema> Takes for Export<T> {
     fn describe(draft: &mut Draft<'_>) {
         draft.query_of::<T>();
+        draft
+            .parameters
+            .retain(|one| !OF_PAGES.iter().any(|name| one["name"] == *name));
         draft.parameters.push(serde_json::json!({
             "name": "format", "in": "query", "required": false,
             "schema": {"type": "string", "enum": ["csv", "xlsx"], "default": "csv"},
             "description": "How the file is written; `xlsx` has 20,000 rows at most",
         }));
         draft.file_of_rows();
-        draft.refusals.extend([400, 422]);
+        draft.refusals.extend([400, 422, 429, 507]);
     }
 }
 

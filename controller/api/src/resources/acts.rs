@@ -138,6 +138,9 @@ fn by_number(accounts: Vec<Account>) -> ByNumber {
     numbered.map(|account| (account.user.id, account)).collect()
 }
 
+/// Acts that are looked at in one go where those of a page are not enough.
+const LOOK: u32 = 1000;
+
 /// Acts about accounts that the caller does not see stand between the others, so a page may take several
 /// looks.
 pub(crate) async fn list(view: View, Query(page): Query<Page>) -> Result<Answer<Acts>, Problem> {
@@ -146,8 +149,9 @@ pub(crate) async fn list(view: View, Query(page): Query<Page>) -> Result<Answer<
     let (mut items, mut older) = (Vec::new(), page.query());
     loop {
         let acts = store.acts(older).await?;
-        older.before = acts.last().map(|act| act.id);
         let is_last = acts.len() < older.limit as usize;
+        older.before = acts.last().map(|act| act.id);
+        older.limit = LOOK;
         let rows = acts.into_iter();
         items.extend(rows.filter_map(|act| ActRow::of(&view, act, &accounts)));
         if is_last || items.len() > page.size() {

@@ -20,6 +20,7 @@ use crate::extract::Query;
 use crate::guard::Held;
 use crate::problem::Problem;
 use crate::state::AppState;
+use crate::turns::Stand;
 use crate::view::View;
 
 /// Name of the chain.
@@ -102,6 +103,7 @@ struct Walk {
     head: Head,
     after: u64,
     step: Step,
+    _open: Stand,
 }
 
 enum Step {
@@ -110,23 +112,26 @@ enum Step {
     Ended,
 }
 
-/// Taking the log out is an entry of its own, which the file shows already.
-fn taken_out(view: &View, format: &str) -> AuditEntry {
+/// Taking the log out is an entry of its own.
+fn taken_out(view: &View) -> AuditEntry {
     let now_ms = view.state.now_ms();
-    let audit = view.who.audit(now_ms, "audit.export", CHAIN);
-    audit.with("format", format)
+    view.who.audit(now_ms, "audit.export", CHAIN)
 }
 
-/// The whole log as a file that `xiezhi-controller audit verify --file` checks anywhere.
+/// The whole log as a file that `xiezhi-controller audit verify --file` checks anywhere. The entry about it is
+/// its last one.
 pub(crate) async fn export(view: View) -> Result<Response, Problem> {
     let store = view.state.inner.store.clone();
-    store.append_audit(taken_out(&view, "jsonl")).await?;
+    let open = view.state.inner.exports.begin(view.who.account.user.id)?;
+    let audit = taken_out(&view).with("format", "jsonl");
+    store.append_audit(audit).await?;
     let walk = Walk {
         head: store.audit_head().await?,
         held: Held::of(&view, Permission::SeeAudit),
         store,
         after: 0,
         step: Step::First,
+        _open: open,
     };
     let body = Body::from_stream(stream::try_unfold(walk, next));
     let headers = [

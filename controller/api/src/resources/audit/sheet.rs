@@ -7,29 +7,32 @@ use xiezhi_model::Permission;
 use xiezhi_store::{AuditQuery, Store};
 
 use super::{Filter, taken_out};
-use crate::files::{self, Export, Rows, SLICE};
+use crate::files::{Export, Leaving, Rows, SLICE};
 use crate::problem::Problem;
 use crate::view::View;
 
 pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, Problem> {
     let filter = asked.filter;
-    let mut audit = taken_out(&view, asked.kind.word());
-    for (name, value) in [("subject", &filter.subject), ("action", &filter.action)] {
-        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-            audit = audit.with(name, value.clone());
-        }
-    }
-    view.state.inner.store.append_audit(audit).await?;
+    let store = view.state.inner.store.clone();
+    // Up to the newest entry of this moment: what comes later, the entry about this file too, is not in it.
+    let head = store.audit_head().await?;
     let query = AuditQuery {
         subject: filter.subject,
         action: filter.action,
-        before: filter.cursor,
+        before: i64::try_from(head.seq.saturating_add(1)).ok(),
         limit: SLICE,
     };
-    let store = view.state.inner.store.clone();
+    let count = store.audit_count(&query).await?;
     let pages = stream::try_unfold(Some((store, query)), next);
-    let name = ("audit", asked.kind);
-    files::answer(&view, Permission::SeeAudit, name, &AUDIT_HEADER, pages).await
+    let leaving = Leaving {
+        view: &view,
+        permission: Permission::SeeAudit,
+        form: asked.form,
+        name: "audit",
+        audit: taken_out(&view),
+        header: AUDIT_HEADER.map(str::to_owned).to_vec(),
+    };
+    leaving.paged(count, pages).await
 }
 
 type Walk = (Store, AuditQuery);

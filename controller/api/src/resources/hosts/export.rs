@@ -6,7 +6,7 @@ use xiezhi_inventory::lists::{HOST_HEADER, HostLine, host_row};
 use xiezhi_model::{Permission, Presence};
 
 use super::{Filter, ordered};
-use crate::files::{self, Export};
+use crate::files::{Export, Leaving};
 use crate::problem::Problem;
 use crate::view::View;
 
@@ -16,9 +16,16 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
     let rows = keyed
         .iter()
         .map(|(_, host)| host_row(&line(host), view.tree()));
-    let pages = files::slices(rows.collect());
-    let name = ("hosts", asked.kind);
-    files::answer(&view, Permission::SeeHosts, name, &HOST_HEADER, pages).await
+    let rows = rows.collect();
+    let leaving = Leaving {
+        view: &view,
+        permission: Permission::SeeHosts,
+        form: asked.form,
+        name: "hosts",
+        audit: view.who.audit(view.state.now_ms(), "hosts.export", ""),
+        header: HOST_HEADER.map(str::to_owned).to_vec(),
+    };
+    leaving.held(rows).await
 }
 
 fn line(host: &HostView) -> HostLine {

@@ -8,7 +8,7 @@ use xiezhi_store::RegisterQuery;
 
 use super::{Filter, Part};
 use crate::extract::Path;
-use crate::files::{self, Export, Rows, SLICE};
+use crate::files::{Export, Leaving, Rows, SLICE};
 use crate::problem::Problem;
 use crate::view::View;
 
@@ -23,7 +23,7 @@ pub(crate) async fn file(
     Path(part): Path<Part>,
     asked: Export<Filter>,
 ) -> Result<Response, Problem> {
-    let kind = part.into();
+    let kind = RegisterKind::from(part);
     let query = RegisterQuery {
         limit: SLICE,
         ..asked.filter.query(&view)?
@@ -33,10 +33,19 @@ pub(crate) async fn file(
         kind,
         query,
     };
+    let store = &view.state.inner.store;
+    let count = store.register_count(kind, &walk.query, &view.scope).await?;
     let pages = stream::try_unfold(Some(walk), next);
-    let name = (RegisterKind::word(kind), asked.kind);
-    let header = export_header(kind);
-    files::answer(&view, Permission::SeeRegister, name, &header, pages).await
+    let now_ms = view.state.now_ms();
+    let leaving = Leaving {
+        view: &view,
+        permission: Permission::SeeRegister,
+        form: asked.form,
+        name: kind.word(),
+        audit: view.who.audit(now_ms, "register.export", kind.word()),
+        header: export_header(kind),
+    };
+    leaving.paged(count, pages).await
 }
 
 /// The next page.

@@ -5,7 +5,7 @@ use xiezhi_inventory::lists::{SITE_HEADER, site_row};
 use xiezhi_model::Permission;
 
 use super::{Filter, found};
-use crate::files::{self, Export};
+use crate::files::{Export, Leaving};
 use crate::problem::Problem;
 use crate::view::View;
 
@@ -14,7 +14,14 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
     let mut sites = found(tree, &asked.filter)?;
     sites.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     let rows = sites.into_iter().map(|site| site_row(site, tree));
-    let pages = files::slices(rows.collect());
-    let name = ("sites", asked.kind);
-    files::answer(&view, Permission::SeeOverview, name, &SITE_HEADER, pages).await
+    let rows = rows.collect();
+    let leaving = Leaving {
+        view: &view,
+        permission: Permission::SeeOverview,
+        form: asked.form,
+        name: "sites",
+        audit: view.who.audit(view.state.now_ms(), "sites.export", ""),
+        header: SITE_HEADER.map(str::to_owned).to_vec(),
+    };
+    leaving.held(rows).await
 }

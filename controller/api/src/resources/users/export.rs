@@ -5,7 +5,7 @@ use xiezhi_inventory::lists::{ACCOUNT_HEADER, account_row};
 use xiezhi_model::Permission;
 
 use super::{Filter, matching};
-use crate::files::{self, Export};
+use crate::files::{Export, Leaving};
 use crate::problem::Problem;
 use crate::view::View;
 
@@ -18,7 +18,14 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
         let factor = factors.contains(&account.user.id);
         account_row(account, seen, factor, view.tree())
     });
-    let pages = files::slices(rows.collect());
-    let name = ("users", asked.kind);
-    files::answer(&view, Permission::SeeAccounts, name, &ACCOUNT_HEADER, pages).await
+    let rows = rows.collect();
+    let leaving = Leaving {
+        view: &view,
+        permission: Permission::SeeAccounts,
+        form: asked.form,
+        name: "users",
+        audit: view.who.audit(view.state.now_ms(), "users.export", ""),
+        header: ACCOUNT_HEADER.map(str::to_owned).to_vec(),
+    };
+    leaving.held(rows).await
 }
