@@ -106,7 +106,10 @@ async fn every_list_is_a_file_of_what_its_reader_sees() {
         .account("zz-auditor", &[Grant::province(Role::AuditAdministrator)])
         .await;
     let audit = bench
-        .get(&auditor, "/api/v1/audit/sheet?format=xlsx&action=register.create")
+        .get(
+            &auditor,
+            "/api/v1/audit/sheet?format=xlsx&action=register.create",
+        )
         .await;
     let audit = sheet(&audit);
     assert_eq!((audit.len(), audit[1][3].as_str()), (3, "register.create"));
