@@ -45,7 +45,7 @@ addTexts({
   'enrol.sheet.step1': ['以 root 登录要接入的主机，确认时间准确、能连到控制器。', 'Sign in to the host as root; see that its clock is right and that it reaches the controller.'],
   'enrol.sheet.step2': ['安装代理程序包（软件源或管理员提供的安装包）。', 'Install the agent’s package, from the package source or as your administrator gave it to you.'],
   'enrol.sheet.step3': ['逐行运行下面的命令：', 'Run these commands line by line:'],
-  'enrol.sheet.step4': ['几秒后，主机出现在“终端”页，状态为“在线”。', 'After a few seconds the host is on the Fleet page as Up.'],
+  'enrol.sheet.step4': ['几秒后，主机出现在“主机”页，状态为“在线”。', 'After a few seconds the host is on the Fleet page as Up.'],
   'enrol.sheet.approval': ['这个令牌需要人工批准：接入后请打电话给管理员，报出代理显示的机器摘要，由其在“接入”页批准。', 'This token needs approval: call the administrator, read out the machine digest that the agent shows, and have it approved on the Enrolment page.'],
   'enrol.sheet.limits': ['可用 {n} 次，有效至 {time}。', 'Good for {n} uses until {time}.'],
   'enrol.sheet.help': ['命令报错时，把屏幕上的整段文字拍照发给管理员，不要反复重试。', 'If a command fails, send the administrator a photo of the whole message; do not try again and again.'],

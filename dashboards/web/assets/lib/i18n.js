@@ -16,7 +16,7 @@ const TABLE = {
   'nav.overview': ['总览', 'Overview'],
   'nav.sites': ['组织', 'Organisation'],
   'nav.sites.short': ['组织', 'Courts'],
-  'nav.fleet': ['终端', 'Fleet'],
+  'nav.fleet': ['主机', 'Fleet'],
   'nav.events': ['安全事件', 'Security events'],
   'nav.events.short': ['事件', 'Events'],
   'nav.enrol': ['接入', 'Enrolment'],
@@ -46,7 +46,7 @@ const TABLE = {
   'login.submit': ['登录', 'Sign in'],
   'login.busy': ['正在登录…', 'Signing in…'],
   'login.once': ['正在用一次性登录码登录…', 'Signing in with the one-time code…'],
-  'login.note': ['忘记密码时，在控制器终端运行 xiezhi-controller set-password 重设。', 'If the password is lost, run xiezhi-controller set-password on the controller’s terminal.'],
+  'login.note': ['忘记密码，请找账号管理员在“账号”页重设。admin 的密码在控制器终端用 xiezhi-controller set-password 重设。', 'If the password is lost, ask who keeps the accounts. That of admin is set anew by xiezhi-controller set-password on the controller’s terminal.'],
 
   'problem.wrong_credentials': ['账号或密码不对。', 'Account and password do not match.'],
   'problem.too_many_attempts': ['失败次数过多，请 {s} 秒后再试。', 'Too many failed attempts; try again in {s} s.'],
@@ -69,7 +69,7 @@ const TABLE = {
   'settings.unwell': ['有故障，暂停接收数据', 'Unwell; reports are not taken'],
   'settings.version': ['版本', 'Version'],
   'settings.values': ['参数', 'Values'],
-  'settings.values.hint': ['每个值都有生效日期和依据', 'Each has a date and a source'],
+  'settings.values.hint': ['每个值都有生效日期和依据；在控制器终端用 xiezhi-controller settings set 修改', 'Each has a date and a source; changed by xiezhi-controller settings set on the controller’s terminal'],
   'settings.key': ['名称', 'Name'],
   'settings.value': ['值', 'Value'],
   'settings.since': ['生效于', 'In force since'],
@@ -195,6 +195,7 @@ const TABLE = {
   'wall.legend': ['按状态突出显示', 'Highlight a state'],
   'wall.cell': ['{name}：{state}。在线 {up}，迟报 {stale}，宕机 {down}，未知 {unknown}', '{name}: {state}. {up} up, {stale} stale, {down} down, {unknown} unknown'],
   'wall.empty': ['还没有导入法院。在“组织”页导入名单，或在控制器上运行 xiezhi-controller sites import 文件.csv。', 'No courts yet. Import a list under Organisation, or run xiezhi-controller sites import FILE.csv on the controller.'],
+  'wall.empty.import': ['导入法院名单', 'Import a list of courts'],
 
   'overview.attention': ['需要关注的主机', 'Hosts that need a look'],
   'overview.attention.none': ['没有宕机、迟报或未知的主机。', 'No host is down, stale or unknown.'],
@@ -361,7 +362,7 @@ const TABLE = {
   'identity.trouble': ['队列故障', 'Spool trouble'],
   'identity.number': ['主机编号', 'Host number'],
 
-  'fleet.title': ['终端', 'Fleet'],
+  'fleet.title': ['主机', 'Fleet'],
   'fleet.search': ['主机名或法院', 'Host name or court'],
   'fleet.search.label': ['搜索主机', 'Search hosts'],
   'fleet.total': ['共 {n} 台', '{n} hosts'],

@@ -30,6 +30,7 @@ addTexts({
   'tree.move.hint': ['改上级就是调整隶属：下级单位、主机和台账一起跟过去，权限范围随之改变。', 'Another site above moves it: what is below it, its hosts and its register go along, and so do scopes.'],
   'tree.choose.search': ['输入名称查找', 'Find by name'],
   'tree.choose.many': ['共 {n} 个单位，请输入名称查找。', '{n} sites: find one by its name.'],
+  'tree.choose.empty': ['还没有单位。请先在“组织”页导入法院名单或新增单位。', 'There is no site yet: import a list of courts, or add one, under Organisation.'],
   'tree.choose.none': ['没有找到', 'Nothing found'],
   'tree.required': ['必填', 'required'],
   'tree.save': ['保存', 'Save'],

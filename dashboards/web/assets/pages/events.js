@@ -90,8 +90,8 @@ export default function Events() {
       <select class="select" aria-label=${t('events.kind')} value=${filters.kind || ''} onChange=${choose('kind')}><option value="">${t('events.kind.all')}</option>
         ${words('kind').map((one) => html`<option key=${one} value=${one}>${word('kind', one)}</option>`)}</select>
       <${SiteChoice} bare look="select-wide" label=${t('events.site')} none=${t('events.site.all')} chosen=${filters.site ? { id: Number(filters.site) } : null} onChoose=${(site) => setQuery({ site: site ? String(site.id) : '' })} />
-      <label class="inline-field"><span>${t('events.from')}</span><input type="datetime-local" value=${toInput(filters.from)} onChange=${(event) => setQuery({ from: fromInput(event.currentTarget.value) })} /></label>
-      <label class="inline-field"><span>${t('events.to')}</span><input type="datetime-local" value=${toInput(filters.to)} onChange=${(event) => setQuery({ to: fromInput(event.currentTarget.value) })} /></label>
+      <span class="inline-fields"><label class="inline-field"><span>${t('events.from')}</span><input type="datetime-local" value=${toInput(filters.from)} onChange=${(event) => setQuery({ from: fromInput(event.currentTarget.value) })} /></label>
+      <label class="inline-field"><span>${t('events.to')}</span><input type="datetime-local" value=${toInput(filters.to)} onChange=${(event) => setQuery({ to: fromInput(event.currentTarget.value) })} /></label></span>
       ${any ? html`<a class="clear" href=${hrefWith({ q: null, site: null, host: null, kind: null, severity: null, from: null, to: null })}>${t('fleet.clear')}</a>` : null}<${Views} /></div>
       <${EventList} filters=${filters} /></${Panel}>`;
 }

@@ -14,11 +14,10 @@ import { Status, Simulated } from '../parts/status.js';
 import { Charts } from './host/charts.js';
 import { Facts } from './host/facts.js';
 import { Identity } from './host/identity.js';
+import { Crumbs } from '../parts/sitechoice.js';
 import { EventList } from './events.js';
 
 const TABS = ['charts', 'facts', 'events', 'identity'];
-
-const Crumbs = ({ path }) => html`<a href="/sites">${t('sites.title')}</a>${path.map((site) => html`<${Icon} key=${`i${site.id}`} name="chevron" size="11" /><a key=${site.id} href=${`/sites/${site.id}`}>${site.name}</a>`)}`;
 
 const Fact = ({ name, value, look }) => html`<div class="strip-item"><dt>${name}</dt><dd class=${look || ''}>${value}</dd></div>`;
 

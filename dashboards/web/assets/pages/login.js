@@ -12,7 +12,7 @@ const safe = (next) => (next && /^\/(?![/\\])/.test(next) ? next : '/');
 export default function Login() {
   const { query } = useRoute();
   const code = query.get('code');
-  const [name, setName] = useState('admin');
+  const [name, setName] = useState('');
   const [password, setPassword] = useState('');
   const [second, setSecond] = useState(null);
   const [busy, setBusy] = useState(Boolean(code));
@@ -42,8 +42,8 @@ export default function Login() {
   return html`<div class="gate"><div class="gate-tools"><${LanguageButton} /><${ThemeButton} /></div>
     <main class="gate-card"><div class="gate-brand"><${Mark} size="52" /><div><h1>${t('app.name')}</h1><p>${t('app.purpose')}</p></div></div>
       <form onSubmit=${submit}>
-        <label class="field"><span>${t('login.name')}</span><input name="username" autocomplete="username" required maxlength="64" value=${name} onInput=${(event) => setName(event.currentTarget.value)} /></label>
-        <label class="field"><span>${t('login.password')}</span><input name="password" type="password" autocomplete="current-password" required maxlength="1024" autofocus value=${password} onInput=${(event) => setPassword(event.currentTarget.value)} /></label>
+        <label class="field"><span>${t('login.name')}</span><input name="username" autocomplete="username" required maxlength="64" autofocus value=${name} onInput=${(event) => setName(event.currentTarget.value)} /></label>
+        <label class="field"><span>${t('login.password')}</span><input name="password" type="password" autocomplete="current-password" required maxlength="1024" value=${password} onInput=${(event) => setPassword(event.currentTarget.value)} /></label>
         ${second === null ? null : html`<label class="field"><span>${t('login.code')}</span><input name="code" autocomplete="one-time-code" required maxlength="64" autofocus value=${second} onInput=${(event) => setSecond(event.currentTarget.value)} /></label>`}
         ${error ? html`<p class="field-error" role="alert">${error.message}</p>` : null}
         <button class="button button-primary button-wide" disabled=${busy}>${busy ? t(code ? 'login.once' : 'login.busy') : t('login.submit')}</button>

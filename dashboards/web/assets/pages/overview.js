@@ -71,7 +71,8 @@ export function groupsOf(sites) {
 function Wall({ sites }) {
   const { query } = useRoute();
   const highlight = query.get('state') || '';
-  if (!sites.length) return html`<${Empty} icon="sites">${t('wall.empty')}</${Empty}>`;
+  const keeps = useMay()('manage_sites');
+  if (!sites.length) return html`<${Empty} icon="sites"><p>${t('wall.empty')}</p>${keeps ? html`<p><a class="button button-primary" href="/sites/import">${t('wall.empty.import')}</a></p>` : null}</${Empty}>`;
   const courts = { up: 0, stale: 0, down: 0, unknown: 0, none: 0 };
   for (const site of sites) courts[worstOf(site.hosts)] += 1;
   const legend = [...STATES, 'none'].map((state) => ({

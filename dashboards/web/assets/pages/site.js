@@ -10,11 +10,10 @@ import { Icon } from '../parts/icons.js';
 import { Status, Counts, worstOf, totalOf } from '../parts/status.js';
 import { HostTable } from '../parts/hosttable.js';
 import { Budget } from '../parts/budget.js';
+import { Crumbs } from '../parts/sitechoice.js';
 import { SiteForm } from './sites/form.js';
 import { SiteHistory } from './sites/history.js';
 import '../lib/tree.js';
-
-const Crumbs = ({ path }) => html`<a href="/sites">${t('sites.title')}</a>${path.map((site) => html`<${Icon} key=${`i${site.id}`} name="chevron" size="11" /><a key=${site.id} href=${`/sites/${site.id}`}>${site.name}</a>`)}`;
 
 /** What who keeps the organisation does with a site; the address says that it is being changed. */
 function Keep({ site, path, reload }) {

@@ -33,9 +33,9 @@ const alone = (values) => values.reduce((found, value, at) => {
   return found;
 }, []);
 
-function options(width, lines, { format, max, stacked, binary, onCursor, from, to }) {
+function options(width, lines, { format, max, least, stacked, binary, onCursor, from, to }) {
   // A flat line at zero needs some height, or its axis would tell of millionths.
-  const floor = binary ? 1024 : 0.1;
+  const floor = least || (binary ? 1024 : 0.1);
   const axis = {
     stroke: token('--ink-3'), font: `11px ${token('--font')}`, size: 26, gap: 4,
     grid: { stroke: token('--line'), width: 1 }, ticks: { show: false },
@@ -44,7 +44,7 @@ function options(width, lines, { format, max, stacked, binary, onCursor, from, t
     width, height: HEIGHT, legend: { show: false },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Asia/Shanghai'),
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-    padding: [8, 8, 0, 0],
+    padding: [8, 20, 0, 0],
     scales: {
       x: { time: true, range: () => [from / 1000, to / 1000] },
       y: { range: (_, low, high) => [Math.min(0, low || 0), max || Math.max(high || 0, floor) * 1.1] },
@@ -78,9 +78,9 @@ const lastOf = (values) => { for (let at = values.length - 1; at >= 0; at -= 1) 
 
 /**
  * @param {{title:string, times:number[], lines:{name:string, values:(number|null)[], colour?:number, dash?:boolean, fill?:boolean, device?:boolean}[],
- *   format:(value:number|null)=>string, max?:number, stacked?:boolean, binary?:boolean, from:number, to:number, note?:string}} props
+ *   format:(value:number|null)=>string, max?:number, least?:number, stacked?:boolean, binary?:boolean, from:number, to:number, note?:string}} props
  */
-export function Chart({ title, times, lines, format, max, stacked, binary, from, to, note }) {
+export function Chart({ title, times, lines, format, max, least, stacked, binary, from, to, note }) {
   const box = useRef(null);
   const plot = useRef(null);
   const [at, setAt] = useState(null);
@@ -99,7 +99,7 @@ export function Chart({ title, times, lines, format, max, stacked, binary, from,
   useEffect(() => {
     if (!width || empty) return undefined;
     const settings = options(width, lines, {
-      format, max, stacked, binary, onCursor: setAt,
+      format, max, least, stacked, binary, onCursor: setAt,
       get from() { return limits.current.from; }, get to() { return limits.current.to; },
     });
     settings.scales.x.range = () => [limits.current.from / 1000, limits.current.to / 1000];
@@ -114,7 +114,7 @@ export function Chart({ title, times, lines, format, max, stacked, binary, from,
   const told = (line) => format(at === null || at === undefined ? lastOf(line.values) : line.values[at]);
   const when = at === null || at === undefined || !times[at] ? t('chart.latest') : shortTime(times[at] * 1000);
   return html`<figure class="chart">
-    <figcaption><h2>${title}</h2><span class="chart-when">${note || ''} ${empty ? '' : when}</span></figcaption>
+    <figcaption><h2>${title}</h2><span class="chart-when">${[note, empty ? '' : when].filter(Boolean).join(' · ')}</span></figcaption>
     <div class="chart-box" ref=${box} role="img" aria-label=${t('chart.label', { title, from: shortTime(from), to: shortTime(to) })}>
       ${empty ? html`<p class="chart-none">${t('chart.none')}</p>` : null}</div>
     ${empty ? null : html`<ul class="legend">${lines.map((line, index) => html`<li key=${line.name}>

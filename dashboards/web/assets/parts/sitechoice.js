@@ -3,6 +3,7 @@ import { html, useState, useEffect, useRef } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { url, useResource } from '../lib/api.js';
 import { number } from '../lib/format.js';
+import { Icon } from './icons.js';
 import '../lib/tree.js';
 
 /** Sites that a list offers at one time. */
@@ -47,11 +48,17 @@ export function SiteChoice({ label, name, chosen = null, onChoose = () => {}, no
   const select = html`<select class=${`select ${look}`} name=${first.data ? name : null} disabled=${!first.data} required=${required} aria-label=${bare ? label : null} value=${own ? String(own.id) : ''} onChange=${choose}>
     ${none !== undefined ? html`<option value="">${none}</option>` : own ? null : html`<option value=""></option>`}
     ${offered.map((site) => html`<option key=${site.id} value=${String(site.id)}>${site.name}</option>`)}</select>`;
-  const hint = many && q && found.fresh && found.data && !found.data.items.length ? t('tree.choose.none') : first.data && many && !q && !own ? t('tree.choose.many', { n: number(first.data.total) }) : null;
+  const hint = first.data && !first.data.items.length ? t('tree.choose.empty') : many && q && found.fresh && found.data && !found.data.items.length ? t('tree.choose.none') : first.data && many && !q && !own ? t('tree.choose.many', { n: number(first.data.total) }) : null;
   if (bare) return html`<span class="site-choice">${search}${select}</span>`;
   return html`<div class="field field-grow site-choice"><label><span>${label}${required ? html` <em>${t('tree.required')}</em>` : null}</span>${select}</label>${search}
     ${hint ? html`<p class="muted" role="status">${hint}</p>` : null}</div>`;
 }
+
+/**
+ * The way down to a site. Sites above what one may see have no name here, and no page to lead to.
+ * @param {{ path: Api.Shape<'SiteName'>[] }} props
+ */
+export const Crumbs = ({ path }) => html`<a href="/sites">${t('sites.title')}</a>${path.filter((site) => site.name).map((site) => html`<${Icon} key=${`i${site.id}`} name="chevron" size="11" /><a key=${site.id} href=${`/sites/${site.id}`}>${site.name}</a>`)}`;
 
 /** The name of a site of which only the number is known. */
 export function SiteNamed({ id }) {

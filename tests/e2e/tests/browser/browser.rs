@@ -66,6 +66,7 @@ impl Browser {
 
     /// Signs in on the page that is open.
     pub(crate) async fn sign_in(&self) -> Result<()> {
+        self.fill("input[name=username]", "admin").await?;
         self.fill("input[name=password]", PASSWORD).await?;
         self.click(".gate-card .button-primary").await?;
         self.until("the overview", "return !!document.querySelector('.tiles')")

@@ -21,6 +21,8 @@ const METRICS = [
 ];
 /** Lines in one chart at most; the busiest are kept and the chart says how many there are. */
 const MOST = 4;
+/** Bytes a second: the axis of a network that carries nothing reaches 1 kbit/s. */
+const IDLE = 125;
 const MODES = ['user', 'system', 'iowait', 'irq', 'nice', 'steal'];
 
 const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
@@ -123,7 +125,7 @@ function Drawn({ data }) {
   return html`<div class="charts">
     <${Panel}><${Chart} ...${shared} title=${t('chart.cpu')} lines=${parts.cpu} stacked max=${100} format=${(value) => percent(value, value !== null && value > 0 && value < 10 ? 1 : 0)} /></${Panel}>
     <${Panel}><${Chart} ...${shared} title=${t('chart.memory')} lines=${parts.memory.lines} max=${parts.memory.max || undefined} stacked binary format=${bytes} /></${Panel}>
-    <${Panel}><${Chart} ...${shared} title=${t('chart.network')} lines=${parts.network.lines} note=${parts.network.note} format=${bitsPerSecond} /></${Panel}>
+    <${Panel}><${Chart} ...${shared} title=${t('chart.network')} lines=${parts.network.lines} note=${parts.network.note} least=${IDLE} format=${bitsPerSecond} /></${Panel}>
     <${Panel}><${Chart} ...${shared} title=${t('chart.disk')} lines=${parts.disk.lines} note=${parts.disk.note} binary format=${bytesPerSecond} /></${Panel}>
     <${Panel}><${Chart} ...${shared} title=${t('chart.load')} lines=${parts.load} format=${(value) => number(value, 2)} /></${Panel}>
     <${Panel} id="filesystems" flush title=${t('chart.filesystems')}>${parts.filesystems.length
