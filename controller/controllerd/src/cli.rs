@@ -1,6 +1,8 @@
 //! The command line.
 
 mod audit;
+#[cfg(test)]
+mod examples;
 mod register;
 mod sites;
 mod user;
@@ -20,9 +22,19 @@ use xiezhi_model::{
     ApiRight, MAX_REVOCATION_REASON, MAX_TOKEN_DAYS, MAX_TOKEN_USES, revocation_reason,
 };
 
+/// What whoever has just installed it does, in this order.
+const FIRST_STEPS: &str = "First steps:
+  xiezhi-controller init --offline-dir /media/safe
+  xiezhi-controller sites import --preview courts.csv
+  xiezhi-controller sites import courts.csv
+  systemctl start xiezhi-controller
+  xiezhi-controller token create --site gs-01 --uses 20
+
+Each command has its own: xiezhi-controller token create --help";
+
 /// The controller of Xiezhi: takes in what agents report, keeps it and shows it.
 #[derive(Debug, Parser)]
-#[command(name = "xiezhi-controller", version)]
+#[command(name = "xiezhi-controller", version, after_help = FIRST_STEPS)]
 pub(crate) struct Cli {
     /// Configuration file [default: /etc/xiezhi/controller.yaml if it exists]
     #[arg(long, global = true)]
@@ -35,6 +47,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make the certificate authority and the administrator account
+    #[command(after_help = "Example:\n  xiezhi-controller init --offline-dir /media/safe")]
     Init(Init),
     /// Run the controller
     Run(Run),
@@ -91,6 +104,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Series {
     /// Copy the samples into a new folder, whether the controller runs or not
+    #[command(after_help = "Example:\n  xiezhi-controller series backup /backup/series-2026-11-22")]
     Backup {
         /// Folder to make
         folder: PathBuf,
@@ -195,6 +209,9 @@ pub(crate) enum Ca {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
     /// Make a token and print it; it is shown only once
+    #[command(
+        after_help = "Example:\n  xiezhi-controller token create --site gs-01 --uses 20 --expires 7d"
+    )]
     Create {
         /// Key of the site whose hosts may use it, as in `sites list`
         #[arg(long)]
@@ -225,6 +242,9 @@ pub(crate) enum Token {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApiToken {
     /// Make a token and print it; it is shown only once
+    #[command(
+        after_help = "Examples:\n  xiezhi-controller api-token create --name grafana --right read-metrics\n  xiezhi-controller api-token create --name db-prometheus --right write-metrics --site gs-01"
+    )]
     Create {
         /// What it is for, such as "Grafana of the high court"; 1 to 100 letters
         #[arg(long, value_parser = name)]
@@ -275,6 +295,9 @@ pub(crate) enum Host {
         id: i64,
     },
     /// Close a host's session and refuse it from now on
+    #[command(
+        after_help = "Example:\n  xiezhi-controller host revoke 7 --reason 'sold with its disk'"
+    )]
     Revoke {
         /// Its number, as in `host list`
         id: i64,
@@ -294,6 +317,9 @@ pub(crate) enum Bandwidth {
         site: String,
     },
     /// Set a limit for some hours; the other hours keep what holds for them now
+    #[command(
+        after_help = "Examples:\n  xiezhi-controller bandwidth set --site gs-01 --hours 8-18 --kbps 512\n  xiezhi-controller bandwidth set --site gs-01 --kbps unlimited"
+    )]
     Set {
         /// Key of the site, as in `sites list`
         #[arg(long)]
@@ -319,6 +345,9 @@ pub(crate) enum Settings {
     /// Show what holds now and what will
     List,
     /// Give a setting a new value; earlier ones stay on record
+    #[command(
+        after_help = "Example:\n  xiezhi-controller settings set event_retention_days 365 --from 2026-12-01 --source '高院 2026 年第 12 号文'"
+    )]
     Set {
         /// Which, as in `settings list`
         key: String,

@@ -10,6 +10,9 @@ use xiezhi_model::{Field, MAX_TOKEN_USES, RegisterKind};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Register {
     /// Add and change items from a spreadsheet (CSV or XLSX): all of it, or nothing
+    #[command(
+        after_help = "Examples:\n  xiezhi-controller register import rooms.xlsx --kind rooms --site gs-01 --dry-run\n  xiezhi-controller register import rooms.xlsx --kind rooms --site gs-01"
+    )]
     Import {
         /// The file; its first rows name the columns, in Chinese or English
         file: PathBuf,

@@ -10,6 +10,9 @@ use xiezhi_model::Tier;
 pub(crate) enum Sites {
     /// Add, change and move sites from a list: CSV (UTF-8 or GB18030) or XLSX with the columns id, name,
     /// tier, parent_id, court_code
+    #[command(
+        after_help = "Examples:\n  xiezhi-controller sites import --preview courts.csv\n  xiezhi-controller sites import courts.csv"
+    )]
     Import {
         /// The file; without it the demonstration's 113 courts
         file: Option<PathBuf>,
@@ -32,6 +35,9 @@ pub(crate) enum Sites {
         file: PathBuf,
     },
     /// Add a site
+    #[command(
+        after_help = "Example:\n  xiezhi-controller sites add gs-01-10 兰州新区第二人民法院 --tier basic_court --parent gs-01 --court-code 甘0110"
+    )]
     Add(NewSiteAt),
     /// Give a site another name
     Rename {

@@ -16,6 +16,9 @@ pub(crate) enum User {
         file: PathBuf,
     },
     /// Make an account and print the password for its first sign-in
+    #[command(
+        after_help = "Examples:\n  xiezhi-controller user create wang.fang --display-name 王芳 --home gs-01 --role technician@gs-01\n  xiezhi-controller user create li.security --role sec_admin"
+    )]
     Create {
         /// Name to sign in with
         name: String,
@@ -31,6 +34,7 @@ pub(crate) enum User {
     },
     /// Give an account a role. One of security or audit makes its password, sessions and second factor
     /// void and prints a new password for one use
+    #[command(after_help = "Example:\n  xiezhi-controller user grant wang.fang court_admin@gs-01")]
     Grant {
         /// Name of the account
         name: String,
@@ -67,6 +71,9 @@ pub(crate) enum User {
         name: String,
     },
     /// Do alone what takes two people, where no two are left who can: with the root key from its safe
+    #[command(
+        after_help = "Example:\n  xiezhi-controller user break-glass li.security reset-password --offline-dir /media/root-key --reason '李某忘记密码，王院长批准'"
+    )]
     BreakGlass(BreakGlass),
 }
 

@@ -20,6 +20,8 @@ mod users;
 
 pub(crate) use self::series::DamagedBackup;
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use xiezhi_identity::PassphraseSource;
 use xiezhi_model::{Actor, AuditEntry};
@@ -115,6 +117,20 @@ fn one_line(text: &str) -> String {
         false => sign.to_string(),
     });
     signs.collect()
+}
+
+/// A change as a person reads it; where nothing was, only what will be.
+fn change_told(field: &str, before: &str, after: &str) -> String {
+    if before.is_empty() {
+        return format!("{field} {after:?}");
+    }
+    format!("{field} {before:?} → {after:?}")
+}
+
+/// What an import is called on the pages: the folders of this machine are nobody's concern there.
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// Where the passphrase of the online key comes from.

@@ -11,7 +11,7 @@ use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED, Sheet
 use xiezhi_model::{Field, FieldChange, RegisterKind, Scope, SiteId};
 use xiezhi_store::{ImportRow, Older, Plan, RegisterError, Store};
 
-use super::{by_console, local_time, one_line, open_store};
+use super::{by_console, change_told, file_name, local_time, one_line, open_store};
 use crate::cli::Register;
 use crate::config::Config;
 use crate::terminal::say;
@@ -93,7 +93,7 @@ async fn import(
         show(&plan);
         return Ok(());
     }
-    let name = file.display().to_string();
+    let name = file_name(file);
     let sites = rows.iter().map(|row| row.site).collect();
     let audit = by_console("register.upload", "");
     let text = sheet.to_text();
@@ -162,7 +162,7 @@ fn show(plan: &Plan) {
         let code = row.values.get(&Field::Code).map_or("", String::as_str);
         let told = |change: &FieldChange| {
             let field = change.field.map_or("site", Field::word);
-            format!("{field}: {:?} → {:?}", change.before, change.after)
+            change_told(field, &change.before, &change.after)
         };
         let changes: Vec<String> = row.changes.iter().map(told).collect();
         say!(

@@ -11,7 +11,7 @@ use xiezhi_model::{NewSite, Site, SiteChange, SiteField, SitePlan, SiteTree};
 use xiezhi_store::{Older, SiteError, Store};
 
 use super::files::ListFile;
-use super::{by_console, local_time, one_line, open_store};
+use super::{by_console, change_told, file_name, local_time, one_line, open_store};
 use crate::cli::{NewSiteAt, Sites};
 use crate::config::Config;
 use crate::terminal::say;
@@ -50,7 +50,7 @@ async fn export(store: &Store, file: &Path) -> Result<()> {
 
 async fn import(store: &Store, file: Option<&Path>, preview: bool) -> Result<()> {
     let (name, bytes) = match file {
-        Some(path) => (path.display().to_string(), read(path)?),
+        Some(path) => (file_name(path), read(path)?),
         None => (
             "the demonstration's courts".to_owned(),
             DEMO_COURTS_CSV.into(),
@@ -110,16 +110,13 @@ fn refuse(name: &str, problems: &[CellProblem], count: usize) -> Result<()> {
 }
 
 fn told(changes: &[SiteChange]) -> String {
-    let told = |change: &SiteChange| {
-        let SiteChange {
-            field,
-            before,
-            after,
-        } = change;
-        format!("{}: {before:?} → {after:?}", field.word())
-    };
+    let told =
+        |change: &SiteChange| change_told(change.field.word(), &change.before, &change.after);
     changes.iter().map(told).collect::<Vec<_>>().join(", ")
 }
+
+/// What of a new site need not be said: its id stands before it, and it is in use.
+const PLAIN: [SiteField; 2] = [SiteField::Key, SiteField::State];
 
 fn show(plan: &SitePlan) {
     for row in &plan.rows {
@@ -129,7 +126,9 @@ fn show(plan: &SitePlan) {
             _ => "change",
         };
         let (line, key) = (row.line, one_line(&row.site.key));
-        say!("row {line}: {what} {key}: {}", told(&row.changes));
+        let mut changes = row.changes.clone();
+        changes.retain(|change| row.before.is_some() || !PLAIN.contains(&change.field));
+        say!("row {line}: {what} {key}: {}", told(&changes));
     }
     let (added, moved) = (plan.added(), plan.moved());
     let changed = plan.rows.len() - added;

@@ -12,7 +12,7 @@ use xiezhi_model::{Account, AccountChange, Grant, Grants, Needs, Role, SiteId};
 use xiezhi_store::{NewUser, Store};
 
 use super::files::ListFile;
-use super::{break_glass, by_console, local_time, open_store};
+use super::{break_glass, by_console, local_time, one_line, open_store};
 use crate::cli::{RoleAt, User};
 use crate::config::Config;
 use crate::terminal::say;
@@ -66,11 +66,19 @@ async fn list(store: &Store) -> Result<()> {
             None => grant.role.word().to_owned(),
         });
         let roles: Vec<String> = roles.collect();
+        let roles = if roles.is_empty() {
+            "no role".to_owned()
+        } else {
+            roles.join(" ")
+        };
+        let display = match account.user.display_name.as_str() {
+            "" => String::new(),
+            name => format!("  ({})", one_line(name)),
+        };
         say!(
-            "{:<20} {state:<18} {}  {}",
+            "{:<20} {state:<18} since {}  {roles}{display}",
             account.user.name,
             local_time(account.user.created_ms),
-            roles.join(" ")
         );
     }
     Ok(())

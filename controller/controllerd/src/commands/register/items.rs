@@ -8,7 +8,7 @@ use xiezhi_model::{Field, FieldProblem, Item, RegisterKind, Scope, SiteTree, Val
 use xiezhi_store::{RegisterPage, RegisterQuery, Store};
 
 use super::super::files::ListFile;
-use super::super::{by_console, local_time, one_line};
+use super::super::{by_console, change_told, local_time, one_line};
 use super::named;
 use crate::cli::{Listed, Narrowed, OneItem};
 use crate::terminal::say;
@@ -118,7 +118,7 @@ pub(super) async fn show(store: &Store, wanted: &OneItem) -> Result<()> {
     for change in store.register_history(item.id, None, SHOWN).await? {
         let changes = change.changes.iter().map(|one| {
             let field = one.field.map_or("site", Field::word);
-            format!("{field}: {:?} → {:?}", one.before, one.after)
+            change_told(field, &one.before, &one.after)
         });
         let changes: Vec<String> = changes.collect();
         say!(
