@@ -74,7 +74,7 @@ function Tokens({ data, onRevoke }) {
     { title: t('enrol.left'), end: true, cell: (row) => `${number(row.uses_left)} / ${number(row.uses)}` },
     { title: t('enrol.approval.needed'), cell: (row) => t(row.approval ? 'enrol.approval.yes' : 'enrol.approval.no') },
     { title: t('enrol.until'), cell: (row) => html`<span class="nowrap">${dateTime(row.expires_ms)}</span>` },
-    { title: t('enrol.by'), cell: (row) => actorName(row.created_by) },
+    { title: t('enrol.by'), cell: (row) => html`<span>${actorName(row.created_by)}</span>` },
     { title: html`<span class="visually-hidden">${t('enrol.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'active' ? html`<button class="button button-small" onClick=${() => onRevoke(row)}>${t('enrol.revoke')}</button>` : null) },
   ];
   return html`<${Table} label=${t('enrol.tokens')} columns=${columns} rows=${rows} keyOf=${(row) => row.id} />${button}`;

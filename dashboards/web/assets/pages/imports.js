@@ -14,7 +14,7 @@ import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
 import { ImportPreview } from '../parts/importpreview.js';
-import { KINDS, fieldName, valueText } from './register/fields.js';
+import { KINDS, fieldName, shapeOf, valueText } from './register/fields.js';
 
 /** The names of columns that an empty sheet has; those of an export. */
 const HEADERS = {
@@ -75,7 +75,8 @@ function Decide({ kind, preview, onDone, onDrop, onMoved }) {
   };
   const { busy, error } = state;
   const wrong = preview.problem_count > 0;
-  return html`<${ImportPreview} preview=${preview} fieldName=${(field) => fieldName(kind, field)} valueText=${(field, value) => valueText(kind, field, value)} />
+  return html`<${ImportPreview} preview=${preview} fieldName=${(field) => fieldName(kind, field)} valueText=${(field, value) => valueText(kind, field, value)}
+    choicesOf=${(field) => (shapeOf(kind, field).choices || []).map(([, text]) => text)} />
     ${error ? html`<p class="field-error panel-note" role="alert">${saying(error)}</p>` : null}
     <p class="import-acts">${wrong ? html`<button class="button" onClick=${onDrop}>${t('import.again')}</button>`
     : changes ? html`<button class="button button-primary" disabled=${busy} onClick=${apply}>${t('import.apply', { n: number(changes) })}</button><button class="button" onClick=${onDrop}>${t('import.drop')}</button><span class="muted">${t('import.safe')}</span>`

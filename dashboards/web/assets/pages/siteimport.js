@@ -99,7 +99,7 @@ function Earlier({ data, onUndo }) {
   const columns = [
     { title: t('tree.when'), cell: (row) => html`<span class="nowrap">${dateTime(row.decided_ms || row.asked_ms)}</span>` },
     { title: t('tree.import.file'), lead: true, cell: (row) => html`<b translate=${fileName(row) === row.file ? false : null}>${fileName(row)}</b>` },
-    { title: t('tree.who'), cell: (row) => actorName(row.decided_by || row.asked_by) },
+    { title: t('tree.who'), cell: (row) => html`<span>${actorName(row.decided_by || row.asked_by)}</span>` },
     { title: t('tree.import.numbers'), end: true, cell: (row) => html`<span class="nowrap">${row.state === 'waiting' || row.state === 'expired' ? '–' : `${number(row.added)} / ${number(row.changed)} / ${number(row.unchanged)}`}</span>` },
     { title: t('tree.state'), cell: (row) => html`<span class=${`tag ${LOOKS[row.state] || ''}`}>${t(`tree.import.${row.state}`)}</span>` },
     { title: html`<span class="visually-hidden">${t('tree.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'applied' ? html`<button class="button button-small" onClick=${() => onUndo(row)}>${t('tree.import.undo')}</button>`

@@ -39,11 +39,14 @@ const Side = ({ one, valueOf }) => (one ? valueOf(one) : html`<span class="muted
 const Changes = ({ row, fieldName, valueText }) => html`<ul class="changes">${row.changes.filter((one) => !row.is_new || one.after).map((one) => html`<li key=${one.field}><i>${fieldName(one.field)}</i>
   ${row.is_new ? null : html`<span class="was"><${Side} one=${one.before} valueOf=${(value) => valueText(one.field, value)} /></span> <span aria-hidden="true">→</span><span class="visually-hidden"> ${t('preview.to')} </span> `}<${Side} one=${one.after} valueOf=${(value) => valueText(one.field, value)} /></li>`)}</ul>`;
 
-const Problems = ({ preview, fieldName }) => html`<div class="verdict verdict-down" role="alert"><${Icon} name="down" /><div><b>${t('preview.problem.head', { n: number(preview.problem_count) })}</b></div></div>
+/** What may be written where a choice was missed. */
+const choicesText = (row, choicesOf) => { const all = row.word === 'no_choice' && row.field && choicesOf ? choicesOf(row.field) : []; return all.length ? t('preview.choices', { list: all.join(t('list.comma')) }) : ''; };
+
+const Problems = ({ preview, fieldName, choicesOf }) => html`<div class="verdict verdict-down" role="alert"><${Icon} name="down" /><div><b>${t('preview.problem.head', { n: number(preview.problem_count) })}</b></div></div>
   <${Portions} rows=${preview.problems}>${(rows) => html`<${Table} label=${t('preview.problems')} rows=${rows} keyOf=${(row) => `${row.line}.${row.column}.${row.word}`} columns=${[
     { title: t('preview.cell'), lead: true, cell: (row) => html`<b class="nowrap">${cellText(row)}</b>` },
     { title: t('preview.field'), cell: (row) => (fieldOf(row) ? fieldName(fieldOf(row)) : html`<span class="muted">–</span>`) },
-    { title: t('preview.what'), wide: true, cell: (row) => html`${row.found && !t(`cell.${row.word}`, { found: '\u0000' }).includes('\u0000') ? html`<q class="found" translate=${false}>${row.found}</q> ` : null}${problemText(row)}` },
+    { title: t('preview.what'), wide: true, cell: (row) => html`<span>${row.found && !t(`cell.${row.word}`, { found: '\u0000' }).includes('\u0000') ? html`<q class="found" translate=${false}>${row.found}</q> ` : null}${problemText(row)} ${choicesText(row, choicesOf)}</span>` },
   ]} />`}</${Portions}>
   ${preview.problem_count > preview.problems.length ? html`<p class="panel-note">${t('preview.problem.some', { n: number(preview.problem_count), shown: number(preview.problems.length) })}</p>` : null}`;
 
@@ -53,15 +56,15 @@ function Choice({ kind, current, count, onChoose }) {
 
 /**
  * @param {{preview: {added: number, changed: number, unchanged: number, rows: any[], ignored?: string[], problems: any[], problem_count: number},
- *   fieldName: (field: string) => any, valueText?: (field: string, value: string) => any}} props
+ *   fieldName: (field: string) => any, valueText?: (field: string, value: string) => any, choicesOf?: (field: string) => string[]}} props
  *   rows: `{line, is_new, code, name, site?: {id, name}, changes: [{field, before, after}]}`;
  *   problems: `{line, column?, word, field?, found?, message}`
  */
-export function ImportPreview({ preview, fieldName, valueText = (field, value) => value }) {
+export function ImportPreview({ preview, fieldName, valueText = (field, value) => value, choicesOf }) {
   const [kind, choose] = useState('all');
   const ignored = (preview.ignored || []).filter(Boolean);
   const left = ignored.length ? html`<p class="panel-note">${t('preview.ignored')} <span translate=${false}>${ignored.join(t('list.comma'))}</span></p>` : null;
-  if (preview.problem_count) return html`<${Problems} preview=${preview} fieldName=${fieldName} />${left}`;
+  if (preview.problem_count) return html`<${Problems} preview=${preview} fieldName=${fieldName} choicesOf=${choicesOf} />${left}`;
   const changes = preview.added + preview.changed;
   const rows = preview.rows.filter((row) => kind === 'all' || row.is_new === (kind === 'new'));
   const withSite = preview.rows.some((row) => row.site);

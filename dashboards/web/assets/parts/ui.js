@@ -25,10 +25,10 @@ export const Skeleton = ({ rows = 4 }) => html`
   <div class="skeleton" role="status"><span class="visually-hidden">${t('state.loading')}</span>
     ${Array.from({ length: rows }, (_, row) => html`<span key=${row} class="skeleton-row"></span>`)}</div>`;
 
-/** What could not be shown, why, and what to do: to try again where that may help. */
+/** What could not be shown, why, and what to do: to try again where that may help, else to go where all is. */
 export function Problem({ error, retry }) {
-  const closed = error.status === 403;
-  return html`<div class="problem" role="alert"><${Icon} name="warning" /><div><strong>${t(closed ? 'state.closed' : 'state.failed')}</strong><p>${error.message}</p></div>
+  const closed = error.status === 403 || error.status === 404;
+  return html`<div class="problem" role="alert"><${Icon} name="warning" /><div><strong>${t(error.status === 403 ? 'state.closed' : error.status === 404 ? 'state.gone' : 'state.failed')}</strong><p>${error.message}</p></div>
     ${closed ? html`<a class="button" href="/">${t('state.home')}</a>` : retry ? html`<button class="button" onClick=${retry}>${t('state.retry')}</button>` : null}</div>`;
 }
 

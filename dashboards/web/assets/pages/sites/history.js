@@ -36,7 +36,7 @@ function Entries({ id, first }) {
   if (!rows.length) return html`<${Empty} icon="audit">${t('tree.history.none')}</${Empty}>`;
   const columns = [
     { title: t('tree.when'), lead: true, cell: (row) => html`<span class="nowrap">${dateTime(row.time_ms)}</span>` },
-    { title: t('tree.who'), cell: (row) => actorName(row.actor) },
+    { title: t('tree.who'), cell: (row) => html`<span>${actorName(row.actor)}</span>` },
     { title: t('tree.what'), cell: (row) => html`<span class="nowrap">${known(`tree.did.${row.action}`) ? t(`tree.did.${row.action}`) : row.action}</span>${row.import ? html` <span class="muted nowrap">${t('tree.from.import', { n: row.import })}</span>` : null}` },
     { title: t('tree.changes'), wide: true, cell: (row) => html`<${Changes} entry=${row} />` },
   ];
