@@ -46,7 +46,7 @@ const TABLE = {
   'login.submit': ['登录', 'Sign in'],
   'login.busy': ['正在登录…', 'Signing in…'],
   'login.once': ['正在用一次性登录码登录…', 'Signing in with the one-time code…'],
-  'login.note': ['忘记密码，请找账号管理员在“账号”页重设。admin 的密码在控制器终端用 xiezhi-controller set-password 重设。', 'If the password is lost, ask who keeps the accounts. That of admin is set anew by xiezhi-controller set-password on the controller’s terminal.'],
+  'login.note': ['忘记密码，请找账号管理员在“账号”页重设；管理员自己忘记了，在控制器终端运行 xiezhi-controller set-password。', 'If the password is lost, ask who keeps the accounts; who keeps them runs xiezhi-controller set-password on the controller’s terminal.'],
 
   'problem.wrong_credentials': ['账号或密码不对。', 'Account and password do not match.'],
   'problem.too_many_attempts': ['失败次数过多，请 {s} 秒后再试。', 'Too many failed attempts; try again in {s} s.'],

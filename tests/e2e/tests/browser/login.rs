@@ -44,6 +44,7 @@ async fn the_printed_address_signs_in_once_and_a_wrong_password_says_so() -> Res
         .until("the used code is refused", &says("登录码无效"))
         .await?;
 
+    browser.fill("input[name=username]", "admin").await?;
     browser
         .fill("input[name=password]", "not the password")
         .await?;
@@ -68,6 +69,7 @@ async fn an_address_that_needs_a_session_comes_back_after_signing_in() -> Result
     browser
         .until("the gate", "return !!document.querySelector('.gate-card')")
         .await?;
+    browser.fill("input[name=username]", "admin").await?;
     browser
         .fill("input[name=password]", "correct horse battery staple")
         .await?;
