@@ -76,7 +76,7 @@ async fn list(store: &Store) -> Result<()> {
             name => format!("  ({})", one_line(name)),
         };
         say!(
-            "{:<20} {state:<18} since {}  {roles}{display}",
+            "{:<20} {state:<18} made {}  {roles}{display}",
             account.user.name,
             local_time(account.user.created_ms),
         );
