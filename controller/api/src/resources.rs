@@ -25,3 +25,4 @@ pub(crate) mod settings;
 pub(crate) mod sites;
 pub(crate) mod tokens;
 pub(crate) mod users;
+pub(crate) mod views;

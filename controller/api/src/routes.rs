@@ -14,7 +14,7 @@ use crate::openapi::{self, Described, Draft};
 use crate::resources::{
     acts, api_tokens, approvals, audit, bandwidth, events, facts, fleet, gaps, health, host, hosts,
     live, login, me, metrics, overview, prometheus, register, series, sessions, settings, sites,
-    tokens, users,
+    tokens, users, views,
 };
 use crate::state::AppState;
 use crate::{
@@ -159,6 +159,9 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/me/sessions", SignedIn, sessions::list, "One's own sessions that are open"),
         route(DELETE, "/api/v1/me/sessions/{id}", SignedIn, sessions::end, "End one of one's own sessions"),
         route(POST, "/api/v1/me/sessions/end-others", SignedIn, sessions::end_others, "End all own sessions but this one"),
+        route(GET, "/api/v1/me/views", SignedIn, views::list, "Filters of pages that one keeps, the newest first"),
+        route(POST, "/api/v1/me/views", SignedIn, views::save, "Keep filters of a page under a name"),
+        route(DELETE, "/api/v1/me/views/{id}", SignedIn, views::forget, "Forget one of the filters that one keeps"),
         route(GET, "/api/v1/openapi.json", SignedIn, openapi::read, "This description").also(&[(200, "application/json")]),
         route(GET, "/api/v1/health", May(SeeOverview), health::read, "What ails the controller"),
         route(GET, "/api/v1/overview", May(SeeOverview), overview::read, "The whole of what the caller sees, or of a site and below it, in one answer").also(&[(404, "")]),

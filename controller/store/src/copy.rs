@@ -57,6 +57,7 @@ const TABLES: &[Table] = &[
     table("second_factors", &["user_id"]),
     table("recovery_codes", &["code_hash"]),
     table("web_sessions", &["id_hash"]),
+    table("saved_views", &["id"]),
     large("named_requests", &["user_id", "key_hash"]),
     table("api_tokens", &["id"]),
     table("register_items", &["id"]),

@@ -54,6 +54,7 @@ mod settings;
 mod sites;
 mod tokens;
 mod users;
+mod views;
 mod web_sessions;
 mod wire_events;
 
@@ -89,6 +90,7 @@ pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};
 pub use sites::{SiteError, SiteHistoryEntry, SiteImport, SiteImportFile, SiteUse};
 pub use tokens::TokenCursor;
 pub use users::NewUser;
+pub use views::{SavedView, VIEWS_OF_ACCOUNT, VIEWS_OF_PAGE};
 pub use web_sessions::SessionsEnded;
 pub use wire_events::KeptEvents;
 

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0010_event_counts.sql"),
     include_str!("../migrations/0011_register_search.sql"),
     include_str!("../migrations/0012_proof.sql"),
+    include_str!("../migrations/0013_views.sql"),
 ];
 
 const MAKE_VERSION: &str =

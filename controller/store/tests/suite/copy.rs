@@ -76,6 +76,7 @@ const THE_REST: &str = "
     INSERT INTO recovery_codes VALUES ('digest', 1);
     INSERT INTO named_requests VALUES (1, 'a', 'sealed', 1, 2, 3), (1, 'B', 'sealed', 0, 2, 3);
     INSERT INTO web_sessions VALUES ('A', 1, 1, 2, 3, '', ''), ('a', 1, 1, 2, 3, 'x', '浏览器'), ('_', 1, 1, 2, 3, '', '');
+    INSERT INTO saved_views VALUES (1, 1, '/fleet', '停用的', 'state=down');
     INSERT INTO broken_glass VALUES (1, 1, 2, 'disable', '离职');
     INSERT INTO register_items VALUES (1, 3, 1, 'A-1', 'in_use', '', '', '{}', 'a-1', 1, 2, 1);
     INSERT INTO register_changes VALUES (1, 1, NULL, 0, 1, 'console', 'create', '[]');
@@ -88,7 +89,7 @@ const THE_REST: &str = "
 /// Copies, and says what must be alike.
 pub(crate) async fn copied(from: &Store, into: &Store) {
     let copied = from.copy_to(into, |_| {}).await.unwrap();
-    assert_eq!(copied.len(), 34);
+    assert_eq!(copied.len(), 35);
     for table in &copied {
         assert!(table.rows > 0, "{table:?}");
     }

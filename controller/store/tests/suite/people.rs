@@ -1,7 +1,7 @@
 //! Users, browser sessions, settings.
 
 use xiezhi_model::{Actor, Setting, WebSession};
-use xiezhi_store::{AccountError, SessionsEnded, StoreError};
+use xiezhi_store::{AccountError, SessionsEnded, StoreError, VIEWS_OF_ACCOUNT, VIEWS_OF_PAGE};
 
 use crate::support::*;
 
@@ -182,6 +182,52 @@ async fn an_accounts_sessions_are_listed_and_ended_together() {
     assert_eq!(fresh.web_sessions_of(other, NOW).await.unwrap().len(), 1);
     let ended = fresh.end_web_sessions(own, "", entry("session.end_all"));
     assert_eq!(ended.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn filters_are_kept_with_their_account_within_bounds() {
+    let fresh = fresh().await;
+    let mut ids = Vec::new();
+    for name in ["a", "b"] {
+        let made = fresh.create_user(&new_user(name), None, entry("x")).await;
+        ids.push(made.unwrap().user.id);
+    }
+    let [own, other] = ids[..] else { panic!() };
+    let save = async |user, page: &str, name: String| {
+        fresh.save_view(user, page, &name, "q=1").await.unwrap()
+    };
+    assert!(save(own, "/fleet", "停用的\u{0}".to_owned()).await);
+    assert!(save(own, "/events", "停用的".to_owned()).await);
+    assert!(save(other, "/fleet", "x".to_owned()).await);
+    fresh
+        .save_view(own, "/fleet", "停用的\u{0}", "q=2")
+        .await
+        .unwrap();
+    let views = fresh.saved_views(own).await.unwrap();
+    let told: Vec<_> = views
+        .iter()
+        .map(|one| (one.page.as_str(), one.query.as_str()))
+        .collect();
+    assert_eq!(told, [("/fleet", "q=2"), ("/events", "q=1")]);
+    let id = views[0].id;
+    assert!(!fresh.forget_view(other, id).await.unwrap(), "another's");
+    assert!(fresh.forget_view(own, id).await.unwrap());
+    for number in 0..VIEWS_OF_PAGE {
+        assert!(save(own, "/fleet", number.to_string()).await);
+    }
+    assert!(!save(own, "/fleet", "one too many".to_owned()).await);
+    // One that is there is changed all the same.
+    assert!(save(own, "/fleet", "3".to_owned()).await);
+    assert!(save(own, "/register/rooms", "1".to_owned()).await);
+    let mut number = 0;
+    while fresh.saved_views(own).await.unwrap().len() < VIEWS_OF_ACCOUNT {
+        let page = format!("/page/{}", number / VIEWS_OF_PAGE);
+        let saved = fresh.save_view(own, &page, &number.to_string(), "").await;
+        assert!(saved.unwrap());
+        number += 1;
+    }
+    assert!(!save(own, "/new", "one too many".to_owned()).await);
+    assert_eq!(fresh.saved_views(other).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ export const FRAME = {
   'views.name': ['视图名称', 'Name of the view'],
   'views.save': ['保存当前筛选', 'Save these filters'],
   'views.remove': ['删除视图 {name}', 'Remove the view {name}'],
-  'views.where': ['保存在这台电脑的浏览器里，换电脑后看不到。', 'Kept in this browser only.'],
+  'views.where': ['保存在账号里，在哪台电脑登录都能看到。', 'Kept with your account, wherever you sign in.'],
 
   'screen.open': ['大屏', 'Wall screen'],
   'screen.leave': ['退出大屏', 'Leave'],

@@ -11,6 +11,7 @@ addTexts({
   'problem.bad_request': ['请求的内容不对，请检查所填内容后再试。', 'The request is not right; check what was entered and try again.'],
   'problem.not_json': ['请求的格式不对。', 'The request has the wrong format.'],
   'problem.wrong_method': ['这里不接受这种请求。', 'This does not take that kind of request.'],
+  'problem.too_many_views': ['常用视图每页最多 20 个、每个账号最多 100 个，请先删掉不用的。', 'An account keeps 20 views of a page and 100 in all; remove one first.'],
   'problem.failed': ['没有办成，控制器日志中有原因。', 'It failed; the controller’s log says why.'],
   'problem.in_progress': ['同一个请求还在处理，请稍候。', 'The same request is being worked on; wait a moment.'],
   'problem.key_reused': ['这个幂等键已用于另一个请求，请换一个。', 'That idempotency key was used for another request; choose another.'],

@@ -1,32 +1,26 @@
-// Saved views: the filters of a page under a name, to come back to. They are kept in this browser;
-// an address says the same and can be sent to others.
+// Saved views: the filters of a page under a name, to come back to. They are kept with the account; an
+// address says the same and can be sent to others.
 import { html, useState } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { useRoute } from '../lib/router.js';
-import { remember } from '../lib/store.js';
-import { useWho } from '../lib/who.js';
+import { send, url, useResource } from '../lib/api.js';
 import { Icon } from './icons.js';
 
-/** Most views of a page: more are not found again. */
-const MOST = 20;
 /** Where somebody happens to be in a list is no view of it. */
 const PASSING = ['cursor', 'from', 'new', 'edit'];
 
-function stored(key) {
-  try {
-    const found = JSON.parse(localStorage.getItem(`xiezhi.${key}`) || '[]');
-    return Array.isArray(found) ? found.filter((one) => one && typeof one.name === 'string' && typeof one.search === 'string') : [];
-  } catch (unreadable) { return []; }
-}
-
 export function Views() {
   const { path, query } = useRoute();
-  const who = useWho();
-  const key = `views.${who ? who.user.name : ''}.${path}`;
-  const [, redraw] = useState(0);
+  const kept = useResource(url('/me/views'));
   const [open, turn] = useState(false);
-  const views = stored(key);
-  const keep = (next) => { remember(key, next.length ? JSON.stringify(next) : null); redraw((n) => n + 1); };
+  const [error, setError] = useState(/** @type {any} */ (null));
+  const views = kept.data ? kept.data.items.filter((one) => one.page === path) : [];
+  /** @param {Promise<any>} done */
+  const change = async (done) => {
+    setError(null);
+    try { await done; } catch (cause) { setError(cause); }
+    kept.reload();
+  };
   const lasting = new URLSearchParams(query);
   for (const passing of PASSING) lasting.delete(passing);
   const search = lasting.toString();
@@ -34,11 +28,11 @@ export function Views() {
     event.preventDefault();
     const name = String(new FormData(event.currentTarget).get('name')).trim();
     event.currentTarget.reset();
-    if (name) keep([{ name, search }, ...views.filter((one) => one.name !== name)].slice(0, MOST));
+    if (name) change(send('POST', '/me/views', { page: path, name, query: search }));
   };
   return html`<details class="views" onToggle=${(event) => turn(event.currentTarget.open)}><summary class="button button-small"><${Icon} name="bookmark" size="14" />${t('views.title')}${views.length ? html` <span class="segment-count">${views.length}</span>` : null}</summary>
-    ${open ? html`<div class="views-box">${views.length ? html`<ul>${views.map((view) => html`<li key=${view.name}><a translate=${false} class=${view.search === search ? 'view-on' : ''} href=${view.search ? `${path}?${view.search}` : path}>${view.name}</a>
-      <button class="tool" translate=${false} aria-label=${t('views.remove', { name: view.name })} onClick=${() => keep(views.filter((one) => one !== view))}><${Icon} name="down" size="13" /></button></li>`)}</ul>` : html`<p class="muted">${t('views.none')}</p>`}
+    ${open ? html`<div class="views-box">${views.length ? html`<ul>${views.map((view) => html`<li key=${view.id}><a translate=${false} class=${view.query === search ? 'view-on' : ''} href=${view.query ? `${path}?${view.query}` : path}>${view.name}</a>
+      <button class="tool" translate=${false} aria-label=${t('views.remove', { name: view.name })} onClick=${() => change(send('DELETE', `/me/views/${view.id}`))}><${Icon} name="down" size="13" /></button></li>`)}</ul>` : html`<p class="muted">${t('views.none')}</p>`}
       <form onSubmit=${save}><input name="name" required maxlength="40" aria-label=${t('views.name')} placeholder=${t('views.name')} autocomplete="off" /><button class="button button-small">${t('views.save')}</button></form>
-      <p class="muted">${t('views.where')}</p></div>` : null}</details>`;
+      ${error || kept.error ? html`<p class="field-error" role="alert">${(error || kept.error).message}</p>` : null}<p class="muted">${t('views.where')}</p></div>` : null}</details>`;
 }

@@ -102,6 +102,10 @@ async fn filters_are_kept_under_a_name() -> Result<()> {
             "return document.querySelector('.views li').textContent.includes('停用的房间')",
         )
         .await?;
+    // In another browser of the same person they are there.
+    checks::none_of(&browser.problems().await?)?;
+    browser.close().await?;
+    let browser = Browser::signed_in(&controller, Look::usual()).await?;
     browser.goto("/register/rooms").await?;
     browser.click(".views summary").await?;
     browser.click(".views li a").await?;
@@ -111,6 +115,15 @@ async fn filters_are_kept_under_a_name() -> Result<()> {
             "return location.search === '?state=retired&q=x'",
         )
         .await?;
+    browser.goto("/fleet").await?;
+    browser.click(".views summary").await?;
+    let none =
+        "return document.querySelector('.views-box') && !document.querySelector('.views li')";
+    browser.until("another page has none", none).await?;
+    browser.goto("/register/rooms").await?;
+    browser.click(".views summary").await?;
+    browser.click(".views li button").await?;
+    browser.until("it is gone", none).await?;
     checks::none_of(&browser.problems().await?)?;
     browser.close().await
 }
