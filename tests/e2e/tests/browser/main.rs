@@ -16,6 +16,7 @@ mod browser;
 mod budget;
 mod checks;
 mod contrast;
+mod exports;
 mod first_day;
 mod first_day_courts;
 mod frame;
