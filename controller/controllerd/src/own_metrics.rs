@@ -33,6 +33,7 @@ struct Gauges {
     damaged: IntGauge,
     undecoded: IntGauge,
     set_aside: IntGauge,
+    refused_files: IntGauge,
     memory_bytes: IntGauge,
     resident_bytes: IntGauge,
     cpu_seconds: Counter,
@@ -77,6 +78,10 @@ impl Gauges {
                 "xiezhi_series_set_aside_files",
                 "Damaged files of samples that lie aside and are not served.",
             )?,
+            refused_files: gauge(
+                "xiezhi_series_refused_files",
+                "Files of samples that the disk refused at the start; they wait until it gives them.",
+            )?,
             memory_bytes: gauge(
                 "xiezhi_series_memory_bytes",
                 "Memory of the samples' head and indexes, estimated.",
@@ -106,6 +111,7 @@ impl Gauges {
         self.damaged.set(signed(stats.damaged));
         self.undecoded.set(signed(stats.undecoded_frames));
         self.set_aside.set(signed(stats.set_aside));
+        self.refused_files.set(signed(stats.refused_files));
         self.memory_bytes.set(signed(stats.memory_bytes));
         if let Some((resident_bytes, cpu_seconds)) = process() {
             self.resident_bytes.set(signed(resident_bytes));

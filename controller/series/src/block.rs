@@ -27,8 +27,9 @@ use std::sync::Arc;
 use self::envelope::{Kind, Place};
 use self::footer::{Footer, TAIL_BYTES};
 use self::ledger::Noted;
-use self::page::PageExtent;
+use self::page::{Page, PageExtent};
 pub(crate) use self::writer::BlockWriter;
+use crate::chunk::{self, Points};
 use crate::damage::Places;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
@@ -155,6 +156,25 @@ impl Block {
         }
     }
 
+    /// A page that was damaged before is whole: the disk refused it for a moment.
+    fn note_well(&self, offset: u64, body: &[u8]) {
+        if !self.damage.has(&self.name) {
+            return;
+        }
+        let is_readable = Page::parse(body).is_some_and(|mut page| {
+            let grid = page.grid;
+            page.all(|(_, bytes)| {
+                // Chunks of steps begin with their aggregate.
+                let skipped = usize::from(self.footer.resolution_ms > 0);
+                let chunk = bytes.get(skipped..).unwrap_or_default();
+                chunk::decode(grid, chunk, &mut Points::default()).is_some()
+            })
+        });
+        if is_readable {
+            self.damage.well(&self.name, offset);
+        }
+    }
+
     fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
         match &self.file {
             Some(file) => Ok(Arc::clone(file)),
@@ -209,6 +229,7 @@ impl Block {
 
     fn directory_piece(&self, file: &dyn DiskFile, place: Place) -> io::Result<Option<Vec<u8>>> {
         if let Some(body) = envelope::read(file, place, self.seed, Kind::Directory)? {
+            self.damage.well(&self.name, place.offset);
             return Ok(Some(body));
         }
         self.note_damage(place.offset, "directory is damaged, reading its copy");
@@ -217,8 +238,9 @@ impl Block {
             ..place
         };
         let body = envelope::read(file, copy, self.seed, Kind::Directory)?;
-        if body.is_none() {
-            self.note_damage(copy.offset, "the directory's copy is damaged too");
+        match &body {
+            Some(_) => self.damage.well(&self.name, copy.offset),
+            None => self.note_damage(copy.offset, "the directory's copy is damaged too"),
         }
         Ok(body)
     }
@@ -251,8 +273,9 @@ impl Block {
                 let at = usize::try_from(place.offset - first.offset).unwrap_or(usize::MAX);
                 let piece = bytes.get(at..at.saturating_add(place.length as usize));
                 let body = piece.and_then(|piece| envelope::open(piece, self.seed, Kind::Page));
-                if body.is_none() {
-                    self.note_damage(place.offset, "a page of samples is damaged");
+                match body {
+                    Some(body) => self.note_well(place.offset, body),
+                    None => self.note_damage(place.offset, "a page of samples is damaged"),
                 }
                 each(index, body)?;
             }
@@ -286,6 +309,7 @@ impl Block {
                 damaged += 1;
                 continue;
             };
+            self.damage.well(&self.name, line.place.offset);
             for group in ledger::groups(&body) {
                 if !(first..=last).contains(&group.host) {
                     continue;
@@ -347,7 +371,10 @@ impl Block {
         for tail in 1..=2 {
             let offset = self.bytes.saturating_sub(tail * TAIL_BYTES as u64);
             match read_tail(&*file, offset)? {
-                Some(places) => pieces.extend(places.map(|place| (place, Kind::Footer))),
+                Some(places) => {
+                    self.damage.well(&self.name, offset);
+                    pieces.extend(places.map(|place| (place, Kind::Footer)));
+                }
                 None => damage(offset, TAIL_BYTES as u64),
             }
         }
@@ -355,7 +382,10 @@ impl Block {
         pieces.dedup();
         for (place, kind) in pieces {
             match envelope::read(&*file, place, self.seed, kind)? {
-                Some(_) => intact += 1,
+                Some(_) => {
+                    self.damage.well(&self.name, place.offset);
+                    intact += 1;
+                }
                 None => damage(place.offset, u64::from(place.length)),
             }
         }

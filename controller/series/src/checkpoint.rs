@@ -76,16 +76,18 @@ impl<'d> Writer<'d> {
         }
     }
 
-    /// Makes the checkpoint durable and puts it in place.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    /// Makes the checkpoint durable and puts it in place. The one before is kept as long as it `is_good`.
+    pub(crate) fn finish(mut self, is_good: bool) -> io::Result<()> {
         self.buffer.push(0);
         self.write_out()?;
         let crc = self.hasher.clone().finalize().to_le_bytes();
         self.file.write_at(&crc, self.written)?;
         self.file.sync()?;
-        match self.disk.rename(NAME, PREVIOUS) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if is_good {
+            match self.disk.rename(NAME, PREVIOUS) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         self.disk.rename(UNFINISHED, NAME)?;
         self.disk.sync()

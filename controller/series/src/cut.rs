@@ -5,7 +5,7 @@
 //! block is there. Cutting again what was cut halfway gives the same block. Appends go on meanwhile,
 //! and the samples stay in the head until readers find them in the block.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::iter;
 use std::sync::{Arc, Mutex};
 
@@ -16,18 +16,19 @@ use crate::engine::Engine;
 use crate::error::SeriesError;
 use crate::frame::{HostKey, StoredFrame};
 use crate::head::texts::TextId;
-use crate::head::{self, Head};
+use crate::head::{self, Head, Heads};
 use crate::held::Held;
 use crate::log::Log;
 use crate::output;
 use crate::record;
 
-/// Makes a block of a log that takes no more frames, and puts it in the log's place. The log's file
-/// stays.
-pub(crate) fn cut(engine: &Engine, log: &Arc<Log>) -> Result<(), SeriesError> {
+/// Makes a block of a log that takes no more frames, of which `heads` have the samples, and puts it in
+/// the log's place. The log's file stays.
+pub(crate) fn cut(engine: &Engine, log: &Arc<Log>, heads: &Heads) -> Result<(), SeriesError> {
     let name = block::name(log.id, log.id, 0);
-    let watch = engine.refusals.watch(iter::once(&*log.name));
-    if let Err(error) = write(engine, log, &name).and_then(|()| watch.end(engine)) {
+    let watch = engine.watch(iter::once(&*log.name))?;
+    let written = write(engine, log, heads, &name);
+    if let Err(error) = written.and_then(|()| engine.end_watch(watch)) {
         output::give_up(engine, &name);
         return Err(error);
     }
@@ -44,14 +45,19 @@ pub(crate) fn cut(engine: &Engine, log: &Arc<Log>) -> Result<(), SeriesError> {
         bytes = block.bytes,
         "log became a block"
     );
-    engine.change_files(|files| {
+    let waiting: BTreeSet<u64> = engine.change_files(|files| {
         files.logs.remove(&log.id);
+        files.unread.remove(&log.name);
+        // One of before, which the start could not read, is this one now.
+        files.unread.remove(&*block.name);
         if engine.options.hold.is_some() {
             files.held.insert(log.id, Arc::new(Held::of(log)));
         }
         files.blocks.insert(block.first(), Arc::new(block));
+        files.logs.keys().copied().collect()
     });
-    engine.heads.forget(log.id, engine.options.clock.now_ms());
+    let now_ms = engine.options.clock.now_ms();
+    engine.heads.forget(log.id, &waiting, now_ms);
     Ok(())
 }
 
@@ -62,26 +68,31 @@ pub(crate) fn open_own(engine: &Engine, name: &str) -> Result<Block, SeriesError
         .map_err(engine.error("read back", name))
 }
 
-fn write(engine: &Engine, log: &Log, name: &str) -> Result<(), SeriesError> {
+fn write(engine: &Engine, log: &Log, heads: &Heads, name: &str) -> Result<(), SeriesError> {
     let mut writer = BlockWriter::create(engine, name, (log.id, log.id), 0, log.salt)?;
-    write_pages(engine, log.id, &mut writer)?;
+    write_pages(engine, heads, log.id, &mut writer)?;
     // Foreign samples are in no ledger, but they arrived.
     writer.widen(&log.state().span);
     let mut hosts: Vec<HostKey> = log.state().index.keys().copied().collect();
     hosts.sort_unstable();
     for host in hosts {
-        write_ledger(engine, log, host, &mut writer)?;
+        write_ledger(engine, log, heads, host, &mut writer)?;
     }
     writer.finish()
 }
 
-fn write_pages(engine: &Engine, log: u64, writer: &mut BlockWriter<'_>) -> Result<(), SeriesError> {
+fn write_pages(
+    engine: &Engine,
+    heads: &Heads,
+    log: u64,
+    writer: &mut BlockWriter<'_>,
+) -> Result<(), SeriesError> {
     let now_ms = engine.options.clock.now_ms();
-    let hosts = engine.heads.hosts();
+    let hosts = heads.hosts();
     for (host, _) in &hosts {
-        engine.heads.catch_up(*host, log, now_ms);
+        heads.catch_up(*host, log, now_ms);
     }
-    let order = Order::of(engine, log, &hosts);
+    let order = Order::of(heads, log, &hosts);
     let mut points = Points::default();
     for &(rank, index) in &order.pairs {
         let (Some((id, text)), Some((host, head))) =
@@ -114,7 +125,7 @@ struct Order {
 }
 
 impl Order {
-    fn of(engine: &Engine, log: u64, hosts: &[(HostKey, Arc<Mutex<Head>>)]) -> Self {
+    fn of(heads: &Heads, log: u64, hosts: &[(HostKey, Arc<Mutex<Head>>)]) -> Self {
         let mut pairs = Vec::new();
         let mut used = HashSet::new();
         for ((_, head), index) in hosts.iter().zip(0u32..) {
@@ -138,7 +149,7 @@ impl Order {
                 pairs.push((id, index));
             }
         }
-        let text = |id: TextId| Some((id, engine.heads.texts.text(id)?));
+        let text = |id: TextId| Some((id, heads.texts.text(id)?));
         let mut texts: Vec<_> = used.into_iter().filter_map(text).collect();
         texts.sort_unstable_by(|left, right| left.1.cmp(&right.1));
         let ranks: HashMap<TextId, u32> = texts.iter().map(|text| text.0).zip(0u32..).collect();
@@ -155,10 +166,11 @@ impl Order {
 fn write_ledger(
     engine: &Engine,
     log: &Log,
+    heads: &Heads,
     host: HostKey,
     writer: &mut BlockWriter<'_>,
 ) -> Result<(), SeriesError> {
-    let orphans: HashSet<u32> = match engine.heads.find(host) {
+    let orphans: HashSet<u32> = match heads.find(host) {
         Some(head) => head::lock(&head).orphans(log.id).iter().copied().collect(),
         None => HashSet::new(),
     };

@@ -1,10 +1,12 @@
 //! Which places of which files are damaged, as far as this process has met them.
 //!
 //! A query over a damaged page meets it each time, and a dashboard asks every few seconds: a place is
-//! told and counted once. A file with such a place is kept when it would go because a larger file
-//! holds what could be read of it: a person may read more, and the loss would be forgotten.
+//! told and counted once, and forgotten when it is read well: a disk that refused it for a moment did not
+//! damage it. A file is kept when it would go because a larger file holds what could be read of it, and
+//! the pass that read it met damage: a person may read more, and the loss would be forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::disk::Disk;
@@ -18,31 +20,66 @@ const MOST_PER_FILE: usize = 1000;
 
 /// Damaged places, by file and offset.
 #[derive(Debug, Default)]
-pub(crate) struct Places(Mutex<BTreeMap<String, BTreeSet<u64>>>);
+pub(crate) struct Places {
+    /// Whether there ever was one: almost no store looks further.
+    any: AtomicBool,
+    files: Mutex<BTreeMap<String, OfFile>>,
+}
+
+#[derive(Debug, Default)]
+struct OfFile {
+    places: BTreeSet<u64>,
+    /// How often a reader met one, known or not.
+    met: u64,
+}
 
 impl Places {
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<u64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, OfFile>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers a place. True if it is new and should be told.
     pub(crate) fn note(&self, file: &str, offset: u64) -> bool {
+        self.any.store(true, Ordering::Relaxed);
         let mut known = self.known();
-        let places = match known.get_mut(file) {
-            Some(places) => places,
+        let of_file = match known.get_mut(file) {
+            Some(of_file) => of_file,
             None => known.entry(file.to_owned()).or_default(),
         };
-        places.len() < MOST_PER_FILE && places.insert(offset)
+        of_file.met += 1;
+        of_file.places.len() < MOST_PER_FILE && of_file.places.insert(offset)
+    }
+
+    /// A place was read well.
+    pub(crate) fn well(&self, file: &str, offset: u64) {
+        if self.any.load(Ordering::Relaxed)
+            && let Some(of_file) = self.known().get_mut(file)
+            && of_file.places.remove(&offset)
+        {
+            tracing::info!(file, offset, "what was damaged is read well again");
+        }
+    }
+
+    /// A file is read anew, or is gone.
+    pub(crate) fn forget(&self, file: &str) {
+        self.known().remove(file);
     }
 
     /// Whether a file has damaged places.
     pub(crate) fn has(&self, file: &str) -> bool {
-        self.known().contains_key(file)
+        let known = self.known();
+        known.get(file).is_some_and(|one| !one.places.is_empty())
+    }
+
+    /// How often damage was met in a file so far.
+    pub(crate) fn met(&self, file: &str) -> u64 {
+        self.known().get(file).map_or(0, |one| one.met)
     }
 
     /// Different places met.
     pub(crate) fn count(&self) -> u64 {
-        self.known().values().map(BTreeSet::len).sum::<usize>() as u64
+        let known = self.known();
+        known.values().map(|one| one.places.len()).sum::<usize>() as u64
     }
 }
 
@@ -61,7 +98,17 @@ pub(crate) fn aside(name: &str) -> String {
 
 /// Removes a file whose content is in another one now. One with damaged places is set aside, durably.
 pub(crate) fn remove_or_keep(engine: &Engine, name: &str) -> Result<(), SeriesError> {
-    if !engine.damage.has(name) {
+    remove_if_whole(engine, name, !engine.damage.has(name))
+}
+
+/// Removes a file whose content is in another one now, if all of it is.
+pub(crate) fn remove_if_whole(
+    engine: &Engine,
+    name: &str,
+    is_whole: bool,
+) -> Result<(), SeriesError> {
+    if is_whole {
+        engine.damage.forget(name);
         return engine
             .disk
             .remove(name)
@@ -90,6 +137,18 @@ mod tests {
         assert!(places.note("b", 5));
         assert_eq!(places.count(), 2);
         assert!(places.has("a") && !places.has("c"));
+    }
+
+    #[test]
+    fn what_is_read_well_is_no_damage_but_was_met() {
+        let places = Places::default();
+        places.note("a", 5);
+        places.note("a", 5);
+        places.well("a", 6);
+        assert!(places.has("a"));
+        places.well("a", 5);
+        assert!(!places.has("a"));
+        assert_eq!((places.count(), places.met("a")), (0, 2));
     }
 
     #[test]

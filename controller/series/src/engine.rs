@@ -26,9 +26,10 @@ use crate::head::Heads;
 use crate::held::Held;
 use crate::log::Log;
 use crate::options::SeriesOptions;
-use crate::refused::Refusals;
+use crate::refused::{Refusals, Watch};
 use crate::segment::Segment;
 use crate::tail::Place;
+use crate::unread::Unread;
 use crate::writer::Writer;
 
 /// All state of an open store.
@@ -66,6 +67,9 @@ pub(crate) struct Catalog {
     /// Logs that are in a block and are still to be followed.
     pub(crate) held: BTreeMap<u64, Arc<Held>>,
     pub(crate) active: Option<u64>,
+    /// Files that the disk refused when the store was opened, and refuses yet, by name. Logs and blocks of
+    /// which a part could be read are in the lists above as well.
+    pub(crate) unread: BTreeMap<String, Unread>,
 }
 
 impl Catalog {
@@ -131,6 +135,25 @@ impl Engine {
     /// Changes the list of files.
     pub(crate) fn change_files<T>(&self, change: impl FnOnce(&mut Catalog) -> T) -> T {
         change(&mut self.catalog.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Begins to look at what a pass reads of these files.
+    ///
+    /// # Errors
+    /// The disk refused one of them not long ago.
+    pub(crate) fn watch<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<Watch, SeriesError> {
+        self.refusals.watch(&*self.disk, names)
+    }
+
+    /// A pass has read all that it wanted.
+    ///
+    /// # Errors
+    /// Some of it was refused, and that is not believed yet.
+    pub(crate) fn end_watch(&self, watch: Watch) -> Result<(), SeriesError> {
+        watch.end(&self.refusals, &*self.disk)
     }
 
     /// An error about a file.

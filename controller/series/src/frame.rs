@@ -137,6 +137,8 @@ pub struct SeriesStats {
     pub damaged: u64,
     /// Files that were set aside because they are damaged, and still lie in the folder.
     pub set_aside: u64,
+    /// Files that the disk refused when the store was opened, and refuses yet.
+    pub refused_files: u64,
     /// Frames held that cannot be decoded: their samples are in no answer.
     pub undecoded_frames: u64,
     /// Frames that queries could not decode since opening.
@@ -202,13 +204,17 @@ pub struct DamageMet {
     pub undecoded_frames: u64,
     /// Files that were set aside, at opening or later, and still lie in the folder, ascending.
     pub set_aside: Vec<String>,
+    /// Files that the disk refused when the store was opened, whole or in part, and refuses yet, ascending.
+    /// They are asked for again and come back by themselves.
+    pub refused: Vec<String>,
 }
 
 impl DamageMet {
     /// Whether nothing is damaged, as far as is known.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.places == 0 && self.undecoded_frames == 0 && self.set_aside.is_empty()
+        let all_read = self.set_aside.is_empty() && self.refused.is_empty();
+        self.places == 0 && self.undecoded_frames == 0 && all_read
     }
 }
 
@@ -225,6 +231,8 @@ pub struct VerifyReport {
     pub undecoded: Vec<Undecoded>,
     /// Files that were set aside because they are damaged: what they hold is not served.
     pub set_aside: Vec<String>,
+    /// Files that the disk refused when the store was opened, and refuses yet.
+    pub refused: Vec<String>,
     /// All frames that cannot be decoded, those that are not listed included.
     pub undecoded_frames: u64,
 }
@@ -236,7 +244,8 @@ impl VerifyReport {
     /// Whether all that was stored can be served.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.damaged.is_empty() && self.undecoded_frames == 0 && self.set_aside.is_empty()
+        let all_read = self.set_aside.is_empty() && self.refused.is_empty();
+        self.damaged.is_empty() && self.undecoded_frames == 0 && all_read
     }
 
     /// What is not whole, one line each.
@@ -256,17 +265,21 @@ impl VerifyReport {
         });
         let set_aside = self.set_aside.iter();
         let set_aside = set_aside.map(|file| format!("set aside and not served: {file}"));
-        damaged.chain(undecoded).chain(set_aside).collect()
+        let refused = self.refused.iter();
+        let refused = refused.map(|file| format!("refused by the disk and kept as it is: {file}"));
+        let aside = set_aside.chain(refused);
+        damaged.chain(undecoded).chain(aside).collect()
     }
 
     /// How much is not whole, in a few words.
     #[must_use]
     pub fn summary(&self) -> String {
         format!(
-            "{} damaged places, {} frames that cannot be decoded, {} files set aside",
+            "{} damaged places, {} frames that cannot be decoded, {} files set aside, {} files refused by the disk",
             self.damaged.len(),
             self.undecoded_frames,
-            self.set_aside.len()
+            self.set_aside.len(),
+            self.refused.len()
         )
     }
 }

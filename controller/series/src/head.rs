@@ -10,7 +10,7 @@ pub(crate) mod left_out;
 mod run;
 pub(crate) mod texts;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -309,16 +309,18 @@ impl Heads {
         Some((chain.epoch, chain.decoder().clone()))
     }
 
-    /// Forgets what is in blocks now: everything of the logs up to `through`.
-    pub(crate) fn forget(&self, through: u64, now_ms: i64) {
+    /// Forgets what is in blocks now: everything of the logs up to `through`, but for those that are
+    /// still `waiting`.
+    pub(crate) fn forget(&self, through: u64, waiting: &BTreeSet<u64>, now_ms: i64) {
+        let stays = |log: u64| log > through || waiting.contains(&log);
         for (host, head) in self.hosts() {
             let mut head = lock(&head);
-            head.runs.retain(|run| run.log > through);
+            head.runs.retain(|run| stays(run.log));
             head.runs.shrink_to_fit();
-            head.orphans.retain(|&log, _| log > through);
+            head.orphans.retain(|&log, _| stays(log));
             head.drop_idle(through);
             self.count(&mut head);
-            self.forget_foreign(&mut head, through, now_ms);
+            self.forget_foreign(&mut head, &stays, now_ms);
             let is_empty = head.is_empty();
             drop(head);
             if is_empty {

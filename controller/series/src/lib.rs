@@ -47,6 +47,7 @@
 //! | `tail`, `held` | following the log, for who sends samples on |
 //! | `damage` | which places are damaged, each told once; what is kept for a person |
 //! | `refused` | places that the disk refuses to read, which become damage |
+//! | `unread` | files that it refused at the start, which wait until it gives them |
 //! | `verify`, `backup`, `check` | reading everything; a copy while the store runs, and whether it is whole |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
@@ -92,6 +93,7 @@ mod segment;
 mod select;
 mod store;
 mod tail;
+mod unread;
 mod verify;
 mod writer;
 
@@ -103,7 +105,7 @@ pub use frame::{
     SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport,
 };
 pub use head::left_out::LeftOut;
-pub use options::{Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};
+pub use options::{AskAgain, Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};
 pub use select::{HostLabels, LabelledHost, Selector};
 pub use store::SeriesStore;
 pub use tail::{Missed, Place, Tail, TailReport};

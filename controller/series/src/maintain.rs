@@ -4,6 +4,7 @@
 //! not stop retention, which is what makes space.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use crate::error::SeriesError;
 use crate::frame::SealingTrouble;
 use crate::log::Log;
 use crate::options::SeriesOptions;
-use crate::{cut, damage, held, merge, refused, rollup};
+use crate::segment::Segment;
+use crate::unread::Unread;
+use crate::{cut, damage, held, merge, refused, rollup, unread};
 
 /// Pause before a failed pass is tried again; also the longest sleep.
 const RETRY: Duration = Duration::from_secs(30);
@@ -76,7 +79,8 @@ fn pass(engine: &Engine) -> Result<(), SeriesError> {
         .maintenance
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let mut outcome = cut_waiting(engine);
+    let mut outcome = unread::open_what_answers(engine);
+    outcome = then(outcome, || cut_waiting(engine))?;
     // Where nothing can be written, larger files are not tried. A log that the disk refuses to read
     // says nothing of the others.
     if outcome.as_ref().err().is_none_or(refused::is_told_by) {
@@ -103,37 +107,64 @@ fn then(
     }
 }
 
+/// Cuts what waits, oldest first. One that the disk refuses waits on, alone; where nothing can be written,
+/// the others are not tried.
 fn cut_waiting(engine: &Engine) -> Result<(), SeriesError> {
-    let mut sealed = None;
+    let mut outcome = unread::cut_what_answers(engine);
+    let mut through = None;
     // Each handle must go with its log: an open file keeps its space.
     let waiting = waiting(&engine.files());
-    let result = waiting.into_iter().try_for_each(|log| {
-        if !log.state().is_empty() {
-            cut::cut(engine, &log)?;
-        } else {
-            engine.change_files(|files| files.logs.remove(&log.id));
+    for log in waiting {
+        if outcome
+            .as_ref()
+            .is_err_and(|error| !refused::is_told_by(error))
+        {
+            break;
         }
-        sealed = Some(log.id);
-        if engine.files().held.contains_key(&log.id) {
-            return Ok(());
+        let id = log.id;
+        let cut = cut_one(engine, log);
+        if cut.is_ok() {
+            through = Some(id);
         }
-        // At once, so that many waiting logs need the space of one.
-        damage::remove_or_keep(engine, &log.name)
-    });
-    match sealed {
-        Some(last) => result.and(write_checkpoint(engine, last)),
-        None => result,
+        outcome = outcome.and(cut);
+    }
+    match through {
+        Some(last) => outcome.and(write_checkpoint(engine, last)),
+        None => outcome,
     }
 }
 
+fn cut_one(engine: &Engine, log: Arc<Log>) -> Result<(), SeriesError> {
+    if !log.state().is_empty() {
+        cut::cut(engine, &log, &engine.heads)?;
+    } else {
+        engine.change_files(|files| files.logs.remove(&log.id));
+    }
+    if engine.files().held.contains_key(&log.id) {
+        return Ok(());
+    }
+    // At once, so that many waiting logs need the space of one.
+    damage::remove_or_keep(engine, &log.name)
+}
+
 fn waiting(files: &Catalog) -> Vec<Arc<Log>> {
-    let is_waiting = |log: &&Arc<Log>| Some(log.id) != files.active;
+    let is_waiting =
+        |log: &&Arc<Log>| Some(log.id) != files.active && !files.unread.contains_key(&log.name);
     files.logs.values().filter(is_waiting).cloned().collect()
 }
 
-/// Writes the de-duplication state; every segment up to `through` is in it.
-fn write_checkpoint(engine: &Engine, through: u64) -> Result<(), SeriesError> {
+/// Writes the de-duplication state; every segment up to `through` is in it, and nothing that a file has
+/// which waits to be read.
+fn write_checkpoint(engine: &Engine, last: u64) -> Result<(), SeriesError> {
     let error = || engine.error("write", checkpoint::NAME);
+    let files = engine.files();
+    if files.unread.contains_key(checkpoint::NAME) {
+        return Ok(());
+    }
+    let known = |first: u64| first.saturating_sub(1);
+    let unread = files.unread.values().map(|unread| known(unread.first));
+    let uncut = files.logs.keys().map(|&id| known(id));
+    let through = unread.chain(uncut).fold(last, u64::min);
     let keys: Vec<_> = engine.writer().lanes.keys().copied().collect();
     let newest_ms = lateness(engine, &engine.files()).believed_ms;
     let oldest_ms = newest_ms.saturating_sub(2 * retention_ms(engine));
@@ -155,8 +186,14 @@ fn write_checkpoint(engine: &Engine, through: u64) -> Result<(), SeriesError> {
         }
         writer.flush().map_err(error())?;
     }
-    writer.finish().map_err(error())
+    let is_good = !engine.damage.has(checkpoint::NAME);
+    writer.finish(is_good).map_err(error())?;
+    engine.damage.forget(checkpoint::NAME);
+    Ok(())
 }
+
+/// Why retention removes what is old.
+const BY_AGE: &str = "age";
 
 /// A file that retention may remove.
 struct Candidate {
@@ -182,31 +219,93 @@ fn expire(engine: &Engine) -> Result<(), SeriesError> {
         return Ok(());
     }
     let mut outcome = Ok(());
+    let mut without_steps = Vec::new();
     for (victim, reason) in victims {
-        outcome = then(outcome, || remove(engine, &victim, reason))?;
+        match expire_one(engine, &victim, reason) {
+            Err(error) if error.is_full() && reason == BY_AGE => without_steps.push(victim),
+            done => outcome = then(outcome, || done)?,
+        }
+    }
+    // Where there is no room for steps, the oldest goes without: that makes room for those of the others.
+    for victim in without_steps {
+        let mut done = expire_one(engine, &victim, BY_AGE);
+        if let Err(error) = &done
+            && error.is_full()
+        {
+            tracing::error!(file = %victim.name, %error,
+                "there is no room to sum these samples up; they go without, because that makes room");
+            done = remove(engine, &victim, BY_AGE);
+        }
+        outcome = then(outcome, || done)?;
     }
     outcome.and(engine.disk.sync().map_err(engine.error("sync", "")))
 }
 
-fn remove(engine: &Engine, victim: &Candidate, reason: &str) -> Result<(), SeriesError> {
-    // For want of space nothing new is made.
-    if let (What::Block(first), "age") = (victim.what, reason)
+/// Sums up what goes for its age, and removes it. For want of space nothing new is made.
+fn expire_one(engine: &Engine, victim: &Candidate, reason: &str) -> Result<(), SeriesError> {
+    if let (What::Block(first), BY_AGE) = (victim.what, reason)
         && let Some(block) = engine.files().blocks.get(&first)
     {
         rollup::roll_up_block(engine, block)?;
     }
-    engine.change_files(|files| match victim.what {
-        What::Segment(id) => drop(files.sealed.remove(&id)),
-        What::Block(first) => drop(files.blocks.remove(&first)),
-        What::Rollup(resolution, first) => drop(files.rollups.remove(&(resolution, first))),
-    });
-    engine
-        .disk
-        .remove(&victim.name)
-        .map_err(engine.error("remove", &victim.name))?;
+    remove(engine, victim, reason)
+}
+
+fn remove(engine: &Engine, victim: &Candidate, reason: &str) -> Result<(), SeriesError> {
+    // The list first: a rollup is opened at each reading. What could not be removed is listed again, or
+    // nobody would know of it until the next start.
+    let taken = engine.change_files(|files| Taken::take(files, victim));
+    match engine.disk.remove(&victim.name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let unread = taken.unread;
+            engine.change_files(|files| {
+                taken.put_back(files, victim.what);
+                files
+                    .unread
+                    .extend(unread.map(|unread| (victim.name.clone(), unread)));
+            });
+            return Err(engine.error("remove", &victim.name)(error));
+        }
+        _ => {}
+    }
+    engine.damage.forget(&victim.name);
     count(&engine.counters.removed_segments, 1);
     tracing::info!(file = %victim.name, bytes = victim.bytes, reason, "removed by retention");
     Ok(())
+}
+
+/// A file that was taken off the list.
+#[derive(Default)]
+struct Taken {
+    block: Option<Arc<Block>>,
+    segment: Option<Arc<Segment>>,
+    unread: Option<Unread>,
+}
+
+impl Taken {
+    fn take(files: &mut Catalog, victim: &Candidate) -> Self {
+        let mut taken = Self {
+            unread: files.unread.remove(&victim.name),
+            ..Self::default()
+        };
+        match victim.what {
+            What::Segment(id) => taken.segment = files.sealed.remove(&id),
+            What::Block(first) => taken.block = files.blocks.remove(&first),
+            What::Rollup(step_ms, first) => taken.block = files.rollups.remove(&(step_ms, first)),
+        }
+        taken
+    }
+
+    fn put_back(self, files: &mut Catalog, what: What) {
+        match (what, self.segment, self.block) {
+            (What::Segment(id), Some(segment), _) => drop(files.sealed.insert(id, segment)),
+            (What::Block(first), _, Some(block)) => drop(files.blocks.insert(first, block)),
+            (What::Rollup(step_ms, first), _, Some(block)) => {
+                drop(files.rollups.insert((step_ms, first), block));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What goes, oldest first. Age is the distance from the newest arrival that is believed
@@ -224,7 +323,7 @@ fn expired(engine: &Engine, files: &Catalog) -> Vec<(Candidate, &'static str)> {
             && by_age < MAX_EXPIRED_PER_PASS;
         let is_too_much = engine.options.max_bytes.is_some_and(|limit| bytes > limit);
         let reason = match (is_old, is_too_much) {
-            (true, _) => "age",
+            (true, _) => BY_AGE,
             (_, true) => "size",
             _ => continue,
         };

@@ -16,7 +16,7 @@ use crate::block::{self, Block, BlockWriter};
 use crate::chunk::{self, Points};
 use crate::cut::open_own;
 use crate::damage;
-use crate::engine::Engine;
+use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::output;
@@ -72,7 +72,8 @@ pub(crate) fn is_grown(block: &Block) -> bool {
 
 /// The oldest blocks that should be one, none of which is `left`.
 fn due(engine: &Engine, left: &BTreeSet<u64>) -> Option<Vec<Arc<Block>>> {
-    let blocks: Vec<Arc<Block>> = engine.files().blocks.values().cloned().collect();
+    let files = engine.files();
+    let blocks: Vec<Arc<Block>> = files.blocks.values().cloned().collect();
     let width = |block: &Arc<Block>| block.last() - block.first() + 1;
     let [_, second] = &TIERS;
     let tier_of = |block: &Arc<Block>| usize::from(width(block) >= second.width);
@@ -85,10 +86,20 @@ fn due(engine: &Engine, left: &BTreeSet<u64>) -> Option<Vec<Arc<Block>>> {
             .windows(tier.count)
             .find(|window| {
                 window.iter().all(is_it)
+                    && !has_unread(&files, window)
                     && arrival_ms(window).is_some_and(|taken_ms| taken_ms <= tier.most_ms)
             })
             .map(<[Arc<Block>]>::to_vec)
     })
+}
+
+/// Whether a file that waits to be read lies among these blocks: a larger block would hold its place.
+fn has_unread(files: &Catalog, window: &[Arc<Block>]) -> bool {
+    let (Some(first), Some(last)) = (window.first(), window.last()) else {
+        return false;
+    };
+    let mut unread = files.unread.values();
+    unread.any(|one| one.first <= last.last() && one.last >= first.first())
 }
 
 fn arrival_ms(window: &[Arc<Block>]) -> Option<i64> {
@@ -109,13 +120,20 @@ fn merge_these(engine: &Engine, sources: &[Arc<Block>]) -> Result<(), SeriesErro
     };
     let (first, last) = (first.first(), last.last());
     let name = block::name(first, last, 0);
-    let names = sources.iter().map(|source| &*source.name);
-    let watch = engine.refusals.watch(names);
+    let names = || sources.iter().map(|source| &*source.name);
+    let watch = engine.watch(names())?;
+    let damage = |name: &str| engine.damage.met(name);
+    let before: Vec<u64> = names().map(damage).collect();
     let written = write(engine, sources, (first, last), &name);
-    if let Err(error) = written.and_then(|()| watch.end(engine)) {
+    if let Err(error) = written.and_then(|()| engine.end_watch(watch)) {
         output::give_up(engine, &name);
         return Err(error);
     }
+    // What this pass read well is in the larger file, whatever was met before.
+    let whole: Vec<bool> = names()
+        .zip(before)
+        .map(|(name, before)| damage(name) == before)
+        .collect();
     output::put_in_place(engine, &name)?;
     engine
         .disk
@@ -135,8 +153,8 @@ fn merge_these(engine: &Engine, sources: &[Arc<Block>]) -> Result<(), SeriesErro
         }
         files.blocks.insert(first, Arc::new(merged));
     });
-    for source in sources {
-        damage::remove_or_keep(engine, &source.name)?;
+    for (source, is_whole) in sources.iter().zip(whole) {
+        damage::remove_if_whole(engine, &source.name, is_whole)?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::record::{Content, HEADER_BYTES};
 use crate::refused::{self, Refusals, Salvaging};
 use crate::scan::{Scanner, Step};
 use crate::segment::{self, Segment};
+use crate::unread::Unread;
 use crate::writer::Writer;
 
 /// Why most files are set aside.
@@ -44,7 +45,8 @@ fn begin(
     options: SeriesOptions,
     only_looks: bool,
 ) -> Result<(Engine, Vec<Damage>), SeriesError> {
-    let refusals = Arc::<Refusals>::default();
+    let refusals = Arc::new(Refusals::new(options.ask_again));
+    refusals.begin();
     let disk = Arc::new(Salvaging {
         disk,
         refusals: Arc::clone(&refusals),
@@ -59,6 +61,7 @@ fn begin(
         files: Catalog::default(),
         counters: Counters::default(),
         damage: Arc::default(),
+        data: Vec::new(),
         only_looks,
         left_out: Vec::new(),
     };
@@ -71,6 +74,7 @@ fn begin(
         files,
         counters,
         damage,
+        data,
         left_out,
         ..
     } = opening;
@@ -92,9 +96,11 @@ fn begin(
         foreign: Mutex::new(()),
     };
     for log in engine.files().logs.values() {
-        fill_heads(&engine, log)?;
+        fill_heads(&engine, &engine.heads, log)?;
     }
     engine.heads.end_replay();
+    list_unread(&engine, &data);
+    engine.refusals.end();
     tell_undecoded(&engine);
     let set_aside = damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?;
     if !set_aside.is_empty() {
@@ -104,6 +110,28 @@ fn begin(
         );
     }
     Ok((engine, left_out))
+}
+
+/// Lists what of these files the disk refused until now.
+fn list_unread(engine: &Engine, data: &[String]) {
+    for name in data.iter().filter(|name| engine.refusals.met(name) > 0) {
+        let length = engine.disk.open(name).and_then(|file| file.length());
+        let unread = Unread::new(name, length.unwrap_or_default());
+        tracing::error!(
+            file = name,
+            "the disk refuses to read this file or a part of it: it stays as it is, and \
+            is read when the disk gives it; if it never will, stop the controller and move it elsewhere"
+        );
+        let was_active = engine.change_files(|files| {
+            files.unread.insert(name.clone(), unread);
+            let id = log::id_of(name);
+            id.is_some() && files.active.take_if(|active| Some(*active) == id).is_some()
+        });
+        // Nothing is appended behind a refused sector: even writing may have to read it.
+        if was_active {
+            engine.writer().leave();
+        }
+    }
 }
 
 /// Says of which frames nothing will be served: a damaged frame costs those that build on it.
@@ -137,7 +165,7 @@ fn tell_undecoded(engine: &Engine) {
 }
 
 /// Pushes the frames of a log into the heads.
-fn fill_heads(engine: &Engine, log: &Log) -> Result<(), SeriesError> {
+pub(crate) fn fill_heads(engine: &Engine, heads: &Heads, log: &Log) -> Result<(), SeriesError> {
     let end = log.state().length;
     let mut scanner = Scanner::new(&*log.file, log.seed, HEADER_BYTES, end);
     let has_segments = !engine.files().sealed.is_empty();
@@ -159,11 +187,11 @@ fn fill_heads(engine: &Engine, log: &Log) -> Result<(), SeriesError> {
         match record.content {
             Content::Frame => {}
             Content::State => {
-                engine.heads.follow(host, &arrival, record.received_ms);
+                heads.follow(host, &arrival, record.received_ms);
                 continue;
             }
             Content::Foreign => {
-                if !engine.heads.replay_foreign(log.id, &record) {
+                if !heads.replay_foreign(log.id, &record) {
                     engine.damage.note(&log.name, offset);
                     tracing::error!(file = %log.name, offset, source = host,
                         "samples of a foreign source name series of a damaged record; they are lost");
@@ -171,10 +199,10 @@ fn fill_heads(engine: &Engine, log: &Log) -> Result<(), SeriesError> {
                 continue;
             }
         }
-        if has_segments && !record.key && !engine.heads.continues(host, epoch, seq) {
-            follow_segment(engine, &arrival, host, record.received_ms)?;
+        if has_segments && !record.key && !heads.continues(host, epoch, seq) {
+            follow_segment(engine, heads, &arrival, host, record.received_ms)?;
         }
-        engine.heads.push(host, &arrival, record.received_ms);
+        heads.push(host, &arrival, record.received_ms);
     }
     Ok(())
 }
@@ -182,6 +210,7 @@ fn fill_heads(engine: &Engine, log: &Log) -> Result<(), SeriesError> {
 /// Logs of the first format do not tell the state of chains that began in a segment before them.
 fn follow_segment(
     engine: &Engine,
+    heads: &Heads,
     arrival: &Arrival<'_>,
     host: i64,
     received_ms: i64,
@@ -201,7 +230,51 @@ fn follow_segment(
             bytes: &bytes,
             ..*arrival
         };
-        engine.heads.follow(host, &before, received_ms);
+        heads.follow(host, &before, received_ms);
+    }
+    Ok(())
+}
+
+/// Tells of damaged records of a log.
+pub(crate) fn tell_damaged(places: &Places, damage: &Damage) {
+    places.note(&damage.file, damage.offset);
+    tracing::error!(file = %damage.file, offset = damage.offset, bytes = damage.bytes,
+        "damaged records in the log are lost");
+}
+
+/// Notes the frames of a block.
+pub(crate) fn learn_from_block(lanes: &mut Lanes, block: &Block) -> io::Result<()> {
+    block.ledger((i64::MIN, i64::MAX), &mut |host, epoch, frames| {
+        let lane = lanes.entry((host, epoch)).or_default();
+        for noted in frames {
+            let frame = noted.frame;
+            lane.insert(frame.batch.seq, frame.batch.checksum, frame.received_ms);
+        }
+    })?;
+    Ok(())
+}
+
+/// Notes the frames of a segment. A region without gaps is noted as a range; its checksums are on disk
+/// if they are needed.
+pub(crate) fn learn_from_sealed(lanes: &mut Lanes, segment: &Segment) -> io::Result<()> {
+    let mut gapped = Vec::new();
+    let received_ms = segment.span.last_received_ms;
+    segment.entries(&mut |entry| {
+        let lane = lanes.entry((entry.host, entry.epoch)).or_default();
+        if entry.is_gapless() {
+            lane.insert_range(entry.first_seq, entry.last_seq, received_ms);
+        } else {
+            gapped.push(*entry);
+        }
+    })?;
+    for entry in gapped {
+        let lane = lanes.entry((entry.host, entry.epoch)).or_default();
+        let mut region = segment.region(&entry);
+        while let Some(step) = region.step()? {
+            if let Step::Record { record, .. } = step {
+                lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);
+            }
+        }
     }
     Ok(())
 }
@@ -217,6 +290,8 @@ struct Opening {
     files: Catalog,
     counters: Counters,
     damage: Arc<Places>,
+    /// Files that the disk may refuse in part.
+    data: Vec<String>,
     /// Whether files stay as they are.
     only_looks: bool,
     /// What was not opened.
@@ -237,7 +312,9 @@ impl Opening {
                 || block::parse_name(name).is_some()
         };
         let data: Vec<&String> = names.iter().filter(is_data).collect();
-        refused::answers(&*self.disk.disk, &data).map_err(error("read any file of", ""))?;
+        let given = self.refusals.await_one(&*self.disk.disk, &data);
+        given.map_err(error("read any file of", ""))?;
+        self.data = data.into_iter().cloned().collect();
         for name in names.iter().filter(|name| name.ends_with(".tmp")) {
             self.disk.remove(name).map_err(error("remove", name))?;
         }
@@ -246,6 +323,10 @@ impl Opening {
         (self.through, self.lanes) = (through, lanes);
         if unreadable > 0 {
             self.damage.note(checkpoint::NAME, 0);
+        }
+        if self.through == 0 {
+            // The one before was no help: what it knows of files that are gone is nowhere else.
+            self.data.push(checkpoint::NAME.to_owned());
         }
         let ids = |id_of: fn(&str) -> Option<u64>| -> BTreeSet<u64> {
             names.iter().filter_map(|name| id_of(name)).collect()
@@ -294,6 +375,9 @@ impl Opening {
         // While the log is there, an unreadable sealed file is made again rather than mended.
         let opened = refused::or_nothing(Segment::open(&*self.disk, id, !has_log))?;
         let Some(segment) = opened else {
+            if self.is_refused(&name) {
+                return Ok(());
+            }
             if has_log {
                 return self.disk.remove(&name);
             }
@@ -304,7 +388,7 @@ impl Opening {
             tracing::error!(file = %name, "segment index is damaged; it was rebuilt from the records");
         }
         if id > self.through {
-            self.learn_from_sealed(&segment)?;
+            learn_from_sealed(&mut self.lanes, &segment)?;
         }
         self.files.sealed.insert(id, Arc::new(segment));
         Ok(())
@@ -321,10 +405,11 @@ impl Opening {
             return self.remove_merged(name);
         }
         let Some(opened) = self.block(name)? else {
-            // While the logs are there, an unreadable block is made again. One that the disk refuses stays:
-            // it may refuse the logs as well, and later give both.
-            let made_again = resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id));
-            if made_again && !self.is_refused(name) {
+            if self.is_refused(name) {
+                return Ok(());
+            }
+            // While the logs are there, an unreadable block is made again.
+            if resolution_ms == 0 && (first..=last).all(|id| logs.contains(&id)) {
                 return self.disk.remove(name);
             }
             return self.set_aside(name, UNREADABLE);
@@ -335,7 +420,7 @@ impl Opening {
             return Ok(());
         }
         if last > self.through {
-            self.learn_from_block(&opened)?;
+            learn_from_block(&mut self.lanes, &opened)?;
         }
         self.files.blocks.insert(first, opened);
         Ok(())
@@ -343,7 +428,7 @@ impl Opening {
 
     /// Whether the disk refused to read a part of it.
     fn is_refused(&self, name: &str) -> bool {
-        !self.refusals.within(name, 0..u64::MAX).is_empty()
+        self.refusals.met(name) > 0
     }
 
     fn block(&self, name: &str) -> io::Result<Option<Block>> {
@@ -361,6 +446,9 @@ impl Opening {
             }
             None => true,
         };
+        if self.is_refused(name) {
+            return Ok(());
+        }
         if is_damaged {
             return self.set_aside(
                 name,
@@ -368,42 +456,6 @@ impl Opening {
             );
         }
         self.disk.remove(name)
-    }
-
-    fn learn_from_block(&mut self, block: &Block) -> io::Result<()> {
-        let lanes = &mut self.lanes;
-        block.ledger((i64::MIN, i64::MAX), &mut |host, epoch, frames| {
-            let lane = lanes.entry((host, epoch)).or_default();
-            for noted in frames {
-                let frame = noted.frame;
-                lane.insert(frame.batch.seq, frame.batch.checksum, frame.received_ms);
-            }
-        })?;
-        Ok(())
-    }
-
-    /// A region without gaps is noted as a range; its checksums are on disk if they are needed.
-    fn learn_from_sealed(&mut self, segment: &Segment) -> io::Result<()> {
-        let mut gapped = Vec::new();
-        let received_ms = segment.span.last_received_ms;
-        segment.entries(&mut |entry| {
-            let lane = self.lanes.entry((entry.host, entry.epoch)).or_default();
-            if entry.is_gapless() {
-                lane.insert_range(entry.first_seq, entry.last_seq, received_ms);
-            } else {
-                gapped.push(*entry);
-            }
-        })?;
-        for entry in gapped {
-            let lane = self.lanes.entry((entry.host, entry.epoch)).or_default();
-            let mut region = segment.region(&entry);
-            while let Some(step) = region.step()? {
-                if let Step::Record { record, .. } = step {
-                    lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);
-                }
-            }
-        }
-        Ok(())
     }
 
     fn open_log(&mut self, id: u64) -> io::Result<()> {
@@ -416,10 +468,10 @@ impl Opening {
             return Ok(());
         }
         if self.files.sealed.contains_key(&id) || self.files.covers(id, id) {
-            // In a block, and the power went before the log was removed; or a cluster still waits for it,
-            // and it cannot be read.
+            // In a block, and the power went before the log was removed. One that a cluster still waits for
+            // stays while the disk refuses it.
             if self.is_refused(&name) {
-                return self.set_aside(&name, UNREADABLE);
+                return Ok(());
             }
             return self.disk.remove(&name);
         }
@@ -433,13 +485,12 @@ impl Opening {
                 let lane = lanes.entry((record.host, record.epoch)).or_default();
                 lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);
             },
-            &mut |damage| {
-                places.note(&damage.file, damage.offset);
-                tracing::error!(file = %damage.file, offset = damage.offset, bytes = damage.bytes,
-                    "damaged records in the log are lost");
-            },
+            &mut |damage| tell_damaged(places, &damage),
         )?;
         let Some((log, torn)) = opened else {
+            if self.is_refused(&name) {
+                return Ok(());
+            }
             return self.discard_unreadable(&name);
         };
         if torn > 0 {

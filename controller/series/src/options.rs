@@ -34,8 +34,31 @@ pub struct SeriesOptions {
     pub sealing: Sealing,
     /// Pace of sealing, so that it never competes with appends for the disk.
     pub seal_bytes_per_s: u64,
+    /// How often what the disk refuses to read is asked for again.
+    pub ask_again: AskAgain,
     /// Where the time comes from.
     pub clock: Clock,
+}
+
+/// How often what the disk refuses to read is asked for again.
+#[derive(Debug, Clone, Copy)]
+pub struct AskAgain {
+    /// How long a start waits for what is refused, all files together.
+    pub opening: Duration,
+    /// Least time between two asks for a refused sector.
+    pub sector: Duration,
+    /// Least time between two passes that doubt a refusal before it is believed.
+    pub doubt: Duration,
+}
+
+impl Default for AskAgain {
+    fn default() -> Self {
+        Self {
+            opening: Duration::from_secs(30),
+            sector: Duration::from_secs(60),
+            doubt: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for SeriesOptions {
@@ -53,6 +76,7 @@ impl Default for SeriesOptions {
             lookup_points: 4_000_000,
             sealing: Sealing::Background,
             seal_bytes_per_s: 32 << 20,
+            ask_again: AskAgain::default(),
             clock: Clock::system(),
         }
     }

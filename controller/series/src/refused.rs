@@ -4,10 +4,14 @@
 //! sector, and a sector that stays refused is handed over as zeros: the checksums around every piece
 //! then say that it is damaged, and whoever reads does with it what is done with damage. A drive takes
 //! seconds to give a sector up, and a dashboard asks every few seconds, so a refused sector is not
-//! asked for again within a minute.
+//! asked for again within a minute, and one reading asks for a few of them only.
+//!
+//! Opening is patient: a controller that hangs for two seconds must not cost a file, so what it refuses
+//! is asked for again for half a minute ([`Refusals::begin`]). What stays refused then, see `unread`.
 //!
 //! A pass that makes a file of others would make the loss lasting. It watches its sources
 //! ([`Refusals::watch`]), is given up if one of them was refused meanwhile, and believes it the third time.
+//! Those times are minutes apart, and each asks the disk itself.
 //!
 //! It never hides a disk that is gone: [`answers`] tells before anything is opened.
 
@@ -22,13 +26,15 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::disk::{self, Disk, DiskFile, ReadAt};
-use crate::engine::Engine;
 use crate::error::SeriesError;
+use crate::options::AskAgain;
 
 /// What is refused at once: a page of the kernel's cache.
 pub(crate) const SECTOR: u64 = 4096;
-/// How long a refused sector is not asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// Refused sectors that one reading asks for: a drive takes seconds for each.
+const MOST_ASKED: u32 = 8;
+/// First and longest pause before a start asks again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// Sectors remembered of one file; what lies beyond is asked for each time.
 const MOST_PER_FILE: usize = 4096;
 /// So often a pass is given up before a refusal is believed.
@@ -66,7 +72,7 @@ pub(crate) fn or_nothing<T>(opened: io::Result<Option<T>>) -> io::Result<Option<
 ///
 /// # Errors
 /// It refuses them all, and there are several: that is no bad sector.
-pub(crate) fn answers(disk: &dyn Disk, names: &[&String]) -> io::Result<()> {
+fn gives_one(disk: &dyn Disk, names: &[&String]) -> io::Result<()> {
     let mut refused = None;
     for name in names.iter().take(MOST_TRIED) {
         let read = disk
@@ -88,20 +94,114 @@ pub(crate) fn answers(disk: &dyn Disk, names: &[&String]) -> io::Result<()> {
 pub(crate) struct Refusals {
     /// Whether there ever was one: almost no store looks further.
     any: AtomicBool,
+    ask_again: AskAgain,
     files: Mutex<BTreeMap<String, OfFile>>,
+    /// While the store is opened.
+    opening: Mutex<Option<Opening>>,
+}
+
+/// How long a start goes on asking.
+#[derive(Debug)]
+struct Opening {
+    pause: Duration,
+    /// From the first refusal on.
+    until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct OfFile {
-    /// By the offset of the sector: when it was last asked for.
-    sectors: BTreeMap<u64, Instant>,
+    /// By the offset of the sector: when it was last asked for; not, if a pass asks itself.
+    sectors: BTreeMap<u64, Option<Instant>>,
     /// How often a reader met one.
     met: u64,
     /// Passes that were given up in a row.
     doubted: u32,
+    /// When the last of them was.
+    doubted_at: Option<Instant>,
 }
 
 impl Refusals {
+    pub(crate) fn new(ask_again: AskAgain) -> Self {
+        Self {
+            ask_again,
+            ..Self::default()
+        }
+    }
+
+    /// The store is being opened: what is refused is asked for again for a while.
+    pub(crate) fn begin(&self) {
+        *self.opening() = Some(Opening {
+            pause: PAUSES[0],
+            until: None,
+        });
+    }
+
+    /// The store is open.
+    pub(crate) fn end(&self) {
+        *self.opening() = None;
+    }
+
+    fn opening(&self) -> MutexGuard<'_, Option<Opening>> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits a little, if a start still asks again.
+    fn may_ask_again(&self, name: &str, error: &io::Error) -> bool {
+        let mut guard = self.opening();
+        let Some(opening) = &mut *guard else {
+            return false;
+        };
+        let now = Instant::now();
+        let patience = self.ask_again.opening;
+        if opening.until.is_none() {
+            tracing::warn!(file = name, %error, seconds = patience.as_secs(),
+                "the disk refuses to read; the start asks again for so long, then goes on without");
+        }
+        let until = *opening.until.get_or_insert_with(|| now + patience);
+        let left = until.saturating_duration_since(now);
+        if left.is_zero() {
+            return false;
+        }
+        let pause = opening.pause.min(left);
+        opening.pause = (opening.pause * 2).min(PAUSES[1]);
+        drop(guard);
+        std::thread::sleep(pause);
+        true
+    }
+
+    /// Waits until the disk gives one of these files at least, as long as a start may.
+    ///
+    /// # Errors
+    /// It gave none.
+    pub(crate) fn await_one(&self, disk: &dyn Disk, names: &[&String]) -> io::Result<()> {
+        loop {
+            match gives_one(disk, names) {
+                Err(error) if self.may_ask_again("", &error) => {}
+                given => return given,
+            }
+        }
+    }
+
+    /// How often readers of this file met a refused sector.
+    pub(crate) fn met(&self, name: &str) -> u64 {
+        self.files().get(name).map_or(0, |file| file.met)
+    }
+
+    /// Asks for the refused sectors of a file now. Whether the disk gave them all.
+    pub(crate) fn are_given(&self, disk: &dyn Disk, name: &str) -> bool {
+        let sectors = self.of(name);
+        if let Some(file) = self.files().get_mut(name) {
+            file.ask_all();
+        }
+        let Ok(file) = disk.open(name) else {
+            return false;
+        };
+        sectors.iter().all(|&sector| {
+            let before = self.met(name);
+            disk::read_block(&*file, sector, 1).is_ok() && self.met(name) == before
+        })
+    }
+
     fn files(&self) -> MutexGuard<'_, BTreeMap<String, OfFile>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,10 +231,17 @@ impl Refusals {
         let Some(file) = files.get_mut(name) else {
             return false;
         };
-        let asked = file.sectors.get(&sector);
-        let lately = asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN);
+        let asked = file.sectors.get(&sector).copied().flatten();
+        let lately = asked.is_some_and(|asked| asked.elapsed() < self.ask_again.sector);
         file.met += u64::from(lately);
         lately
+    }
+
+    /// A sector was not asked for, because the disk refused enough in this reading.
+    fn pass_over(&self, name: &str) {
+        if let Some(file) = self.files().get_mut(name) {
+            file.met += 1;
+        }
     }
 
     fn note(&self, name: &str, sector: u64, error: &io::Error) {
@@ -143,7 +250,14 @@ impl Refusals {
         let file = files.entry(name.to_owned()).or_default();
         file.met += 1;
         let has_room = file.sectors.len() < MOST_PER_FILE;
-        let is_new = has_room && file.sectors.insert(sector, Instant::now()).is_none();
+        let now = Some(Instant::now());
+        let is_new = match file.sectors.get_mut(&sector) {
+            Some(asked) => {
+                *asked = now;
+                false
+            }
+            None => has_room && file.sectors.insert(sector, now).is_none(),
+        };
         drop(files);
         if is_new {
             tracing::error!(file = name, offset = sector, %error,
@@ -163,12 +277,44 @@ impl Refusals {
         }
     }
 
-    /// Begins to look at what is read of these files.
-    pub(crate) fn watch<'n>(&self, names: impl Iterator<Item = &'n str>) -> Watch {
-        let files = self.files();
-        let met = |name: &str| files.get(name).map_or(0, |file| file.met);
-        Watch(names.map(|name| (name.to_owned(), met(name))).collect())
+    /// Begins to look at what is read of these files; their refused sectors are asked for again.
+    ///
+    /// # Errors
+    /// One of them was refused not long ago: a pass would only find the same.
+    pub(crate) fn watch<'n>(
+        &self,
+        disk: &dyn Disk,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<Watch, SeriesError> {
+        let mut watch = Watch(Vec::new());
+        let mut files = self.files();
+        for name in names {
+            let Some(file) = files.get_mut(name) else {
+                watch.0.push((name.to_owned(), 0));
+                continue;
+            };
+            if file
+                .doubted_at
+                .is_some_and(|at| at.elapsed() < self.ask_again.doubt)
+            {
+                return Err(not_believed(disk, name));
+            }
+            file.ask_all();
+            watch.0.push((name.to_owned(), file.met));
+        }
+        Ok(watch)
     }
+}
+
+impl OfFile {
+    /// Whoever reads next asks the disk.
+    fn ask_all(&mut self) {
+        self.sectors.values_mut().for_each(|asked| *asked = None);
+    }
+}
+
+fn not_believed(disk: &dyn Disk, name: &str) -> SeriesError {
+    SeriesError::io("read", disk.path(name), Errno::IO.into())
 }
 
 /// Files that a pass reads, and how often they had been refused before.
@@ -180,20 +326,22 @@ impl Watch {
     ///
     /// # Errors
     /// Some of it was refused, and that is not believed yet.
-    pub(crate) fn end(self, engine: &Engine) -> Result<(), SeriesError> {
-        let mut files = engine.refusals.files();
+    pub(crate) fn end(self, refusals: &Refusals, disk: &dyn Disk) -> Result<(), SeriesError> {
+        let mut files = refusals.files();
+        let mut outcome = Ok(());
         for (name, before) in self.0 {
             let Some(file) = files.get_mut(&name) else {
                 continue;
             };
             if file.met == before {
-                file.doubted = 0;
+                (file.doubted, file.doubted_at) = (0, None);
             } else if file.doubted < DOUBTED {
                 file.doubted += 1;
-                return Err(engine.error("read", &name)(Errno::IO.into()));
+                file.doubted_at = Some(Instant::now());
+                outcome = Err(not_believed(disk, &name));
             }
         }
-        Ok(())
+        outcome
     }
 }
 
@@ -220,7 +368,17 @@ impl Disk for Salvaging {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(name, self.disk.open(name)?))
+        loop {
+            match self.disk.open(name) {
+                Err(error) if is_refusal(&error) => {
+                    if !self.refusals.may_ask_again(name, &error) {
+                        self.refusals.note(name, 0, &error);
+                        return Err(error);
+                    }
+                }
+                opened => return Ok(self.file(name, opened?)),
+            }
+        }
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -262,11 +420,23 @@ struct SalvagedFile {
 }
 
 impl SalvagedFile {
+    /// Fills `piece`; a start is patient.
+    fn ask(&self, piece: &mut [u8], at: u64) -> io::Result<usize> {
+        loop {
+            match disk::fill(&*self.file, piece, at) {
+                Err(error)
+                    if is_refusal(&error) && self.refusals.may_ask_again(&self.name, &error) => {}
+                filled => return filled,
+            }
+        }
+    }
+
     fn read_by_sector(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.file.length()?.saturating_sub(offset);
         let end = offset.saturating_add(left.min(buffer.len() as u64));
         let mut rest = buffer;
         let mut at = offset;
+        let mut refused = 0;
         while at < end {
             let sector = at / SECTOR * SECTOR;
             let length = end.min(sector.saturating_add(SECTOR)) - at;
@@ -275,14 +445,18 @@ impl SalvagedFile {
             };
             if self.refusals.was_just_refused(&self.name, sector) {
                 piece.fill(0);
+            } else if refused >= MOST_ASKED {
+                piece.fill(0);
+                self.refusals.pass_over(&self.name);
             } else {
-                match disk::fill(&*self.file, piece, at) {
+                match self.ask(piece, at) {
                     Ok(filled) if filled < piece.len() => {
                         return Ok((at - offset) as usize + filled);
                     }
                     Ok(_) => self.refusals.forget(&self.name, sector),
                     Err(error) if is_refusal(&error) => {
                         piece.fill(0);
+                        refused += 1;
                         self.refusals.note(&self.name, sector, &error);
                     }
                     Err(error) => return Err(error),

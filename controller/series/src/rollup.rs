@@ -78,9 +78,9 @@ pub(crate) fn roll_up_block(engine: &Engine, block: &Arc<Block>) -> Result<(), S
 
 fn make(engine: &Engine, block: &Arc<Block>, resolution_ms: u64) -> Result<(), SeriesError> {
     let name = block::name(block.first(), block.last(), resolution_ms);
-    let watch = engine.refusals.watch(iter::once(&*block.name));
+    let watch = engine.watch(iter::once(&*block.name))?;
     let written = write(engine, block, resolution_ms, &name);
-    if let Err(error) = written.and_then(|()| watch.end(engine)) {
+    if let Err(error) = written.and_then(|()| engine.end_watch(watch)) {
         output::give_up(engine, &name);
         return Err(error);
     }
@@ -92,6 +92,7 @@ fn make(engine: &Engine, block: &Arc<Block>, resolution_ms: u64) -> Result<(), S
     let rollup = open_own(engine, &name)?;
     tracing::info!(file = %name, bytes = rollup.bytes, "samples rolled up");
     engine.change_files(|files| {
+        files.unread.remove(&name);
         files
             .rollups
             .insert((resolution_ms, block.first()), Arc::new(rollup))

@@ -20,7 +20,7 @@ use crate::lock::Lock;
 use crate::log::Span;
 use crate::options::{Sealing, SeriesOptions};
 use crate::reading::{Found, ReadError, Wanted};
-use crate::{arrivals, backup, foreign, maintain, open, query, reading, verify};
+use crate::{arrivals, backup, foreign, maintain, open, query, reading, unread, verify};
 
 /// The samples of all hosts. Cheap to clone; calls block, so async callers use a thread.
 #[derive(Debug, Clone)]
@@ -268,6 +268,7 @@ impl SeriesStore {
                 + undecoded.sum::<u64>(),
             // A person moves them away meanwhile; a folder that cannot be listed has louder trouble.
             set_aside: damage::set_aside(&*engine.disk).unwrap_or_default(),
+            refused: files.unread.into_keys().collect(),
         }
     }
 
@@ -292,6 +293,7 @@ impl SeriesStore {
             refused_series: engine.heads.refused(),
             log_segments: files.logs.len() as u64,
             set_aside: met.set_aside.len() as u64,
+            refused_files: met.refused.len() as u64,
             undecoded_frames: met.undecoded_frames,
             hosts: engine.hosts().len() as u64,
             held_logs: files.held.len() as u64,
@@ -315,7 +317,7 @@ impl SeriesStore {
             stats.memory_bytes += state.heap_bytes() as u64;
             add_extent(&mut stats, state.frames, &state.span);
         }
-        stats.bytes += stats.held_bytes;
+        stats.bytes += stats.held_bytes + unread::bytes(&files);
         stats.memory_bytes += lanes_bytes(engine) + engine.heads.heap_bytes() as u64;
         add_counters(&mut stats, engine);
         stats

@@ -32,6 +32,7 @@ pub(crate) fn read(
 ) -> Result<VerifyReport, SeriesError> {
     let mut report = VerifyReport {
         set_aside: damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?,
+        refused: files.unread.keys().cloned().collect(),
         ..VerifyReport::default()
     };
     for segment in files.sealed.values() {

@@ -55,6 +55,11 @@ impl Writer {
         }
     }
 
+    /// The next frames go into another log.
+    pub(crate) fn leave(&mut self) {
+        self.active = None;
+    }
+
     /// See [`crate::SeriesStore::append`].
     pub(crate) fn append(
         &mut self,

@@ -13,94 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::power::PowerDisk;
-use common::{ManualClock, Owned, Reporter, frames, options};
+use common::scene::{HOSTS, Scene, Told, ask};
+use common::{Reporter, frames};
 use xiezhi_promql::{Budget, Limits, Matcher, Select, SelectHint, Storage as _};
 use xiezhi_series::{
-    Appended, HostLabels, LabelledHost, Selector, SeriesOptions, SeriesStore, VerifyReport,
-    check_backup,
+    Appended, HostLabels, LabelledHost, Selector, SeriesStore, VerifyReport, check_backup,
 };
-
-const HOSTS: i64 = 8;
-/// Reports of half an hour.
-const REPORTS: u64 = 40;
-const HALF_HOUR: Duration = Duration::from_secs(1800);
-
-/// Points by host, series and time.
-type Told = BTreeMap<(i64, Arc<str>, i64), u64>;
-
-/// A store whose hosts report.
-struct Scene {
-    clock: ManualClock,
-    disk: PowerDisk,
-    options: SeriesOptions,
-    reporters: Vec<Reporter>,
-    told: u64,
-}
-
-impl Scene {
-    fn new(change: impl FnOnce(&mut SeriesOptions)) -> Self {
-        let clock = ManualClock::new();
-        let mut options = options(&clock);
-        change(&mut options);
-        Self {
-            clock,
-            disk: PowerDisk::default(),
-            options,
-            reporters: (1..=HOSTS).map(Reporter::new).collect(),
-            told: 0,
-        }
-    }
-
-    /// Half hours are told, each in a log of its own, and became blocks; then one that did not yet.
-    fn with_blocks(half_hours: u64) -> Self {
-        let mut scene = Self::new(|_| {});
-        let store = scene.open();
-        for _ in 0..half_hours {
-            scene.tell(&store);
-        }
-        scene.tell(&store);
-        store.maintain().unwrap();
-        scene
-    }
-
-    fn open(&self) -> SeriesStore {
-        self.open_on(&self.disk).unwrap()
-    }
-
-    fn open_on(&self, disk: &PowerDisk) -> Result<SeriesStore, xiezhi_series::SeriesError> {
-        SeriesStore::open_on(Arc::new(disk.clone()), self.options.clone())
-    }
-
-    fn tell(&mut self, store: &SeriesStore) {
-        self.clock.advance(HALF_HOUR);
-        for seq in self.told + 1..=self.told + REPORTS {
-            let group: Vec<Owned> = self
-                .reporters
-                .iter_mut()
-                .map(|host| host.report(seq))
-                .collect();
-            let verdicts = store.append(&frames(&group)).unwrap();
-            assert!(verdicts.iter().all(|one| *one == Appended::Stored));
-        }
-        self.told += REPORTS;
-    }
-}
-
-/// All that is answered, and how many places it lacks.
-fn ask(store: &SeriesStore) -> (Told, u64) {
-    let (mut told, mut damaged) = (Told::new(), 0);
-    for host in 1..=HOSTS {
-        let report = store.range_report(host, i64::MIN, i64::MAX, &|_| true);
-        let report = report.unwrap();
-        damaged += report.damaged + report.undecodable;
-        for series in report.series {
-            for (time_ms, value) in series.points {
-                told.insert((host, Arc::clone(&series.series), time_ms), value.to_bits());
-            }
-        }
-    }
-    (told, damaged)
-}
 
 /// Whether a report names the file, in one way or another.
 fn names(report: &VerifyReport, file: &str) -> bool {

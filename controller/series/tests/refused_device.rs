@@ -26,6 +26,8 @@ const IMAGE_BYTES: u64 = 256 << 20;
 struct Device {
     folder: tempfile::TempDir,
     mounted: bool,
+    /// Places of the image that were changed, and what was there.
+    broken: Vec<(u64, u8)>,
 }
 
 impl Device {
@@ -45,6 +47,7 @@ impl Device {
         let mut device = Self {
             folder,
             mounted: false,
+            broken: Vec::new(),
         };
         (made.is_ok_and(|status| status.success()) && device.mount()).then_some(device)
     }
@@ -94,12 +97,28 @@ impl Device {
         for place in places {
             image.seek(SeekFrom::Start(place)).unwrap();
             image.write_all(&[content[0] ^ 0x10]).unwrap();
+            self.broken.push((place, content[0]));
         }
         image.sync_all().unwrap();
         drop(image);
         assert!(self.mount(), "it does not mount again");
         let error = fs::read(file).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(5), "{}: {error}", file.display());
+    }
+}
+
+impl Device {
+    /// Makes all sectors readable.
+    fn heal(&mut self) {
+        self.unmount();
+        let mut image = fs::File::options().write(true).open(self.image()).unwrap();
+        for (place, byte) in self.broken.drain(..) {
+            image.seek(SeekFrom::Start(place)).unwrap();
+            image.write_all(&[byte]).unwrap();
+        }
+        image.sync_all().unwrap();
+        drop(image);
+        assert!(self.mount(), "it does not mount again");
     }
 }
 
@@ -203,11 +222,17 @@ fn samples_on_a_device_with_bad_sectors_are_served_but_for_what_lies_in_those() 
     }
     store.maintain().unwrap();
     drop(store);
-    let store = SeriesStore::open(&folder, options).unwrap();
-    assert_eq!(
-        store.verify().unwrap().set_aside,
-        [format!("{log}.damaged")]
-    );
+    let store = SeriesStore::open(&folder, options.clone()).unwrap();
+    let report = store.verify().unwrap();
+    assert_eq!(report.set_aside, Vec::<String>::new());
+    assert_eq!(report.refused, [log], "it stays under its own name");
     let (left, _) = points(&store);
     assert!(left * 10 > all * 2, "{left} of {all}");
+    drop(store);
+
+    // The device gives it again, and nobody has to rename anything.
+    device.heal();
+    let store = SeriesStore::open(&folder, options).unwrap();
+    assert_eq!(points(&store), (all, 0));
+    assert!(store.verify().unwrap().is_whole());
 }

@@ -118,12 +118,12 @@ impl Heads {
     }
 
     /// Forgets tails that hold nothing and were not used for long.
-    pub(crate) fn forget_foreign(&self, head: &mut Head, through: u64, now_ms: i64) {
+    pub(crate) fn forget_foreign(&self, head: &mut Head, stays: &dyn Fn(u64) -> bool, now_ms: i64) {
         let Some(foreign) = &mut head.foreign else {
             return;
         };
         let before = foreign.tails.len();
-        foreign.forget(through, now_ms);
+        foreign.forget(stays, now_ms);
         let dropped = before - foreign.tails.len();
         self.series.fetch_sub(dropped as u64, Ordering::Relaxed);
         if foreign.tails.is_empty() {
@@ -349,12 +349,12 @@ impl Foreign {
         Some(())
     }
 
-    fn forget(&mut self, through: u64, now_ms: i64) {
+    fn forget(&mut self, stays: &dyn Fn(u64) -> bool, now_ms: i64) {
         let text_bytes = &mut self.text_bytes;
         self.tails.retain(|_, tail| {
-            tail.pieces.retain(|piece| piece.log > through);
+            tail.pieces.retain(|piece| stays(piece.log));
             tail.pieces.shrink_to_fit();
-            if tail.pending_log <= through {
+            if !stays(tail.pending_log) {
                 tail.pending = Vec::new();
             }
             let is_empty = tail.pieces.is_empty() && tail.pending.is_empty();

@@ -8,6 +8,7 @@
 
 pub mod foreign;
 pub mod power;
+pub mod scene;
 pub mod telling;
 
 use std::sync::Arc;
@@ -15,7 +16,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use xiezhi_protocol::batch::BatchInfo;
-use xiezhi_series::{Clock, Frame, Sealing, SeriesOptions};
+use xiezhi_series::{AskAgain, Clock, Frame, Sealing, SeriesOptions};
+
+/// The disk is asked at each time, and no start waits.
+pub const AT_ONCE: AskAgain = AskAgain {
+    opening: Duration::ZERO,
+    sector: Duration::ZERO,
+    doubt: Duration::ZERO,
+};
 
 /// A frame that owns its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +152,7 @@ pub fn options(clock: &ManualClock) -> SeriesOptions {
     SeriesOptions {
         sealing: Sealing::Manual,
         seal_bytes_per_s: u64::MAX,
+        ask_again: AT_ONCE,
         clock: clock.clock(),
         ..SeriesOptions::default()
     }

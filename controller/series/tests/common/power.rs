@@ -41,6 +41,10 @@ struct State {
     bad_reading: Option<(u64, bool)>,
     /// Sectors of files that cannot be read; all of them if there is no number.
     refused: BTreeSet<(usize, Option<u64>)>,
+    /// Readings that were refused.
+    refusals: u64,
+    /// Readings of refused sectors left before all of them can be read; None: never.
+    refusals_left: Option<u64>,
     /// Bytes that fit; None: endless.
     capacity: Option<usize>,
 }
@@ -128,6 +132,13 @@ impl PowerDisk {
         state.refused.insert((file, sector));
     }
 
+    /// What is refused can be read after so many refusals more.
+    pub fn relent_after(&self, refusals: u64) {
+        let mut state = self.state();
+        state.refusals_left = Some(refusals);
+        state.relent();
+    }
+
     /// Sectors of a file.
     pub fn sectors(&self, name: &str) -> u64 {
         (self.length(name) as u64).div_ceil(REFUSED)
@@ -142,6 +153,11 @@ impl PowerDisk {
     /// Readings so far.
     pub fn readings(&self) -> u64 {
         self.state().readings
+    }
+
+    /// Readings of refused sectors so far.
+    pub fn refusals(&self) -> u64 {
+        self.state().refusals
     }
 
     /// Changing operations so far.
@@ -308,6 +324,13 @@ impl Fate {
 }
 
 impl State {
+    fn relent(&mut self) {
+        if self.refusals_left == Some(0) {
+            self.refused.clear();
+            self.refusals_left = None;
+        }
+    }
+
     /// A changing operation begins; it fails if the power is gone.
     fn operate(&mut self) -> io::Result<Fate> {
         self.operations += 1;
@@ -375,6 +398,9 @@ impl ReadAt for PowerFile {
         let refused = (offset / REFUSED..=last).map(|sector| (self.index, Some(sector)));
         let mut refused = refused.chain([(self.index, None)]);
         if !buffer.is_empty() && refused.any(|one| state.refused.contains(&one)) {
+            state.refusals += 1;
+            state.refusals_left = state.refusals_left.map(|left| left.saturating_sub(1));
+            state.relent();
             return Err(io::Error::from_raw_os_error(REFUSAL));
         }
         state.files[self.index].now.read_at(buffer, offset)

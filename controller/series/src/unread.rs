@@ -1,0 +1,274 @@
+//! Files that the disk refused when the store was opened, and refuses yet.
+//!
+//! They stay as they are, under their names: nothing is made of them, they are in no larger file, not
+//! set aside, not cut short, and what could be read of them is served. About once a minute the disk is
+//! asked for what it refused; when it gives all of it, the file is opened as at a start: a block joins
+//! the others, and a log is read from its beginning and becomes a block at once. Nobody has to restart
+//! the controller or to rename anything.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::block::{self, Block};
+use crate::checkpoint::{self, Lanes};
+use crate::damage;
+use crate::engine::{Catalog, Engine, count};
+use crate::error::SeriesError;
+use crate::head::Heads;
+use crate::held::Held;
+use crate::log::{self, Log};
+use crate::open;
+use crate::segment::{self, Segment};
+use crate::{cut, refused};
+
+/// A file that waits to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unread {
+    /// The logs whose samples it has; above `last` if it has none as they were reported.
+    pub(crate) first: u64,
+    /// See `first`.
+    pub(crate) last: u64,
+    /// Its length, as far as that is known.
+    pub(crate) bytes: u64,
+    /// When the disk was last asked for all of it.
+    asked: Instant,
+}
+
+impl Unread {
+    pub(crate) fn new(name: &str, bytes: u64) -> Self {
+        let own = log::id_of(name).or_else(|| segment::id_of(name));
+        let of_block = block::parse_name(name).filter(|parts| parts.2 == 0);
+        let logs = own
+            .map(|id| (id, id))
+            .or(of_block.map(|(first, last, _)| (first, last)));
+        let (first, last) = logs.unwrap_or((u64::MAX, 0));
+        Self {
+            first,
+            last,
+            bytes,
+            asked: Instant::now(),
+        }
+    }
+}
+
+/// Bytes of files of which nothing could be read.
+pub(crate) fn bytes(files: &Catalog) -> u64 {
+    let is_known = |name: &str| {
+        files.logs.values().any(|log| *log.name == *name)
+            || files.blocks.values().any(|block| *block.name == *name)
+    };
+    let unknown = files.unread.iter().filter(|(name, _)| !is_known(name));
+    unknown.map(|(_, unread)| unread.bytes).sum()
+}
+
+/// Opens what the disk gives now, logs left out: they are cut in their turn.
+pub(crate) fn open_what_answers(engine: &Engine) -> Result<(), SeriesError> {
+    let mut outcome = Ok(());
+    for name in engine.files().unread.keys() {
+        if log::id_of(name).is_none() && is_given(engine, name) {
+            outcome = outcome.and(take_in(engine, name));
+        }
+    }
+    outcome
+}
+
+/// Whether it is time to ask for a file, and the disk gives what it refused of it.
+fn is_given(engine: &Engine, name: &str) -> bool {
+    let pause = engine.options.ask_again.sector;
+    let is_due = engine.change_files(|files| match files.unread.get_mut(name) {
+        Some(unread) if unread.asked.elapsed() >= pause => {
+            unread.asked = Instant::now();
+            true
+        }
+        _ => false,
+    });
+    is_due && engine.refusals.are_given(&*engine.disk, name)
+}
+
+fn forget(engine: &Engine, name: &str) {
+    engine.change_files(|files| files.unread.remove(name));
+    tracing::warn!(file = name, "the disk gives a file again that it refused");
+}
+
+/// Opens a file that seems to be whole. What is refused all the same waits on.
+fn take_in(engine: &Engine, name: &str) -> Result<(), SeriesError> {
+    let before = engine.refusals.met(name);
+    engine.damage.forget(name);
+    let mut lanes = Lanes::new();
+    let opened = if name == checkpoint::NAME {
+        let (_, found, _) = checkpoint::load(&*engine.disk).map_err(engine.error("read", name))?;
+        lanes = found;
+        Opened::Nothing
+    } else if let Some(id) = segment::id_of(name) {
+        open_segment(engine, id, &mut lanes).map_err(engine.error("read", name))?
+    } else {
+        open_block(engine, name, &mut lanes).map_err(engine.error("read", name))?
+    };
+    if engine.refusals.met(name) != before {
+        return Ok(());
+    }
+    learn(engine, &lanes);
+    match opened {
+        Opened::Nothing => {}
+        Opened::Segment(segment) => {
+            engine.change_files(|files| files.sealed.insert(segment.id, segment));
+        }
+        Opened::Block(block) => put(engine, block),
+        Opened::Merged { is_whole } => damage::remove_if_whole(engine, name, is_whole)?,
+        Opened::Unreadable => damage::remove_if_whole(engine, name, false)?,
+    }
+    forget(engine, name);
+    Ok(())
+}
+
+enum Opened {
+    /// Nothing that is listed.
+    Nothing,
+    Segment(Arc<Segment>),
+    Block(Arc<Block>),
+    /// A larger block has what is readable of it.
+    Merged {
+        is_whole: bool,
+    },
+    Unreadable,
+}
+
+fn open_segment(engine: &Engine, id: u64, lanes: &mut Lanes) -> std::io::Result<Opened> {
+    let Some(segment) = Segment::open(&*engine.disk, id, true)? else {
+        return Ok(Opened::Unreadable);
+    };
+    open::learn_from_sealed(lanes, &segment)?;
+    Ok(Opened::Segment(Arc::new(segment)))
+}
+
+fn open_block(engine: &Engine, name: &str, lanes: &mut Lanes) -> std::io::Result<Opened> {
+    let Some(block) = Block::open(&engine.disk, &engine.damage, name)? else {
+        return Ok(Opened::Unreadable);
+    };
+    if block.resolution_ms() > 0 {
+        return Ok(Opened::Block(Arc::new(block)));
+    }
+    let files = engine.files();
+    let is_own = files.blocks.get(&block.first());
+    let is_own = is_own.is_some_and(|known| known.last() == block.last());
+    if !is_own && files.covers(block.first(), block.last()) {
+        let mut is_whole = true;
+        block.verify(&mut |_, _| is_whole = false)?;
+        return Ok(Opened::Merged { is_whole });
+    }
+    open::learn_from_block(lanes, &block)?;
+    Ok(Opened::Block(Arc::new(block)))
+}
+
+fn put(engine: &Engine, block: Arc<Block>) {
+    engine.change_files(|files| match block.resolution_ms() {
+        0 => files.blocks.insert(block.first(), block),
+        step => files.rollups.insert((step, block.first()), block),
+    });
+}
+
+/// Numbers that a file holds are known from now on; their checksums are on disk if they are needed.
+fn learn(engine: &Engine, lanes: &Lanes) {
+    let known = &mut engine.writer().lanes;
+    for (key, lane) in lanes {
+        let own = known.entry(*key).or_default();
+        for &(first, last) in lane.seqs.ranges() {
+            own.insert_range(first, last, lane.last_received_ms);
+        }
+    }
+}
+
+/// Logs that wait to be read and are given now become blocks, each from its own frames: what the heads
+/// hold of it lacks what was refused.
+pub(crate) fn cut_what_answers(engine: &Engine) -> Result<(), SeriesError> {
+    let mut outcome = Ok(());
+    for name in engine.files().unread.keys() {
+        let Some(id) = log::id_of(name) else { continue };
+        if !is_given(engine, name) {
+            continue;
+        }
+        match cut_anew(engine, name, id) {
+            Err(error) if !refused::is_told_by(&error) => return outcome.and(Err(error)),
+            done => outcome = outcome.and(done),
+        }
+    }
+    outcome
+}
+
+fn cut_anew(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> {
+    if engine.files().covers(id, id) {
+        return end_covered(engine, name, id);
+    }
+    let before = engine.refusals.met(name);
+    engine.damage.forget(name);
+    let mut lanes = Lanes::new();
+    let opened = Log::open(
+        &*engine.disk,
+        id,
+        &|_| false,
+        &mut |record| {
+            let lane = lanes.entry((record.host, record.epoch)).or_default();
+            lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);
+        },
+        &mut |damaged| open::tell_damaged(&engine.damage, &damaged),
+    );
+    let opened = opened.map_err(engine.error("read", name))?;
+    let is_refused = || engine.refusals.met(name) != before;
+    let Some((log, torn)) = opened else {
+        if is_refused() {
+            return Ok(());
+        }
+        forget(engine, name);
+        return damage::remove_if_whole(engine, name, false);
+    };
+    let heads = Heads::new(engine.options.series);
+    open::fill_heads(engine, &heads, &log)?;
+    if is_refused() {
+        return Ok(());
+    }
+    if torn > 0
+        && let Err(error) = log.keep_tail(&*engine.disk)
+    {
+        tracing::warn!(file = name, %error, "the torn end could not be kept");
+    }
+    learn(engine, &lanes);
+    let frames = log.state().frames + log.state().batches;
+    if frames == 0 {
+        engine.change_files(|files| files.logs.remove(&id));
+    } else {
+        cut::cut(engine, &Arc::new(log), &heads)?;
+        tell_follower(engine, name, id, frames);
+    }
+    forget(engine, name);
+    if engine.files().held.contains_key(&id) {
+        return Ok(());
+    }
+    damage::remove_or_keep(engine, name)
+}
+
+/// A log that a block has already.
+fn end_covered(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> {
+    if engine.options.hold.is_some()
+        && let Some(held) = Held::open(&*engine.disk, id).map_err(engine.error("read", name))?
+    {
+        engine.change_files(|files| files.held.insert(id, Arc::new(held)));
+        forget(engine, name);
+        return Ok(());
+    }
+    forget(engine, name);
+    damage::remove_or_keep(engine, name)
+}
+
+/// Who follows the logs may have gone past this one: what it missed is told, not sent.
+fn tell_follower(engine: &Engine, file: &str, id: u64, frames: u64) {
+    let released = engine.released.lock();
+    let released = released.unwrap_or_else(std::sync::PoisonError::into_inner);
+    if engine.options.hold.is_some() && released.is_some_and(|place| place.log > id) {
+        count(&engine.counters.unfollowed, frames);
+        tracing::error!(
+            file,
+            frames,
+            "a log was read too late to be sent on: what was not sent before stays in this store only"
+        );
+    }
+}
