@@ -25,7 +25,7 @@ pub enum Named {
 /// [`unescape_name`] gives each back as it was.
 #[must_use]
 pub fn escape_name(name: &str, of: Named) -> Cow<'_, str> {
-    if is_classic(name, of) && unescape_name(name).is_none() {
+    if is_classic(name, of) && unescape_name(name, of).is_none() {
         return Cow::Borrowed(name);
     }
     let mut out = String::with_capacity(PREFIX.len() + name.len() + 8);
@@ -41,9 +41,15 @@ pub fn escape_name(name: &str, of: Named) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The name behind `U__…`; `None` if it is no such name.
+/// The name behind `U__…`; `None` if it is no such name. Only what [`escape_name`] makes is one: `U__cpu`
+/// is no other name of `cpu`, or whoever writes both would have one series twice.
 #[must_use]
-pub fn unescape_name(name: &str) -> Option<String> {
+pub fn unescape_name(name: &str, of: Named) -> Option<String> {
+    let plain = unescape_any(name)?;
+    (escape_name(&plain, of) == name).then_some(plain)
+}
+
+fn unescape_any(name: &str) -> Option<String> {
     let mut rest = name.strip_prefix(PREFIX)?;
     let mut out = String::with_capacity(rest.len());
     while let Some((plain, after)) = rest.split_once('_') {
@@ -61,8 +67,8 @@ pub fn unescape_name(name: &str) -> Option<String> {
 
 /// A name as its sender wrote it.
 #[must_use]
-pub fn plain_name(name: &str) -> Cow<'_, str> {
-    unescape_name(name).map_or(Cow::Borrowed(name), Cow::Owned)
+pub fn plain_name(name: &str, of: Named) -> Cow<'_, str> {
+    unescape_name(name, of).map_or(Cow::Borrowed(name), Cow::Owned)
 }
 
 fn is_plain(sign: char, of: Named) -> bool {
@@ -92,12 +98,25 @@ mod tests {
             ("job:rate", "job:rate"),
         ] {
             assert_eq!(escape_name(name, Named::Metric), escaped, "{name}");
-            assert_eq!(plain_name(&escape_name(name, Named::Label)), name);
+            let escaped = escape_name(name, Named::Label);
+            assert_eq!(plain_name(&escaped, Named::Label), name);
         }
         assert_eq!(escape_name("a:b", Named::Label), "U__a_3a_b");
         for name in ["node_load1", "U__", "U__a_b", "U__a_zz_", "U__a_ffffffff_"] {
-            assert_eq!(unescape_name(name), None, "{name}");
+            assert_eq!(unescape_name(name, Named::Label), None, "{name}");
         }
+        // Of one name there is one escaped form.
+        for name in [
+            "U__cpu",
+            "U__a_2E_b",
+            "U__a_02e_b",
+            "U__node__load1",
+            "U___63_pu",
+        ] {
+            assert_eq!(plain_name(name, Named::Metric), name);
+            assert_eq!(escape_name(name, Named::Metric), name);
+        }
+        assert_eq!(plain_name("U__a_3a_b", Named::Metric), "U__a_3a_b");
     }
 
     proptest! {
@@ -106,7 +125,20 @@ mod tests {
             for of in [Named::Metric, Named::Label] {
                 let escaped = escape_name(&name, of);
                 prop_assert!(is_classic(&escaped, of), "{}", escaped);
-                prop_assert_eq!(plain_name(&escaped), name.as_str());
+                prop_assert_eq!(plain_name(&escaped, of), name.as_str());
+            }
+        }
+
+        #[test]
+        fn no_two_names_are_one(
+            left in "U__[a_2e]{1,9}|[a-e]{1,3}",
+            right in "U__[a_2e]{1,9}|[a-e]{1,3}",
+        ) {
+            for of in [Named::Metric, Named::Label] {
+                let same = plain_name(&left, of) == plain_name(&right, of);
+                prop_assert_eq!(same, left == right, "{} {}", left, right);
+                let same = escape_name(&left, of) == escape_name(&right, of);
+                prop_assert_eq!(same, left == right, "{} {}", left, right);
             }
         }
     }

@@ -6,6 +6,8 @@
 //! others choose texts, of which there are few hundred however many hosts there are. A name that a text
 //! can only hold in another form (`U__a_2e_b`) is seen as its sender wrote it (`a.b`).
 
+mod twins;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -264,10 +266,10 @@ impl TextLabels {
 
     fn new(text: &str, assigned: &[&str], matchers: &[Matcher], masks: &[u64]) -> Option<Self> {
         let (name, pairs) = parse_series(text)?;
-        let name = plain_name(name);
+        let name = plain_name(name, Named::Metric);
         let pairs = pairs
             .into_iter()
-            .map(|(name, value)| (plain_name(name), value));
+            .map(|(name, value)| (plain_name(name, Named::Label), value));
         let is_own = |name: &str| name != METRIC_NAME && !assigned.contains(&name);
         let mut pairs: Vec<_> = pairs.filter(|pair| is_own(&pair.0)).collect();
         // A host may write one name in two ways.
@@ -346,6 +348,16 @@ struct Selection {
 }
 
 impl Selection {
+    /// Whether two series may have one label set.
+    fn may_have_twins(&self) -> bool {
+        let labels = |host: &HostKey| {
+            let place = self.all.binary_search_by_key(host, |one| one.host).ok()?;
+            Some(&*self.all.get(place)?.labels)
+        };
+        let hosts = self.found.series.keys().filter_map(|key| labels(&key.1));
+        twins::may_be(self.texts.iter().map(|text| &*text.labels), hosts)
+    }
+
     /// Label sets and points, in the order of text and host.
     fn into_series(
         self,
@@ -419,13 +431,30 @@ impl Storage for Selector {
                 coarse,
             })
         };
-        selection.into_series(budget).map(with_times).collect()
+        let may_be_twins = selection.may_have_twins();
+        let found = selection.into_series(budget);
+        if !may_be_twins {
+            return found.map(with_times).collect();
+        }
+        let found: Vec<_> = found.collect::<Result<_, _>>()?;
+        twins::join(found)
+            .into_iter()
+            .map(Ok)
+            .map(with_times)
+            .collect()
     }
 
     fn series(&self, request: &Select, budget: &Budget) -> Result<Vec<Labels>, StorageError> {
         let selection = self.read(request, budget, true)?;
+        let may_be_twins = selection.may_have_twins();
         let labels = selection.into_series(budget);
-        labels.map(|found| Ok(found?.0)).collect()
+        let labels: Vec<Labels> = labels
+            .map(|found| Ok::<_, StorageError>(found?.0))
+            .collect::<Result<_, _>>()?;
+        Ok(match may_be_twins {
+            true => twins::distinct(labels),
+            false => labels,
+        })
     }
 
     fn left_out(&self) -> Option<String> {

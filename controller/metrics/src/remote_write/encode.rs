@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use prost::Message as _;
-use xiezhi_promql::plain_name;
+use xiezhi_promql::{Named, plain_name};
 use xiezhi_protocol::report::parse_series;
 
 use super::message::{Label, MetadataV1, Sample, SeriesV1};
@@ -111,10 +111,10 @@ pub fn sent(body: &[u8]) -> Option<Vec<Sent>> {
 
 fn one(text: &str, points: &[(i64, f64)], more: &[(&str, &str)]) -> SeriesV1 {
     let (name, own) = parse_series(text).unwrap_or((text, Vec::new()));
-    let mut labels = vec![("__name__".into(), plain_name(name))];
+    let mut labels = vec![("__name__".into(), plain_name(name, Named::Metric))];
     let own = own
         .iter()
-        .map(|(label, value)| (plain_name(label), value.into()));
+        .map(|(label, value)| (plain_name(label, Named::Label), value.into()));
     labels.extend(own);
     let more = more
         .iter()

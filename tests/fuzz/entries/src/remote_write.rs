@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xiezhi_metrics::ASSIGNED;
 use xiezhi_metrics::remote_write::{Protocol, Rules, check, decode, descriptions, receive};
-use xiezhi_promql::plain_name;
+use xiezhi_promql::{Named, plain_name};
 use xiezhi_protocol::report::parse_series;
 use xiezhi_series::{Sealing, SeriesOptions, SeriesStore};
 
@@ -50,10 +50,10 @@ fn take(protocol: Protocol, body: &[u8]) {
     for series in &checked.series {
         let text = series.text();
         let (name, labels) = parse_series(&text).expect("a series has a canonical text");
-        assert_eq!(plain_name(name), series.name);
+        assert_eq!(plain_name(name, Named::Metric), series.name);
         let labels = labels.into_iter();
         let mut labels: Vec<_> = labels
-            .map(|(label, value)| (plain_name(label).into_owned(), value))
+            .map(|(label, value)| (plain_name(label, Named::Label).into_owned(), value))
             .collect();
         labels.sort_unstable();
         assert_eq!(labels, series.labels, "labels are told as they came");

@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use xiezhi_metrics::Selectors;
-use xiezhi_promql::plain_name;
+use xiezhi_promql::{Named, plain_name};
 
 use super::parameters::Parameters;
 use super::{Made, Refused};
@@ -54,7 +54,7 @@ pub(crate) async fn label_values(
     let wish = parameters.wish()?;
     state.inner.directory.refresh().await?;
     let queries = &state.inner.queries;
-    let name = plain_name(&name).into_owned();
+    let name = plain_name(&name, Named::Label).into_owned();
     let made = queries.label_values_json(reader.scope, name, selectors, wish);
     Ok(Made(made.await?))
 }
