@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use xiezhi_ingest::{Cause, Trouble};
-use xiezhi_metrics::cluster::Refusals;
+use xiezhi_metrics::cluster::{Refusals, Standing};
 use xiezhi_model::{HostId, Permission};
 
 use crate::certificates::Certificate;
@@ -217,7 +217,7 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         left_out(state),
         stored,
         jumped(state, since(Part::Clock)),
-        cluster(state, now_ms),
+        cluster(state, before, now_ms),
         glass(state, now_ms).await,
     ];
     [samples, events, database]
@@ -228,12 +228,33 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         .collect()
 }
 
-fn cluster(state: &AppState, now_ms: i64) -> Option<Ailment> {
+fn cluster(state: &AppState, before: &[Ailment], now_ms: i64) -> Option<Ailment> {
     let standing = state.inner.cluster.as_ref()?.now();
-    let Some((since_ms, reason)) = standing.trouble else {
+    let mut before = before.iter();
+    let is_told = before.any(|known| known.part == Part::Cluster && known.code == "failed");
+    cluster_of(&standing, is_told, now_ms)
+}
+
+/// A cluster that fails is told of after some seconds, and until it has been well for a while: one that
+/// takes something now and then is not well.
+fn cluster_of(standing: &Standing, is_told: bool, now_ms: i64) -> Option<Ailment> {
+    let lasts = |since_ms: i64| now_ms.saturating_sub(since_ms) >= CLUSTER_PATIENCE_MS;
+    let now = standing
+        .trouble
+        .as_ref()
+        .map(|(since_ms, reason)| (*since_ms, reason));
+    let lately = standing
+        .ended
+        .as_ref()
+        .filter(|ended| ended.is_near(now_ms));
+    let lately = lately.map(|ended| (ended.since_ms, &ended.reason));
+    let told = now
+        .filter(|(since_ms, _)| is_told || lasts(*since_ms))
+        .or(lately.filter(|_| is_told));
+    let Some((since_ms, reason)) = told else {
         return refused(standing.refusals?, now_ms);
     };
-    (now_ms.saturating_sub(since_ms) >= CLUSTER_PATIENCE_MS).then(|| Ailment {
+    Some(Ailment {
         part: Part::Cluster,
         code: "failed",
         since_ms,
@@ -314,7 +335,7 @@ fn left_out(state: &AppState) -> Option<Ailment> {
     })
 }
 
-/// Set-aside files that a person is told of by name; the others are counted.
+/// Files that a person is told of by name; the others are counted.
 const NAMED_FILES: usize = 10;
 
 /// What of the stored samples cannot be served, as far as this controller has met it.
@@ -326,10 +347,17 @@ fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
     let (places, frames) = (met.places, met.undecoded_frames);
     let mut reason =
         format!("damaged places met: {places}; frames that cannot be decoded: {frames}");
-    let files = met.set_aside.len();
-    if files > 0 {
-        let named: Vec<_> = met.set_aside.into_iter().take(NAMED_FILES).collect();
-        reason.push_str(&format!("; files set aside: {files} ({})", named.join(" ")));
+    let told = [
+        ("files set aside", met.set_aside),
+        (
+            "files that the disk refuses to read, kept and asked for again",
+            met.refused,
+        ),
+    ];
+    for (what, files) in told.into_iter().filter(|(_, files)| !files.is_empty()) {
+        let named = files.get(..NAMED_FILES.min(files.len()));
+        let named = named.unwrap_or_default().join(" ");
+        reason.push_str(&format!("; {what}: {} ({named})", files.len()));
     }
     Some(Ailment {
         part: Part::Stored,
@@ -389,5 +417,54 @@ fn tell(before: &[Ailment], now: &[Ailment]) {
     }
     for ailment in before.iter().filter(|ailment| !has(now, ailment.part)) {
         tracing::info!(part = ailment.part.word(), "well again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xiezhi_metrics::cluster::Ended;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn code(standing: &Standing, is_told: bool) -> Option<&'static str> {
+        cluster_of(standing, is_told, NOW).map(|ailment| ailment.code)
+    }
+
+    #[test]
+    fn a_cluster_that_fails_now_and_then_is_told_of_once() {
+        let failing = |since_ms: i64| Standing {
+            trouble: Some((since_ms, "it answers 503".to_owned())),
+            ..Standing::default()
+        };
+        assert_eq!(code(&failing(NOW - 5_000), false), None);
+        assert_eq!(code(&failing(NOW - 15_000), false), Some("failed"));
+        // Told of, it stays so while it comes back, and for a while after the last time.
+        assert_eq!(code(&failing(NOW - 5_000), true), Some("failed"));
+        let over = |ended_ms: i64| Standing {
+            ended: Some(Ended {
+                since_ms: NOW - 60_000,
+                ended_ms,
+                reason: "it answers 503".to_owned(),
+            }),
+            ..Standing::default()
+        };
+        assert_eq!(code(&over(NOW - 5_000), true), Some("failed"));
+        assert_eq!(code(&over(NOW - 5_000), false), None);
+        assert_eq!(code(&over(NOW - 31_000), true), None);
+    }
+
+    #[test]
+    fn a_moment_of_trouble_hides_no_refusals() {
+        let standing = Standing {
+            trouble: Some((NOW - 1_000, "it answers 503".to_owned())),
+            refusals: Some(Refusals {
+                since_ms: NOW - 70_000,
+                last_ms: NOW - 60_000,
+                samples: 5,
+            }),
+            ..Standing::default()
+        };
+        assert_eq!(code(&standing, false), Some("refused"));
     }
 }

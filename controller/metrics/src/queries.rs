@@ -24,7 +24,7 @@ use xiezhi_series::{Selector, SeriesStore};
 
 pub use render::Json;
 
-use crate::cluster::{Ask, Form, scoped_query, scoped_selections};
+use crate::cluster::{Ask, Form, scoped_query, scoped_selections, values_paths};
 use crate::directory::{Directory, Scope, Seen};
 use crate::pool::{Busy, Pool};
 use crate::wire;
@@ -409,9 +409,17 @@ impl Queries {
         selectors: Selectors,
     ) -> Result<Vec<String>, Failure> {
         if let Some(cluster) = &self.cluster {
-            let path = cluster_path(&name)?;
+            let paths = values_paths(&name)?;
             let form = self.form(scope, selectors).await?;
-            return cluster.texts(&path, form).await;
+            let mut found = Ok(Vec::new());
+            for path in paths {
+                found = cluster.texts(&path, form.clone()).await;
+                // A cluster that does not take this form of the name takes another, or none.
+                if !matches!(&found, Err(Failure::Remote(remote)) if remote.status == 400) {
+                    break;
+                }
+            }
+            return found;
         }
         self.run(scope, None, move |work| {
             work.label_values(&name, &selectors)
@@ -568,14 +576,4 @@ impl Inner {
             origins: &origins,
         })
     }
-}
-
-/// The path of a label's values. Only classic names can stand in a path as they are.
-fn cluster_path(name: &str) -> Result<String, Failure> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if name.is_empty() || !name.bytes().all(is_plain) {
-        let message = format!("invalid label name: \"{}\"", name.escape_debug());
-        return Err(Failure::Query(QueryError::BadData(message)));
-    }
-    Ok(format!("label/{name}/values"))
 }

@@ -161,7 +161,11 @@ impl Fake {
             })
             .collect();
         if samples.is_empty() {
-            return Some(200);
+            // Who refuses everything refuses the good sample too.
+            return match state.mood {
+                Mood::Answers(status) => Some(status),
+                _ => Some(200),
+            };
         }
         state.asked += 1;
         match state.mood {
@@ -253,8 +257,14 @@ impl Setting {
 
     /// One report of each host.
     fn report(&mut self) {
+        self.report_of(|_| true);
+    }
+
+    /// One report of some hosts.
+    fn report_of(&mut self, is_one: impl Fn(i64) -> bool) {
         self.seq += 1;
-        for (host, encoder) in (1..=HOSTS).zip(&mut self.encoders) {
+        let hosts = (1..=HOSTS).zip(&mut self.encoders);
+        for (host, encoder) in hosts.filter(|(host, _)| is_one(*host)) {
             let mut report = Report::new();
             report.start(1_700_000_000_000 + self.seq as i64 * 15_000);
             for index in 0..SERIES {
@@ -439,6 +449,28 @@ async fn hundreds_of_refusals_in_one_request_cost_no_report_that_is_taken() {
         .await;
     let refusals = setting.standing().refusals.unwrap();
     assert_eq!(refusals.samples, (200 * SERIES) as u64);
+}
+
+#[tokio::test]
+async fn hundreds_of_refusals_in_a_row_cost_no_report_behind_them() {
+    let mut setting = Setting::new().await;
+    setting.size = (1, 1_000 * SERIES);
+    for _ in 0..300 {
+        setting.report_of(|host| host == 3);
+    }
+    for _ in 0..10 {
+        setting.report_of(|host| host == 1);
+    }
+    setting.fake.set(Mood::Dislikes(3, 400));
+    setting.start();
+    let bad = (300 * SERIES) as u64;
+    setting
+        .until("an end", |now| now.standing().dropped >= bad)
+        .await;
+    setting
+        .until("the others", |now| now.fake.has(1) == 10)
+        .await;
+    assert_eq!(setting.standing().dropped, bad);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Uri;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
-use xiezhi_promql::{Answer, Labels, Select};
+use xiezhi_promql::{Answer, Labels, Named, QueryError, Select, escape_name};
 
 use super::answer::{Envelope, Outcome, answer};
 use super::scope;
@@ -305,7 +305,55 @@ pub(crate) fn scoped_selections(
     form
 }
 
+/// The paths of a label's values, in the order in which they are asked for. A classic name stands in a path
+/// as it is. Of others some clusters know the name itself (VictoriaMetrics, Prometheus 3), some the form
+/// that Prometheus has for paths. A name that a server might take for steps in a path has that form only.
+pub(crate) fn values_paths(name: &str) -> Result<Vec<String>, Failure> {
+    if name.is_empty() {
+        let message = "invalid label name: \"\"".to_owned();
+        return Err(Failure::Query(QueryError::BadData(message)));
+    }
+    let escaped = escape_name(name, Named::Label);
+    let mut names = vec![escaped.to_string()];
+    let is_step = name.contains(['/', '\\']) || name.chars().all(|sign| sign == '.');
+    if escaped != name && !is_step {
+        names.insert(0, encoded(name));
+    }
+    let path = |name: String| format!("label/{name}/values");
+    Ok(names.into_iter().map(path).collect())
+}
+
+/// As it stands in a path.
+fn encoded(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() * 3);
+    for byte in name.bytes() {
+        match byte {
+            b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 fn seconds(ms: i64) -> String {
     let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
     format!("{sign}{}.{:03}", ms / 1000, ms % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_of_a_label_has_paths_that_lead_nowhere_else() {
+        let of = |name: &str| values_paths(name).unwrap();
+        assert_eq!(of("site"), ["label/site/values"]);
+        let both = ["label/a%2Eb/values", "label/U__a_2e_b/values"];
+        assert_eq!(of("a.b"), both);
+        let both = ["label/%E6%B3%95/values", "label/U___6cd5_/values"];
+        assert_eq!(of("法"), both);
+        assert_eq!(of(".."), ["label/U___2e__2e_/values"]);
+        assert_eq!(of("../x?y"), ["label/U___2e__2e__2f_x_3f_y/values"]);
+        assert!(values_paths("").is_err());
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::encoding::{encode_varint, encoded_len_varint};
-use xiezhi_promql::{Label, METRIC_NAME, plain_name};
+use xiezhi_promql::{Label, METRIC_NAME, Named, plain_name};
 use xiezhi_protocol::report::parse_series;
 use xiezhi_series::{HostKey, TailReport};
 
@@ -85,11 +85,12 @@ impl Encoder {
         }
         let parsed = parse_series(text).map(|(name, pairs)| {
             // Whether this host has such a label or not: an agent speaks for no other origin.
-            let is_own = |name: &str| !ASSIGNED.contains(&name);
-            let pairs = pairs.iter().map(|(name, value)| (plain_name(name), value));
+            let is_own = |name: &str| name != METRIC_NAME && !ASSIGNED.contains(&name);
+            let pairs = pairs.iter();
+            let pairs = pairs.map(|(name, value)| (plain_name(name, Named::Label), value));
             let pairs = pairs.filter(|(name, value)| is_own(name) && !value.is_empty());
             let pairs = pairs.map(|(name, value)| ready(&name, value));
-            let name = ready(METRIC_NAME, &plain_name(name));
+            let name = ready(METRIC_NAME, &plain_name(name, Named::Metric));
             let mut labels: Vec<Ready> = pairs.chain([name]).collect();
             labels.sort_unstable_by(|left, right| left.name.cmp(&right.name));
             // A host may write one name in two ways.
@@ -215,7 +216,11 @@ mod tests {
             received_ms: 0,
             samples: vec![
                 ("up{site=\"x\",site_id=\"2\",source_id=\"3\"}".into(), 1.5),
-                ("a_total{A=\"b\",host_id=\"9\",x=\"y\"}".into(), -0.0),
+                (
+                    "a_total{A=\"b\",__name__=\"z\",host_id=\"9\",x=\"y\"}"
+                        .into(),
+                    -0.0,
+                ),
                 ("no series".into(), 1.0),
             ],
             end: Place::default(),

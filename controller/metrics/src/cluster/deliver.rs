@@ -107,7 +107,13 @@ pub(super) async fn deliver(
                 in_a_row = 0;
                 status.note_sent(samples, bytes);
             }
-            Verdict::Refused if part.len() > 1 && in_a_row < MOST_IN_A_ROW => {
+            // Hundreds of bad reports may follow each other: as long as a good sample is taken, they are
+            // looked for one by one.
+            Verdict::Refused
+                if part.len() > 1
+                    && (in_a_row < MOST_IN_A_ROW
+                        || takes_others(link).await && std::mem::take(&mut in_a_row) > 0) =>
+            {
                 let middle = range.start + part.len() / 2;
                 ranges.push(middle..range.end);
                 ranges.push(range.start..middle);

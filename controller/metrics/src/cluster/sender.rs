@@ -308,7 +308,7 @@ impl Sender {
 
     /// A wave is behind us. Suspicion ends with one that is new and taken whole.
     fn settled(&mut self, end: Place, stays_suspect: bool) {
-        self.status.well();
+        self.status.well(now_ms());
         self.attempts = 0;
         if !stays_suspect {
             (self.suspicions, self.is_suspect) = (0, false);

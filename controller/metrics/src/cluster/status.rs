@@ -16,6 +16,8 @@ pub struct Standing {
     pub sent: u64,
     /// Samples that the cluster refused for good.
     pub dropped: u64,
+    /// The trouble before, unless there is some now.
+    pub ended: Option<Ended>,
     /// The newest refusals that follow each other within an hour.
     pub refusals: Option<Refusals>,
     /// Frames that went before they were sent, since the start.
@@ -37,6 +39,28 @@ impl Refusals {
     /// Refusals further apart than this have nothing to do with each other, and what is older needs
     /// nobody's attention, milliseconds.
     pub const TOGETHER_MS: i64 = 3_600_000;
+}
+
+/// Trouble that is over, or only seems to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Since when it was, Unix milliseconds.
+    pub since_ms: i64,
+    /// When the cluster took something again, Unix milliseconds.
+    pub ended_ms: i64,
+    /// What it was.
+    pub reason: String,
+}
+
+impl Ended {
+    /// For so long a cluster takes samples before it is well, milliseconds.
+    pub const SETTLED_MS: i64 = 30_000;
+
+    /// Whether it ended so lately that it may come back.
+    #[must_use]
+    pub fn is_near(&self, now_ms: i64) -> bool {
+        now_ms.saturating_sub(self.ended_ms) < Self::SETTLED_MS
+    }
 }
 
 /// How sending stands. Clones share it.
@@ -216,10 +240,16 @@ impl Status {
     }
 
     /// The cluster took something.
-    pub(super) fn well(&self) {
+    pub(super) fn well(&self, now_ms: i64) {
         self.inner.connected.set(1);
-        if let Some((since_ms, reason)) = self.standing().trouble.take() {
+        let mut standing = self.standing();
+        if let Some((since_ms, reason)) = standing.trouble.take() {
             tracing::info!(since_ms, reason, "the cluster takes samples again");
+            standing.ended = Some(Ended {
+                since_ms,
+                ended_ms: now_ms,
+                reason,
+            });
         }
     }
 
@@ -228,7 +258,13 @@ impl Status {
         self.inner.retries.inc();
         self.inner.connected.set(0);
         let mut standing = self.standing();
-        let since_ms = standing.trouble.as_ref().map_or(now_ms, |before| before.0);
+        // What comes back at once was never over.
+        let ended = standing.ended.take().filter(|ended| ended.is_near(now_ms));
+        let since_ms = ended.map_or(now_ms, |ended| ended.since_ms);
+        let since_ms = standing
+            .trouble
+            .as_ref()
+            .map_or(since_ms, |before| before.0);
         if standing.trouble.is_none() {
             tracing::warn!(
                 reason,

@@ -251,6 +251,9 @@ async fn queries_are_answered_by_the_cluster_within_the_callers_scope() -> Resul
                 .is_some_and(|all| all.contains(&name.into()))
         };
         assert!(has("node_memory_MemTotal_bytes"), "{names}");
+        // A name that is none of Prometheus 2's has no values, and is no mistake.
+        let dotted = ask("label/U__a_2e_b/values").await?;
+        assert_eq!(dotted["data"].as_array().map(Vec::len), Some(0), "{dotted}");
         let labels = ask("labels").await?;
         assert!(labels.to_string().contains("\"host_id\""), "{labels}");
         let series = ask("series?match[]=node_memory_MemTotal_bytes").await?;
