@@ -217,8 +217,7 @@ mod tests {
             samples: vec![
                 ("up{site=\"x\",site_id=\"2\",source_id=\"3\"}".into(), 1.5),
                 (
-                    "a_total{A=\"b\",__name__=\"z\",host_id=\"9\",x=\"y\"}"
-                        .into(),
+                    "a_total{A=\"b\",__name__=\"z\",host_id=\"9\",x=\"y\"}".into(),
                     -0.0,
                 ),
                 ("no series".into(), 1.0),
