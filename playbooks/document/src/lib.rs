@@ -26,5 +26,5 @@ mod scalar;
 mod section;
 
 pub use node::Document;
-pub use problems::{Problem, Problems};
+pub use problems::{Language, Problem, Problems, Said};
 pub use section::Section;

@@ -2,7 +2,7 @@
 
 use saphyr_parser::{Event, Parser, Span};
 
-use crate::problems::Problems;
+use crate::problems::{Problems, Said};
 use crate::section::Section;
 
 /// Deepest nesting that is read; policies written by people stay below ten.
@@ -44,7 +44,14 @@ impl Document {
     pub fn parse(file: &str, text: &str) -> Self {
         let mut problems = Problems::new(file);
         if text.len() > MAX_BYTES {
-            problems.add(1, 1, format!("file is longer than {MAX_BYTES} bytes"));
+            problems.add(
+                1,
+                1,
+                Said::new(
+                    format!("file is longer than {MAX_BYTES} bytes"),
+                    format!("文件超过 {MAX_BYTES} 字节"),
+                ),
+            );
             return Self {
                 file: file.to_owned(),
                 root: None,
@@ -109,7 +116,11 @@ impl Builder<'_, '_> {
                 (Event::StreamEnd, _) => return root,
                 (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd, _) => {}
                 (_, span) if root.is_some() => {
-                    self.problem(&span, "only one document is allowed in a file");
+                    let said = Said::new(
+                        "only one document is allowed in a file",
+                        "一个文件只能有一份文档",
+                    );
+                    self.problem(&span, said);
                     return None;
                 }
                 (event, span) => root = Some(self.node(event, span, 0)?),
@@ -126,7 +137,10 @@ impl Builder<'_, '_> {
                 self.problems.add(
                     marker.line(),
                     marker.col() + 1,
-                    format!("not valid YAML: {}", error.info()),
+                    Said::new(
+                        format!("not valid YAML: {}", error.info()),
+                        format!("不是有效的 YAML：{}", error.info()),
+                    ),
                 );
                 None
             }
@@ -135,7 +149,7 @@ impl Builder<'_, '_> {
 
     fn node(&mut self, event: Event<'static>, span: Span, depth: usize) -> Option<Node> {
         if depth > MAX_DEPTH {
-            self.problem(&span, "nested too deeply");
+            self.problem(&span, Said::new("nested too deeply", "嵌套过深"));
             return None;
         }
         let content = match event {
@@ -151,12 +165,15 @@ impl Builder<'_, '_> {
             Event::Alias(_) => {
                 self.problem(
                     &span,
-                    "anchors and aliases are not allowed; write the value out",
+                    Said::new(
+                        "anchors and aliases are not allowed; write the value out",
+                        "不允许使用锚点和别名，请直接写出内容",
+                    ),
                 );
                 return None;
             }
             _ => {
-                self.problem(&span, "unexpected content");
+                self.problem(&span, Said::new("unexpected content", "此处内容无法识别"));
                 return None;
             }
         };
@@ -189,7 +206,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn problem(&mut self, span: &Span, message: &str) {
+    fn problem(&mut self, span: &Span, message: Said) {
         self.problems
             .add(span.start.line(), span.start.col() + 1, message);
     }

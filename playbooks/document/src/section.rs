@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::node::{Content, Node};
-use crate::problems::Problems;
+use crate::problems::{Problems, Said};
 use crate::scalar;
 
 /// A mapping that is being read. Every `…(key)` method yields `None` if the key is absent or its
@@ -26,7 +26,7 @@ impl<'a> Section<'a> {
                 problems.add(
                     node.line,
                     node.column,
-                    "expected a mapping of keys to values",
+                    Said::new("expected a mapping of keys to values", "此处应为“键: 值”"),
                 );
                 &[]
             }
@@ -44,8 +44,11 @@ impl<'a> Section<'a> {
     fn refuse_duplicates(&mut self) {
         for (index, (key, _)) in self.entries.iter().enumerate() {
             let Some(name) = key_text(key) else {
-                self.problems
-                    .add(key.line, key.column, "a key must be plain text");
+                self.problems.add(
+                    key.line,
+                    key.column,
+                    Said::new("a key must be plain text", "键必须是普通文本"),
+                );
                 continue;
             };
             let earlier = self
@@ -54,7 +57,11 @@ impl<'a> Section<'a> {
                 .take(index)
                 .find(|(other, _)| key_text(other) == Some(name));
             if let Some((other, _)) = earlier {
-                let message = format!("`{name}` is already set in line {}; keep one", other.line);
+                let line = other.line;
+                let message = Said::new(
+                    format!("`{name}` is already set in line {line}; keep one"),
+                    format!("`{name}` 在第 {line} 行已写过，请只保留一处"),
+                );
                 self.problems.add(key.line, key.column, message);
             }
         }
@@ -80,18 +87,20 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that the value of `key` is wrong.
-    pub fn problem(&mut self, key: &str, message: impl Into<String>) {
+    pub fn problem(&mut self, key: &str, message: impl Into<Said>) {
         let (line, column) = self.place(key);
         self.problems.add(line, column, message);
     }
 
     /// Any scalar as text.
     pub fn text(&mut self, key: &str) -> Option<String> {
-        self.scalar(key, "text", |text| Some(text.to_owned()))
+        self.scalar(key, &Said::new("text", "文本"), |text| {
+            Some(text.to_owned())
+        })
     }
 
     /// Text that must be there.
-    pub fn required_text(&mut self, key: &str, what: &str) -> Option<String> {
+    pub fn required_text(&mut self, key: &str, what: impl Into<Said>) -> Option<String> {
         let present = self
             .entries
             .iter()
@@ -99,8 +108,12 @@ impl<'a> Section<'a> {
         if !present {
             self.asked.push(key.to_owned());
             let (line, column) = (self.node.line, self.node.column);
-            self.problems
-                .add(line, column, format!("`{key}` is missing: {what}"));
+            let what = what.into();
+            let message = Said::new(
+                format!("`{key}` is missing: {}", what.en),
+                format!("缺少 `{key}`：{}", what.zh),
+            );
+            self.problems.add(line, column, message);
             return None;
         }
         self.text(key)
@@ -108,36 +121,95 @@ impl<'a> Section<'a> {
 
     /// `true` or `false`.
     pub fn boolean(&mut self, key: &str) -> Option<bool> {
-        self.scalar(key, "true or false", |text| match text {
-            "true" => Some(true),
-            "false" => Some(false),
-            _ => None,
-        })
+        self.scalar(
+            key,
+            &Said::new("true or false", "true 或 false"),
+            |text| match text {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            },
+        )
     }
 
     /// A number or anything else that parses from text; `expected` names it for a person.
-    pub fn parsed<T: FromStr>(&mut self, key: &str, expected: &str) -> Option<T> {
-        self.scalar(key, expected, |text| text.parse().ok())
+    pub fn parsed<T: FromStr>(&mut self, key: &str, expected: impl Into<Said>) -> Option<T> {
+        self.scalar(key, &expected.into(), |text| text.parse().ok())
+    }
+
+    /// A list of numbers or anything else that parses from text, each with its place; one value
+    /// without brackets is a list of one. Empty if it is absent.
+    pub fn parsed_list<T: FromStr>(&mut self, key: &str, expected: impl Into<Said>) -> Vec<T> {
+        let Some(node) = self.value(key) else {
+            return Vec::new();
+        };
+        let expected = expected.into();
+        let items = match &node.content {
+            Content::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        items
+            .iter()
+            .filter_map(|item| self.parse_node(key, item, &expected, |text| text.parse().ok()))
+            .collect()
+    }
+
+    /// The keys of this mapping in the order in which they were written. Asking for them does not
+    /// make them known.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter_map(|(key, _)| key_text(key).map(str::to_owned))
+            .collect()
+    }
+
+    /// Whether `key` is there and is a mapping, not one value.
+    #[must_use]
+    pub fn is_section(&self, key: &str) -> bool {
+        self.holds(key, |content| matches!(content, Content::Mapping(_)))
+    }
+
+    /// Whether `key` is there and is a list.
+    #[must_use]
+    pub fn is_list(&self, key: &str) -> bool {
+        self.holds(key, |content| matches!(content, Content::List(_)))
+    }
+
+    fn holds(&self, key: &str, test: impl Fn(&Content) -> bool) -> bool {
+        self.entries
+            .iter()
+            .any(|(name, value)| key_text(name) == Some(key) && test(&value.content))
     }
 
     /// A duration: `15s`, `10m`, `6h`, `7d`.
     pub fn duration(&mut self, key: &str) -> Option<Duration> {
         self.scalar(
             key,
-            "a duration such as 15s, 10m, 6h or 7d",
+            &Said::new(
+                "a duration such as 15s, 10m, 6h or 7d",
+                "时长，例如 15s、10m、6h、7d",
+            ),
             scalar::duration,
         )
     }
 
     /// A size in bytes: `64kB`, `256MB`, `1GiB`.
     pub fn size(&mut self, key: &str) -> Option<u64> {
-        self.scalar(key, "a size such as 64kB, 256MB or 1GiB", scalar::size)
+        let expected = Said::new(
+            "a size such as 64kB, 256MB or 1GiB",
+            "大小，例如 64kB、256MB、1GiB",
+        );
+        self.scalar(key, &expected, scalar::size)
     }
 
     /// One of the listed words.
     pub fn choice<T: Clone>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let expected = format!("one of {}", words.join(", "));
+        let expected = Said::new(
+            format!("one of {}", words.join(", ")),
+            format!("以下之一：{}", words.join("、")),
+        );
         self.scalar(key, &expected, |text| {
             choices
                 .iter()
@@ -150,15 +222,18 @@ impl<'a> Section<'a> {
     pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let node = self.value(key)?;
         let Content::List(items) = &node.content else {
-            self.problems
-                .add(node.line, node.column, format!("`{key}` must be a list"));
+            self.problems.add(node.line, node.column, not_a_list(key));
             return None;
         };
         let mut texts = Vec::with_capacity(items.len());
         for item in items {
             match &item.content {
                 Content::Scalar { text, .. } => texts.push(text.clone()),
-                _ => self.problems.add(item.line, item.column, "expected text"),
+                _ => self.problems.add(
+                    item.line,
+                    item.column,
+                    Said::new("expected text", "此处应为文本"),
+                ),
             }
         }
         Some(texts)
@@ -183,8 +258,7 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let Content::List(items) = &node.content else {
-            self.problems
-                .add(node.line, node.column, format!("`{key}` must be a list"));
+            self.problems.add(node.line, node.column, not_a_list(key));
             return Vec::new();
         };
         let mut results = Vec::with_capacity(items.len());
@@ -199,21 +273,30 @@ impl<'a> Section<'a> {
     fn scalar<T>(
         &mut self,
         key: &str,
-        expected: &str,
+        expected: &Said,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let node = self.value(key)?;
-        let parsed = match &node.content {
-            Content::Scalar { text, .. } => parse(text),
-            _ => None,
+        self.parse_node(key, node, expected, parse)
+    }
+
+    fn parse_node<T>(
+        &mut self,
+        key: &str,
+        node: &Node,
+        expected: &Said,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let (parsed, found) = match &node.content {
+            Content::Scalar { text, .. } => (parse(text), Said::from(format!("`{text}`"))),
+            Content::List(_) => (None, Said::new("a list", "列表")),
+            Content::Mapping(_) => (None, Said::new("a mapping", "“键: 值”")),
         };
         if parsed.is_none() {
-            let found = match &node.content {
-                Content::Scalar { text, .. } => format!("`{text}`"),
-                Content::List(_) => "a list".to_owned(),
-                Content::Mapping(_) => "a mapping".to_owned(),
-            };
-            let message = format!("`{key}` must be {expected}, not {found}");
+            let message = Said::new(
+                format!("`{key}` must be {}, not {}", expected.en, found.en),
+                format!("`{key}` 应为{}，而不是 {}", expected.zh, found.zh),
+            );
             self.problems.add(node.line, node.column, message);
         }
         parsed
@@ -224,12 +307,24 @@ impl<'a> Section<'a> {
         for (key, _) in self.entries {
             let Some(name) = key_text(key) else { continue };
             if !self.asked.iter().any(|asked| asked == name) {
-                let known = self.asked.join(", ");
-                let message = format!("unknown key `{name}`; known here: {known}");
+                let message = Said::new(
+                    format!(
+                        "unknown key `{name}`; known here: {}",
+                        self.asked.join(", ")
+                    ),
+                    format!("未知的键 `{name}`；此处可用：{}", self.asked.join("、")),
+                );
                 self.problems.add(key.line, key.column, message);
             }
         }
     }
+}
+
+fn not_a_list(key: &str) -> Said {
+    Said::new(
+        format!("`{key}` must be a list"),
+        format!("`{key}` 应为列表"),
+    )
 }
 
 fn key_text(node: &Node) -> Option<&str> {
