@@ -18,6 +18,7 @@ mod postgres;
 mod queries;
 mod sender;
 mod sessions;
+mod snmp;
 mod span;
 mod tree;
 mod usage;
@@ -60,6 +61,7 @@ const PLAIN: &[Plain] = &[
     ("cluster-sender", sender::cluster),
     ("promql-conformance", |_| conformance::promql()),
     ("authorisation-matrix", |_| authorisation::matrix()),
+    ("snmp-walk", snmp::walk),
 ];
 
 /// How large a plain row's data is, if not as large as the row says itself.

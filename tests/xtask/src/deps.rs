@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "xiezhi-evidence",
     "xiezhi-promql",
     "xiezhi-document",
+    "xiezhi-profiles",
 ];
 
 /// What a pure crate never needs: runtimes, sockets, databases.

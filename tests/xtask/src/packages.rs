@@ -108,6 +108,17 @@ pub(crate) const TEST: &[Package] = &[
         "mkfs.btrfs",
         "a device that refuses to read a sector",
     ),
+    package("snmpd", "snmpd", "a device that is asked over SNMP"),
+    package(
+        "snmp",
+        "snmpbulkwalk",
+        "what others read from a device over SNMP",
+    ),
+    package(
+        "snmpsim",
+        "snmpsimd",
+        "a device that tells what was recorded",
+    ),
     package(
         "python3-venv",
         "/usr/share/doc/python3-venv",

@@ -53,6 +53,14 @@ pub(super) fn cpu_s(root: u32) -> f64 {
     tree(root).into_iter().filter_map(ticks).sum::<f64>() / TICKS_PER_SECOND
 }
 
+/// CPU time of the programs that this one started and waited for, seconds.
+pub(super) fn waited_cpu_s() -> f64 {
+    let columns = columns(std::process::id()).unwrap_or_default();
+    let waited = columns.iter().skip(13).take(2);
+    let ticks: f64 = waited.filter_map(|column| column.parse::<f64>().ok()).sum();
+    ticks / TICKS_PER_SECOND
+}
+
 /// The columns of `/proc/PID/stat` after the command's closing bracket: state, parent, …
 fn columns(id: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;

@@ -1,0 +1,28 @@
+//! Asks devices over SNMP: what to ask comes in, what they told comes out.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`ask`] | what is asked for, within which bounds, and what went wrong with which object |
+//! | [`message`] | one request and its answer, free of any library |
+//! | [`planner`] | which request comes next: pure, so every device's oddity is a test |
+//! | [`credentials`] | communities and users; secrets are wiped and never shown |
+//! | [`client`] | the one socket, and the only module that knows the SNMP library |
+//! | [`poll`] | one device from its identity to its last table, within its time |
+//!
+//! Nothing here sets anything on a device, and what an object means is said by profiles, not here.
+
+pub mod ask;
+pub mod client;
+mod convert;
+pub mod credentials;
+pub mod message;
+pub mod planner;
+pub mod poll;
+mod reports;
+
+pub use ask::{Ask, Fault, Limits, Problem};
+pub use client::{Counts, Session, Snmp, Socket, Strays};
+pub use credentials::{BadCredentials, Cipher, Credentials, Digest, Login, Secret, Security, User};
+pub use message::{AskError, Cell, Kind, Request, Response};
+pub use planner::{Pace, Planned, Planner};
+pub use poll::{Identity, PollError, Polled, Poller, Target, Walked};
