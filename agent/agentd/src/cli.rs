@@ -17,7 +17,7 @@ use lexopt::prelude::*;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::link::Link;
-use crate::{identity, logging, privilege, status, worker};
+use crate::{identity, logging, privilege, profile, status, worker};
 
 const HELP: &str = "\
 xiezhi-agent: reports this host's health and security events to the controller
@@ -27,6 +27,7 @@ xiezhi-agent: reports this host's health and security events to the controller
                                           make this host known to the controller
   xiezhi-agent status                     identity, certificate, worker, session, backlog
   xiezhi-agent check-config               show every problem of the configuration
+  xiezhi-agent profile …                  how devices are read: list, check, try, learn
   xiezhi-agent version
 
   --config FILE                           default: /etc/xiezhi/agent.yaml if it exists
@@ -47,13 +48,16 @@ struct Arguments {
 
 /// Does what the command line asks.
 pub(crate) fn run() -> Result<ExitCode> {
-    let arguments = parse()?;
+    let mut parser = lexopt::Parser::from_env();
+    let arguments = parse(&mut parser)?;
     let config = || Config::load(arguments.config.as_deref());
     match arguments.command.as_str() {
         "run" => start(&config()?, &arguments),
         "worker" => work(config()?),
         "enrol" => enrol(&config()?, &arguments),
         "status" => show_status(&config()?, &arguments),
+        "profile" => Err(profile::become_it(&mut parser)),
+        "profile-as-worker" => profile::as_worker(&config()?, &mut parser).map(code_of),
         "check-config" => {
             config()?;
             println!("the configuration has no problems");
@@ -76,9 +80,9 @@ pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("xiezhi-agent: {error:#}");
 }
 
-fn parse() -> Result<Arguments> {
+/// Reads the command line, up to the command if that has a command line of its own.
+fn parse(parser: &mut lexopt::Parser) -> Result<Arguments> {
     let mut arguments = Arguments::default();
-    let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => "help".clone_into(&mut arguments.command),
@@ -91,7 +95,12 @@ fn parse() -> Result<Arguments> {
                 arguments.policy_root_fingerprint = Some(parser.value()?.string()?);
             }
             Long("force") => arguments.force = true,
-            Value(word) if arguments.command.is_empty() => arguments.command = word.string()?,
+            Value(word) if arguments.command.is_empty() => {
+                arguments.command = word.string()?;
+                if arguments.command.starts_with("profile") {
+                    break;
+                }
+            }
             other => return Err(other.unexpected().into()),
         }
     }

@@ -12,6 +12,7 @@ mod link;
 mod logging;
 mod metrics;
 mod privilege;
+mod profile;
 mod schedule;
 mod self_use;
 mod status;

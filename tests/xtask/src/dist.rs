@@ -17,7 +17,7 @@ mod pack;
 mod product;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -44,13 +44,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     fs::create_dir_all(&out).context("making the folder dist")?;
     for product in product::PRODUCTS {
         let profile = if quick { "release" } else { product.profile };
-        let binary = phase(&format!("build {}", product.name), || {
+        let programs = phase(&format!("build {}", product.name), || {
             build::build(product, profile)
         })?;
-        let needs = floor::check(&binary)?;
-        println!("{} runs with {needs}", product.name);
+        for (program, (_, name)) in programs.iter().zip(product.programs()) {
+            println!("{name} runs with {}", floor::check(program)?);
+        }
         phase(&format!("package {}", product.name), || {
-            package(product, &binary, &out)
+            package(product, &programs, &out)
         })?;
     }
     let sums = check::write_sums(&out)?;
@@ -58,8 +59,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn package(product: &product::Product, binary: &Path, out: &Path) -> Result<()> {
-    let staged = pack::Staged::new(product, binary)?;
+fn package(product: &product::Product, programs: &[PathBuf], out: &Path) -> Result<()> {
+    let staged = pack::Staged::new(product, programs)?;
     let tarball = staged.tarball(out)?;
     check::tarball(&staged, &tarball)?;
     let deb = staged.deb(out)?;

@@ -37,6 +37,19 @@ pub(crate) fn look_as_worker(user: &str, arguments: &[OsString]) -> Result<ExitS
     run(&accounts::find(user)?, arguments, "")
 }
 
+/// Runs this executable with `arguments` as the worker, changes nothing before, and hands it `input` as
+/// its standard input: for a command that needs the network and a secret. Call it as root.
+///
+/// # Errors
+/// As [`run_as_worker`].
+pub(crate) fn give_to_worker(
+    user: &str,
+    arguments: &[OsString],
+    input: &str,
+) -> Result<ExitStatus> {
+    run(&accounts::find(user)?, arguments, input)
+}
+
 fn run(account: &Account, arguments: &[OsString], input: &str) -> Result<ExitStatus> {
     let mut child = Command::new("/proc/self/exe")
         .arg0(HELPER_NAME)

@@ -36,7 +36,7 @@ mod wire;
 
 pub(crate) use accounts::user_refusal;
 pub(crate) use client::PrivilegedClient;
-pub(crate) use errand::{look_as_worker, run_as_worker};
+pub(crate) use errand::{give_to_worker, look_as_worker, run_as_worker};
 pub(crate) use filter::ensure_filtered;
 pub(crate) use handover::refusal as state_dir_refusal;
 #[cfg(test)]

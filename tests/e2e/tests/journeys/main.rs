@@ -24,6 +24,7 @@ mod leaving;
 mod metrics;
 mod peers;
 mod privileges;
+mod profiles;
 mod remote_write;
 mod reporting;
 mod revocation;

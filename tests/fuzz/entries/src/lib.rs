@@ -12,6 +12,7 @@
     reason = "to panic is how a target says what it found"
 )]
 
+mod devices;
 mod disk;
 mod protocol;
 mod query;
@@ -20,6 +21,7 @@ mod seeds;
 mod spreadsheet;
 mod storage;
 
+pub use devices::{profile, walk};
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
 pub use remote_write::remote_write;
@@ -134,5 +136,15 @@ pub const ALL: &[Target] = &[
         name: "spreadsheet",
         run: spreadsheet,
         seeds: seeds::spreadsheet,
+    },
+    Target {
+        name: "profile",
+        run: profile,
+        seeds: devices::profiles,
+    },
+    Target {
+        name: "walk",
+        run: walk,
+        seeds: devices::walks,
     },
 ];

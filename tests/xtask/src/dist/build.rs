@@ -15,9 +15,16 @@ use crate::process::{call, root, target};
 const TOOLS: [&str; 2] = ["cargo-zigbuild==0.24.0", "ziglang==0.17.1"];
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the product alone, so that no other binary's choice of features gets into it, and returns
-/// its path.
-pub(super) fn build(product: &Product, profile: &str) -> Result<PathBuf> {
+/// Builds the product's programs, each alone, so that no other's choice of features gets into it, and
+/// returns their paths, its own first.
+pub(super) fn build(product: &Product, profile: &str) -> Result<Vec<PathBuf>> {
+    product
+        .programs()
+        .map(|(package, name)| build_one(package, name, profile))
+        .collect()
+}
+
+fn build_one(package: &str, name: &str, profile: &str) -> Result<PathBuf> {
     let tools = tools()?;
     let (major, minor) = FLOOR;
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -28,18 +35,12 @@ pub(super) fn build(product: &Product, profile: &str) -> Result<PathBuf> {
         .current_dir(root())
         .env("PATH", path)
         .arg("zigbuild");
-    command.args([
-        "--locked",
-        "--profile",
-        profile,
-        "--package",
-        product.cargo_package,
-    ]);
+    command.args(["--locked", "--profile", profile, "--package", package]);
     command.arg(format!("--target={TRIPLE}.{major}.{minor}"));
     // A profiler or a sanitizer of the caller's has no place in a release.
     command.env_remove("RUSTFLAGS");
     call(&mut command)?;
-    Ok(target().join(TRIPLE).join(profile).join(product.name))
+    Ok(target().join(TRIPLE).join(profile).join(name))
 }
 
 /// The folder with the tools' programs; fetched the first time.

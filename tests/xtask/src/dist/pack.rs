@@ -54,7 +54,7 @@ pub(super) struct Staged<'a> {
 
 impl<'a> Staged<'a> {
     /// Copies everything to its place.
-    pub(super) fn new(product: &'a Product, binary: &Path) -> Result<Self> {
+    pub(super) fn new(product: &'a Product, programs: &[PathBuf]) -> Result<Self> {
         let folder = target().join("dist-stage").join(product.name);
         if folder.exists() {
             fs::remove_dir_all(&folder).context("clearing the stage")?;
@@ -72,11 +72,9 @@ impl<'a> Staged<'a> {
             folder,
             time_s,
         };
-        staged.put(
-            &format!("usr/bin/{}", product.name),
-            &fs::read(binary)?,
-            0o755,
-        )?;
+        for (program, (_, name)) in programs.iter().zip(product.programs()) {
+            staged.put(&format!("usr/bin/{name}"), &fs::read(program)?, 0o755)?;
+        }
         staged.put(&staged.copyright(), COPYRIGHT.as_bytes(), 0o644)?;
         for file in product.files {
             let mut content = fs::read_to_string(staged.source(file.source))
@@ -91,7 +89,9 @@ impl<'a> Staged<'a> {
 
     /// Every installed path, without the leading slash, sorted.
     pub(super) fn paths(&self) -> Vec<String> {
-        let mut paths = vec![format!("usr/bin/{}", self.product.name), self.copyright()];
+        let mut paths = vec![self.copyright()];
+        let programs = self.product.programs();
+        paths.extend(programs.map(|(_, name)| format!("usr/bin/{name}")));
         paths.extend(self.product.files.iter().map(|file| file.target.to_owned()));
         paths.sort();
         paths

@@ -6,6 +6,8 @@ pub(super) struct Product {
     pub(super) name: &'static str,
     /// Cargo package that builds it.
     pub(super) cargo_package: &'static str,
+    /// Programs that are installed beside it: their cargo packages and names.
+    pub(super) beside: &'static [(&'static str, &'static str)],
     /// Cargo profile that it is released with.
     pub(super) profile: &'static str,
     /// Folder with the other files.
@@ -16,6 +18,13 @@ pub(super) struct Product {
     pub(super) description: &'static str,
     /// Files from the folder, besides the scripts.
     pub(super) files: &'static [File],
+}
+
+impl Product {
+    /// Cargo package and name of each of its programs, its own first.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        std::iter::once((self.cargo_package, self.name)).chain(self.beside.iter().copied())
+    }
 }
 
 /// A file that is installed.
@@ -51,6 +60,7 @@ pub(super) const PRODUCTS: &[Product] = &[
     Product {
         name: "xiezhi-agent",
         cargo_package: "xiezhi-agentd",
+        beside: &[("xiezhi-devicesd", "xiezhi-devices")],
         profile: "dist-agent",
         folder: "agent/agentd/packaging",
         summary: "reports a host's health and security events to the Xiezhi controller",
@@ -69,6 +79,7 @@ pub(super) const PRODUCTS: &[Product] = &[
     Product {
         name: "xiezhi-controller",
         cargo_package: "xiezhi-controllerd",
+        beside: &[],
         profile: "dist",
         folder: "controller/controllerd/packaging",
         summary: "takes in what Xiezhi agents report, keeps it and shows it",
