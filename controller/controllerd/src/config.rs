@@ -248,7 +248,7 @@ fn is_server(address: &str) -> bool {
 fn handshakes(section: &mut Section<'_>) -> Option<u32> {
     let (least, most) = (HANDSHAKES.start(), HANDSHAKES.end());
     let expected = format!("a whole number from {least} to {most}");
-    let number = section.parsed("handshakes_per_second", &expected)?;
+    let number = section.parsed("handshakes_per_second", expected.as_str())?;
     if !HANDSHAKES.contains(&number) {
         let message = format!("`handshakes_per_second` must be {expected}, not `{number}`");
         section.problem("handshakes_per_second", message);

@@ -230,7 +230,7 @@ pub(super) fn bounded<T: FromStr + PartialOrd + Display + Copy>(
     default: T,
 ) -> T {
     let expected = format!("a whole number from {} to {}", range.start(), range.end());
-    let Some(number) = section.parsed(key, &expected) else {
+    let Some(number) = section.parsed(key, expected.as_str()) else {
         return default;
     };
     if !range.contains(&number) {
