@@ -20,7 +20,7 @@ pub fn profile(bytes: &[u8]) {
     }
     if let Some(profile) = library.get("fuzzed") {
         let walk = Walk::parse(WALK).0;
-        replay::read(profile, &walk);
+        drop(replay::read(profile, &walk));
     }
 }
 
@@ -33,7 +33,7 @@ pub fn walk(bytes: &[u8]) {
     let library = Library::shipped();
     let probe = replay::probe(&library, &walk);
     if let Some(profile) = library.recognise(&probe) {
-        replay::read(profile, &walk);
+        drop(replay::read(profile, &walk));
     }
     let anonymous = learn::anonymised(&walk);
     let draft = learn::draft(&library, "fuzzed", &anonymous);
