@@ -84,6 +84,8 @@ async fn four_accounts_with_large_slow_files_keep_a_fifth_from_nothing() {
     stream.write_all(&file).await.unwrap();
     let told = answer(stream).await;
     assert!(told.starts_with("HTTP/1.1 201"), "{told}");
+    // Beside the others, and not after them.
+    assert!(bench.state.inner.uploads.held_bytes() >= wanted);
     slow.iter().for_each(|one| one.abort());
     server.abort();
 }
