@@ -218,8 +218,24 @@ impl AppState {
                 queries,
             }),
         };
-        overview::begin_counting(&state);
         Ok(state)
+    }
+
+    /// Reads what the first page needs, before anyone asks: whoever is first after a start would wait
+    /// for the tree and for the day's events. Takes no longer than `patience`; what was not read by then
+    /// is read when it is asked for.
+    pub async fn prepare(&self, patience: Duration) {
+        let reading = async {
+            self.inner.authority.tree().await?;
+            overview::events_of_the_day(self).await.map(drop)
+        };
+        match tokio::time::timeout(patience, reading).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what the first page needs could not be read");
+            }
+            Err(_) => tracing::info!("what the first page needs is read when it is asked for"),
+        }
     }
 
     /// A code that signs `user` in once within `valid_for`, for the address that a terminal prints:

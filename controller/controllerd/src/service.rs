@@ -103,6 +103,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         },
     })
     .context("starting the query threads")?;
+    state.prepare(PATIENCE).await;
     let login = how
         .one_time_login
         .then(|| state.issue_login_code("admin", LOGIN_CODE_LIFE))
@@ -163,6 +164,9 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     anyhow::ensure!(!superseded, xiezhi_store::StoreError::Superseded);
     Ok(())
 }
+
+/// How long a start waits for what the first page needs; agents are taken in meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Longer than a query's, so that whoever asked hears of it in the form that Prometheus's clients read.
 fn request_timeout(query: Duration) -> Duration {

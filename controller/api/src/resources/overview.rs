@@ -10,7 +10,7 @@ use xiezhi_model::{ApprovalState, EventStream, Permission, Presence, Scope};
 use xiezhi_store::EventQuery;
 
 use self::day::EventNumbers;
-pub(crate) use self::day::{EventCounts, begin_counting};
+pub(crate) use self::day::{EventCounts, events as events_of_the_day};
 use self::wall::Cell;
 use super::events::{EventRow, row_of};
 use super::sites::Tally;

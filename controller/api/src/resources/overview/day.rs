@@ -75,18 +75,8 @@ impl EventCounts {
     }
 }
 
-/// Counts before anyone asks, because the first to ask after a start would wait for it.
-pub(crate) fn begin_counting(state: &AppState) {
-    let state = state.clone();
-    tokio::spawn(async move {
-        if let Err(error) = events(&state).await {
-            tracing::warn!(%error, "the day's events could not be counted");
-        }
-    });
-}
-
 /// The last day's events, at most two minutes old.
-pub(super) async fn events(state: &AppState) -> Result<Arc<Day>, StoreError> {
+pub(crate) async fn events(state: &AppState) -> Result<Arc<Day>, StoreError> {
     let counts = &state.inner.event_counts;
     let turn = match counts.last(state.now_ms()) {
         Some((age_ms, day)) if age_ms < FRESH_MS => return Ok(day),
