@@ -145,12 +145,12 @@ impl Log {
     /// Damage with no beginning of a group behind it is a group that was being written when the
     /// power went, and never acknowledged: it is torn off at its first unreadable byte. Damage
     /// before the beginning of a later group was durable once, so something else destroyed it. Nor is an
-    /// end torn off in which the disk refuses a sector, which `refused` tells from an offset on: what lies
-    /// there may have been acknowledged.
+    /// end torn off a file of which the disk refused anything, which `refused` tells once it was read: what
+    /// lies there may have been acknowledged.
     pub(crate) fn open(
         disk: &dyn Disk,
         id: u64,
-        refused: &dyn Fn(u64) -> bool,
+        refused: &dyn Fn() -> bool,
         seen: &mut dyn FnMut(&Record<'_>),
         damaged: &mut dyn FnMut(Damage),
     ) -> io::Result<Option<(Self, u64)>> {
@@ -189,7 +189,7 @@ impl Log {
                 }
             }
         }
-        if refused(state.length) {
+        if refused() {
             doubt.settle(&name, &mut state, seen, damaged);
             state.length = end;
         }

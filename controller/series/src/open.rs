@@ -480,7 +480,7 @@ impl Opening {
         let opened = Log::open(
             &*self.disk,
             id,
-            &|from| !self.refusals.within(&name, from..u64::MAX).is_empty(),
+            &|| self.refusals.met(&name) > 0,
             &mut |record| {
                 let lane = lanes.entry((record.host, record.epoch)).or_default();
                 lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);

@@ -205,7 +205,7 @@ fn cut_anew(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> {
     let opened = Log::open(
         &*engine.disk,
         id,
-        &|_| false,
+        &|| false,
         &mut |record| {
             let lane = lanes.entry((record.host, record.epoch)).or_default();
             lane.insert(record.batch.seq, record.batch.checksum, record.received_ms);

@@ -180,6 +180,19 @@ fn a_refused_end_of_a_log_is_not_cut_off() {
     assert_eq!(scene.disk.length(log), length);
 }
 
+#[test]
+fn no_end_is_cut_off_a_log_of_which_the_disk_refuses_another_place() {
+    let scene = Scene::with_blocks(1);
+    let names = scene.disk.names();
+    let log = names.iter().find(|name| name.ends_with(".log")).unwrap();
+    let length = scene.disk.length(log);
+    scene.disk.refuse(log, Some(1));
+    scene.disk.flip(log, length - 1);
+    let store = scene.open();
+    assert_eq!(store.stats().torn_tails, 0);
+    assert_eq!(scene.disk.length(log), length);
+}
+
 /// Samples are kept for so many minutes; of the third half hour's block a sector is refused.
 fn with_a_bad_source(minutes: u64) -> (Scene, SeriesStore, String) {
     let retention = Duration::from_secs(minutes * 60);
