@@ -23,15 +23,22 @@ use crate::output;
 use crate::record;
 
 /// Makes a block of a log that takes no more frames, of which `heads` have the samples, and puts it in
-/// the log's place. The log's file stays.
-pub(crate) fn cut(engine: &Engine, log: &Arc<Log>, heads: &Heads) -> Result<(), SeriesError> {
+/// the log's place. The log's file stays, as what is told of it.
+pub(crate) fn cut(
+    engine: &Engine,
+    log: &Arc<Log>,
+    heads: &Heads,
+) -> Result<Arc<Held>, SeriesError> {
     let name = block::name(log.id, log.id, 0);
     let watch = engine.watch(iter::once(&*log.name))?;
+    let damage_met = engine.damage.met(&log.name);
     let written = write(engine, log, heads, &name);
     if let Err(error) = written.and_then(|()| engine.end_watch(watch)) {
         output::give_up(engine, &name);
         return Err(error);
     }
+    let is_in_block = engine.damage.met(&log.name) == damage_met;
+    let held = Arc::new(Held::of(log, is_in_block));
     output::put_in_place(engine, &name)?;
     engine
         .disk
@@ -51,14 +58,14 @@ pub(crate) fn cut(engine: &Engine, log: &Arc<Log>, heads: &Heads) -> Result<(), 
         // One of before, which the start could not read, is this one now.
         files.unread.remove(&*block.name);
         if engine.options.hold.is_some() {
-            files.held.insert(log.id, Arc::new(Held::of(log)));
+            files.held.insert(log.id, Arc::clone(&held));
         }
         files.blocks.insert(block.first(), Arc::new(block));
         files.logs.keys().copied().collect()
     });
     let now_ms = engine.options.clock.now_ms();
     engine.heads.forget(log.id, &waiting, now_ms);
-    Ok(())
+    Ok(held)
 }
 
 /// Opens a block that was just put in place.
@@ -186,6 +193,7 @@ fn write_ledger(
             }
             continue;
         };
+        engine.damage.well(&log.name, u64::from(offset));
         let undecoded = orphans.contains(&offset);
         let frame = StoredFrame {
             epoch: record.epoch,

@@ -96,11 +96,6 @@ pub(crate) fn aside(name: &str) -> String {
     format!("{name}{ASIDE}")
 }
 
-/// Removes a file whose content is in another one now. One with damaged places is set aside, durably.
-pub(crate) fn remove_or_keep(engine: &Engine, name: &str) -> Result<(), SeriesError> {
-    remove_if_whole(engine, name, !engine.damage.has(name))
-}
-
 /// Removes a file whose content is in another one now, if all of it is.
 pub(crate) fn remove_if_whole(
     engine: &Engine,

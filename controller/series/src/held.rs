@@ -15,7 +15,7 @@ use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
 use crate::log::{self, Log};
 use crate::record::{self, Content, FileKind, HEADER_BYTES};
-use crate::scan::{Scanner, Step};
+use crate::scan::{self, Scanner, Step};
 
 /// A log whose frames are in a block.
 #[derive(Debug)]
@@ -26,11 +26,13 @@ pub(crate) struct Held {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) length: u64,
     pub(crate) last_received_ms: i64,
+    /// Whether its block has all of it, as far as who cut it could read.
+    pub(crate) is_in_block: bool,
 }
 
 impl Held {
     /// A log that was just cut.
-    pub(crate) fn of(log: &Log) -> Self {
+    pub(crate) fn of(log: &Log, is_in_block: bool) -> Self {
         let state = log.state();
         Self {
             id: log.id,
@@ -39,6 +41,7 @@ impl Held {
             file: Arc::clone(&log.file),
             length: state.length,
             last_received_ms: state.span.last_received_ms,
+            is_in_block,
         }
     }
 
@@ -57,6 +60,7 @@ impl Held {
             seed,
             length,
             last_received_ms: i64::MAX,
+            is_in_block: true,
             file,
         };
         // The first record's arrival stands for all: they are half an hour.
@@ -127,7 +131,17 @@ pub(crate) fn release(engine: &Engine, newest_ms: i64) -> Result<(), SeriesError
         }
         left = left.saturating_sub(held.length);
         engine.change_files(|files| files.held.remove(&held.id));
-        damage::remove_or_keep(engine, &held.name)?;
+        remove(engine, held)?;
     }
     Ok(())
+}
+
+/// Removes a log that a block has. One in which damage was met is read once more: it is set aside if that
+/// is there yet, or if the block lacks something; what a disk refused for a moment is no damage.
+pub(crate) fn remove(engine: &Engine, held: &Held) -> Result<(), SeriesError> {
+    let is_whole = held.is_in_block
+        && (!engine.damage.has(&held.name)
+            || scan::is_whole(&*held.file, held.seed, held.length)
+                .map_err(engine.error("read", &held.name))?);
+    damage::remove_if_whole(engine, &held.name, is_whole)
 }

@@ -14,11 +14,12 @@ use crate::checkpoint;
 use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
 use crate::frame::SealingTrouble;
+use crate::held::{self, Held};
 use crate::log::Log;
 use crate::options::SeriesOptions;
 use crate::segment::Segment;
 use crate::unread::Unread;
-use crate::{cut, damage, held, merge, refused, rollup, unread};
+use crate::{cut, merge, refused, rollup, unread};
 
 /// Pause before a failed pass is tried again; also the longest sleep.
 const RETRY: Duration = Duration::from_secs(30);
@@ -135,16 +136,17 @@ fn cut_waiting(engine: &Engine) -> Result<(), SeriesError> {
 }
 
 fn cut_one(engine: &Engine, log: Arc<Log>) -> Result<(), SeriesError> {
-    if !log.state().is_empty() {
-        cut::cut(engine, &log, &engine.heads)?;
-    } else {
+    let held = if log.state().is_empty() {
         engine.change_files(|files| files.logs.remove(&log.id));
-    }
+        Arc::new(Held::of(&log, true))
+    } else {
+        cut::cut(engine, &log, &engine.heads)?
+    };
     if engine.files().held.contains_key(&log.id) {
         return Ok(());
     }
     // At once, so that many waiting logs need the space of one.
-    damage::remove_or_keep(engine, &log.name)
+    held::remove(engine, &held)
 }
 
 fn waiting(files: &Catalog) -> Vec<Arc<Log>> {

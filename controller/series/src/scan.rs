@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::disk::{self, ReadAt};
-use crate::record::{self, HEAD_BYTES, MARKER, Measured, Record};
+use crate::record::{self, HEAD_BYTES, HEADER_BYTES, MARKER, Measured, Record};
 
 /// Read at least this much at once when scanning a file.
 const CHUNK: usize = 256 << 10;
@@ -27,6 +27,20 @@ pub(crate) enum Step<'a> {
         /// How many there are.
         length: u64,
     },
+}
+
+/// Whether all that a file holds up to `end` is intact records.
+///
+/// # Errors
+/// What the device says.
+pub(crate) fn is_whole<S: ReadAt + ?Sized>(source: &S, seed: u32, end: u64) -> io::Result<bool> {
+    let mut scanner = Scanner::new(source, seed, HEADER_BYTES, end);
+    while let Some(step) = scanner.step()? {
+        if matches!(step, Step::Damaged { .. }) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A walk over the records of `source` between two offsets. Memory: a chunk or the largest record.

@@ -15,7 +15,7 @@ use crate::damage;
 use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
 use crate::head::Heads;
-use crate::held::Held;
+use crate::held::{self, Held};
 use crate::log::{self, Log};
 use crate::open;
 use crate::segment::{self, Segment};
@@ -233,17 +233,19 @@ fn cut_anew(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> {
     }
     learn(engine, &lanes);
     let frames = log.state().frames + log.state().batches;
-    if frames == 0 {
+    let held = if frames == 0 {
         engine.change_files(|files| files.logs.remove(&id));
+        Arc::new(Held::of(&log, true))
     } else {
-        cut::cut(engine, &Arc::new(log), &heads)?;
+        let held = cut::cut(engine, &Arc::new(log), &heads)?;
         tell_follower(engine, name, id, frames);
-    }
+        held
+    };
     forget(engine, name);
     if engine.files().held.contains_key(&id) {
         return Ok(());
     }
-    damage::remove_or_keep(engine, name)
+    held::remove(engine, &held)
 }
 
 /// A log that a block has already.
@@ -255,8 +257,9 @@ fn end_covered(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> 
         forget(engine, name);
         return Ok(());
     }
+    let is_whole = !engine.damage.has(name);
     forget(engine, name);
-    damage::remove_or_keep(engine, name)
+    damage::remove_if_whole(engine, name, is_whole)
 }
 
 /// Who follows the logs may have gone past this one: what it missed is told, not sent.

@@ -142,7 +142,10 @@ fn walk(
     let mut scanner = Scanner::new(file, seed, HEADER_BYTES, end);
     while let Some(step) = scanner.step()? {
         match step {
-            Step::Record { .. } => report.records += 1,
+            Step::Record { offset, .. } => {
+                report.records += 1;
+                engine.damage.well(name, offset);
+            }
             Step::Damaged { offset, length } => note(engine, report, name, offset, length),
         }
     }

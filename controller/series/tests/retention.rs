@@ -92,7 +92,7 @@ fn a_file_that_could_not_be_removed_goes_with_the_next_pass() {
 
 #[test]
 fn a_log_that_the_disk_refuses_holds_no_later_log_from_its_block() {
-    let mut scene = Scene::new(|options| options.ask_again.doubt = Duration::from_secs(600));
+    let mut scene = Scene::new(|_| {});
     let store = scene.open();
     for _ in 0..3 {
         scene.tell(&store);
@@ -110,4 +110,15 @@ fn a_log_that_the_disk_refuses_holds_no_later_log_from_its_block() {
     );
     // The samples of the first are served yet, and come into its block when the disk gives it.
     assert_eq!(ask(&store).0.len(), truth.len());
+    assert!(!store.damage_met().is_none());
+    scene.disk.relent_after(0);
+    store.maintain().unwrap();
+    let names = scene.disk.names();
+    assert_eq!(of_block(&names, 1), (true, false), "{names:?}");
+    let is_log = |name: &String| name.starts_with("wal-0000000001");
+    assert!(!names.iter().any(is_log), "a healthy log stayed: {names:?}");
+    let met = store.damage_met();
+    assert!(met.is_none(), "{met:?}");
+    assert_eq!(ask(&store), (truth, 0));
+    assert!(store.verify().unwrap().is_whole());
 }
