@@ -1,7 +1,8 @@
 //! A browser's connection, which lasts while its requests get on.
 //!
 //! Bytes alone renew nothing: a header line every few seconds, or a ping, would hold a place for
-//! ever. What counts is a request that has come whole, and an answer of which something was taken.
+//! ever. What counts is a request whose headers have come whole, a piece of its body that its reader
+//! takes (each reader has a pace or an end of its own), and an answer of which something was taken.
 
 use std::io;
 use std::net::SocketAddr;
@@ -50,7 +51,7 @@ struct Activity {
     new: bool,
     /// Requests come side by side (HTTP/2), so bytes between them are not the start of one.
     multiplexed: bool,
-    /// The last time a request came or something of an answer was taken.
+    /// The last time a request or a piece of its body came, or something of an answer was taken.
     progress: Instant,
     /// When the first byte of a request came whose headers are not whole.
     head: Option<Instant>,
@@ -124,6 +125,8 @@ pub(crate) async fn accompany(
     let under_way = UnderWay::begin(arrival.shared, request.version());
     let peer = ConnectInfo(PeerAddress(arrival.address));
     request.extensions_mut().insert(peer);
+    let shared = under_way.0.clone();
+    let request = request.map(|body| Body::new(Arriving { body, shared }));
     let response = next.run(request).await;
     response.map(|body| Body::new(Accompanied { body, under_way }))
 }
@@ -148,6 +151,38 @@ impl Drop for UnderWay {
         let mut activity = self.0.locked();
         activity.under_way = activity.under_way.saturating_sub(1);
         activity.progress = Instant::now();
+    }
+}
+
+/// The body of a request; each piece that comes counts. Bytes that nobody reads do not.
+struct Arriving {
+    body: Body,
+    shared: Shared,
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && frame.data_ref().is_some_and(|data| !data.is_empty())
+        {
+            self.shared.progress();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

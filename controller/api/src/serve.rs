@@ -39,8 +39,8 @@ pub struct ServeOptions {
     /// Longest time from the connection, or from the first byte of a later request, to the end of
     /// the request's headers. Default 10 seconds.
     pub head_timeout: Duration,
-    /// A connection that asks nothing and takes nothing of an answer for so long is closed. Default
-    /// 2 minutes; open pages get a heartbeat every 5 seconds.
+    /// A connection that sends nothing of a request and takes nothing of an answer for so long is
+    /// closed. Default 2 minutes; open pages get a heartbeat every 5 seconds.
     pub idle_timeout: Duration,
     /// Reverse proxies, which get the share of this machine. Default none.
     pub trusted_proxies: TrustedProxies,

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use xiezhi_identity::{CertificateSlot, web_server_config};
+use xiezhi_model::{Grant, Role};
 
 use super::bench::{Bench, START_MS};
 use crate::{ServeOptions, serve};
@@ -239,5 +240,55 @@ async fn a_connection_over_which_nothing_moves_is_closed() {
         "{text}"
     );
     drop(silent);
+    server.abort();
+}
+
+/// Begins to send a table of rooms, which an account may.
+async fn sending(to: SocketAddr, cookie: &str, bytes: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let head = format!(
+        "POST /api/v1/imports?kind=rooms HTTP/1.1\r\nhost: x\r\ncookie: {cookie}\r\n\
+         x-xiezhi-request: 1\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_file_that_keeps_coming_outlives_the_time_for_idleness() {
+    let bench = Bench::new().await;
+    let idle_timeout = Duration::from_secs(1);
+    let options = ServeOptions {
+        idle_timeout,
+        ..ServeOptions::default()
+    };
+    let registry = options.registry.clone();
+    let (address, server) = plain(&bench, options).await;
+    let grants = [Grant::province(Role::ProvinceAdministrator)];
+    let (_, cookie) = bench.account("slow", &grants).await;
+    let mut table = "code,name,site\n".to_owned();
+    for line in 0..60 {
+        table.push_str(&format!("R-{line},机房,gs-01\n"));
+    }
+    let mut thin = sending(address, &cookie, table.len()).await;
+    // Three times as long as a connection may be idle, a piece every twentieth of it.
+    let pieces = table.as_bytes().chunks(table.len().div_ceil(60));
+    for piece in pieces {
+        tokio::time::sleep(idle_timeout / 20).await;
+        thin.write_all(piece).await.expect("the line is kept");
+    }
+    let mut told = String::new();
+    let read = tokio::time::timeout(DEADLINE, thin.read_to_string(&mut told));
+    read.await.expect("an answer in time").expect("an answer");
+    assert!(told.starts_with("HTTP/1.1 201"), "{told}");
+    assert_eq!(ended(&registry, "idle"), 0);
+    // One that stops in the middle has its time, and no more.
+    let mut stuck = sending(address, &cookie, table.len()).await;
+    stuck.write_all(&table.as_bytes()[..100]).await.unwrap();
+    let mut told = String::new();
+    let end = tokio::time::timeout(DEADLINE, stuck.read_to_string(&mut told));
+    end.await.expect("it is cut").ok();
+    assert!(!told.starts_with("HTTP/1.1 201"), "{told}");
+    assert_eq!(ended(&registry, "idle"), 1);
     server.abort();
 }
