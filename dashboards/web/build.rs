@@ -32,7 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .into_bytes();
         }
         if name.ends_with(".js") && !name.starts_with("vendor/") {
-            raw = without_comments(&String::from_utf8(raw)?).into_bytes();
+            let source = String::from_utf8(raw)?;
+            raw = without_comments(&source)
+                .map_err(|line| {
+                    format!("{name}:{line}: code behind the end of a comment: give it its own line")
+                })?
+                .into_bytes();
         }
         let digest = hex(&Sha256::digest(&raw));
         let stem = out.join(format!("asset-{number}"));
@@ -55,23 +60,30 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A script without the lines that are nothing but comment: they are an eighth of what goes over the line and
 /// tell a browser nothing. The lines stay, empty, so that an error names the line that the source has. That no
 /// text of a template looks like such a line, `checks/eslint.config.js` sees to.
-fn without_comments(source: &str) -> String {
+///
+/// Code behind the end of a comment would be lost or kept with half a comment: `Err` has such a line's number.
+fn without_comments(source: &str) -> Result<String, usize> {
     let mut kept = String::with_capacity(source.len());
     let mut within = false;
-    for line in source.lines() {
+    for (number, line) in source.lines().enumerate() {
         let text = line.trim();
-        let begins = !within && text.starts_with("/*");
-        let comment = within || begins || text.starts_with("//");
-        if within || begins {
-            within = !text.contains("*/");
-        }
-        // What stands behind the end of a comment is no comment.
-        if !comment || (text.contains("*/") && !text.ends_with("*/") && !text.starts_with("//")) {
+        let begun = if within {
+            Some(text)
+        } else {
+            text.strip_prefix("/*")
+        };
+        if let Some(rest) = begun {
+            within = match rest.split_once("*/") {
+                Some((_, "")) => false,
+                Some(_) => return Err(number + 1),
+                None => true,
+            };
+        } else if !text.starts_with("//") {
             kept.push_str(line);
         }
         kept.push('\n');
     }
-    kept
+    Ok(kept)
 }
 
 /// One digest over all names and contents: it stands in every asset's address, so that a browser

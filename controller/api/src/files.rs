@@ -23,7 +23,7 @@ use self::spool::Spooled;
 use crate::answer::accepts_gzip;
 use crate::guard::Held;
 use crate::problem::Problem;
-use crate::turns::{Lines, Stand, Turns};
+use crate::turns::{Lines, Stand, Turn, Turns};
 use crate::view::View;
 
 /// Rows that are in memory at one time, where they come page by page.
@@ -126,7 +126,7 @@ impl<F: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Export<F> {
         let told: Vec<String> = told
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        let told = told.join("; ").chars().take(LONGEST_TOLD).collect();
+        let told = shortened(&told.join("; "));
         let mut query = form_urlencoded::Serializer::new(String::new());
         let rest = query.extend_pairs(rest).finish();
         let uri: Uri = format!("/?{rest}")
@@ -137,6 +137,15 @@ impl<F: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Export<F> {
         let form = Form { kind, gzip, told };
         Ok(Self { filter, form })
     }
+}
+
+/// A filter as the audit log keeps it; one that is cut shows it.
+fn shortened(told: &str) -> String {
+    let mut kept: String = told.chars().take(LONGEST_TOLD).collect();
+    if kept.len() < told.len() {
+        kept.push('…');
+    }
+    kept
 }
 
 fn unknown_format() -> Problem {
@@ -157,18 +166,23 @@ pub(crate) struct Leaving<'a> {
 }
 
 impl Leaving<'_> {
-    /// Rows that are all there.
-    pub(crate) async fn held(self, rows: Rows) -> Result<Response, Problem> {
+    /// Rows of what is all there. Those of a workbook are made when it is its turn.
+    pub(crate) async fn held(self, rows: impl FnOnce() -> Rows) -> Result<Response, Problem> {
         let stand = self.begin()?;
-        let count = rows.len() as u64;
-        let made = match self.form.kind {
-            FileKind::Xlsx => self.workbook(rows).await?,
+        let (count, made) = match self.form.kind {
+            FileKind::Xlsx => {
+                let turn = self.turn().await?;
+                let rows = rows();
+                (rows.len(), self.workbook(rows, turn).await?)
+            }
             FileKind::Csv => {
-                let (header, gzip) = (self.header.clone(), self.form.gzip);
-                spool::made(move || csv::whole(&header, &rows, gzip)).await?
+                let (rows, header, gzip) = (rows(), self.header.clone(), self.form.gzip);
+                let count = rows.len();
+                let making = spool::made(move || csv::whole(&header, &rows, gzip));
+                (count, making.await?)
             }
         };
-        self.spooled(made, count, stand).await
+        self.spooled(made, count as u64, stand).await
     }
 
     /// So many rows, which `pages` gives in their order. A right that is gone ends the file.
@@ -191,9 +205,11 @@ impl Leaving<'_> {
                 if count > MOST_SHEET_ROWS as u64 {
                     return Err(refused(&SheetError::TooManyRows));
                 }
+                // Rows are gathered by those alone whose turn it is: else all who wait would hold theirs.
+                let turn = self.turn().await?;
                 let rows = collected(pages).await?;
                 let count = rows.len() as u64;
-                let made = self.workbook(rows).await?;
+                let made = self.workbook(rows, turn).await?;
                 self.spooled(made, count, stand).await
             }
             FileKind::Csv => {
@@ -214,14 +230,18 @@ impl Leaving<'_> {
         self.view.state.inner.exports.begin(user)
     }
 
-    /// Rows as an XLSX file, when it is this account's turn.
-    async fn workbook(&self, rows: Rows) -> Result<Spooled, Problem> {
+    /// This account's turn to have an XLSX file made.
+    async fn turn(&self) -> Result<Turn, Problem> {
+        let user = self.view.who.account.user.id;
+        let turn = self.view.state.inner.exports.workbooks.take(user).await;
+        turn.ok_or_else(too_many)
+    }
+
+    /// Rows as an XLSX file.
+    async fn workbook(&self, rows: Rows, turn: Turn) -> Result<Spooled, Problem> {
         if rows.len() > MOST_SHEET_ROWS {
             return Err(refused(&SheetError::TooManyRows));
         }
-        let user = self.view.who.account.user.id;
-        let turn = self.view.state.inner.exports.workbooks.take(user).await;
-        let turn = turn.ok_or_else(too_many)?;
         let header = self.header.clone();
         let making = spool::made(move || {
             let made = xlsx_file(&header, &rows);
@@ -299,4 +319,16 @@ fn refused(error: &SheetError) -> Problem {
         SheetError::Writer(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
     };
     Problem::new(status, code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_cut_in_the_log_shows_it() {
+        let most = "法".repeat(LONGEST_TOLD);
+        assert_eq!(shortened(&most), most);
+        assert_eq!(shortened(&format!("{most}院")), format!("{most}…"));
+    }
 }

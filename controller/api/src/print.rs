@@ -148,7 +148,7 @@ pub fn instructions_page(of: &Instructions) -> String {
          <ol><li>以 root 登录要接入的主机，确认时间准确、能连到控制器。</li>\
          <li>安装代理程序包（软件源或管理员提供的安装包）。</li>\
          <li>逐行运行下面的命令：<pre>{}</pre></li>{approval}\
-         <li>几秒后，主机出现在“终端”页，状态为“在线”。</li></ol>\
+         <li>几秒后，主机出现在“主机”页，状态为“在线”。</li></ol>\
          <p>命令报错时，把屏幕上的整段文字拍照发给管理员，不要反复重试。</p></article>",
         escaped(&title),
         of.uses,
@@ -198,6 +198,14 @@ mod tests {
         let text = instructions_page(&of);
         for part in ["兰州中院", "可用 3 次", "2026-11-29 12:00", "人工批准"] {
             assert!(text.contains(part), "{part}");
+        }
+        // The page's own sheet says the same.
+        let of_page = include_str!("../../../dashboards/web/assets/lib/enrol.js");
+        for step in ["step1", "step2", "step4", "help"] {
+            let begin = format!("'enrol.sheet.{step}': ['");
+            let (_, rest) = of_page.split_once(&begin).expect(step);
+            let (said, _) = rest.split_once('\'').unwrap();
+            assert!(text.contains(said), "{said}");
         }
         assert!(
             text.contains("printf %s xz-token | xiezhi-agent enrol --controller https://c:8443")

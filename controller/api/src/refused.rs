@@ -34,6 +34,9 @@ pub(crate) const TOO_OFTEN: &str = "too_often";
 /// The code of a guess at a second factor.
 pub(crate) const WRONG_SECOND_CODE: &str = "wrong_second_code";
 
+/// The codes of files beyond an account's share of the places, and of those that gave way to others.
+const CROWDING: [&str; 3] = ["too_many_uploads", "too_many_exports", "crowded_out"];
+
 /// Longest path that is written down, in characters.
 const MOST_PATH: usize = 200;
 
@@ -265,6 +268,12 @@ fn refused_as(method: &Method, response: &Response, note: &Note) -> Option<&'sta
         // A guess by who has an open session and the password.
         StatusCode::UNPROCESSABLE_ENTITY if code == WRONG_SECOND_CODE => Some(code),
         StatusCode::TOO_MANY_REQUESTS if is_write && code == TOO_OFTEN => Some(code),
+        // Who takes so many places that the rest have fewer, or had to give one back.
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+            if CROWDING.contains(&code) =>
+        {
+            Some(code)
+        }
         StatusCode::UNAUTHORIZED if note.locked().is_forged => Some("unknown_session"),
         _ => None,
     }

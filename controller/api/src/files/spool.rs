@@ -1,8 +1,10 @@
 //! What was made whole, in a file without a name until it is taken: its reader may take hours, and memory is
 //! short. The system forgets it with the answer, or with this process.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::PathBuf;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -29,7 +31,7 @@ where
 {
     let making = tokio::task::spawn_blocking(move || {
         let bytes = make()?;
-        let mut file = tempfile::tempfile()?;
+        let mut file = tempfile::tempfile_in(folder(std::env::var_os("TMPDIR")))?;
         file.write_all(&bytes)?;
         file.rewind()?;
         let bytes = bytes.len() as u64;
@@ -37,6 +39,15 @@ where
     });
     let made = making.await.map_err(io::Error::other).flatten();
     made.map_err(|error| failed(&error))
+}
+
+/// Where such files lie: where the administrator says, else on a disk. `/tmp` is memory on many systems, and the
+/// data folder's last bytes belong to reports.
+fn folder(asked: Option<OsString>) -> PathBuf {
+    match asked {
+        Some(asked) if !asked.is_empty() => asked.into(),
+        _ => "/var/tmp".into(),
+    }
 }
 
 fn failed(error: &io::Error) -> Problem {
@@ -76,5 +87,17 @@ impl Spooled {
             let more = !piece.is_empty();
             Ok(more.then(|| (piece.into(), (file, held, stand))))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_lie_on_a_disk_unless_another_place_is_named() {
+        assert_eq!(folder(None), folder(Some("".into())));
+        assert_eq!(folder(None), PathBuf::from("/var/tmp"));
+        assert_eq!(folder(Some("/srv/tmp".into())), PathBuf::from("/srv/tmp"));
     }
 }

@@ -200,6 +200,12 @@ async fn slow_readers_have_four_files_and_workbooks_take_turns() {
     let fifth = bench.get(&slow, ASSETS).await;
     assert_eq!(fifth.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(fifth.code(), "too_many_exports");
+    let entry = newest(&bench).await;
+    assert_eq!(
+        (entry.actor.as_str(), entry.action.as_str()),
+        ("user:slow", "request.refuse")
+    );
+    assert_eq!(told(&entry, "code"), "too_many_exports");
     let other = bench.get(&admin, ASSETS).await;
     assert_eq!(other.status, StatusCode::OK);
     held.clear();

@@ -16,7 +16,6 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
     let rows = keyed
         .iter()
         .map(|(_, host)| host_row(&line(host), view.tree()));
-    let rows = rows.collect();
     let leaving = Leaving {
         view: &view,
         permission: Permission::SeeHosts,
@@ -25,7 +24,7 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
         audit: view.who.audit(view.state.now_ms(), "hosts.export", ""),
         header: HOST_HEADER.map(str::to_owned).to_vec(),
     };
-    leaving.held(rows).await
+    leaving.held(|| rows.collect()).await
 }
 
 fn line(host: &HostView) -> HostLine {

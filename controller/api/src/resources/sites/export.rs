@@ -14,7 +14,6 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
     let mut sites = found(tree, &asked.filter)?;
     sites.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     let rows = sites.into_iter().map(|site| site_row(site, tree));
-    let rows = rows.collect();
     let leaving = Leaving {
         view: &view,
         permission: Permission::SeeOverview,
@@ -23,5 +22,5 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
         audit: view.who.audit(view.state.now_ms(), "sites.export", ""),
         header: SITE_HEADER.map(str::to_owned).to_vec(),
     };
-    leaving.held(rows).await
+    leaving.held(|| rows.collect()).await
 }

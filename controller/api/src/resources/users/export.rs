@@ -18,7 +18,6 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
         let factor = factors.contains(&account.user.id);
         account_row(account, seen, factor, view.tree())
     });
-    let rows = rows.collect();
     let leaving = Leaving {
         view: &view,
         permission: Permission::SeeAccounts,
@@ -27,5 +26,5 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
         audit: view.who.audit(view.state.now_ms(), "users.export", ""),
         header: ACCOUNT_HEADER.map(str::to_owned).to_vec(),
     };
-    leaving.held(rows).await
+    leaving.held(|| rows.collect()).await
 }
