@@ -1,20 +1,32 @@
 //! Browser sessions: begun by signing in, found by cookie, ended by time, sign-out or a new
 //! password.
+//!
+//! What a page asks of its own accord is no use of a session: pages left open keep nobody signed in.
+//! A screen on a wall, at which nobody ever sits, is the exception: [`Account`]s that are nothing but
+//! that stay signed in for [`WALL_LIFE`].
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
 use xiezhi_identity::tokens;
-use xiezhi_model::{Account, Actor, AuditEntry, User, WebSession};
+use xiezhi_model::{Account, Actor, AuditEntry, Grants, User, WebSession};
 
 use crate::cookie;
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::refused::Note;
 use crate::resources::login::Caller;
-use crate::state::AppState;
+use crate::state::{ApiOptions, AppState};
+
+/// How long the screen on a wall stays signed in, used or not, unless somebody ends its session.
+const WALL_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Sent by our pages with what their own timers ask: nobody did anything since the last request
+/// that went without it.
+const IDLE_HEADER: &str = "x-xiezhi-idle";
 
 /// How often the use of a session is written down.
 const TOUCH_MS: i64 = 60_000;
@@ -78,7 +90,8 @@ pub(crate) async fn find(
     };
     Note::account(extensions, &account.user.name);
     let now_ms = state.now_ms();
-    if now_ms - session.last_used_ms > TOUCH_MS {
+    let used = account.grants.is_wall() || !by_itself(headers);
+    if used && now_ms - session.last_used_ms > TOUCH_MS {
         let touched = state.inner.store.touch_web_session(&id_hash, now_ms).await;
         if let Err(error) = touched {
             // A full disk must not hide the page that says so.
@@ -100,25 +113,65 @@ pub(crate) async fn alive(
     id_hash: &str,
 ) -> Result<Option<(WebSession, Account)>, Problem> {
     let now_ms = state.now_ms();
-    let idle_ms = i64::try_from(state.inner.options.session_idle.as_millis()).unwrap_or(i64::MAX);
     let found = state.inner.store.web_session(id_hash, now_ms).await?;
     let Some((session, user)) = found else {
         return Ok(None);
     };
-    if now_ms - session.last_used_ms > idle_ms {
-        return Ok(None);
-    }
     let grants = state.inner.store.grants(user.id).await?;
-    Ok(Some((session, Account { user, grants })))
+    let account = Account { user, grants };
+    let open = is_open(&state.inner.options, &session, &account.grants, now_ms);
+    Ok(open.then_some((session, account)))
 }
 
-/// Begins a session and yields the identifier for its cookie.
+/// Whether the page asks by itself: by a timer, or by the stream that a browser opens again whenever
+/// it breaks and that can carry no header of ours.
+fn by_itself(headers: &HeaderMap) -> bool {
+    let is_stream = |value: &HeaderValue| value == "text/event-stream";
+    headers.get(IDLE_HEADER).is_some_and(|value| value == "1")
+        || headers.get(header::ACCEPT).is_some_and(is_stream)
+}
+
+/// How long a session of somebody with these roles lasts at most.
+pub(crate) fn life(options: &ApiOptions, grants: &Grants) -> Duration {
+    if grants.is_wall() {
+        WALL_LIFE
+    } else {
+        options.session_life
+    }
+}
+
+/// When a session ends if it is used all the time, Unix milliseconds. One that began as a wall's
+/// and whose account has another role by now ends as any other.
+pub(crate) fn ends_ms(options: &ApiOptions, session: &WebSession, grants: &Grants) -> i64 {
+    let life_ms = milliseconds(life(options, grants));
+    session
+        .expires_ms
+        .min(session.created_ms.saturating_add(life_ms))
+}
+
+/// Whether it has ended neither by age nor by disuse.
+pub(crate) fn is_open(
+    options: &ApiOptions,
+    session: &WebSession,
+    grants: &Grants,
+    now_ms: i64,
+) -> bool {
+    let idle_ms = now_ms.saturating_sub(session.last_used_ms);
+    let is_used = grants.is_wall() || idle_ms <= milliseconds(options.session_idle);
+    is_used && now_ms < ends_ms(options, session, grants)
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Begins a session and yields the identifier for its cookie and how long that may last.
 pub(crate) async fn begin(
     state: &AppState,
     user: &User,
     caller: &Caller,
     method: &str,
-) -> Result<String, Problem> {
+) -> Result<(String, Duration), Problem> {
     let now_ms = state.now_ms();
     state
         .inner
@@ -126,13 +179,14 @@ pub(crate) async fn begin(
         .delete_expired_web_sessions(now_ms)
         .await?;
     let (identifier, hash) = tokens::web_session()?;
-    let life_ms = i64::try_from(state.inner.options.session_life.as_millis()).unwrap_or(i64::MAX);
+    let grants = state.inner.store.grants(user.id).await?;
+    let life = life(&state.inner.options, &grants);
     let session = WebSession {
         id_hash: hash.to_string(),
         user: user.id,
         created_ms: now_ms,
         last_used_ms: now_ms,
-        expires_ms: now_ms.saturating_add(life_ms),
+        expires_ms: now_ms.saturating_add(milliseconds(life)),
         address: caller.address.to_string(),
         browser: caller.browser.clone(),
     };
@@ -149,5 +203,5 @@ pub(crate) async fn begin(
         .store
         .create_web_session(&session, Some(&user.password_hash), audit)
         .await?;
-    Ok(identifier)
+    Ok((identifier, life))
 }

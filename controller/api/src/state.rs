@@ -91,9 +91,10 @@ pub struct ApiOptions {
     pub secure: bool,
     /// Reverse proxies that say for whom they ask. Default none: nobody's word is taken.
     pub trusted_proxies: TrustedProxies,
-    /// A session that is not used for so long has ended. Default 30 minutes.
+    /// A session that nobody used for so long has ended: what pages ask by themselves is no use, and
+    /// a wall's session is always used. Default 30 minutes.
     pub session_idle: Duration,
-    /// A session ends after so long, used or not. Default 12 hours: a working day.
+    /// A session ends after so long, used or not, but a wall's. Default 12 hours: a working day.
     pub session_life: Duration,
     /// Longest time that one answer may take. Default 30 seconds.
     pub request_timeout: Duration,

@@ -107,6 +107,12 @@ impl Grants {
         self.0.iter()
     }
 
+    /// Whether it is a screen on a wall and nothing else.
+    #[must_use]
+    pub fn is_wall(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|one| one.role == Role::Wall)
+    }
+
     /// Whether nothing was granted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -329,8 +329,8 @@ async fn enter(
     caller: &Caller,
     method: &str,
 ) -> Result<Entered, Problem> {
-    let identifier = session::begin(state, user, caller, method).await?;
-    let life_s = state.inner.options.session_life.as_secs();
+    let (identifier, life) = session::begin(state, user, caller, method).await?;
+    let life_s = life.as_secs();
     let cookie: Option<HeaderValue> = cookie::set(&identifier, life_s, state.inner.options.secure);
     let me = me::answer(state, user.id).await?;
     Ok(Entered { me, cookie })

@@ -12,7 +12,7 @@ use crate::answer::{Answer, Done};
 use crate::extract::Path;
 use crate::problem::Problem;
 use crate::refused::TOO_OFTEN;
-use crate::session::SignedIn;
+use crate::session::{self, SignedIn};
 use crate::state::AppState;
 use crate::view::View;
 
@@ -52,10 +52,10 @@ fn name_of(session: &WebSession) -> &str {
 /// One's own sessions that are open.
 async fn own(state: &AppState, who: &SignedIn) -> Result<Vec<WebSession>, Problem> {
     let now_ms = state.now_ms();
-    let idle_ms = i64::try_from(state.inner.options.session_idle.as_millis()).unwrap_or(i64::MAX);
     let user = who.account.user.id;
     let mut sessions = state.inner.store.web_sessions_of(user, now_ms).await?;
-    sessions.retain(|session| now_ms.saturating_sub(session.last_used_ms) <= idle_ms);
+    let (options, grants) = (&state.inner.options, &who.account.grants);
+    sessions.retain(|session| session::is_open(options, session, grants, now_ms));
     Ok(sessions)
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn list(
         current: session.id_hash == who.id_hash,
         began_ms: session.created_ms,
         last_used_ms: session.last_used_ms,
-        expires_ms: session.expires_ms,
+        expires_ms: session::ends_ms(&state.inner.options, &session, &who.account.grants),
         address: session.address,
         browser: session.browser,
     };

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode, header};
 use serde_json::json;
+use xiezhi_identity::password;
 use xiezhi_model::{Grant, Role};
 use xiezhi_store::AuditQuery;
 
-use super::bench::{Bench, PASSWORD, cookie_of, request};
+use super::bench::{Bench, PASSWORD, by_system, cookie_of, new_user, request};
 use crate::ApiOptions;
 
 async fn actions(bench: &Bench) -> Vec<String> {
@@ -184,6 +185,110 @@ async fn a_session_ends_by_disuse_and_by_age() {
         bench.get(&cookie, "/api/v1/me").await.status,
         StatusCode::UNAUTHORIZED
     );
+}
+
+/// A request that a page's own timer makes, or its stream.
+async fn by_itself(
+    bench: &Bench,
+    cookie: &str,
+    path: &str,
+    header: [&'static str; 2],
+) -> StatusCode {
+    let mut asked = request(Method::GET, path, cookie, None);
+    let [name, value] = header;
+    asked.headers_mut().insert(name, value.parse().unwrap());
+    // The stream has no end to wait for.
+    bench.send(asked).await.status()
+}
+
+#[tokio::test]
+async fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
+    let bench = Bench::new().await;
+    for (path, header) in [
+        ("/api/v1/me", ["x-xiezhi-idle", "1"]),
+        ("/api/v1/live", ["accept", "text/event-stream"]),
+    ] {
+        let cookie = bench.sign_in().await;
+        for _ in 0..2 {
+            bench.advance_ms(10 * 60_000);
+            assert_eq!(
+                by_itself(&bench, &cookie, path, header).await,
+                StatusCode::OK
+            );
+        }
+        // One act of the person begins the half hour anew.
+        bench.read(&cookie, "/api/v1/me").await;
+        for _ in 0..3 {
+            bench.advance_ms(10 * 60_000);
+            assert_eq!(
+                by_itself(&bench, &cookie, path, header).await,
+                StatusCode::OK
+            );
+        }
+        bench.advance_ms(60_000);
+        let ended = by_itself(&bench, &cookie, path, header).await;
+        assert_eq!(ended, StatusCode::UNAUTHORIZED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wall_stays_signed_in_for_a_year_until_it_is_ended_or_is_no_wall_any_more() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let bench = Bench::new().await;
+    let mut wall = new_user("wall", &[Grant::province(Role::Wall)]);
+    wall.password_hash = password::hash(PASSWORD).unwrap();
+    let made = bench
+        .store
+        .create_user(&wall, None, by_system("user.create"));
+    let user = made.await.unwrap().user.id;
+    let enter = async || {
+        let body = json!({"user": "wall", "password": PASSWORD});
+        let got = bench.post("", "/api/v1/login", body).await;
+        let set = got.headers[header::SET_COOKIE].to_str().unwrap();
+        assert!(set.contains("Max-Age=31536000"), "{set}");
+        cookie_of(&got)
+    };
+    let idle = ["x-xiezhi-idle", "1"];
+    let asks = async |cookie: &str| by_itself(&bench, cookie, "/api/v1/overview", idle).await;
+    let cookie = enter().await;
+    let began_ms = bench.now_ms();
+    for _ in 0..52 {
+        bench.advance_ms(7 * DAY_MS);
+        assert_eq!(asks(&cookie).await, StatusCode::OK);
+    }
+    // It is among the open ones, with its own end, and whoever manages accounts ends it.
+    let list = bench.read(&cookie, "/api/v1/me/sessions").await;
+    assert_eq!(list["items"][0]["expires_ms"], began_ms + 365 * DAY_MS);
+    assert_eq!(list["items"][0]["last_used_ms"], bench.now_ms());
+    bench.advance_ms(DAY_MS);
+    assert_eq!(
+        asks(&cookie).await,
+        StatusCode::UNAUTHORIZED,
+        "a year is over"
+    );
+
+    let cookie = enter().await;
+    bench.advance_ms(DAY_MS);
+    let admin = bench.sign_in().await;
+    let path = format!("/api/v1/users/{user}/end-sessions");
+    assert_eq!(
+        bench.post(&admin, &path, json!({})).await.json()["ended"],
+        1
+    );
+    assert_eq!(asks(&cookie).await, StatusCode::UNAUTHORIZED);
+
+    // With another role it is what every account is, at once.
+    let cookie = enter().await;
+    bench.advance_ms(12 * 3_600_000);
+    assert_eq!(asks(&cookie).await, StatusCode::OK);
+    let admin = bench.sign_in().await;
+    for (change, role) in [("withdraw", "wall"), ("grant", "read_only")] {
+        let body = json!({"change": change, "role": {"role": role}});
+        let path = format!("/api/v1/users/{user}/changes");
+        let done = bench.post(&admin, &path, body).await;
+        assert!(done.status.is_success(), "{done:?}");
+    }
+    assert_eq!(asks(&cookie).await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

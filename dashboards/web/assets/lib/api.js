@@ -3,6 +3,7 @@
 import { useEffect, useReducer, useRef } from './html.js';
 import { navigate, currentRoute } from './router.js';
 import { t, known } from './i18n.js';
+import { sinceLast } from './idle.js';
 
 const BASE = '/api/v1';
 
@@ -52,7 +53,10 @@ export function url(path, params = {}) {
 export async function ask(method, address, body, signal) {
   /** @type {Record<string, string>} */
   const headers = { accept: 'application/json' };
-  if (method !== 'GET') headers['x-xiezhi-request'] = '1';
+  const person = sinceLast();
+  // Whatever is written, a person writes.
+  if (method === 'GET') Object.assign(headers, person.headers);
+  else headers['x-xiezhi-request'] = '1';
   const file = body instanceof Blob ? body : null;
   if (body !== undefined) headers['content-type'] = file ? 'application/octet-stream' : 'application/json';
   let response;
@@ -65,7 +69,10 @@ export async function ask(method, address, body, signal) {
     if (cause.name === 'AbortError') throw cause;
     throw new ApiError(0, { title: t('state.offline') });
   }
-  if (response.ok) return response;
+  if (response.ok) {
+    person.answered();
+    return response;
+  }
   /** @type {Api.Problem} */
   let problem = {};
   try { problem = await response.json(); } catch (notJson) { problem = { title: `HTTP ${response.status}` }; }
