@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0011_register_search.sql"),
     include_str!("../migrations/0012_proof.sql"),
     include_str!("../migrations/0013_views.sql"),
+    include_str!("../migrations/0014_gone_sites.sql"),
 ];
 
 const MAKE_VERSION: &str =

@@ -88,14 +88,15 @@ impl Import {
 const COLUMNS: &str = "i.id, i.kind, i.file_name, i.state, i.asked_ms, i.asked_by, i.decided_ms, \
                        i.decided_by, i.added, i.changed, i.unchanged";
 
-/// Only imports all of whose sites are in the scope.
+/// Only imports all of whose sites are in the scope; of sites that are gone, with all above them, the
+/// province alone has a scope.
 fn within(scope: &Scope) -> String {
     match scope.sites() {
         None => String::new(),
         Some(_) => {
             let seen = reach::sites("s.site_id", scope).replace(" IN ", " NOT IN ");
             format!(
-                " AND NOT EXISTS (SELECT 1 FROM register_import_sites s WHERE s.import_id = i.id{seen})"
+                " AND i.province_only = 0 AND NOT EXISTS (SELECT 1 FROM register_import_sites s WHERE s.import_id = i.id{seen})"
             )
         }
     }

@@ -214,7 +214,7 @@ pub(super) async fn named_of_import(
 const ADDED: &str = "(SELECT site_id FROM site_changes WHERE import_id = $1 AND action = 'create')";
 
 /// Files for the register that were taken back keep no site of theirs: they are filed under the nearest site
-/// above it that stays, whose readers saw it before. A site without one keeps its file.
+/// above it that stays, whose readers saw it before. Where none stays, only who sees the province sees it.
 pub(super) async fn refile(
     write: &mut Write,
     tree: &SiteTree,
@@ -239,12 +239,17 @@ pub(super) async fn refile(
             row::number(&found, "site_id")?,
         );
         let mut above = tree.ancestors(SiteId(site)).into_iter();
-        let Some(stays) = above.find(|site| !added.contains(site)) else {
-            continue;
+        let query = match above.find(|site| !added.contains(site)) {
+            Some(stays) => {
+                let sql = "INSERT INTO register_import_sites (import_id, site_id) VALUES ($1, $2) \
+                           ON CONFLICT (import_id, site_id) DO NOTHING";
+                sqlx::query(sql).bind(file).bind(stays.0)
+            }
+            None => {
+                let sql = "UPDATE register_imports SET province_only = 1 WHERE id = $1";
+                sqlx::query(sql).bind(file)
+            }
         };
-        let sql = "INSERT INTO register_import_sites (import_id, site_id) VALUES ($1, $2) \
-                   ON CONFLICT (import_id, site_id) DO NOTHING";
-        let query = sqlx::query(sql).bind(file).bind(stays.0);
         query.execute(&mut **write).await?;
         let sql = "DELETE FROM register_import_sites WHERE import_id = $1 AND site_id = $2";
         let query = sqlx::query(sql).bind(file).bind(site);

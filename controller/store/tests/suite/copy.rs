@@ -80,7 +80,7 @@ const THE_REST: &str = "
     INSERT INTO broken_glass VALUES (1, 1, 2, 'disable', '离职');
     INSERT INTO register_items VALUES (1, 3, 1, 'A-1', 'in_use', '', '', '{}', 'a-1', 1, 2, 1);
     INSERT INTO register_changes VALUES (1, 1, NULL, 0, 1, 'console', 'create', '[]');
-    INSERT INTO register_imports VALUES (1, 3, '资产.xlsx', 'waiting', '[]', 1, 'console', NULL, '', 0, 0, 0);
+    INSERT INTO register_imports VALUES (1, 3, '资产.xlsx', 'waiting', '[]', 1, 'console', NULL, '', 0, 0, 0, 0);
     INSERT INTO register_import_sites VALUES (1, 1);
     INSERT INTO site_imports VALUES (1, '法院.xlsx', 'waiting', '[]', 1, 'console', NULL, '', 0, 0, 0);
     INSERT INTO settings VALUES ('event_retention_days', 1, '365', 'source');

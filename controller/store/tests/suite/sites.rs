@@ -373,6 +373,42 @@ async fn courts_go_once_the_rooms_that_were_imported_for_them_are_taken_back() {
     assert_eq!(fresh.import(rooms, &of(SiteId(999))).await.unwrap(), None);
 }
 
+/// The same where one list made the whole tree: nothing above the courts stays.
+#[tokio::test]
+async fn a_whole_tree_goes_and_the_provinces_readers_alone_keep_its_files() {
+    let fresh = fresh().await;
+    let list = [
+        new_site("p", Tier::HighCourt, None),
+        new_site("p-1", Tier::IntermediateCourt, Some("p")),
+    ];
+    let id = import(&fresh, &list).await;
+    let [top, court] = [
+        fresh.site_by_key("p").await.unwrap().unwrap().id,
+        fresh.site_by_key("p-1").await.unwrap().unwrap().id,
+    ];
+    let rows = [
+        crate::register::row(2, top, &[(Field::Code, "A-1"), (Field::Name, "电话")]),
+        crate::register::row(3, court, &[(Field::Code, "A-2"), (Field::Name, "电话")]),
+    ];
+    let rooms = crate::register::imported(&fresh, &rows).await.unwrap();
+    fresh
+        .undo_import(rooms, entry("register.undo"))
+        .await
+        .unwrap();
+    let undone = fresh.undo_site_import(id, entry("sites.undo")).await;
+    assert_eq!(undone.unwrap().state, ImportState::Undone);
+    assert_eq!(fresh.site_by_key("p").await.unwrap(), None);
+    let kept = fresh.import(rooms, &Scope::Province).await.unwrap();
+    assert_eq!(kept.unwrap().0.state, ImportState::Undone);
+    // Its sites are named no more, which must not make it everybody's.
+    for sites in [vec![], vec![top], vec![top, court]] {
+        let scope = Scope::Sites(std::sync::Arc::new(sites.into_iter().collect()));
+        assert_eq!(fresh.import(rooms, &scope).await.unwrap(), None);
+        let page = xiezhi_store::Older::default();
+        assert_eq!(fresh.imports(&scope, page).await.unwrap(), []);
+    }
+}
+
 #[tokio::test]
 async fn two_changes_that_together_make_a_circle_are_not_both_done() {
     let fresh = fresh().await;
