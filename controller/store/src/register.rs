@@ -13,7 +13,7 @@ use xiezhi_model::{Field, RegisterKind};
 use crate::StoreError;
 
 pub use imports::{Import, ImportState};
-pub(crate) use imports::{forgotten, is_stale};
+pub(crate) use imports::{forget_stale, forgotten, is_stale};
 pub use plan::{ImportRow, Plan, PlanProblem, PlannedRow};
 pub use search::{RegisterCursor, RegisterPage, RegisterQuery};
 pub use undo::UndoObstacle;

@@ -107,6 +107,21 @@ async fn a_spreadsheet_is_looked_at_imported_and_taken_back() {
         .map(|one| one.action.as_str().trim_start_matches("register."))
         .collect();
     assert_eq!(acts, ["undo", "export", "import", "upload"]);
+
+    let give_up = async |path: &str| {
+        let asked = request(Method::DELETE, path, &cookie, None);
+        bench.ask(asked).await
+    };
+    assert_eq!(give_up(&path).await.code(), "over", "it is done");
+    let other = upload(&bench, &cookie, &query, "code,name\nA-3,x\n").await;
+    let dropped = format!("/api/v1/imports/{}", other.json()["id"]);
+    assert_eq!(give_up(&dropped).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(give_up(&dropped).await.code(), "not_found");
+    let audit = bench.store.audit(&AuditQuery::default()).await.unwrap();
+    assert_eq!(
+        (audit[0].actor.as_str(), audit[0].action.as_str()),
+        ("user:admin", "register.give_up")
+    );
 }
 
 #[tokio::test]

@@ -200,6 +200,20 @@ async fn a_list_of_courts_is_looked_at_imported_and_taken_back() {
     let listed = bench.read(&cookie, "/api/v1/site-imports").await;
     assert_eq!(listed["items"][0]["file"], "法院.csv");
 
+    let give_up = async |path: &str| {
+        let asked = request(Method::DELETE, path, &cookie, None);
+        bench.ask(asked).await
+    };
+    assert_eq!(give_up(&path).await.code(), "over", "it is done");
+    let kept = bench
+        .store
+        .keep_site_import("a", "[]", by_system("sites.upload"));
+    let dropped = format!("/api/v1/site-imports/{}", kept.await.unwrap());
+    assert_eq!(give_up(&dropped).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(give_up(&dropped).await.code(), "not_found");
+    let audit = bench.store.audit(&Default::default()).await.unwrap();
+    assert_eq!(audit[0].action, "sites.give_up");
+
     let undone = bench
         .post(&cookie, &format!("{path}/undo"), json!({}))
         .await;

@@ -219,6 +219,18 @@ impl Store {
         write.commit().await?;
         Ok(import)
     }
+
+    /// Forgets a file that waits: its uploader thought better of it.
+    ///
+    /// # Errors
+    /// [`RegisterError::Over`] if it does not wait, or is not there.
+    pub async fn give_up_import(&self, id: i64, audit: AuditEntry) -> Result<(), RegisterError> {
+        let mut write = self.database.write().await?;
+        let import = locked(&mut write, id, ImportState::Waiting).await?;
+        forget(&mut write, &import, audit).await?;
+        write.commit().await?;
+        Ok(())
+    }
 }
 
 /// What the audit record says of an import.
@@ -255,20 +267,44 @@ async fn forget_old(write: &mut Write, upload: &AuditEntry) -> Result<(), StoreE
     let rows = Source::Writing(write).rows(sql, Vec::new()).await?;
     let waiting: Vec<Import> = rows.iter().map(import_from).collect::<Result<_, _>>()?;
     for import in forgotten(waiting, upload, |one| (one.asked_ms, one.asked_by.as_str())) {
-        for sql in [
-            "DELETE FROM register_import_sites WHERE import_id = $1",
-            "DELETE FROM register_imports WHERE id = $1",
-        ] {
-            let query = sqlx::query(sql).bind(import.id);
-            query.execute(&mut **write).await?;
-        }
-        let (action, subject) = ("register.forget", format!("import:{}", import.id));
-        let entry = AuditEntry::new(upload.time_ms, Actor::System, action, subject)
-            .with("kind", import.kind.word())
-            .with("file", row::cut(&import.file_name, 200))
-            .with("asked_by", import.asked_by);
-        audit::append(write, &entry).await?;
+        forget(write, &import, by_itself(upload.time_ms, import.id)).await?;
     }
+    Ok(())
+}
+
+/// Forgets what nobody decided on within a day.
+pub(crate) async fn forget_stale(write: &mut Write, now_ms: i64) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM register_imports i WHERE i.state = 'waiting' ORDER BY i.id DESC"
+    );
+    let rows = Source::Writing(write).rows(sql, Vec::new()).await?;
+    for found in &rows {
+        let import = import_from(found)?;
+        if is_stale(import.asked_ms, now_ms) {
+            forget(write, &import, by_itself(now_ms, import.id)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn by_itself(now_ms: i64, import: i64) -> AuditEntry {
+    let (action, subject) = ("register.forget", format!("import:{import}"));
+    AuditEntry::new(now_ms, Actor::System, action, subject)
+}
+
+async fn forget(write: &mut Write, import: &Import, audit: AuditEntry) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM register_import_sites WHERE import_id = $1",
+        "DELETE FROM register_imports WHERE id = $1",
+    ] {
+        let query = sqlx::query(sql).bind(import.id);
+        query.execute(&mut **write).await?;
+    }
+    let entry = audit
+        .with("kind", import.kind.word())
+        .with("file", row::cut(&import.file_name, 200))
+        .with("asked_by", &import.asked_by);
+    audit::append(write, &entry).await?;
     Ok(())
 }
 

@@ -197,6 +197,18 @@ impl Store {
         write.commit().await?;
         Ok(file)
     }
+
+    /// Forgets a list that waits: its uploader thought better of it.
+    ///
+    /// # Errors
+    /// [`SiteError::Over`] if it does not wait, or is not there.
+    pub async fn give_up_site_import(&self, id: i64, audit: AuditEntry) -> Result<(), SiteError> {
+        let mut write = self.database.write().await?;
+        let file = locked(&mut write, id, ImportState::Waiting).await?;
+        forget(&mut write, &file, audit).await?;
+        write.commit().await?;
+        Ok(())
+    }
 }
 
 /// What the audit record says of an import.
@@ -242,14 +254,24 @@ async fn forget_old(write: &mut Write, upload: &AuditEntry) -> Result<(), StoreE
     let rows = sqlx::query(sql).fetch_all(&mut **write).await?;
     let waiting: Vec<SiteImportFile> = rows.iter().map(file_from).collect::<Result<_, _>>()?;
     for file in forgotten(waiting, upload, |one| (one.asked_ms, one.asked_by.as_str())) {
-        let query = sqlx::query("DELETE FROM site_imports WHERE id = $1").bind(file.id);
-        query.execute(&mut **write).await?;
         let (action, subject) = ("sites.forget", format!("site-import:{}", file.id));
-        let entry = AuditEntry::new(upload.time_ms, Actor::System, action, subject)
-            .with("file", row::cut(&file.file_name, 200))
-            .with("asked_by", file.asked_by);
-        audit::append(write, &entry).await?;
+        let entry = AuditEntry::new(upload.time_ms, Actor::System, action, subject);
+        forget(write, &file, entry).await?;
     }
+    Ok(())
+}
+
+async fn forget(
+    write: &mut Write,
+    file: &SiteImportFile,
+    audit: AuditEntry,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("DELETE FROM site_imports WHERE id = $1").bind(file.id);
+    query.execute(&mut **write).await?;
+    let entry = audit
+        .with("file", row::cut(&file.file_name, 200))
+        .with("asked_by", &file.asked_by);
+    audit::append(write, &entry).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::history::changes_from;
 use super::imports::{SiteImportFile, decide, locked, told};
 use super::write::{By, NewChange, insert_changes, write_rows};
 use super::{SiteError, locked_tree, usage};
-use crate::register::{ImportState, UndoObstacle};
+use crate::register::{ImportState, UndoObstacle, forget_stale};
 use crate::row::{self, Write};
 use crate::{Store, StoreError, audit, authority};
 
@@ -176,6 +176,8 @@ async fn take_away(
     import: i64,
     audit: &AuditEntry,
 ) -> Result<(), SiteError> {
+    // What nobody can decide on any more must not hold a site.
+    forget_stale(write, audit.time_ms).await?;
     usage::refile(write, tree, import).await?;
     let named = usage::named_of_import(write, import).await?;
     let obstacles = new.iter().filter_map(|one| {

@@ -395,8 +395,20 @@ async fn a_whole_tree_goes_and_the_provinces_readers_alone_keep_its_files() {
         .undo_import(rooms, entry("register.undo"))
         .await
         .unwrap();
-    let undone = fresh.undo_site_import(id, entry("sites.undo")).await;
+    // What waits holds its site while somebody may decide on it, and no longer.
+    let (asked, of) = (entry("register.upload"), [court].into());
+    let waits = fresh.keep_import(RegisterKind::Asset, "a", "[]", &of, asked);
+    let waits = waits.await.unwrap();
+    let mut undo = entry("sites.undo");
+    let refused = fresh.undo_site_import(id, undo.clone()).await;
+    assert!(
+        matches!(refused, Err(SiteError::NotUndone(_))),
+        "{refused:?}"
+    );
+    undo.time_ms += DAY + 1;
+    let undone = fresh.undo_site_import(id, undo).await;
     assert_eq!(undone.unwrap().state, ImportState::Undone);
+    assert_eq!(fresh.import(waits, &Scope::Province).await.unwrap(), None);
     assert_eq!(fresh.site_by_key("p").await.unwrap(), None);
     let kept = fresh.import(rooms, &Scope::Province).await.unwrap();
     assert_eq!(kept.unwrap().0.state, ImportState::Undone);

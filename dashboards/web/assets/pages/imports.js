@@ -73,14 +73,23 @@ function Decide({ kind, preview, onDone, onDrop, onMoved }) {
       if (error.problem && error.problem.code === 'moved') onMoved();
     }
   };
+  // Nobody else could decide on it; one that is gone already needs nothing more.
+  const giveUp = async () => {
+    if (preview.id === null) return onDrop();
+    setState({ busy: true, error: null });
+    try { await send('DELETE', `/imports/${preview.id}`); } catch (error) {
+      if (error.status !== 404 && error.status !== 409) return setState({ busy: false, error });
+    }
+    return onDrop();
+  };
   const { busy, error } = state;
   const wrong = preview.problem_count > 0;
   return html`<${ImportPreview} preview=${preview} fieldName=${(field) => fieldName(kind, field)} valueText=${(field, value) => valueText(kind, field, value)}
     choicesOf=${(field) => (shapeOf(kind, field).choices || []).map(([, text]) => text)} />
     ${error ? html`<p class="field-error panel-note" role="alert">${saying(error)}</p>` : null}
-    <p class="import-acts">${wrong ? html`<button class="button" onClick=${onDrop}>${t('import.again')}</button>`
-    : changes ? html`<button class="button button-primary" disabled=${busy} onClick=${apply}>${t('import.apply', { n: number(changes) })}</button><button class="button" onClick=${onDrop}>${t('import.drop')}</button><span class="muted">${t('import.safe')}</span>`
-      : html`<span>${t('import.nothing')}</span><button class="button" onClick=${onDrop}>${t('import.again')}</button>`}</p>`;
+    <p class="import-acts">${wrong ? html`<button class="button" disabled=${busy} onClick=${giveUp}>${t('import.again')}</button>`
+    : changes ? html`<button class="button button-primary" disabled=${busy} onClick=${apply}>${t('import.apply', { n: number(changes) })}</button><button class="button" disabled=${busy} onClick=${giveUp}>${t('import.drop')}</button><span class="muted">${t('import.safe')}</span>`
+      : html`<span>${t('import.nothing')}</span><button class="button" disabled=${busy} onClick=${giveUp}>${t('import.again')}</button>`}</p>`;
 }
 
 const Done = ({ done, onAgain }) => html`<div class="verdict verdict-up" role="status"><${Icon} name="up" /><div><b>${t('import.done', { a: number(done.added), c: number(done.changed), u: number(done.unchanged) })}</b>
@@ -123,9 +132,10 @@ export default function Imports() {
   const [undoing, ask] = useState(null);
   const earlier = useResource(url('/imports'));
   const drop = () => { setFresh(null); setDone(null); setQuery({ import: null }); };
+  const dropped = () => { drop(); earlier.reload(); };
   const end = (result) => { drop(); setDone(result); earlier.reload(); };
   const previewed = (preview) => { setDone(null); setFresh(preview); setQuery({ import: preview.id }); earlier.reload(); };
-  const decide = (preview, again) => html`<${Decide} kind=${preview.kind} preview=${preview} onDone=${end} onDrop=${drop} onMoved=${again} />`;
+  const decide = (preview, again) => html`<${Decide} kind=${preview.kind} preview=${preview} onDone=${end} onDrop=${dropped} onMoved=${again} />`;
   const own = fresh && fresh.kind === kind && (fresh.id === null || String(fresh.id) === waiting);
   return html`<${PageHead} title=${t('register.import.title')} crumbs=${html`<a href=${scoped(`/register/${kind}`)}>${t('register.title')}</a><${Icon} name="chevron" size="11" /><span>${t('register.import')}</span>`} />
     ${done ? html`<${Done} done=${done} onAgain=${drop} />` : null}

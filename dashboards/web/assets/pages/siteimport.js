@@ -68,13 +68,22 @@ function Decide({ preview, onDone, onDrop, onMoved }) {
       if (error.problem && error.problem.code === 'moved') onMoved();
     }
   };
+  // Nobody else could decide on it; one that is gone already needs nothing more.
+  const giveUp = async () => {
+    if (preview.id === null) return onDrop();
+    setState({ busy: true, error: null });
+    try { await send('DELETE', `/site-imports/${preview.id}`); } catch (error) {
+      if (error.status !== 404 && error.status !== 409) return setState({ busy: false, error });
+    }
+    return onDrop();
+  };
   const { busy, error } = state;
   return html`${preview.moved ? html`<p class="panel-note">${t('tree.import.moves', { n: number(preview.moved) })}</p>` : null}
     <${ImportPreview} preview=${{ ...preview, rows: preview.rows.map(shortened) }} fieldName=${fieldName} valueText=${valueText} />
     ${error ? html`<p class="field-error panel-note" role="alert">${saying(error)}</p>` : null}
-    <p class="import-acts">${preview.problem_count ? html`<button class="button" onClick=${onDrop}>${t('tree.import.again')}</button>`
-    : changes ? html`<button class="button button-primary" disabled=${busy} onClick=${apply}>${t('tree.import.apply', { n: number(changes) })}</button><button class="button" onClick=${onDrop}>${t('tree.import.drop')}</button><span class="muted">${t('tree.import.safe')}</span>`
-      : html`<span>${t('tree.import.nothing')}</span><button class="button" onClick=${onDrop}>${t('tree.import.again')}</button>`}</p>`;
+    <p class="import-acts">${preview.problem_count ? html`<button class="button" disabled=${busy} onClick=${giveUp}>${t('tree.import.again')}</button>`
+    : changes ? html`<button class="button button-primary" disabled=${busy} onClick=${apply}>${t('tree.import.apply', { n: number(changes) })}</button><button class="button" disabled=${busy} onClick=${giveUp}>${t('tree.import.drop')}</button><span class="muted">${t('tree.import.safe')}</span>`
+      : html`<span>${t('tree.import.nothing')}</span><button class="button" disabled=${busy} onClick=${giveUp}>${t('tree.import.again')}</button>`}</p>`;
 }
 
 const Done = ({ done, onAgain }) => html`<div class="verdict verdict-up" role="status"><${Icon} name="up" /><div><b>${t('tree.import.done', { a: number(done.added), c: number(done.changed), u: number(done.unchanged) })}</b>
@@ -126,9 +135,10 @@ export default function SiteImport() {
   const [undoing, ask] = useState(null);
   const earlier = useResource(url('/site-imports'));
   const drop = () => { setFresh(null); setDone(null); setQuery({ import: null }); };
+  const dropped = () => { drop(); earlier.reload(); };
   const end = (result) => { drop(); setDone(result); earlier.reload(); };
   const previewed = (preview) => { setDone(null); setFresh(preview); setQuery({ import: preview.id }); earlier.reload(); };
-  const decide = (preview, again) => html`<${Decide} preview=${preview} onDone=${end} onDrop=${drop} onMoved=${again} />`;
+  const decide = (preview, again) => html`<${Decide} preview=${preview} onDone=${end} onDrop=${dropped} onMoved=${again} />`;
   const own = fresh && (fresh.id === null || String(fresh.id) === waiting);
   return html`<${PageHead} title=${t('tree.import.title')} crumbs=${html`<a href="/sites">${t('sites.title')}</a>`} />
     ${done ? html`<${Done} done=${done} onAgain=${drop} />` : null}

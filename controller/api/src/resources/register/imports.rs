@@ -8,7 +8,7 @@ use xiezhi_store::{Import, ImportRow, ImportState, Plan};
 
 use super::Part;
 use super::shapes::{FieldRow, code_and_name, field_row};
-use crate::answer::{Answer, Tried};
+use crate::answer::{Answer, Done, Tried};
 use crate::extract::{File, Json, Path, Query};
 use crate::pages::Page;
 use crate::problem::Problem;
@@ -299,6 +299,18 @@ pub(crate) async fn apply(
     let rows = rows_of(&sheet);
     let done = store.apply_import(id, &rows, &decision.digest, audit);
     Ok(Answer(ImportShape::new(done.await?, &view)))
+}
+
+/// Forgets one that waits.
+pub(crate) async fn give_up(view: View, Path(id): Path<i64>) -> Result<Done, Problem> {
+    let store = &view.state.inner.store;
+    if store.import(id, &view.scope).await?.is_none() {
+        return Err(Problem::not_found("import"));
+    }
+    let (now_ms, subject) = (view.state.now_ms(), format!("import:{id}"));
+    let audit = view.who.audit(now_ms, "register.give_up", subject);
+    store.give_up_import(id, audit).await?;
+    Ok(Done)
 }
 
 pub(crate) async fn undo(view: View, Path(id): Path<i64>) -> Result<Answer<ImportShape>, Problem> {

@@ -9,7 +9,7 @@ use xiezhi_model::{PlannedSite, SiteField, SitePlan};
 use xiezhi_store::{ImportState, SiteError, SiteImportFile};
 
 use super::change::{FieldRow, field_row};
-use crate::answer::{Answer, Tried};
+use crate::answer::{Answer, Done, Tried};
 use crate::extract::{File, Json, Path, Query};
 use crate::pages::Page;
 use crate::problem::Problem;
@@ -303,6 +303,18 @@ pub(crate) async fn apply(
     let store = &view.state.inner.store;
     let done = store.apply_site_import(id, &list.rows, &decision.digest, audit);
     Ok(Answer(SiteImportShape::new(done.await?, &view)))
+}
+
+/// Forgets one that waits.
+pub(crate) async fn give_up(view: View, Path(id): Path<i64>) -> Result<Done, Problem> {
+    let store = &view.state.inner.store;
+    if store.site_import(id).await?.is_none() {
+        return Err(Problem::not_found("import"));
+    }
+    let (now_ms, subject) = (view.state.now_ms(), format!("site-import:{id}"));
+    let audit = view.who.audit(now_ms, "sites.give_up", subject);
+    store.give_up_site_import(id, audit).await?;
+    Ok(Done)
 }
 
 pub(crate) async fn undo(
