@@ -13,7 +13,7 @@
 //! ([`Refusals::watch`]), is given up if one of them was refused meanwhile, and believes it the third time.
 //! Those times are minutes apart, and each asks the disk itself.
 //!
-//! It never hides a disk that is gone: [`answers`] tells before anything is opened.
+//! It never hides a disk that is gone: [`gives_one`] tells before anything is opened.
 
 use std::collections::BTreeMap;
 use std::io;
