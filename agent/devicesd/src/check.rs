@@ -1,7 +1,5 @@
 //! `profile check` and `profile list`.
 
-#![expect(clippy::print_stdout, reason = "commands answer on the terminal")]
-
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -30,7 +28,7 @@ pub(crate) fn check(arguments: &Arguments) -> Result<ExitCode> {
     let mut found = 0;
     for one in &problems {
         found += one.list().len();
-        print!("{}", one.shown(language));
+        say_part!("{}", one.shown(language));
     }
     let checked = |profile: &&Profile| named.is_empty() || named.contains(&profile.name);
     let mut tried = 0;
@@ -42,10 +40,10 @@ pub(crate) fn check(arguments: &Arguments) -> Result<ExitCode> {
         let (recordings, problems) = replay_all(&library, profile, file);
         tried += recordings;
         found += problems.list().len();
-        print!("{}", problems.shown(language));
+        say_part!("{}", problems.shown(language));
     }
     let count = library.iter().filter(checked).count();
-    println!("{}", show::said(language, &summary(count, tried, found)));
+    say!("{}", show::said(language, &summary(count, tried, found)));
     Ok(if found == 0 {
         ExitCode::SUCCESS
     } else {
@@ -103,7 +101,7 @@ pub(crate) fn list(arguments: &Arguments) -> Result<ExitCode> {
     let own = files::own(arguments.profiles.as_deref())?;
     let (library, problems) = files::library(&own);
     for one in &problems {
-        print!("{}", one.shown(language));
+        say_part!("{}", one.shown(language));
     }
     let rows: Vec<[String; 3]> = library
         .iter()
@@ -123,7 +121,7 @@ pub(crate) fn list(arguments: &Arguments) -> Result<ExitCode> {
         Language::English => format!("{count} profiles"),
         Language::Chinese => format!("共 {count} 个配置"),
     };
-    println!("{said}");
+    say!("{said}");
     Ok(if problems.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -6,6 +6,20 @@
 //! Apart from the agent because most hosts have no devices to ask: the agent stays small, and SNMP, which
 //! reads what any device sends, stays away from the process that holds the host's identity.
 
+/// A line on the terminal, as `println!`, which would panic where nobody reads any more.
+macro_rules! say {
+    ($($part:tt)*) => {
+        $crate::show::write_out(format_args!("{}\n", format_args!($($part)*)))
+    };
+}
+
+/// As [`say`], without the end of the line.
+macro_rules! say_part {
+    ($($part:tt)*) => {
+        $crate::show::write_out(format_args!($($part)*))
+    };
+}
+
 mod check;
 mod credentials;
 mod files;

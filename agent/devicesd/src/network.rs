@@ -4,8 +4,6 @@
 //! rights, which is handed the credentials through a pipe. What it learned comes back as text, and root
 //! writes it.
 
-#![expect(clippy::print_stdout, reason = "commands answer on the terminal")]
-
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -50,7 +48,7 @@ pub(crate) fn try_device(arguments: &Arguments) -> Result<ExitCode> {
         );
         let (walk, bad) = files::walk(path)?;
         for bad in bad {
-            println!("{}: {bad}", path.display());
+            say!("{}: {bad}", path.display());
         }
         let profile = chosen(
             &library,
@@ -101,14 +99,14 @@ pub(crate) fn learn(arguments: &Arguments) -> Result<ExitCode> {
         }
     };
     if into == Path::new("-") {
-        print!("{draft}{SEPARATOR}{recording}");
+        say_part!("{draft}{SEPARATOR}{recording}");
         return Ok(ExitCode::SUCCESS);
     }
     let yaml = into.join(format!("{name}.yaml"));
     files::write_new(&yaml, &draft)?;
     files::write_new(&into.join(format!("{name}.snmprec")), &recording)?;
     let shown = yaml.display();
-    println!(
+    say!(
         "{}",
         show::said(
             arguments.language(),
@@ -134,7 +132,7 @@ fn library(arguments: &Arguments) -> Result<(Library, usize)> {
     let own = files::own(arguments.profiles.as_deref())?;
     let (library, problems) = files::library(&own);
     for one in &problems {
-        print!("{}", one.shown(arguments.language()));
+        say_part!("{}", one.shown(arguments.language()));
     }
     Ok((library, problems.len()))
 }
@@ -155,7 +153,7 @@ fn chosen<'l>(
         return Ok(profile);
     }
     let oid = &probe.sys_object_id;
-    println!(
+    say!(
         "{}",
         show::said(
             language,
@@ -325,11 +323,11 @@ async fn try_live(
         .await;
     show::reading(language, profile, &profile.read(&polled.answers));
     for Fault { object, problem } in &polled.faults {
-        println!("  {object}: {problem}");
+        say!("  {object}: {problem}");
     }
     let (ms, requests) = (polled.elapsed.as_millis(), polled.counts.requests);
     let values = polled.answers.values();
-    println!(
+    say!(
         "\n{}",
         show::said(
             language,
@@ -399,7 +397,7 @@ async fn walk_live(arguments: &Arguments) -> Result<Walk> {
             return Err(told(language, error));
         }
         if let Some(problem) = part.fault {
-            println!("# {}: {problem}", Oid::new(root));
+            say!("# {}: {problem}", Oid::new(root));
         }
     }
     if walk.iter().next().is_none() {

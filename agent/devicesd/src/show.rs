@@ -1,11 +1,9 @@
 //! A reading on a terminal.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "commands answer on the terminal"
-)]
+#![expect(clippy::print_stderr, reason = "commands answer on the terminal")]
 
+use std::fmt;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use xiezhi_document::{Language, Said};
@@ -14,8 +12,16 @@ use xiezhi_profiles::{
 };
 
 pub(crate) fn help(text: &str) -> ExitCode {
-    print!("{text}");
+    say_part!("{text}");
     ExitCode::SUCCESS
+}
+
+/// Writes to the terminal. Whoever reads a pipe may have seen enough: then there is nobody to tell.
+pub(crate) fn write_out(text: fmt::Arguments<'_>) {
+    if let Err(error) = std::io::stdout().write_fmt(text) {
+        let seen_enough = error.kind() == std::io::ErrorKind::BrokenPipe;
+        std::process::exit(i32::from(!seen_enough));
+    }
 }
 
 /// Shows why a command failed.
@@ -62,7 +68,7 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) {
             let padding = widest.saturating_sub(width(cell)) + 2;
             line.extend(std::iter::repeat_n(' ', padding));
         }
-        println!("  {}", line.trim_end());
+        say!("  {}", line.trim_end());
     }
 }
 
@@ -289,7 +295,7 @@ fn reason(language: Language, reason: Reason) -> &'static str {
 }
 
 fn heading(name: &str, count: usize) {
-    println!("\n{name} ({count})");
+    say!("\n{name} ({count})");
 }
 
 #[cfg(test)]
