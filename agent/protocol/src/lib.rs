@@ -14,6 +14,7 @@
 //! | [`event`] | log and security records |
 //! | [`facts`] | what a host is made of |
 //! | [`enrol`] | enrolment and renewal bodies, and the enrolment token's text |
+//! | [`poll`] | what a host read of a device of the network at one time |
 //! | [`range_set`] | sets of sequence numbers, kept as ranges |
 //! | [`signature`] | what an agent signs of a batch |
 
@@ -23,6 +24,7 @@ pub mod enrol;
 pub mod event;
 pub mod facts;
 pub mod message;
+pub mod poll;
 pub mod range_set;
 pub mod record;
 pub mod report;

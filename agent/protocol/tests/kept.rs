@@ -13,6 +13,9 @@ use xiezhi_protocol::batch::{
 use xiezhi_protocol::codec::{Decoder, Encoder};
 use xiezhi_protocol::event::{Event, Severity, kinds};
 use xiezhi_protocol::message::{Ack, Hello, Welcome};
+use xiezhi_protocol::poll::{
+    About, DeviceState, Poll, PollColumn, PollTable, PollValue, PortAbout, encode_poll, read_poll,
+};
 use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record;
 use xiezhi_protocol::report::Report;
@@ -159,6 +162,62 @@ fn acknowledgements_of_version_1_are_read() {
         bytes
     });
     assert_eq!(record::read_ack(&bytes), Some(ack));
+}
+
+fn poll() -> Poll {
+    let column = |name: &str, counter, values: &[Option<PollValue>]| PollColumn {
+        name: name.to_owned(),
+        counter,
+        values: values.to_vec(),
+    };
+    let port = PortAbout {
+        name: "eth0".to_owned(),
+        alias: "法庭".to_owned(),
+        ..PortAbout::default()
+    };
+    let octets = [Some(PollValue::Unsigned(1 << 63)), None];
+    let mixed = [Some(PollValue::Integer(-7)), Some(PollValue::Real(0.1))];
+    Poll {
+        device: "core-1".to_owned(),
+        time_ms: 1_790_000_000_000,
+        part: (0, 1),
+        about: Some(About {
+            state: DeviceState::Answered,
+            facts: [("serial".to_owned(), "0000".to_owned())].into(),
+            ports: vec![port],
+            ..About::default()
+        }),
+        tables: vec![
+            PollTable {
+                labels: Vec::new(),
+                rows: vec![Vec::new()],
+                columns: vec![column("up", false, &[Some(PollValue::Integer(1))])],
+            },
+            PollTable {
+                labels: vec!["ifName".to_owned()],
+                rows: vec![vec!["eth0".to_owned()], vec!["eth1".to_owned()]],
+                columns: vec![
+                    column("ifHCInOctets", true, &octets),
+                    column("ifMixed", false, &mixed),
+                ],
+            },
+        ],
+    }
+}
+
+#[test]
+fn polls_of_version_1_are_read() {
+    let poll = poll();
+    let bytes = kept("poll-v1.bin", || {
+        let mut content = Vec::new();
+        poll.encode_content(&mut content).unwrap();
+        let mut bytes = Vec::new();
+        encode_poll(42, poll.time_ms, &content, &mut bytes).unwrap();
+        bytes
+    });
+    let (info, read) = read_poll(&bytes).unwrap();
+    assert_eq!((info.seq, info.time_ms), (42, 1_790_000_000_000));
+    assert_eq!(read, poll);
 }
 
 #[test]
