@@ -14,6 +14,7 @@
 
 mod devices;
 mod disk;
+mod polls;
 mod protocol;
 mod query;
 mod remote_write;
@@ -22,6 +23,7 @@ mod spreadsheet;
 mod storage;
 
 pub use devices::{profile, walk};
+pub use polls::polls;
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
 pub use remote_write::remote_write;
@@ -71,6 +73,11 @@ pub const ALL: &[Target] = &[
         name: "events",
         run: events,
         seeds: seeds::events,
+    },
+    Target {
+        name: "polls",
+        run: polls,
+        seeds: polls::seeds,
     },
     Target {
         name: "records",

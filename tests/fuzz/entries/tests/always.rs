@@ -92,6 +92,11 @@ fn event_batches_are_read_without_panic() {
 }
 
 #[test]
+fn polls_of_devices_are_read_without_panic() {
+    drive_named("polls");
+}
+
+#[test]
 fn records_acknowledgements_messages_and_tokens_are_read_without_panic() {
     for name in ["records", "acks", "messages", "token"] {
         drive_named(name);
