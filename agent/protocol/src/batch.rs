@@ -26,7 +26,9 @@ use crate::signature::{BatchSignature, SIGNATURE_BYTES, is_host_name};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
-    /// Samples; first to give way when the spool is full.
+    /// What the host read of devices of the network; first to give way when the spool is full.
+    Polls,
+    /// Samples of the host itself.
     Samples,
     /// Ordinary events and facts.
     Events,
@@ -36,7 +38,7 @@ pub enum Stream {
 
 impl Stream {
     /// All streams, in the order in which they give way.
-    pub const ALL: [Self; 3] = [Self::Samples, Self::Events, Self::Security];
+    pub const ALL: [Self; 4] = [Self::Polls, Self::Samples, Self::Events, Self::Security];
 
     /// The stream's number on the wire and in file names.
     #[must_use]
@@ -45,6 +47,7 @@ impl Stream {
             Self::Samples => 0,
             Self::Events => 1,
             Self::Security => 2,
+            Self::Polls => 3,
         }
     }
 
@@ -55,6 +58,7 @@ impl Stream {
             0 => Some(Self::Samples),
             1 => Some(Self::Events),
             2 => Some(Self::Security),
+            3 => Some(Self::Polls),
             _ => None,
         }
     }
@@ -63,6 +67,7 @@ impl Stream {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Polls => "polls",
             Self::Samples => "samples",
             Self::Events => "events",
             Self::Security => "security",

@@ -37,10 +37,14 @@ pub mod signature;
 /// |---|---|
 /// | 1 | the first |
 /// | 2 | event batches may be signed (version 2 of [`batch`]) |
-pub const PROTOCOL_VERSION: u32 = 2;
+/// | 3 | polls of devices ([`poll`]), a stream of their own |
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The first protocol whose controllers read signed event batches.
 pub const SIGNED_EVENTS_PROTOCOL: u32 = 2;
+
+/// The first protocol whose controllers take polls and know their stream by name.
+pub const POLLS_PROTOCOL: u32 = 3;
 
 /// The oldest session protocol that this build still serves: an agent of the release before works
 /// with this controller, and the reverse.

@@ -28,6 +28,8 @@ pub enum Kind {
     Goodbye = 7,
     /// Up, empty: acknowledge what is durable without waiting for more.
     Flush = 8,
+    /// Up, a poll of a device, [`crate::poll`]: from protocol 3 on.
+    Polls = 9,
     /// Down, JSON [`crate::message::Welcome`]; always first.
     Welcome = 32,
     /// Down, binary [`Ack`].
@@ -53,6 +55,7 @@ impl Kind {
             6 => Self::Status,
             7 => Self::Goodbye,
             8 => Self::Flush,
+            9 => Self::Polls,
             32 => Self::Welcome,
             33 => Self::Ack,
             34 => Self::Refused,

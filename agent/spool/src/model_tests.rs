@@ -28,12 +28,12 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        20 => (0u8..3, prop::bool::weighted(0.2), 0usize..600)
+        20 => (0u8..4, prop::bool::weighted(0.2), 0usize..600)
             .prop_map(|(stream, key, size)| Step::Append { stream, key, size }),
-        5 => (0u8..3, 0u64..6, 0u64..12)
+        5 => (0u8..4, 0u64..6, 0u64..12)
             .prop_map(|(stream, skip, count)| Step::Ack { stream, skip, count }),
         2 => (0i64..2_000_000).prop_map(|ms| Step::Tick { ms }),
-        1 => (0u8..3, 0u64..6).prop_map(|(stream, skip)| Step::GiveUp { stream, skip }),
+        1 => (0u8..4, 0u64..6).prop_map(|(stream, skip)| Step::GiveUp { stream, skip }),
         1 => (0usize..900).prop_map(|room| Step::Full { room }),
         1 => Just(Step::Roomy),
         1 => Just(Step::Kill),

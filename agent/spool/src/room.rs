@@ -24,8 +24,8 @@ impl Spool {
         self.lanes.iter().map(Lane::memory_bytes).sum()
     }
 
-    /// Drops what matters least until `need` more bytes fit: samples, then events, then security
-    /// events, and never anything that matters more than `stream`.
+    /// Drops what matters least until `need` more bytes fit: polls of devices, then samples, then
+    /// events, then security events, and never anything that matters more than `stream`.
     pub(crate) fn make_room(&mut self, stream: Stream, need: u64) -> bool {
         while self.bytes() + need > self.limits.max_bytes {
             let victim = Stream::ALL

@@ -46,7 +46,8 @@ pub struct Spool {
     pub(crate) ticked_ms: i64,
     pub(crate) synced_ms: i64,
     pub(crate) folder_unsynced: bool,
-    pub(crate) lanes: [Lane; 3],
+    /// In the order of [`Stream::ALL`].
+    pub(crate) lanes: [Lane; 4],
     pub(crate) drops: Vec<Dropped>,
     pub(crate) counters: Counters,
     /// Why segments cannot be written at present.
@@ -342,7 +343,7 @@ impl Spool {
         self.ticked_ms = now_ms;
         self.age_ms += passed as u64;
         self.flush_all();
-        for stream in [Stream::Events, Stream::Security] {
+        for stream in [Stream::Polls, Stream::Events, Stream::Security] {
             let lane = self.lane(stream);
             let old = |born_ms| self.age_ms.saturating_sub(born_ms) > SEGMENT_AGE_MS;
             if lane.open
@@ -463,8 +464,9 @@ impl Spool {
 /// Shared by the parts of the spool.
 impl Spool {
     pub(crate) fn lane(&self, stream: Stream) -> &Lane {
-        let [samples, events, security] = &self.lanes;
+        let [polls, samples, events, security] = &self.lanes;
         match stream {
+            Stream::Polls => polls,
             Stream::Samples => samples,
             Stream::Events => events,
             Stream::Security => security,
@@ -472,8 +474,9 @@ impl Spool {
     }
 
     pub(crate) fn lane_mut(&mut self, stream: Stream) -> &mut Lane {
-        let [samples, events, security] = &mut self.lanes;
+        let [polls, samples, events, security] = &mut self.lanes;
         match stream {
+            Stream::Polls => polls,
             Stream::Samples => samples,
             Stream::Events => events,
             Stream::Security => security,
@@ -500,7 +503,7 @@ impl Spool {
     }
 
     fn state(&self, closed: bool) -> State {
-        let streams = [Stream::Samples, Stream::Events, Stream::Security].map(|stream| {
+        let streams = Stream::ALL.map(|stream| {
             let Lane {
                 next,
                 reserved,

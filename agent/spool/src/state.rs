@@ -51,7 +51,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// Milliseconds that agents ran on this spool.
     pub(crate) age_ms: u64,
-    pub(crate) streams: [StreamState; 3],
+    /// In the order of [`Stream::ALL`].
+    pub(crate) streams: [StreamState; 4],
     pub(crate) drops: Vec<Dropped>,
 }
 
@@ -191,21 +192,35 @@ fn encode(state: &State, out: &mut Vec<u8>) {
     write_text(out, &state.boot_id);
     out.push(u8::from(state.closed));
     varint::write(out, state.age_ms);
-    for stream in &state.streams {
-        varint::write(out, stream.next);
-        varint::write(out, stream.reserved);
-        let ranges = stream.settled.ranges();
-        let kept = ranges
-            .get(ranges.len().saturating_sub(MAX_RANGES)..)
-            .unwrap_or_default();
-        varint::write(out, kept.len() as u64);
-        for &(first, last) in kept {
-            varint::write(out, first);
-            varint::write(out, last - first);
-        }
+    let [polls, samples, events, security] = &state.streams;
+    for stream in [samples, events, security] {
+        encode_stream(stream, out);
     }
-    varint::write(out, state.drops.len() as u64);
-    for drop in &state.drops {
+    let (drops_of_polls, drops): (Vec<_>, Vec<_>) =
+        (state.drops.iter()).partition(|drop| drop.stream == Stream::Polls);
+    encode_drops(&drops, out);
+    // Behind what releases without polls read, and nothing of it where they would stumble over it.
+    encode_stream(polls, out);
+    encode_drops(&drops_of_polls, out);
+}
+
+fn encode_stream(stream: &StreamState, out: &mut Vec<u8>) {
+    varint::write(out, stream.next);
+    varint::write(out, stream.reserved);
+    let ranges = stream.settled.ranges();
+    let kept = ranges
+        .get(ranges.len().saturating_sub(MAX_RANGES)..)
+        .unwrap_or_default();
+    varint::write(out, kept.len() as u64);
+    for &(first, last) in kept {
+        varint::write(out, first);
+        varint::write(out, last - first);
+    }
+}
+
+fn encode_drops(drops: &[&Dropped], out: &mut Vec<u8>) {
+    varint::write(out, drops.len() as u64);
+    for drop in drops {
         out.push(drop.stream.number());
         out.push(reason_number(&drop.reason));
         varint::write(out, drop.first);
@@ -225,17 +240,38 @@ fn decode(mut bytes: &[u8]) -> Option<State> {
         age_ms: varint::read(bytes)?,
         ..State::default()
     };
-    for stream in &mut state.streams {
-        stream.next = varint::read(bytes)?;
-        stream.reserved = varint::read(bytes)?;
-        for _ in 0..varint::read(bytes)? {
-            let first = varint::read(bytes)?;
-            let last = first.checked_add(varint::read(bytes)?)?;
-            stream.settled.insert_range(first, last);
-        }
+    let [polls, samples, events, security] = &mut state.streams;
+    for stream in [samples, events, security] {
+        *stream = decode_stream(bytes)?;
     }
+    decode_drops(bytes, &mut state.drops)?;
+    // A release without polls wrote no more.
+    if !bytes.is_empty() {
+        *polls = decode_stream(bytes)?;
+        let others = std::mem::take(&mut state.drops);
+        decode_drops(bytes, &mut state.drops)?;
+        state.drops.extend(others);
+    }
+    Some(state)
+}
+
+fn decode_stream(bytes: &mut &[u8]) -> Option<StreamState> {
+    let mut stream = StreamState {
+        next: varint::read(bytes)?,
+        reserved: varint::read(bytes)?,
+        ..StreamState::default()
+    };
     for _ in 0..varint::read(bytes)? {
-        state.drops.push(Dropped {
+        let first = varint::read(bytes)?;
+        let last = first.checked_add(varint::read(bytes)?)?;
+        stream.settled.insert_range(first, last);
+    }
+    Some(stream)
+}
+
+fn decode_drops(bytes: &mut &[u8], drops: &mut Vec<Dropped>) -> Option<()> {
+    for _ in 0..varint::read(bytes)? {
+        drops.push(Dropped {
             stream: Stream::from_number(read_byte(bytes)?)?,
             reason: reason_from_number(read_byte(bytes)?).to_owned(),
             first: varint::read(bytes)?,
@@ -244,7 +280,7 @@ fn decode(mut bytes: &[u8]) -> Option<State> {
             to_ms: varint::read_signed(bytes)?,
         });
     }
-    Some(state)
+    Some(())
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
@@ -281,15 +317,35 @@ mod tests {
         state.streams[0].next = 70;
         state.streams[0].settled.insert_range(3, 9);
         state.streams[0].settled.insert_range(12, 12);
-        state.drops.push(Dropped {
-            stream: Stream::Events,
-            first: 4,
-            last: 8,
-            from_ms: -5,
-            to_ms: 9,
-            reason: "full".to_owned(),
-        });
+        state.streams[1].next = 4;
+        for stream in [Stream::Polls, Stream::Events] {
+            state.drops.push(Dropped {
+                stream,
+                first: 4,
+                last: 8,
+                from_ms: -5,
+                to_ms: 9,
+                reason: "full".to_owned(),
+            });
+        }
         state
+    }
+
+    /// What the release before wrote ends where polls begin, and what it reads does, too.
+    #[test]
+    fn a_state_without_polls_is_read_and_one_with_them_begins_like_it() {
+        let mut with = Vec::new();
+        encode(&sample(3), &mut with);
+        let mut state = sample(3);
+        state.streams[0] = StreamState::default();
+        state.drops.remove(0);
+        let mut without = Vec::new();
+        encode(&state, &mut without);
+        // Its numbers, no ranges, no drops: four zeros.
+        let before = &without[..without.len() - 4];
+        assert_eq!(decode(before), Some(state));
+        assert!(with.starts_with(before));
+        assert_eq!(decode(&with), Some(sample(3)));
     }
 
     #[test]

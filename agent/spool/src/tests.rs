@@ -185,6 +185,42 @@ fn full_spool_drops_oldest_samples_then_events_and_security_last() {
 }
 
 #[test]
+fn polls_of_devices_give_way_to_everything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        max_bytes: 32 * 1024 + 30_000,
+        ..Limits::default()
+    };
+    let mut spool = Spool::open(dir.path(), limits, 0).unwrap();
+    for _ in 0..10 {
+        append(&mut spool, Stream::Samples, true, 900).unwrap();
+        append(&mut spool, Stream::Polls, true, 1900).unwrap();
+    }
+    let is_lost = |spool: &Spool, stream| {
+        let dropped = spool.status().dropped;
+        dropped.iter().any(|drop| drop.stream == stream)
+    };
+    while !is_lost(&spool, Stream::Samples) {
+        let polls = numbers(&mut spool, Stream::Polls).len();
+        append(&mut spool, Stream::Samples, true, 900).unwrap();
+        assert!(
+            polls == 0 || !is_lost(&spool, Stream::Samples),
+            "no sample goes while there are polls"
+        );
+    }
+    let refused = append(&mut spool, Stream::Polls, true, 1900);
+    assert!(
+        matches!(refused, Err(SpoolError::Full { seq: 11 })),
+        "{refused:?}"
+    );
+    spool.close();
+    drop(spool);
+    let spool = Spool::open(dir.path(), limits, 0).unwrap();
+    assert_eq!(spool.next_seq(Stream::Polls), 12, "its number is used");
+    assert_eq!(spool.status().dropped[0].last, 11, "and its loss is kept");
+}
+
+#[test]
 fn old_batches_go_by_running_time_and_a_clock_step_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let day = 24 * 3600 * 1000i64;

@@ -17,6 +17,7 @@ use xiezhi_protocol::{CONTROLLER_NAME, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION
 use xiezhi_spool::Spool;
 
 use crate::config::{Connector, Target};
+use crate::lanes::without_polls;
 
 /// Flow-control windows: only bounds, and so large that no update is ever sent for the few bytes
 /// that come down.
@@ -178,6 +179,8 @@ fn greeting(connector: &dyn Connector, spool: &Mutex<Spool>) -> (Bytes, Vec<Drop
         spool.session().clone_into(&mut hello.previous_session);
         hello.spool = spool.status();
     }
+    // Whoever answers may know no polls, and could not read the greeting.
+    hello.spool.dropped = without_polls(hello.spool.dropped);
     (encode_hello(&hello), hello.spool.dropped)
 }
 

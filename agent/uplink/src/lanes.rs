@@ -3,18 +3,28 @@
 //! A batch is live if it was appended after the session began, and for samples if it belongs to a
 //! chain that was begun since. Everything before is backlog. The controller follows live and backlog
 //! chains apart, so neither disturbs the other.
+//!
+//! Polls of devices can be many, so they never go at once: live ones follow when the backlog of all other
+//! streams is through, under the same budget, and their own backlog comes last.
 
 use xiezhi_protocol::batch::{Stream, without_signature};
 use xiezhi_protocol::codec::Decoder;
+use xiezhi_protocol::message::{Dropped, SpoolStatus};
 use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record::{self, Kind};
+use xiezhi_protocol::{POLLS_PROTOCOL, SIGNED_EVENTS_PROTOCOL};
 use xiezhi_spool::{Cursor, Spool};
 
 /// Bytes of backlog that are handed over at a time.
 const CHUNK_BYTES: usize = 8 * 1024;
 /// Order of the streams on either lane.
 const LIVE_ORDER: [Stream; 3] = [Stream::Samples, Stream::Security, Stream::Events];
-const BACKLOG_ORDER: [Stream; 3] = [Stream::Security, Stream::Events, Stream::Samples];
+const BACKLOG_ORDER: [Stream; 4] = [
+    Stream::Security,
+    Stream::Events,
+    Stream::Samples,
+    Stream::Polls,
+];
 
 /// One stream's place in a session.
 struct Lane {
@@ -42,10 +52,20 @@ struct Chain {
 
 /// The places of all streams.
 pub(crate) struct Lanes {
-    lanes: [Lane; 3],
+    /// In the order of [`Stream::ALL`].
+    lanes: [Lane; 4],
     scratch: Vec<u8>,
     /// Whether the controller reads signed batches; if not, they go without their signatures.
     signed: bool,
+    /// Whether it takes polls; if not, they stay in the spool.
+    polls: bool,
+}
+
+/// What a turn of backlog found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) live: u64,
+    pub(crate) backlog: u64,
 }
 
 /// What a live turn found.
@@ -57,9 +77,9 @@ pub(crate) struct Live {
 }
 
 impl Lanes {
-    /// At the begin of a session: what the spool holds now is backlog. `signed` tells whether the
-    /// controller reads signed batches.
-    pub(crate) fn new(spool: &Spool, signed: bool) -> Self {
+    /// At the begin of a session: what the spool holds now is backlog. `protocol` is what the controller
+    /// speaks.
+    pub(crate) fn new(spool: &Spool, protocol: u32) -> Self {
         let lanes = Stream::ALL.map(|stream| {
             let live_from = spool.next_seq(stream);
             Lane {
@@ -75,8 +95,18 @@ impl Lanes {
         Self {
             lanes,
             scratch: Vec::new(),
-            signed,
+            signed: protocol >= SIGNED_EVENTS_PROTOCOL,
+            polls: protocol >= POLLS_PROTOCOL,
         }
+    }
+
+    /// What the controller may be told of the spool: one that knows no polls would not understand what
+    /// was lost of them.
+    pub(crate) fn told(&self, mut status: SpoolStatus) -> SpoolStatus {
+        if !self.polls {
+            status.dropped = without_polls(status.dropped);
+        }
+        status
     }
 
     /// Appends the records of all live batches that were not sent yet.
@@ -110,11 +140,17 @@ impl Lanes {
         found
     }
 
-    /// Appends records of the backlog, about [`CHUNK_BYTES`] of them; how many.
-    pub(crate) fn take_backlog(&mut self, spool: &mut Spool, out: &mut Vec<u8>) -> u64 {
-        let mut batches = 0;
-        let signed = self.signed;
+    /// Appends records of the backlog and of polls, about [`CHUNK_BYTES`] of them; how many.
+    pub(crate) fn take_backlog(&mut self, spool: &mut Spool, out: &mut Vec<u8>) -> Turn {
+        let mut turn = Turn::default();
+        let (signed, polls) = (self.signed, self.polls);
         for stream in BACKLOG_ORDER {
+            if stream == Stream::Polls {
+                if !polls {
+                    break;
+                }
+                turn.live += self.take_live_polls(spool, out);
+            }
             while out.len() < CHUNK_BYTES {
                 let mut bytes = std::mem::take(&mut self.scratch);
                 bytes.clear();
@@ -128,9 +164,26 @@ impl Lanes {
                 if !sent {
                     break;
                 }
-                batches += 1;
+                turn.backlog += 1;
             }
         }
+        turn
+    }
+
+    fn take_live_polls(&mut self, spool: &mut Spool, out: &mut Vec<u8>) -> u64 {
+        let mut batches = 0;
+        let mut bytes = std::mem::take(&mut self.scratch);
+        let lane = self.lane(Stream::Polls);
+        while out.len() < CHUNK_BYTES {
+            bytes.clear();
+            if spool.read(&mut lane.live, &mut bytes).is_none() {
+                break;
+            }
+            write_live(out, Stream::Polls, &bytes, true);
+            batches += 1;
+        }
+        bytes.shrink_to(CHUNK_BYTES);
+        self.scratch = bytes;
         batches
     }
 
@@ -145,9 +198,8 @@ impl Lanes {
     }
 
     /// The number after the last live one, per stream: what comes later was sent later.
-    pub(crate) fn marks(&self) -> [u64; 3] {
-        let [samples, events, security] = &self.lanes;
-        [samples, events, security].map(|lane| lane.live.next_seq())
+    pub(crate) fn marks(&self) -> [u64; 4] {
+        self.lanes.each_ref().map(|lane| lane.live.next_seq())
     }
 
     /// The controller wants `seq` again, as the start of a chain; tells whether the encoder must
@@ -184,8 +236,9 @@ impl Lanes {
     }
 
     fn lane(&mut self, stream: Stream) -> &mut Lane {
-        let [samples, events, security] = &mut self.lanes;
+        let [polls, samples, events, security] = &mut self.lanes;
         match stream {
+            Stream::Polls => polls,
             Stream::Samples => samples,
             Stream::Events => events,
             Stream::Security => security,
@@ -282,6 +335,12 @@ impl Lane {
     }
 }
 
+/// What was lost of streams that every controller knows.
+pub(crate) fn without_polls(mut dropped: Vec<Dropped>) -> Vec<Dropped> {
+    dropped.retain(|one| one.stream != Stream::Polls);
+    dropped
+}
+
 /// Writes a record of the live lane; events have no other.
 fn write_live(out: &mut Vec<u8>, stream: Stream, bytes: &[u8], signed: bool) {
     let plain = match stream {
@@ -293,6 +352,7 @@ fn write_live(out: &mut Vec<u8>, stream: Stream, bytes: &[u8], signed: bool) {
 
 const fn live_kind(stream: Stream) -> Kind {
     match stream {
+        Stream::Polls => Kind::Polls,
         Stream::Samples => Kind::LiveSamples,
         Stream::Events => Kind::Events,
         Stream::Security => Kind::Security,

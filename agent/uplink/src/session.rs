@@ -13,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use h2::client::ResponseFuture;
 use h2::{PingPong, RecvStream, SendStream};
 use tokio::time::Instant;
+use xiezhi_protocol::DIRECTIVES_PATH;
 use xiezhi_protocol::batch::Stream;
 use xiezhi_protocol::message::{Dropped, GoodbyeReason};
 use xiezhi_protocol::record::{self, Kind};
-use xiezhi_protocol::{DIRECTIVES_PATH, SIGNED_EVENTS_PROTOCOL};
 
 use crate::budget::Budget;
 use crate::connect::{self, Connected, Driver, Refusal, lock};
@@ -82,7 +82,7 @@ pub(crate) struct Session<'a> {
     welcomed: (i64, Instant),
     /// Drops that were reported, and from which number on an acknowledgement proves it was read.
     reported: Vec<Dropped>,
-    marks: [u64; 3],
+    marks: [u64; 4],
     last_status: Instant,
     trouble_sent: String,
     received: Instant,
@@ -124,8 +124,7 @@ impl<'a> Session<'a> {
             spool
                 .set_epoch(welcome.epoch)
                 .map_err(|error| Refusal::because(error.to_string()))?;
-            let signed = welcome.protocol >= SIGNED_EVENTS_PROTOCOL;
-            Lanes::new(&spool, signed)
+            Lanes::new(&spool, welcome.protocol)
         };
         runner.shared.restart_chain();
         if let Some(bandwidth) = welcome.bandwidth {

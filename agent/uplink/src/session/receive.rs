@@ -50,8 +50,9 @@ impl Session<'_> {
             }
         }
         spool.ack(ack.stream, &ack.ranges);
-        let [samples, events, security] = self.marks;
+        let [polls, samples, events, security] = self.marks;
         let mark = match ack.stream {
+            Stream::Polls => polls,
             Stream::Samples => samples,
             Stream::Events => events,
             Stream::Security => security,
@@ -59,7 +60,7 @@ impl Session<'_> {
         if last >= mark && !self.reported.is_empty() {
             // This batch was sent after the report of drops, so the report was read.
             spool.confirm_dropped(&self.reported);
-            self.reported.clone_from(&spool.status().dropped);
+            self.reported = self.lanes.told(spool.status()).dropped;
         }
         drop(spool);
         self.lanes.note_taken(ack.stream, &ack.ranges);

@@ -12,6 +12,7 @@ use xiezhi_protocol::record::{self, Kind};
 use super::{End, Leaving, Session, lost};
 use crate::budget::Permission;
 use crate::connect::lock;
+use crate::lanes::Turn;
 
 /// Free room on the connection below which backlog waits.
 const ROOM_BYTES: usize = 4 * 1024;
@@ -68,12 +69,16 @@ impl Session<'_> {
                 }
             }
             let mut out = Vec::new();
-            let batches = self
+            let turn = self
                 .lanes
                 .take_backlog(&mut lock(&self.runner.spool), &mut out);
-            self.runner.shared.state().sent_backlog += batches;
-            self.backlog_unflushed |= batches > 0;
-            if batches == 0 {
+            {
+                let mut state = self.runner.shared.state();
+                state.sent_backlog += turn.backlog;
+                state.sent_live += turn.live;
+            }
+            self.backlog_unflushed |= turn.backlog > 0;
+            if turn == Turn::default() {
                 self.up.reserve_capacity(0);
                 if std::mem::take(&mut self.backlog_unflushed) {
                     record::write(&mut out, Kind::Flush, &[]);
@@ -95,7 +100,7 @@ impl Session<'_> {
 
     /// A status record if one is due; it travels with what is live.
     fn add_status(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let spool = lock(&self.runner.spool).status();
+        let spool = self.lanes.told(lock(&self.runner.spool).status());
         let news = spool.dropped != self.reported || spool.trouble != self.trouble_sent;
         if !news && now.duration_since(self.last_status) < self.runner.config.status_every {
             return;

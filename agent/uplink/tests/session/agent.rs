@@ -8,6 +8,7 @@ use xiezhi_protocol::batch::{Stream, encode_signed_events};
 use xiezhi_protocol::codec::{Encoder, peek};
 use xiezhi_protocol::event::{Event, Severity, kinds};
 use xiezhi_protocol::message::{DirectiveMessage, Hello, Status};
+use xiezhi_protocol::poll::encode_poll;
 use xiezhi_protocol::report::Report;
 use xiezhi_protocol::signature::BatchSignature;
 use xiezhi_spool::{Limits, Spool};
@@ -148,6 +149,22 @@ impl Agent {
         seq
     }
 
+    /// One poll of a device, as agentd takes it.
+    pub fn poll(&mut self) -> u64 {
+        let seq = {
+            let mut spool = self.spool.lock().unwrap();
+            let reports = &mut self.reports;
+            Filler {
+                spool: &mut spool,
+                encoder: &mut self.encoder,
+                reports,
+            }
+            .poll()
+        };
+        self.uplink.notify_live();
+        seq
+    }
+
     pub fn pending(&self) -> u64 {
         self.spool.lock().unwrap().status().pending
     }
@@ -200,6 +217,17 @@ impl Filler<'_> {
         let key = peek(&frame).unwrap().key;
         self.spool
             .append(Stream::Samples, info, key, &frame)
+            .unwrap();
+        seq
+    }
+
+    /// The content is not looked at on its way.
+    pub fn poll(&mut self) -> u64 {
+        let seq = self.spool.next_seq(Stream::Polls);
+        let mut bytes = Vec::new();
+        let info = encode_poll(seq, 1_700_000_000_000, &[seq as u8; 3000], &mut bytes).unwrap();
+        self.spool
+            .append(Stream::Polls, info, true, &bytes)
             .unwrap();
         seq
     }

@@ -19,9 +19,12 @@ use xiezhi_protocol::codec::{Decoder, peek};
 use xiezhi_protocol::message::{
     Ack, Bandwidth, DirectiveOutcome, Goodbye, Hello, Refused, Status, Welcome,
 };
+use xiezhi_protocol::poll::peek_poll;
 use xiezhi_protocol::range_set::RangeSet;
 use xiezhi_protocol::record::{self, Kind};
-use xiezhi_protocol::{ALPN, CONTROLLER_NAME, DIRECTIVES_PATH, PROTOCOL_VERSION, UPLINK_PATH};
+use xiezhi_protocol::{
+    ALPN, CONTROLLER_NAME, DIRECTIVES_PATH, POLLS_PROTOCOL, PROTOCOL_VERSION, UPLINK_PATH,
+};
 
 /// What the controller does wrong, or says of its own accord.
 #[derive(Default)]
@@ -256,6 +259,7 @@ impl Session {
             Kind::LiveSamples | Kind::BacklogSamples => self.take_frame(kind, payload),
             Kind::Events => self.store(Stream::Events, kind, payload),
             Kind::Security => self.store(Stream::Security, kind, payload),
+            Kind::Polls => self.take_poll(payload),
             Kind::Status => {
                 let status = serde_json::from_slice(payload).unwrap();
                 self.controller.seen.lock().unwrap().statuses.push(status);
@@ -332,6 +336,18 @@ impl Session {
         self.controller.seen.lock().unwrap().versions.push(version);
         if !self.is_refused(stream, info.seq) {
             self.keep(stream, kind, info.seq, info.checksum);
+        }
+    }
+
+    fn take_poll(&mut self, payload: &[u8]) {
+        let protocol = self.controller.faults.lock().unwrap().protocol;
+        assert!(
+            protocol.is_none_or(|spoken| spoken >= POLLS_PROTOCOL),
+            "a poll is not for this one"
+        );
+        let info = peek_poll(payload).unwrap();
+        if !self.is_refused(Stream::Polls, info.seq) {
+            self.keep(Stream::Polls, Kind::Polls, info.seq, info.checksum);
         }
     }
 

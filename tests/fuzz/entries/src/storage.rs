@@ -15,7 +15,7 @@ use crate::disk::Memory;
 pub fn spool(bytes: &[u8]) {
     let (stream, bytes) = match bytes.split_first() {
         Some((number, rest)) => (
-            Stream::from_number(number % 3).unwrap_or(Stream::Events),
+            Stream::from_number(number % 4).unwrap_or(Stream::Events),
             rest,
         ),
         None => (Stream::Events, bytes),
