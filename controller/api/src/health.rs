@@ -3,6 +3,8 @@
 //! The parts know their own trouble; this asks them, at most once a second however many pages are
 //! open, and remembers since when. It mends nothing.
 
+mod stored;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use xiezhi_ingest::{Cause, Trouble};
 use xiezhi_metrics::cluster::{Refusals, Standing};
-use xiezhi_model::{HostId, Permission};
+use xiezhi_model::Permission;
 
 use crate::certificates::Certificate;
 use crate::state::AppState;
@@ -99,7 +101,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full`, `away` or `failed`; of two people `glass_broken`; of series `left_out`; of what is stored `damaged`; of the clock `jumped`; of a cluster `failed` or `refused`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of two people `glass_broken`; of series `left_out`; of what is sealed `without_steps`; of what is stored `damaged`; of the clock `jumped`; of a cluster `failed` or `refused`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -193,6 +195,8 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         days_left: None,
         reason: trouble.reason,
     });
+    let lost = state.inner.series.without_steps();
+    let sealing = sealing.or_else(|| stored::without_steps(lost?, now_ms));
     // What cannot be read is worse than what cannot be written.
     let unread = database(state).await.err().map(|(cause, reason)| Ailment {
         part: Part::Database,
@@ -209,14 +213,14 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
         (Part::WebCertificate, Certificate::Web),
     ];
     let certificates = certificates.map(|(part, which)| certificate(state, part, which, now_ms));
-    let stored = damaged(state, since(Part::Stored));
+    let stored = stored::damaged(state, since(Part::Stored));
     let written = state.inner.write_desk.trouble(now_ms);
     let series = [
         taken(Part::RemoteWrite, written),
         sealing,
-        left_out(state),
+        stored::left_out(state),
         stored,
-        jumped(state, since(Part::Clock)),
+        stored::jumped(state, since(Part::Clock)),
         cluster(state, before, now_ms),
         glass(state, now_ms).await,
     ];
@@ -301,85 +305,6 @@ fn refused(refusals: Refusals, now_ms: i64) -> Option<Ailment> {
         reason: format!(
             "the cluster refused {} samples for good; the controller's log has its answers",
             refusals.samples
-        ),
-    })
-}
-
-/// Hosts that a person is told of by name; the others are counted.
-const NAMED_HOSTS: usize = 10;
-
-/// Characters of a series that are shown.
-const SHOWN_OF_SERIES: usize = 200;
-
-/// Which hosts report series beyond a limit, which limit, and one of the series.
-fn left_out(state: &AppState) -> Option<Ailment> {
-    let all = state.inner.series.left_out();
-    let since_ms = all.iter().map(|one| one.since_ms).min()?;
-    let named = all.iter().take(NAMED_HOSTS).map(|one| {
-        let host = state.inner.fleet.get(HostId(one.host));
-        let name = host.map_or_else(|| format!("host {}", one.host), |host| host.hostname);
-        let (series, limit) = (one.series, one.limit);
-        let example: String = one.example.chars().take(SHOWN_OF_SERIES).collect();
-        format!("{name}: {series} series beyond `series.limits.{limit}`, such as {example}")
-    });
-    let mut reason = named.collect::<Vec<_>>().join("; ");
-    if let more @ 1.. = all.len().saturating_sub(NAMED_HOSTS) {
-        reason.push_str(&format!("; and {more} hosts more"));
-    }
-    Some(Ailment {
-        part: Part::Series,
-        code: "left_out",
-        since_ms,
-        days_left: None,
-        reason,
-    })
-}
-
-/// Files that a person is told of by name; the others are counted.
-const NAMED_FILES: usize = 10;
-
-/// What of the stored samples cannot be served, as far as this controller has met it.
-fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
-    let met = state.inner.series.damage_met();
-    if met.is_none() {
-        return None;
-    }
-    let (places, frames) = (met.places, met.undecoded_frames);
-    let mut reason =
-        format!("damaged places met: {places}; frames that cannot be decoded: {frames}");
-    let told = [
-        ("files set aside", met.set_aside),
-        (
-            "files that the disk refuses to read, kept and asked for again",
-            met.refused,
-        ),
-    ];
-    for (what, files) in told.into_iter().filter(|(_, files)| !files.is_empty()) {
-        let named = files.get(..NAMED_FILES.min(files.len()));
-        let named = named.unwrap_or_default().join(" ");
-        reason.push_str(&format!("; {what}: {} ({named})", files.len()));
-    }
-    Some(Ailment {
-        part: Part::Stored,
-        code: "damaged",
-        since_ms,
-        days_left: None,
-        reason,
-    })
-}
-
-/// Whether the newest samples follow those before by days.
-fn jumped(state: &AppState, since_ms: i64) -> Option<Ailment> {
-    let newest_ms = state.inner.series.doubted_arrival_ms()?;
-    Some(Ailment {
-        part: Part::Clock,
-        code: "jumped",
-        since_ms,
-        days_left: None,
-        reason: format!(
-            "samples arrived at Unix time {} s by this clock, days after those before; none is removed for \
-             its age until a day of them is there",
-            newest_ms / 1000
         ),
     })
 }

@@ -28,12 +28,13 @@ struct Gauges {
     hosts: IntGaugeVec,
     series_bytes: IntGauge,
     series: IntGauge,
-    series_refused: IntGauge,
+    series_refused: Counter,
     samples: IntGauge,
     damaged: IntGauge,
     undecoded: IntGauge,
     set_aside: IntGauge,
     refused_files: IntGauge,
+    without_steps: Counter,
     memory_bytes: IntGauge,
     resident_bytes: IntGauge,
     cpu_seconds: Counter,
@@ -46,29 +47,39 @@ impl Gauges {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
+        let counter = |name: &str, help: &str| -> Result<Counter, prometheus::Error> {
+            let counter = Counter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
         let hosts = IntGaugeVec::new(
             Opts::new("xiezhi_fleet_hosts", "Enrolled hosts by presence."),
             &["presence"],
         )?;
         registry.register(Box::new(hosts.clone()))?;
-        let cpu_seconds = Counter::new(
-            "process_cpu_seconds_total",
-            "CPU time of the controller, user and system, in seconds.",
-        )?;
-        registry.register(Box::new(cpu_seconds.clone()))?;
         Ok(Self {
             hosts,
-            cpu_seconds,
+            cpu_seconds: counter(
+                "process_cpu_seconds_total",
+                "CPU time of the controller, user and system, in seconds.",
+            )?,
             series_bytes: gauge("xiezhi_series_disk_bytes", "Size of all samples on disk.")?,
             series: gauge("xiezhi_series_active", "Series that are being written.")?,
-            series_refused: gauge(
-                "xiezhi_series_refused",
-                "Series refused at a limit since the start.",
+            series_refused: counter(
+                "xiezhi_series_refused_total",
+                "Series refused at a limit, counted each time that a report named them.",
             )?,
-            samples: gauge("xiezhi_series_samples", "Samples stored since the start.")?,
+            samples: gauge(
+                "xiezhi_series_samples",
+                "Samples and steps in blocks on disk; retention removes them.",
+            )?,
             damaged: gauge(
                 "xiezhi_series_damaged_places",
-                "Different damaged places met in the samples since the start.",
+                "Damaged places met in the samples, without those that were read well later.",
+            )?,
+            without_steps: counter(
+                "xiezhi_series_expired_without_steps_total",
+                "Files whose samples went for their age without steps, for want of room on the disk.",
             )?,
             undecoded: gauge(
                 "xiezhi_series_undecoded_frames",
@@ -106,7 +117,8 @@ impl Gauges {
         let stats = series.stats();
         self.series_bytes.set(signed(stats.bytes));
         self.series.set(signed(stats.series));
-        self.series_refused.set(signed(stats.refused_series));
+        raise(&self.series_refused, stats.refused_series as f64);
+        raise(&self.without_steps, stats.expired_without_steps as f64);
         self.samples.set(signed(stats.samples));
         self.damaged.set(signed(stats.damaged));
         self.undecoded.set(signed(stats.undecoded_frames));
@@ -115,10 +127,14 @@ impl Gauges {
         self.memory_bytes.set(signed(stats.memory_bytes));
         if let Some((resident_bytes, cpu_seconds)) = process() {
             self.resident_bytes.set(signed(resident_bytes));
-            let more = cpu_seconds - self.cpu_seconds.get();
-            self.cpu_seconds.inc_by(more.max(0.0));
+            raise(&self.cpu_seconds, cpu_seconds);
         }
     }
+}
+
+/// Makes a counter what was counted elsewhere.
+fn raise(counter: &Counter, counted: f64) {
+    counter.inc_by((counted - counter.get()).max(0.0));
 }
 
 /// Records until the task is aborted. Registers its gauges at once.

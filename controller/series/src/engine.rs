@@ -28,6 +28,7 @@ use crate::log::Log;
 use crate::options::SeriesOptions;
 use crate::refused::{Refusals, Watch};
 use crate::segment::Segment;
+use crate::stepless::Stepless;
 use crate::tail::Place;
 use crate::unread::Unread;
 use crate::writer::Writer;
@@ -46,6 +47,8 @@ pub(crate) struct Engine {
     pub(crate) damage: Arc<Places>,
     /// Sectors that the disk refuses to read.
     pub(crate) refusals: Arc<Refusals>,
+    /// Samples whose steps found no room.
+    pub(crate) stepless: Stepless,
     /// What whoever follows the log no longer needs; `None` until it said so.
     pub(crate) released: Mutex<Option<Place>>,
     pub(crate) bell: Bell,

@@ -151,12 +151,25 @@ pub struct SeriesStats {
     pub held_bytes: u64,
     /// Frames of logs that went before they were followed, since opening.
     pub unfollowed: u64,
+    /// Files that went for their age without steps, because there was no room for them, since opening.
+    pub expired_without_steps: u64,
     /// Failed attempts to seal a segment since opening.
     pub failed_seals: u64,
     /// Whether the last append failed for lack of space.
     pub full: bool,
     /// Memory held by de-duplication state and indexes, estimated from capacities.
     pub memory_bytes: u64,
+}
+
+/// Samples that went for their age, of which no steps are kept, or not all: there was no room for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WithoutSteps {
+    /// How many files, since the store was opened.
+    pub files: u64,
+    /// When the first of them went, Unix milliseconds.
+    pub since_ms: i64,
+    /// When the last of them did.
+    pub last_ms: i64,
 }
 
 /// What a backup wrote.

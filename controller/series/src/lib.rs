@@ -44,6 +44,7 @@
 //! | `foreign` | samples of sources that are no hosts: judged by series and time |
 //! | `block` | columns on disk: pages, directory, ledger, footer |
 //! | `cut`, `merge`, `rollup`, `maintain` | log → block → larger block → rollups → retention |
+//! | `stepless` | samples that are due to go while there is no room for their steps |
 //! | `tail`, `held` | following the log, for who sends samples on |
 //! | `damage` | which places are damaged, each told once; what is kept for a person |
 //! | `refused` | places that the disk refuses to read, which become damage |
@@ -91,6 +92,7 @@ mod rollup;
 mod scan;
 mod segment;
 mod select;
+mod stepless;
 mod store;
 mod tail;
 mod unread;
@@ -103,6 +105,7 @@ pub use foreign::{ForeignReport, ForeignSeries, SeriesRefusal};
 pub use frame::{
     Appended, BackupReport, Damage, DamageMet, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
     SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport,
+    WithoutSteps,
 };
 pub use head::left_out::LeftOut;
 pub use options::{AskAgain, Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};

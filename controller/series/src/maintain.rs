@@ -217,30 +217,59 @@ enum What {
 /// Removes what is too old, or too much. What cannot go now waits for the next pass, alone.
 fn expire(engine: &Engine) -> Result<(), SeriesError> {
     let victims = expired(engine, &engine.files());
+    let is_due = |name: &str| victims.iter().any(|(victim, _)| victim.name == name);
+    engine.stepless.keep(is_due);
     if victims.is_empty() {
         return Ok(());
     }
     let mut outcome = Ok(());
-    let mut without_steps = Vec::new();
+    let mut without_room = Vec::new();
     for (victim, reason) in victims {
+        if reason == BY_AGE && lacks_room(engine, &victim) {
+            without_room.push(victim);
+            continue;
+        }
         match expire_one(engine, &victim, reason) {
-            Err(error) if error.is_full() && reason == BY_AGE => without_steps.push(victim),
+            Err(error) if error.is_full() && reason == BY_AGE => without_room.push(victim),
             done => outcome = then(outcome, || done)?,
         }
     }
-    // Where there is no room for steps, the oldest goes without: that makes room for those of the others.
-    for victim in without_steps {
+    outcome = then(outcome, || expire_without_room(engine, without_room))?;
+    outcome.and(engine.disk.sync().map_err(engine.error("sync", "")))
+}
+
+/// Whether there was no room for the steps of a file not long ago.
+fn lacks_room(engine: &Engine, victim: &Candidate) -> bool {
+    let pause = engine.options.ask_again.doubt;
+    engine.stepless.was_just_tried(&victim.name, pause)
+}
+
+/// Where there is no room for steps the samples stay, until that was found three times; then the oldest
+/// goes without, which makes room for the steps of the others.
+fn expire_without_room(engine: &Engine, victims: Vec<Candidate>) -> Result<(), SeriesError> {
+    let mut outcome = Ok(());
+    let mut has_made_room = false;
+    for victim in victims {
+        if !has_made_room && lacks_room(engine, &victim) {
+            let full = engine.error("sum up", &victim.name)(io::ErrorKind::StorageFull.into());
+            outcome = then(outcome, || Err(full))?;
+            continue;
+        }
         let mut done = expire_one(engine, &victim, BY_AGE);
-        if let Err(error) = &done
-            && error.is_full()
+        if done.as_ref().is_err_and(SeriesError::is_full)
+            && engine.stepless.is_believed(&victim.name)
         {
-            tracing::error!(file = %victim.name, %error,
-                "there is no room to sum these samples up; they go without, because that makes room");
             done = remove(engine, &victim, BY_AGE);
+            has_made_room |= done.is_ok();
+            if done.is_ok() {
+                engine.stepless.note_lost(engine.options.clock.now_ms());
+                tracing::error!(file = %victim.name,
+                    "there was no room to sum these samples up, time and again; they went without");
+            }
         }
         outcome = then(outcome, || done)?;
     }
-    outcome.and(engine.disk.sync().map_err(engine.error("sync", "")))
+    outcome
 }
 
 /// Sums up what goes for its age, and removes it. For want of space nothing new is made.

@@ -20,6 +20,7 @@ use crate::record::{Content, HEADER_BYTES};
 use crate::refused::{self, Refusals, Salvaging};
 use crate::scan::{Scanner, Step};
 use crate::segment::{self, Segment};
+use crate::stepless::Stepless;
 use crate::unread::Unread;
 use crate::writer::Writer;
 
@@ -91,6 +92,7 @@ fn begin(
         counters,
         damage,
         refusals,
+        stepless: Stepless::default(),
         released: Mutex::default(),
         bell: Bell::default(),
         foreign: Mutex::new(()),

@@ -38,7 +38,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)
 /// Sectors remembered of one file; what lies beyond is asked for each time.
 const MOST_PER_FILE: usize = 4096;
 /// So often a pass is given up before a refusal is believed.
-const DOUBTED: u32 = 2;
+pub(crate) const DOUBTED: u32 = 2;
 /// Files that are tried before a disk is said to be gone.
 const MOST_TRIED: usize = 100;
 

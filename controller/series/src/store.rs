@@ -13,7 +13,7 @@ use crate::error::SeriesError;
 use crate::foreign::{ForeignReport, ForeignSeries};
 use crate::frame::{
     Appended, BackupReport, DamageMet, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
-    SeriesPoints, SeriesStats, StoredFrame, VerifyReport,
+    SeriesPoints, SeriesStats, StoredFrame, VerifyReport, WithoutSteps,
 };
 use crate::head::left_out::LeftOut;
 use crate::lock::Lock;
@@ -249,6 +249,12 @@ impl SeriesStore {
         kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What went for its age without steps since the store was opened; `None` if nothing did.
+    #[must_use]
+    pub fn without_steps(&self) -> Option<WithoutSteps> {
+        self.engine().stepless.lost()
+    }
+
     /// Hosts of which series are left out because of a limit, ascending; the first hundred.
     #[must_use]
     pub fn left_out(&self) -> Vec<LeftOut> {
@@ -367,6 +373,7 @@ fn add_counters(stats: &mut SeriesStats, engine: &Engine) {
     stats.damaged = engine.damage.count();
     stats.undecodable = load(&counters.undecodable);
     stats.removed_segments = load(&counters.removed_segments);
+    stats.expired_without_steps = engine.stepless.lost().map_or(0, |lost| lost.files);
     stats.failed_seals = load(&counters.failed_seals);
     stats.unfollowed = load(&counters.unfollowed);
     stats.full = counters.full.load(Ordering::Relaxed);

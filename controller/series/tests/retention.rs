@@ -11,6 +11,7 @@ mod common;
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use common::power::PowerDisk;
 use common::scene::{Scene, ask};
 
 /// Four blocks, of which the first two are too old from now on.
@@ -34,6 +35,12 @@ fn of_block(names: &[String], first: u64) -> (bool, bool) {
     (has("block"), has("rollup"))
 }
 
+/// Of each of the first three blocks: whether it is there, and whether steps of it are.
+fn of_three(disk: &PowerDisk) -> [(bool, bool); 3] {
+    let names = disk.names();
+    [1, 2, 3].map(|first| of_block(&names, first))
+}
+
 #[test]
 fn a_full_disk_costs_the_steps_of_the_oldest_samples_and_not_the_others() {
     let mut scene = scene();
@@ -46,14 +53,27 @@ fn a_full_disk_costs_the_steps_of_the_oldest_samples_and_not_the_others() {
         let disk = scene.disk.after_kill();
         disk.set_capacity(Some(bytes + room));
         let store = scene.open_on(&disk).unwrap();
+        // A full disk is doubted twice: until then no sample goes of which there are no steps.
+        for _ in 0..2 {
+            let outcome = store.maintain();
+            let is_waiting = of_three(&disk).iter().any(|(block, _)| *block);
+            assert_eq!(is_waiting, outcome.is_err(), "{room} {outcome:?}");
+            assert!(outcome.err().is_none_or(|error| error.is_full()), "{room}");
+            for (block, steps) in of_three(&disk) {
+                assert!(block || steps, "{room} bytes of room: {:?}", disk.names());
+            }
+            assert!(store.without_steps().is_none(), "{room}");
+        }
         store.maintain().unwrap();
-        let names = disk.names();
-        let steps = [1, 2, 3].map(|first| {
-            let (block, steps) = of_block(&names, first);
-            assert!(!block, "{room} bytes of room: {names:?}");
-            steps
-        });
-        assert_eq!(of_block(&names, 4), (true, false), "{names:?}");
+        let all = of_three(&disk);
+        assert!(all.iter().all(|(block, _)| !block), "{room}: {all:?}");
+        let steps = all.map(|(_, steps)| steps);
+        assert_eq!(of_block(&disk.names(), 4), (true, false), "{room}");
+        // Some steps of a block may have had room, and others not.
+        let told = store.without_steps().map_or(0, |lost| lost.files);
+        let none_left = steps.iter().filter(|is_there| !**is_there).count() as u64;
+        assert!(told >= none_left, "{room}: {told} {steps:?}");
+        assert_eq!(store.stats().expired_without_steps, told);
         outcomes.insert(steps);
     }
     // Without any room the samples go all the same; what they leave is room for the steps of others.
@@ -62,6 +82,40 @@ fn a_full_disk_costs_the_steps_of_the_oldest_samples_and_not_the_others() {
         "{outcomes:?}"
     );
     assert!(outcomes.contains(&[true, true, true]), "{outcomes:?}");
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_costs_no_steps() {
+    let mut scene = scene();
+    let pause = Duration::from_secs(600);
+    scene.options.ask_again.doubt = pause;
+    let names = scene.disk.names();
+    let bytes: usize = names.iter().map(|name| scene.disk.length(name)).sum();
+    scene.disk.set_capacity(Some(bytes));
+    let store = scene.open();
+    let (truth, _) = ask(&store);
+    for _ in 0..6 {
+        let error = store.maintain().unwrap_err();
+        assert!(error.is_full(), "{error}");
+        assert!(store.sealing_trouble().unwrap().full);
+    }
+    // One pass tried; the others only knew, and wrote nothing.
+    let operations = scene.disk.operations();
+    store.maintain().unwrap_err();
+    assert!(scene.disk.operations() <= operations + 1, "it was tried");
+    assert_eq!(ask(&store), (truth, 0));
+    assert_eq!(of_block(&scene.disk.names(), 1), (true, false));
+    drop(store);
+
+    // Space came back.
+    scene.disk.set_capacity(None);
+    let store = scene.open();
+    store.maintain().unwrap();
+    for first in [1, 2] {
+        assert_eq!(of_block(&scene.disk.names(), first), (false, true));
+    }
+    assert_eq!(store.without_steps(), None);
+    assert!(store.sealing_trouble().is_none());
 }
 
 #[test]

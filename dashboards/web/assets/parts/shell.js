@@ -1,6 +1,6 @@
 // The frame around every page: navigation, search, the live badge, language and theme.
 import { html, useState, useEffect } from '../lib/html.js';
-import { t, isEnglish, setLanguage } from '../lib/i18n.js';
+import { t, known, isEnglish, setLanguage } from '../lib/i18n.js';
 import { navigate, hrefWith, useRoute } from '../lib/router.js';
 import { remember, useWatched } from '../lib/store.js';
 import { overlay } from '../lib/keys.js';
@@ -57,12 +57,15 @@ export const leave = async () => {
 /** Parts without which reports are not taken. */
 const STOPS = ['samples', 'events', 'database'];
 
+/** What an ailment means: in words of its own, or in those of its part. @param {string} part @param {string} code */
+const meaning = (part, code) => t(known(`ailment.${part}.${code}.means`) ? `ailment.${part}.${code}.means` : `ailment.${part}.means`);
+
 /** What is wrong with the controller itself, what that means and what to do, on every page. */
 export function Ailments() {
   const ailments = useAilments();
   return html`<div class="ailments" role="alert">${ailments.map(({ part, code, since_ms: since, days_left: days, reason }) => html`
     <section key=${part} class=${`ailment ailment-${STOPS.includes(part) ? 'down' : 'stale'}`}><${Icon} name="warning" />
-      <div><h2>${t(`ailment.${part}.${code}`, { days })}</h2><p>${t(`ailment.${part}.means`)} ${t(`ailment.${code.startsWith('certificate_') ? part : code}.do`)}</p>
+      <div><h2>${t(`ailment.${part}.${code}`, { days })}</h2><p>${meaning(part, code)} ${t(`ailment.${code.startsWith('certificate_') ? part : code}.do`)}</p>
         <p class="ailment-since">${t('ailment.since', { time: dateTime(since) })}</p>
         ${reason ? html`<details><summary>${t('ailment.reason')}</summary><code><${Reason} text=${reason} /></code></details>` : null}</div></section>`)}</div>`;
 }

@@ -113,6 +113,9 @@ fn every_part_that_can_be_unwell_has_words_for_it() {
         assert!(table.contains(&format!("'part.{part}': [")), "{part}");
     }
     for key in [
+        "ailment.sealing.without_steps",
+        "ailment.sealing.without_steps.means",
+        "ailment.without_steps.do",
         "ailment.series.left_out",
         "ailment.series.means",
         "ailment.left_out.do",
