@@ -14,7 +14,20 @@ if ! getent passwd "$user" >/dev/null; then
             --shell /usr/sbin/nologin --comment "Xiezhi agent" "$user"
     fi
 fi
+# Devices are asked by a user of its own, who cannot read what the agent is.
+devices=xiezhi-devices
+if ! getent passwd "$devices" >/dev/null; then
+    if command -v systemd-sysusers >/dev/null; then
+        systemd-sysusers xiezhi-agent.conf
+    else
+        useradd --system --user-group --no-create-home --home-dir /var/lib/xiezhi-devices \
+            --shell /usr/sbin/nologin --comment "Xiezhi devices" "$devices"
+    fi
+fi
 install -d -m 0755 /etc/xiezhi
+install -d -m 0750 -o root -g "$devices" /etc/xiezhi/devices.d
+install -d -m 0755 /etc/xiezhi/profiles.d
+install -d -m 0700 -o "$devices" -g "$devices" /var/lib/xiezhi-devices
 install -d -m 0700 -o "$user" -g "$user" "$state"
 
 if [ -d /run/systemd/system ]; then

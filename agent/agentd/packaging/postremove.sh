@@ -8,5 +8,5 @@ if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
 fi
 if [ "$1" = purge ]; then
-    rm -rf /var/lib/xiezhi-agent
+    rm -rf /var/lib/xiezhi-agent /var/lib/xiezhi-devices
 fi

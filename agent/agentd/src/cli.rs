@@ -121,6 +121,7 @@ fn start(config: &Config, arguments: &Arguments) -> Result<ExitCode> {
         user: config.user.clone(),
         state_dir: config.state_dir.clone(),
         worker,
+        asker: config.devices.clone(),
     };
     privilege::supervise(&options).context("supervising the worker")
 }

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use xiezhi_document::{Document, Section};
 use xiezhi_spool::Limits;
 
-use crate::privilege;
+use crate::devices;
+use crate::privilege::{self, AskerOptions};
 
 /// Where the configuration lies unless the command line says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/xiezhi/agent.yaml";
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) security: bool,
     /// User that the unprivileged part runs as.
     pub(crate) user: String,
+    /// How devices are asked.
+    pub(crate) devices: AskerOptions,
     /// Least severe log line that is written.
     pub(crate) log: tracing::Level,
     /// Widest spread of the first connection and of a reconnect.
@@ -49,6 +52,7 @@ impl Default for Config {
             disabled: Vec::new(),
             security: true,
             user: "xiezhi-agent".to_owned(),
+            devices: devices::default_options(),
             log: tracing::Level::INFO,
             reconnect_within: Duration::from_secs(30),
         }
@@ -119,6 +123,11 @@ impl Config {
                 .boolean("security_events")
                 .unwrap_or(default.security),
             user: read_user(section, user_refusal).unwrap_or(default.user),
+            devices: section
+                .section("devices", |section| {
+                    devices::read_options(section, &|path| privilege::state_dir_refusal(path))
+                })
+                .unwrap_or(default.devices),
             log: section.choice("log", &LEVELS).unwrap_or(default.log),
             reconnect_within: read_reconnect_within(section).unwrap_or(default.reconnect_within),
         }

@@ -7,6 +7,8 @@
 mod cli;
 mod clock;
 mod config;
+mod devices;
+mod events;
 mod identity;
 mod link;
 mod logging;

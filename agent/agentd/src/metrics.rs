@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) events: IntCounter,
     /// Batches that could not be kept.
     pub(crate) spool_errors: IntCounter,
+    /// Packets of the program that asks devices which were none.
+    pub(crate) refused_packets: IntCounter,
     /// Bytes sent since start.
     pub(crate) sent_bytes: IntGauge,
 }
@@ -47,6 +49,10 @@ impl Metrics {
             spool_errors: counter(
                 "xiezhi_agent_spool_errors_total",
                 "Batches that could not be kept.",
+            )?,
+            refused_packets: counter(
+                "xiezhi_agent_refused_device_packets_total",
+                "Packets of xiezhi-devices that were refused.",
             )?,
             sent_bytes,
             registry,
@@ -80,6 +86,31 @@ const HELP: &[(&str, &str)] = &[
     (
         "xiezhi_agent_cpu_seconds_total",
         "Processor time of all the agent's processes.",
+    ),
+    ("xiezhi_devices", "Devices that this host asks."),
+    (
+        "xiezhi_devices_silent",
+        "Devices that do not answer when they are asked.",
+    ),
+    (
+        "xiezhi_devices_polls_total",
+        "Polls of devices since xiezhi-devices started.",
+    ),
+    (
+        "xiezhi_devices_faults_total",
+        "Memories of devices that were lost, and polls that were not told.",
+    ),
+    (
+        "xiezhi_devices_discarded_total",
+        "Datagrams that were the answer to nothing.",
+    ),
+    (
+        "xiezhi_devices_malformed_total",
+        "Datagrams that were no SNMP.",
+    ),
+    (
+        "xiezhi_devices_problems",
+        "Problems of the files that name the devices.",
     ),
     ("xiezhi_agent_info", "Version of the agent; always 1."),
     (

@@ -6,6 +6,35 @@
 
 use std::time::Duration;
 
+/// How often sources of security events are looked at.
+const SECURITY_EVERY: Duration = Duration::from_secs(5);
+/// How often slow state is looked at: facts, certificate, spool age.
+const SLOW_EVERY: Duration = Duration::from_secs(60);
+
+/// What repeats. Of two that are due at once the report comes first: its moment is its own.
+pub(crate) struct Due {
+    pub(crate) report: Schedule,
+    pub(crate) security: Schedule,
+    pub(crate) slow: Schedule,
+}
+
+impl Due {
+    pub(crate) fn new(interval: Duration, now_ms: i64) -> Self {
+        Self {
+            report: Schedule::new(interval, now_ms),
+            security: Schedule::new(SECURITY_EVERY, now_ms),
+            slow: Schedule::new(SLOW_EVERY, now_ms),
+        }
+    }
+
+    /// How long nothing is due.
+    pub(crate) fn wait(&mut self, now_ms: i64) -> Duration {
+        let each = [&mut self.report, &mut self.security, &mut self.slow];
+        let waits = each.into_iter().map(|schedule| schedule.wait_ms(now_ms));
+        Duration::from_millis(waits.min().unwrap_or_default())
+    }
+}
+
 /// One thing that repeats.
 #[derive(Debug)]
 pub(crate) struct Schedule {

@@ -19,31 +19,26 @@ use xiezhi_protocol::event::{Event, Severity, kinds};
 use xiezhi_protocol::message::{
     Directive, DirectiveMessage, DirectiveOutcome, Dropped, GoodbyeReason,
 };
+use xiezhi_protocol::poll::encode_poll;
 use xiezhi_protocol::report::Report;
 use xiezhi_spool::{Spool, SpoolError};
 use xiezhi_uplink::Uplink;
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::devices::{Devices, Packet};
+use crate::events::split;
 use crate::identity::{EvidenceSigner, Place};
 use crate::link::Link;
 use crate::metrics::{self, Metrics};
-use crate::schedule::Schedule;
+use crate::schedule::Due;
 use crate::status::Note;
 use crate::{privilege, self_use};
 
-/// How often sources of security events are looked at.
-const SECURITY_EVERY: Duration = Duration::from_secs(5);
-/// How often slow state is looked at: facts, certificate, spool age.
-const SLOW_EVERY: Duration = Duration::from_secs(60);
 /// Wait before security sources are opened again after the spool refused their events.
 const SECURITY_RETRY: Duration = Duration::from_secs(30);
 /// How long the first report waits for a session.
 const FIRST_REPORT_WITHIN: Duration = Duration::from_secs(3);
-/// Most bytes of text in one batch of events, far below what a batch may hold.
-const TEXT_PER_BATCH: usize = 256 << 10;
-/// Most events in one batch; more are split.
-const EVENTS_PER_BATCH: usize = 200;
 /// How long a goodbye may hold up a stop.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -74,6 +69,7 @@ struct Worker {
     uplink: Uplink,
     directives: mpsc::Receiver<DirectiveMessage>,
     collectors: Collectors,
+    devices: Devices,
     security: Option<SecurityWatch>,
     reopen_security_after: Option<Instant>,
     /// Signs security events; without it they go unsigned.
@@ -111,6 +107,7 @@ impl Worker {
             let error = format!("{error:#}");
             error!(error, "security events go unsigned");
         });
+        let devices = Devices::new(&config.devices, supervised)?;
         let spool = Arc::new(Mutex::new(spool));
         let (sender, directives) = mpsc::channel(32);
         let uplink_config = xiezhi_uplink::Config {
@@ -140,6 +137,7 @@ impl Worker {
             spool,
             uplink,
             directives,
+            devices,
             security,
             reopen_security_after: None,
             signer: signer.ok(),
@@ -161,6 +159,7 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep(due.wait(now_ms())) => self.turn(&mut due).await,
                 Some(message) = self.directives.recv() => self.obey(&message).await,
+                packet = self.devices.next() => self.keep(packet),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -178,6 +177,7 @@ impl Worker {
         if due.security.take(now_ms()).is_some() {
             self.reopen_security();
             self.look_for_security_events();
+            self.devices.tend();
         }
         if due.slow.take(now_ms()).is_some() {
             self.look_after().await;
@@ -254,7 +254,10 @@ impl Worker {
                 "xiezhi_agent_cpu_seconds_total",
                 self.used.cpu_ms as f64 / 1000.0,
             ),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.devices.state.samples())
+        {
             // Refused only if the report is full, and then the report has counted it.
             if self.report.push(name, &[], value).is_err() {
                 return;
@@ -371,6 +374,43 @@ impl Worker {
         if self.link.renew_if_due(now_ms()).await {
             self.expect_changed_keys();
             self.uplink.reconnect();
+        }
+    }
+
+    /// Keeps what was learnt of a device.
+    fn keep(&mut self, packet: Packet) {
+        match packet {
+            Packet::Poll { time_ms, content } => self.append_poll(time_ms, &content),
+            Packet::Event(event) => {
+                self.append_events(Stream::Events, &[event]);
+            }
+            Packet::State(state) => {
+                self.devices.state = state;
+                return;
+            }
+            Packet::Refused(reason) => {
+                self.metrics.refused_packets.inc();
+                debug!(reason, "a packet of xiezhi-devices was refused");
+                return;
+            }
+        }
+        self.uplink.notify_live();
+    }
+
+    /// A poll that the spool does not take is lost like a report, and counted.
+    fn append_poll(&mut self, time_ms: i64, content: &[u8]) {
+        self.frame.clear();
+        let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        let seq = spool.next_seq(Stream::Polls);
+        let encoded = encode_poll(seq, time_ms, content, &mut self.frame);
+        let appended = encoded
+            .map_err(anyhow::Error::from)
+            .and_then(|info| Ok(spool.append(Stream::Polls, info, true, &self.frame)?));
+        if let Err(error) = appended {
+            drop(spool);
+            self.metrics.spool_errors.inc();
+            let error = format!("{error:#}");
+            warn!(error, "a poll of a device could not be kept");
         }
     }
 
@@ -502,51 +542,6 @@ fn open_security(config: &Config, link: &Link, spool: &Spool) -> Result<Option<S
     Ok(Some(watch))
 }
 
-/// Cuts events into batches by number and by size: one event is bounded, so each fits.
-fn split(events: &[Event]) -> Vec<&[Event]> {
-    let mut batches = Vec::new();
-    let (mut first, mut bytes) = (0, 0);
-    for (index, event) in events.iter().enumerate() {
-        let size = event.message.len()
-            + event
-                .fields
-                .iter()
-                .map(|(name, value)| name.len() + value.len())
-                .sum::<usize>();
-        if index - first >= EVENTS_PER_BATCH || (index > first && bytes + size > TEXT_PER_BATCH) {
-            batches.extend(events.get(first..index));
-            (first, bytes) = (index, 0);
-        }
-        bytes += size;
-    }
-    batches.extend(events.get(first..).filter(|rest| !rest.is_empty()));
-    batches
-}
-
-/// What repeats. Of two that are due at once the report comes first: its moment is its own.
-struct Due {
-    report: Schedule,
-    security: Schedule,
-    slow: Schedule,
-}
-
-impl Due {
-    fn new(interval: Duration, now_ms: i64) -> Self {
-        Self {
-            report: Schedule::new(interval, now_ms),
-            security: Schedule::new(SECURITY_EVERY, now_ms),
-            slow: Schedule::new(SLOW_EVERY, now_ms),
-        }
-    }
-
-    /// How long nothing is due.
-    fn wait(&mut self, now_ms: i64) -> Duration {
-        let each = [&mut self.report, &mut self.security, &mut self.slow];
-        let waits = each.into_iter().map(|schedule| schedule.wait_ms(now_ms));
-        Duration::from_millis(waits.min().unwrap_or_default())
-    }
-}
-
 /// Whether the whole host stops, and not only the agent: systemd says so.
 fn host_is_shutting_down() -> bool {
     let asked = std::process::Command::new("systemctl")
@@ -562,28 +557,4 @@ fn count(dropped: &[Dropped]) -> u64 {
 
 fn clamp(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_cut_by_number_and_by_size() {
-        use xiezhi_protocol::event::{Event, Severity};
-        let small: Vec<Event> = (0..450)
-            .map(|n| Event::new(n, "login", Severity::Info, "x"))
-            .collect();
-        let lengths: Vec<usize> = split(&small).iter().map(|some| some.len()).collect();
-        assert_eq!(lengths, [200, 200, 50]);
-        let long: Vec<Event> = (0..200)
-            .map(|n| Event::new(n, "sudo", Severity::Info, "x".repeat(4096)))
-            .collect();
-        assert!(split(&long).iter().all(|some| some.len() <= 64));
-        assert_eq!(
-            split(&long).iter().map(|some| some.len()).sum::<usize>(),
-            200
-        );
-        assert!(split(&[]).is_empty());
-    }
 }

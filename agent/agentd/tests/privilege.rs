@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -29,8 +29,10 @@ const USER: &str = "nobody";
 
 struct Warden {
     child: Child,
-    lines: BufReader<ChildStdout>,
-    state: tempfile::TempDir,
+    lines: BufReader<ChildStderr>,
+    state: PathBuf,
+    /// Holds the state and what belongs to devices.
+    _folder: tempfile::TempDir,
 }
 
 impl Drop for Warden {
@@ -59,22 +61,30 @@ fn start(arguments: &[&str]) -> Option<Warden> {
         probe().exists(),
         "the example privilege_probe is not built: run the tests of the whole package"
     );
-    let state = tempfile::tempdir().unwrap();
-    fs::create_dir(state.path().join("identity")).unwrap();
-    fs::write(state.path().join("identity/host.json"), "x").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let state = folder.path().join("agent");
+    fs::create_dir_all(state.join("identity")).unwrap();
+    fs::write(state.join("identity/host.json"), "x").unwrap();
+    let devices = state.with_extension("devices.d");
+    fs::create_dir(&devices).unwrap();
+    if arguments.contains(&"devices") {
+        fs::write(devices.join("room.yaml"), "").unwrap();
+    }
     let mut child = Command::new(probe())
-        .arg(state.path())
+        .arg(&state)
         .arg(USER)
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap());
+    let lines = BufReader::new(child.stderr.take().unwrap());
     Some(Warden {
         child,
         lines,
         state,
+        _folder: folder,
     })
 }
 
@@ -96,6 +106,19 @@ impl Warden {
                 return (answers, rest.parse().unwrap());
             }
             answers.insert(name.to_owned(), rest.to_owned());
+        }
+    }
+}
+
+impl Warden {
+    /// The number of the process whose packet reaches the worker next.
+    fn asked(&mut self) -> u32 {
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0, "nothing came");
+            if let Some(number) = line.trim_end().strip_prefix("asked ") {
+                return number.parse().unwrap();
+            }
         }
     }
 }
@@ -288,7 +311,7 @@ fn every_process_holds_what_the_table_says_and_ends_with_its_warden() {
     check_against_row(worker, row("xiezhi-worker", ""));
     check_against_row(helper, row("xiezhi-helper", "setuid-scan"));
     assert_eq!(
-        fs::metadata(warden.state.path().join("identity/host.json"))
+        fs::metadata(warden.state.join("identity/host.json"))
             .unwrap()
             .uid(),
         65534
@@ -307,6 +330,51 @@ fn every_process_holds_what_the_table_says_and_ends_with_its_warden() {
     let status = warden.child.wait().unwrap();
     assert!(status.success(), "{status}");
     wait_until("the worker ends", || !is_running(again));
+}
+
+#[test]
+fn who_asks_devices_has_no_right_and_what_it_hands_over_reaches_the_worker() {
+    let Some(mut warden) = start(&["devices"]) else {
+        return;
+    };
+    let (_, worker) = warden.ready();
+    let asker = warden.asked();
+    check_against_row(asker, row("xiezhi-devices", ""));
+    let of_the_asker = fs::metadata(warden.state.with_extension("devices")).unwrap();
+    assert_eq!(
+        (of_the_asker.uid(), of_the_asker.mode() & 0o777),
+        (65534, 0o700)
+    );
+
+    // One that is killed comes back, and so does a worker, who hears it again.
+    send(asker, Signal::KILL);
+    let again = warden.asked();
+    assert_ne!(again, asker);
+    send(worker, Signal::KILL);
+    let (_, next) = warden.ready();
+    assert_ne!(next, worker);
+    send(again, Signal::KILL);
+    let third = warden.asked();
+
+    // A stop ends it too.
+    send(warden.child.id(), Signal::TERM);
+    assert!(warden.child.wait().unwrap().success());
+    wait_until("it ends", || !is_running(third));
+}
+
+#[test]
+fn nothing_asks_devices_where_there_are_none() {
+    let Some(mut warden) = start(&[]) else { return };
+    warden.ready();
+    let names: Vec<String> = children(warden.child.id())
+        .into_iter()
+        .filter_map(|child| fs::read_to_string(format!("/proc/{child}/comm")).ok())
+        .collect();
+    assert!(
+        !names.iter().any(|name| name.trim() == "xiezhi-devices"),
+        "{names:?}"
+    );
+    assert!(!warden.state.with_extension("devices").exists());
 }
 
 #[test]

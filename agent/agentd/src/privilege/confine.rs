@@ -14,7 +14,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
-use super::{WORKER_NAME, accounts::Account, say};
+use super::{ASKER_NAME, WORKER_NAME, accounts::Account, say};
 
 /// Sets the name that `ps` shows.
 pub(super) fn set_name(name: &str) {
@@ -115,18 +115,44 @@ pub(super) fn become_worker(arguments: &[OsString]) -> ExitCode {
 
 fn try_become_worker(arguments: &[OsString]) -> Result<std::convert::Infallible> {
     let (head, rest) = arguments.split_at_checked(3).context("too few arguments")?;
-    let account = account_of(head)?;
-    let warden = rustix::process::getppid();
-    become_user(&account, CapabilitySet::empty())?;
-    // The worker ends with its warden. Set after the change of user, which clears it.
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-        .context("tying to the warden")?;
-    ensure!(rustix::process::getppid() == warden, "the warden ended");
+    become_for_warden(&account_of(head)?)?;
     let error = Command::new("/proc/self/exe")
         .arg0(WORKER_NAME)
         .args(rest)
         .exec();
     Err(error).context("starting the worker")
+}
+
+/// The hidden subcommand `ask UID GID GROUPS PROGRAM ARGUMENTS…`: becomes the program that asks devices.
+pub(super) fn become_asker(arguments: &[OsString]) -> ExitCode {
+    match try_become_asker(arguments) {
+        Ok(never) => match never {},
+        Err(error) => {
+            say(&format!(
+                "xiezhi-agent: cannot start xiezhi-devices: {error:#}"
+            ));
+            ExitCode::from(super::warden::CONFINE_FAILED)
+        }
+    }
+}
+
+fn try_become_asker(arguments: &[OsString]) -> Result<std::convert::Infallible> {
+    let (head, rest) = arguments.split_at_checked(3).context("too few arguments")?;
+    let (program, rest) = rest.split_first().context("no program")?;
+    become_for_warden(&account_of(head)?)?;
+    let error = Command::new(program).arg0(ASKER_NAME).args(rest).exec();
+    Err(error).context("starting the program")
+}
+
+/// Becomes `account` without any capability, and ends with the warden.
+fn become_for_warden(account: &Account) -> Result<()> {
+    let warden = rustix::process::getppid();
+    become_user(account, CapabilitySet::empty())?;
+    // Set after the change of user, which clears it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .context("tying to the warden")?;
+    ensure!(rustix::process::getppid() == warden, "the warden ended");
+    Ok(())
 }
 
 /// `UID GID GROUP,GROUP` as the warden writes them.

@@ -10,6 +10,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `accounts` | looks the worker's user and groups up in `/etc/passwd` and `/etc/group` |
+//! | `asker` | keeps the program that asks devices running, as a user of its own |
 //! | `client` | the worker's side: asks without blocking |
 //! | `confine` | gives up rights, and proves it |
 //! | `errand` | one command as the worker: enrolment, status |
@@ -24,6 +25,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod accounts;
+mod asker;
 mod client;
 mod confine;
 mod errand;
@@ -35,6 +37,7 @@ mod warden;
 mod wire;
 
 pub(crate) use accounts::user_refusal;
+pub(crate) use asker::{Asker, AskerOptions};
 pub(crate) use client::PrivilegedClient;
 pub(crate) use errand::{give_to_worker, look_as_worker, run_as_worker};
 pub(crate) use filter::ensure_filtered;
@@ -47,6 +50,8 @@ pub(crate) use warden::{WardenOptions, supervise};
 const WORKER_NAME: &str = "xiezhi-worker";
 /// The same of helpers.
 const HELPER_NAME: &str = "xiezhi-helper";
+/// The same of the program that asks devices.
+const ASKER_NAME: &str = "xiezhi-devices";
 /// The same of the warden.
 const WARDEN_NAME: &str = "xiezhi-warden";
 
@@ -62,7 +67,7 @@ pub(crate) fn is_supervised() -> bool {
         .is_some_and(|name| name == WORKER_NAME)
 }
 
-/// Serves the hidden subcommands `confine` and `helper`, if this process was started with one.
+/// Serves the hidden subcommands `ask`, `confine` and `helper`, if this process was started with one.
 ///
 /// Call it first in `main`, before any thread exists: both give up rights of the calling thread.
 #[must_use]
@@ -79,6 +84,7 @@ pub(crate) fn dispatch() -> Option<ExitCode> {
     let subcommand = arguments.next()?;
     let rest: Vec<OsString> = arguments.collect();
     match subcommand.to_str()? {
+        "ask" => Some(confine::become_asker(&rest)),
         "confine" => Some(confine::become_worker(&rest)),
         "helper" => Some(helper::run(&rest)),
         _ => None,

@@ -21,6 +21,7 @@ use rustix::thread::CapabilitySet;
 use xiezhi_collect::security::privileged::Ask;
 
 use super::accounts::{self, Account};
+use super::asker::{Asker, AskerOptions};
 use super::wire::{self, Kind};
 use super::{HELPER_NAME, WARDEN_NAME, confine, handover, helper, say};
 
@@ -33,6 +34,8 @@ pub(crate) struct WardenOptions {
     pub(crate) state_dir: PathBuf,
     /// Arguments of the worker: a hidden subcommand of this executable and its options.
     pub(crate) worker: Vec<String>,
+    /// How devices are asked.
+    pub(crate) asker: AskerOptions,
 }
 
 /// Exit code of a worker that could not give up its rights; the warden does not try again.
@@ -72,6 +75,7 @@ pub(super) const fn patience(ask: &Ask) -> Duration {
 pub(crate) fn supervise(options: &WardenOptions) -> Result<ExitCode> {
     let account = accounts::find(&options.user)?;
     handover::hand_over(&options.state_dir, &account)?;
+    let (asker, from_devices) = Asker::new(options.asker.clone(), true)?;
     confine_warden()?;
     let mut mask = SigSet::empty();
     for signal in [
@@ -91,6 +95,8 @@ pub(crate) fn supervise(options: &WardenOptions) -> Result<ExitCode> {
         signals,
         worker: None,
         helpers: Vec::new(),
+        asker,
+        from_devices,
         stop_by: None,
     };
     warden.run()
@@ -122,6 +128,10 @@ struct Warden<'a> {
     signals: SignalFd,
     worker: Option<Worker>,
     helpers: Vec<Helper>,
+    asker: Asker,
+    /// The worker's end of what the asker hands over, its standard output; kept for the worker that
+    /// comes next.
+    from_devices: OwnedFd,
     stop_by: Option<Instant>,
 }
 
@@ -147,6 +157,9 @@ impl Warden<'_> {
             }
             if self.worker.is_none() && Instant::now() >= start_at {
                 self.worker = Some(self.spawn_worker()?);
+            }
+            if self.stop_by.is_none() {
+                self.asker.tend();
             }
             self.wait(start_at);
             self.handle_signals();
@@ -176,7 +189,12 @@ impl Warden<'_> {
     fn wait(&self, start_at: Instant) {
         let deadlines = self.helpers.iter().map(|helper| helper.deadline);
         let restart = self.worker.is_none().then_some(start_at);
-        let next = deadlines.chain(restart).chain(self.stop_by).min();
+        let look = self.asker.next_look().filter(|_| self.stop_by.is_none());
+        let next = deadlines
+            .chain(restart)
+            .chain(look)
+            .chain(self.stop_by)
+            .min();
         let timeout = next
             .map(|next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
             .and_then(|left| Timespec::try_from(left).ok());
@@ -198,12 +216,14 @@ impl Warden<'_> {
             None,
         )
         .context("making the worker's socket")?;
+        let from_devices = self.from_devices.try_clone().context("sharing a socket")?;
         let child = Command::new("/proc/self/exe")
             .arg0(HELPER_NAME)
             .arg("confine")
             .args(confine::account_words(&self.account, true))
             .args(&self.options.worker)
             .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(from_devices))
             .spawn()
             .context("starting the worker")?;
         Ok(Worker {
@@ -220,6 +240,7 @@ impl Warden<'_> {
                 self.signal_worker(Signal::HUP);
             } else if number != NixSignal::SIGCHLD as i32 {
                 self.stop_by.get_or_insert(Instant::now() + STOP_PATIENCE);
+                self.asker.stop();
                 self.signal_worker(Signal::TERM);
             }
         }
