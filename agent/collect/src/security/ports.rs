@@ -1,10 +1,17 @@
 //! Listening ports: what opened and what closed.
 //!
-//! A UDP socket in the ephemeral range is usually the answer side of a query and gone in a moment;
-//! such a one is reported only if two readings in a row show it.
+//! A UDP socket that nobody bound to a port gets one of the ephemeral range (`ip_local_port_range`, ip(7)),
+//! and until it is connected it looks like a service: a resolver, a browser or an NTP client has new ones all
+//! day. The kernel does not tell who chose the port. So what listens on a UDP port of that range is told once
+//! it has stayed for ten minutes: an intruder's back door there is told too, only later; one outside the
+//! range, and any TCP port, at the next reading. It may be missing in one reading between, so that a moment's
+//! closing hides nothing, but not in two that follow each other. It is the port that must stay, not the
+//! socket: who opens the same port again and again is no client. What stayed when the watch began is not
+//! told, as with all other ports.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +25,10 @@ use crate::sockets::{ListeningSockets, Protocol};
 /// Ports at most.
 const MAX_PORTS: usize = 4096;
 
+/// So long a UDP port of the ephemeral range must stay before it is told, milliseconds: longer than what
+/// clients keep open for a question and its repetitions, short enough to matter for who watches.
+const STAYS_MS: i64 = 600_000;
+
 /// `tcp 0.0.0.0:22` → uid.
 type Ports = BTreeMap<String, u32>;
 
@@ -26,11 +37,22 @@ struct State {
     ports: Option<Ports>,
 }
 
+/// A UDP port of the ephemeral range that may be a client's.
+#[derive(Debug, Clone, Copy)]
+struct Passing {
+    /// When it was seen first, since boot.
+    since_ms: i64,
+    /// Whether the reading before did not show it.
+    is_missed: bool,
+    /// Whether it was there when the watch began.
+    is_old: bool,
+}
+
 /// The watcher.
 #[derive(Debug, Default)]
 pub(crate) struct ListeningPorts {
     state: State,
-    passing: Ports,
+    passing: BTreeMap<String, Passing>,
     sockets: ListeningSockets,
     loss: Option<String>,
 }
@@ -106,32 +128,57 @@ impl ListeningPorts {
         Ok(ports)
     }
 
-    /// Without the ephemeral UDP ports that are seen for the first time.
+    /// Without the UDP ports of the ephemeral range that have not stayed yet.
     fn settled(&mut self, context: &Context<'_>, read: Ports) -> Ports {
-        let first = ephemeral_from(context);
-        let is_passing = |port: &str| {
-            port.starts_with("udp")
-                && port.rsplit(':').next().and_then(|n| n.parse::<u16>().ok()) >= Some(first)
-        };
-        let known = |port: &String| {
-            self.state
-                .ports
-                .as_ref()
-                .is_some_and(|ports| ports.contains_key(port))
-        };
-        let (passing, settled): (Ports, Ports) = read.into_iter().partition(|(port, _)| {
-            is_passing(port) && !known(port) && !self.passing.contains_key(port)
-        });
-        self.passing = passing;
+        let ephemeral = ephemeral(context);
+        let now_ms = context.now.boot_ms;
+        let is_first = self.state.ports.is_none();
+        let mut before = std::mem::take(&mut self.passing);
+        let mut settled = Ports::new();
+        for (port, uid) in read {
+            let known = self.state.ports.as_ref();
+            let is_known = known.is_some_and(|ports| ports.contains_key(&port));
+            if is_known || !is_udp_within(&port, &ephemeral) {
+                settled.insert(port, uid);
+                continue;
+            }
+            let passing = before.remove(&port).unwrap_or(Passing {
+                since_ms: now_ms,
+                is_missed: false,
+                is_old: is_first,
+            });
+            if now_ms.saturating_sub(passing.since_ms) < STAYS_MS {
+                let is_missed = false;
+                let passing = Passing { is_missed, ..passing };
+                self.passing.insert(port, passing);
+                continue;
+            }
+            if passing.is_old && let Some(known) = &mut self.state.ports {
+                known.insert(port.clone(), uid);
+            }
+            settled.insert(port, uid);
+        }
+        let missed = before.into_iter().filter(|(_, one)| !one.is_missed);
+        let is_missed = true;
+        self.passing
+            .extend(missed.map(|(port, one)| (port, Passing { is_missed, ..one })));
         settled
     }
 }
 
-fn ephemeral_from(context: &Context<'_>) -> u16 {
-    std::fs::read_to_string(context.path("proc/sys/net/ipv4/ip_local_port_range"))
-        .ok()
-        .and_then(|text| text.split_whitespace().next()?.parse().ok())
-        .unwrap_or(32_768)
+fn is_udp_within(shown: &str, range: &RangeInclusive<u16>) -> bool {
+    let port = shown.rsplit(':').next().and_then(|port| port.parse().ok());
+    shown.starts_with("udp") && port.is_some_and(|port: u16| range.contains(&port))
+}
+
+/// The ports that the kernel chooses from; its own default if it does not say.
+fn ephemeral(context: &Context<'_>) -> RangeInclusive<u16> {
+    let told = std::fs::read_to_string(context.path("proc/sys/net/ipv4/ip_local_port_range"));
+    let parsed = told.ok().and_then(|text| {
+        let mut words = text.split_whitespace();
+        Some(words.next()?.parse().ok()?..=words.next()?.parse().ok()?)
+    });
+    parsed.unwrap_or(32_768..=60_999)
 }
 
 fn emit(context: &mut Context<'_>, kind: &str, socket: &str, uid: u32) {
@@ -160,4 +207,126 @@ fn emit(context: &mut Context<'_>, kind: &str, socket: &str, uid: u32) {
         .with("port", port)
         .with("uid", uid.to_string());
     context.emit(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use xiezhi_protocol::event::Event;
+
+    use super::super::privileged::Direct;
+    use super::super::watcher::Now;
+    use super::super::{SecurityOptions, SecurityWatch};
+    use super::*;
+
+    const HEAD: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+
+    /// A host whose UDP sockets are told, and what the watch says of them.
+    struct Host {
+        folder: tempfile::TempDir,
+        watch: SecurityWatch,
+        now: Now,
+    }
+
+    impl Host {
+        fn new(range: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().join("root");
+            fs::create_dir_all(root.join("proc/net")).unwrap();
+            fs::create_dir_all(root.join("proc/sys/net/ipv4")).unwrap();
+            fs::write(root.join("proc/net/tcp"), HEAD).unwrap();
+            fs::write(root.join("proc/sys/net/ipv4/ip_local_port_range"), range).unwrap();
+            let state = folder.path().join("state");
+            let direct = Box::new(Direct::new(&root));
+            let options = SecurityOptions::default();
+            let watch = SecurityWatch::open(&root, &state, options, direct).unwrap();
+            let now = Now {
+                wall_ms: 1_795_300_000_000,
+                boot_ms: 5_000_000,
+            };
+            Self { folder, watch, now }
+        }
+
+        /// Half a minute later these UDP ports are bound. What is told of them.
+        fn see(&mut self, ports: &[u16]) -> Vec<String> {
+            let mut table = HEAD.to_owned();
+            for (line, port) in ports.iter().enumerate() {
+                table.push_str(&format!(
+                    "{line:5}: 00000000:{port:04X} 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 {} 2 0000000000000000 0\n",
+                    self.now.boot_ms + i64::from(*port)
+                ));
+            }
+            fs::write(self.folder.path().join("root/proc/net/udp"), table).unwrap();
+            self.now.wall_ms += 30_000;
+            self.now.boot_ms += 30_000;
+            let told = |event: &Event| {
+                let verb = event.kind.rsplit('_').next().unwrap_or_default();
+                event.kind.starts_with("listening_port").then(|| {
+                    let port = event.fields.get("port").cloned().unwrap_or_default();
+                    format!("{verb} {port}")
+                })
+            };
+            let events = self.watch.poll_at(self.now);
+            events.iter().filter_map(told).collect()
+        }
+    }
+
+    #[test]
+    fn ports_of_clients_come_and_go_untold() {
+        let mut host = Host::new("32768\t60999\n");
+        assert!(host.see(&[53]).is_empty());
+        // A resolver: each socket stays for four minutes, and there are eight at any time.
+        for reading in 0..120_u16 {
+            let ports: Vec<u16> = (reading..reading + 8).map(|at| 40_000 + at).collect();
+            let told = host.see(&[&[53], &*ports].concat());
+            assert!(told.is_empty(), "reading {reading}: {told:?}");
+        }
+        assert!(host.see(&[53]).is_empty());
+    }
+
+    #[test]
+    fn a_back_door_on_a_high_port_is_told_after_ten_minutes_and_elsewhere_at_once() {
+        let mut host = Host::new("32768\t60999\n");
+        assert!(host.see(&[]).is_empty());
+        assert_eq!(host.see(&[61_000, 31_337, 45_000]), ["opened 31337", "opened 61000"]);
+        for reading in 1..20 {
+            // It is closed for a moment now and then, and is another socket each time.
+            let open: &[u16] = if reading % 3 == 0 {
+                &[61_000, 31_337]
+            } else {
+                &[61_000, 31_337, 45_000]
+            };
+            assert!(host.see(open).is_empty(), "reading {reading}");
+        }
+        assert_eq!(host.see(&[61_000, 31_337, 45_000]), ["opened 45000"]);
+        assert!(host.see(&[61_000, 31_337, 45_000]).is_empty());
+        assert_eq!(host.see(&[61_000, 31_337]), ["closed 45000"]);
+    }
+
+    #[test]
+    fn what_is_gone_for_two_readings_begins_anew() {
+        let mut host = Host::new("32768 60999");
+        assert!(host.see(&[]).is_empty());
+        for reading in 0..60 {
+            let open: &[u16] = if reading % 10 < 8 { &[45_000] } else { &[] };
+            assert!(host.see(open).is_empty(), "reading {reading}");
+        }
+    }
+
+    #[test]
+    fn what_stayed_from_before_the_watch_is_its_baseline() {
+        let mut host = Host::new("32768 60999");
+        for _ in 0..40 {
+            assert!(host.see(&[45_000]).is_empty());
+        }
+        assert_eq!(host.see(&[]), ["closed 45000"]);
+    }
+
+    #[test]
+    fn a_range_that_cannot_be_read_is_the_kernels_default() {
+        let mut host = Host::new("garbage");
+        assert!(host.see(&[]).is_empty());
+        assert_eq!(host.see(&[32_767, 32_768, 61_000]), ["opened 32767", "opened 61000"]);
+    }
 }
