@@ -3,7 +3,8 @@
 //! Files that never change are linked, so a copy on the same file system costs no space and no time;
 //! logs and the checkpoint are copied up to their last durable byte. The copy opens as a store. Its
 //! manifest names every file with its length and checksum, and is written last: a folder without one
-//! is no backup. Damaged samples are backed up as they are, and the manifest says what is damaged.
+//! is no backup. Damaged samples are backed up as they are, and the manifest says what is damaged, and which
+//! files are not in it because the disk refuses what tells how they are read.
 
 use std::fs;
 use std::io::Write as _;
@@ -16,7 +17,7 @@ use crate::disk::{self, DiskFile};
 use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::BackupReport;
-use crate::verify;
+use crate::{unread, verify};
 
 /// The file that lists the others.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -54,6 +55,11 @@ pub(crate) fn backup(engine: &Engine, target: &Path) -> Result<BackupReport, Ser
     for name in unchanging(&files) {
         copy.link(&name)?;
     }
+    for name in left_out(&files) {
+        tracing::warn!(file = name, "the disk refuses to tell what this file is; the backup is made without it");
+        copy.manifest.push_str(&format!("{NOTE}not in this backup: {name}, which the disk refuses\n"));
+        copy.report.left_out.push(name.to_owned());
+    }
     if let Ok(file) = engine.disk.open(checkpoint::NAME) {
         let length = file
             .length()
@@ -87,6 +93,15 @@ fn unchanging(files: &Catalog) -> Vec<String> {
     blocks
         .chain(files.sealed.values().map(|segment| segment.name.clone()))
         .collect()
+}
+
+/// Files of samples of which nothing can be read, as long as no block has those samples too.
+fn left_out(files: &Catalog) -> impl Iterator<Item = &str> {
+    let waiting = unread::unlisted(files);
+    waiting.filter_map(|(name, _)| {
+        let (first, last, step_ms) = unread::logs_of(name)?;
+        (step_ms > 0 || !files.covers(first, last)).then_some(name)
+    })
 }
 
 struct Copy<'e> {

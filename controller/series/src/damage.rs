@@ -78,8 +78,14 @@ impl Places {
 
     /// Different places met.
     pub(crate) fn count(&self) -> u64 {
+        self.count_in(|_| true)
+    }
+
+    /// Different places met in the files that are `wanted`.
+    pub(crate) fn count_in(&self, wanted: impl Fn(&str) -> bool) -> u64 {
         let known = self.known();
-        known.values().map(|one| one.places.len()).sum::<usize>() as u64
+        let wanted = known.iter().filter(|(file, _)| wanted(file));
+        wanted.map(|(_, one)| one.places.len()).sum::<usize>() as u64
     }
 }
 

@@ -181,6 +181,8 @@ pub struct BackupReport {
     pub linked: u64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// Files that are not in it: the disk refuses what tells how they are read.
+    pub left_out: Vec<String>,
     /// What is damaged of the samples, and so of the backup.
     pub found: VerifyReport,
 }
@@ -220,6 +222,10 @@ pub struct DamageMet {
     /// Files that the disk refused when the store was opened, whole or in part, and refuses yet, ascending.
     /// They are asked for again and come back by themselves.
     pub refused: Vec<String>,
+    /// Of the places, those in files that are refused: they come back with them.
+    pub refused_places: u64,
+    /// Of the frames, those in files that are refused.
+    pub refused_frames: u64,
 }
 
 impl DamageMet {
@@ -228,6 +234,16 @@ impl DamageMet {
     pub fn is_none(&self) -> bool {
         let all_read = self.set_aside.is_empty() && self.refused.is_empty();
         self.places == 0 && self.undecoded_frames == 0 && all_read
+    }
+
+    /// Whether something is missing, and all of it is in files that the disk refuses and that come back by
+    /// themselves.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        let is_all = self.places == self.refused_places
+            && self.undecoded_frames == self.refused_frames
+            && self.set_aside.is_empty();
+        is_all && !self.refused.is_empty()
     }
 }
 

@@ -212,6 +212,8 @@ enum What {
     Segment(u64),
     Block(u64),
     Rollup(u64, u64),
+    /// A file of which nothing can be read, so that it is in no list; the milliseconds of its steps.
+    Waiting(u64),
 }
 
 /// Removes what is too old, or too much. What cannot go now waits for the next pass, alone.
@@ -279,7 +281,13 @@ fn expire_one(engine: &Engine, victim: &Candidate, reason: &str) -> Result<(), S
     {
         rollup::roll_up_block(engine, block)?;
     }
-    remove(engine, victim, reason)
+    remove(engine, victim, reason)?;
+    if let (What::Waiting(0), BY_AGE) = (victim.what, reason) {
+        engine.stepless.note_lost(engine.options.clock.now_ms());
+        tracing::error!(file = %victim.name,
+            "the disk refused these samples until they were too old; they went without steps");
+    }
+    Ok(())
 }
 
 fn remove(engine: &Engine, victim: &Candidate, reason: &str) -> Result<(), SeriesError> {
@@ -323,6 +331,7 @@ impl Taken {
             What::Segment(id) => taken.segment = files.sealed.remove(&id),
             What::Block(first) => taken.block = files.blocks.remove(&first),
             What::Rollup(step_ms, first) => taken.block = files.rollups.remove(&(step_ms, first)),
+            What::Waiting(_) => {}
         }
         taken
     }
@@ -375,6 +384,8 @@ fn candidates(files: &Catalog) -> Vec<Candidate> {
         width: 2,
         what: What::Segment(segment.id),
     }));
+    // By the length of steps and the first log.
+    let mut rest: Vec<((u64, u64), Candidate)> = Vec::new();
     let block = |what: What, block: &Arc<Block>| Candidate {
         name: block.name.clone(),
         bytes: block.bytes,
@@ -382,24 +393,46 @@ fn candidates(files: &Catalog) -> Vec<Candidate> {
         width: block.last() - block.first() + 1,
         what,
     };
-    all.extend(
-        files
-            .blocks
-            .iter()
-            .map(|(&first, one)| block(What::Block(first), one)),
-    );
+    let blocks = files.blocks.iter();
+    rest.extend(blocks.map(|(&first, one)| ((0, first), block(What::Block(first), one))));
     let rollups = files.rollups.iter();
-    all.extend(
-        rollups.map(|(&(resolution, first), one)| block(What::Rollup(resolution, first), one)),
-    );
+    rest.extend(rollups.map(|(&(step_ms, first), one)| {
+        ((step_ms, first), block(What::Rollup(step_ms, first), one))
+    }));
+    rest.extend(unread::unlisted(files).filter_map(|(name, unread)| {
+        let (first, last, step_ms) = unread::logs_of(name)?;
+        let waiting = Candidate {
+            name: name.to_owned(),
+            bytes: unread.bytes,
+            last_received_ms: arrived_by_ms(files, first, last),
+            width: last - first + 1,
+            what: What::Waiting(step_ms),
+        };
+        Some(((step_ms, first), waiting))
+    }));
+    rest.sort_by_key(|(place, _)| *place);
+    all.extend(rest.into_iter().map(|(_, candidate)| candidate));
     all
+}
+
+/// The latest that a file can have arrived of which nothing can be read: not after what follows it. What lies
+/// before it is asked as well, because clocks err. Nothing follows the newest: that one does not go for its age.
+fn arrived_by_ms(files: &Catalog, first: u64, last: u64) -> i64 {
+    let others = || files.blocks.values().chain(files.rollups.values());
+    let arrived_ms = |one: &Arc<Block>| one.span().last_received_ms;
+    let later = others().filter(|one| one.first() > last).map(arrived_ms);
+    let earlier = others().filter(|one| one.last() < first).map(arrived_ms);
+    let later_ms = later.min().unwrap_or(i64::MAX);
+    later_ms.max(earlier.max().unwrap_or(i64::MIN))
 }
 
 fn kept_ms(options: &SeriesOptions, what: What) -> i64 {
     let kept = match what {
-        What::Segment(_) | What::Block(_) => options.retention,
-        What::Rollup(resolution_ms, _) if resolution_ms < rollup::COARSE_MS => options.retention_5m,
-        What::Rollup(..) => options.retention_1h,
+        What::Segment(_) | What::Block(_) | What::Waiting(0) => options.retention,
+        What::Rollup(step_ms, _) | What::Waiting(step_ms) if step_ms < rollup::COARSE_MS => {
+            options.retention_5m
+        }
+        What::Rollup(..) | What::Waiting(_) => options.retention_1h,
     };
     i64::try_from(kept.as_millis()).unwrap_or(i64::MAX / 4)
 }

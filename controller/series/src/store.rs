@@ -266,12 +266,24 @@ impl SeriesStore {
     pub fn damage_met(&self) -> DamageMet {
         let engine = self.engine();
         let files = engine.files();
-        let blocks = files.blocks.values().chain(files.rollups.values());
-        let undecoded = blocks.flat_map(|block| block.undecoded().values());
+        let is_refused = |name: &str| files.unread.contains_key(name);
+        let (mut undecoded_frames, mut refused_frames) = (0, 0);
+        let mut add = |is_refused: bool, frames: u64| {
+            undecoded_frames += frames;
+            refused_frames += if is_refused { frames } else { 0 };
+        };
+        for block in files.blocks.values().chain(files.rollups.values()) {
+            add(is_refused(&block.name), block.undecoded().values().sum());
+        }
+        for ((log, _), frames) in engine.heads.undecoded() {
+            let log = files.logs.get(&log);
+            add(log.is_some_and(|log| is_refused(&log.name)), frames);
+        }
         DamageMet {
             places: engine.damage.count(),
-            undecoded_frames: engine.heads.undecoded().values().sum::<u64>()
-                + undecoded.sum::<u64>(),
+            refused_places: engine.damage.count_in(is_refused),
+            undecoded_frames,
+            refused_frames,
             // A person moves them away meanwhile; a folder that cannot be listed has louder trouble.
             set_aside: damage::set_aside(&*engine.disk).unwrap_or_default(),
             refused: files.unread.into_keys().collect(),

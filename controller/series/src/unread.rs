@@ -36,12 +36,8 @@ pub(crate) struct Unread {
 
 impl Unread {
     pub(crate) fn new(name: &str, bytes: u64) -> Self {
-        let own = log::id_of(name).or_else(|| segment::id_of(name));
-        let of_block = block::parse_name(name).filter(|parts| parts.2 == 0);
-        let logs = own
-            .map(|id| (id, id))
-            .or(of_block.map(|(first, last, _)| (first, last)));
-        let (first, last) = logs.unwrap_or((u64::MAX, 0));
+        let logs = logs_of(name).filter(|logs| logs.2 == 0);
+        let (first, last) = logs.map_or((u64::MAX, 0), |(first, last, _)| (first, last));
         Self {
             first,
             last,
@@ -51,14 +47,29 @@ impl Unread {
     }
 }
 
+/// Files of which nothing could be read: they are in no other list.
+pub(crate) fn unlisted(files: &Catalog) -> impl Iterator<Item = (&str, &Unread)> {
+    let is_listed = move |name: &str| {
+        let mut blocks = files.blocks.values().chain(files.rollups.values());
+        files.logs.values().any(|log| *log.name == *name)
+            || blocks.any(|block| *block.name == *name)
+            || files.sealed.values().any(|segment| *segment.name == *name)
+    };
+    let all = files.unread.iter();
+    all.filter_map(move |(name, unread)| (!is_listed(name)).then_some((&**name, unread)))
+}
+
 /// Bytes of files of which nothing could be read.
 pub(crate) fn bytes(files: &Catalog) -> u64 {
-    let is_known = |name: &str| {
-        files.logs.values().any(|log| *log.name == *name)
-            || files.blocks.values().any(|block| *block.name == *name)
-    };
-    let unknown = files.unread.iter().filter(|(name, _)| !is_known(name));
-    unknown.map(|(_, unread)| unread.bytes).sum()
+    unlisted(files).map(|(_, unread)| unread.bytes).sum()
+}
+
+/// The logs whose samples a file has, and the milliseconds of its steps, by its name alone. `None` for
+/// one that holds no samples.
+pub(crate) fn logs_of(name: &str) -> Option<(u64, u64, u64)> {
+    let own = log::id_of(name).or_else(|| segment::id_of(name));
+    let own = own.map(|id| (id, id, 0));
+    own.or_else(|| block::parse_name(name))
 }
 
 /// Opens what the disk gives now, logs left out: they are cut in their turn.

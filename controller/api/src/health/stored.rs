@@ -66,6 +66,8 @@ pub(super) fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
     if met.is_none() {
         return None;
     }
+    // What comes back by itself is nothing that a person has to restore.
+    let code = if met.only_waits() { "refused" } else { "damaged" };
     let (places, frames) = (met.places, met.undecoded_frames);
     let mut reason =
         format!("damaged places met: {places}; frames that cannot be decoded: {frames}");
@@ -83,7 +85,7 @@ pub(super) fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
     }
     Some(Ailment {
         part: Part::Stored,
-        code: "damaged",
+        code,
         since_ms,
         days_left: None,
         reason,

@@ -57,15 +57,20 @@ export const leave = async () => {
 /** Parts without which reports are not taken. */
 const STOPS = ['samples', 'events', 'database'];
 
-/** What an ailment means: in words of its own, or in those of its part. @param {string} part @param {string} code */
-const meaning = (part, code) => t(known(`ailment.${part}.${code}.means`) ? `ailment.${part}.${code}.means` : `ailment.${part}.means`);
+/** The first of these texts that there is. @param {...string} keys */
+const firstOf = (...keys) => t(keys.find(known) || keys[0]);
+/** What an ailment means and what to do: in words of its own, or in those of its part or code. @param {string} part @param {string} code */
+const advice = (part, code) => {
+  const own = `ailment.${part}.${code}`;
+  return `${firstOf(`${own}.means`, `ailment.${part}.means`)} ${firstOf(`${own}.do`, `ailment.${code.startsWith('certificate_') ? part : code}.do`)}`;
+};
 
 /** What is wrong with the controller itself, what that means and what to do, on every page. */
 export function Ailments() {
   const ailments = useAilments();
   return html`<div class="ailments" role="alert">${ailments.map(({ part, code, since_ms: since, days_left: days, reason }) => html`
     <section key=${part} class=${`ailment ailment-${STOPS.includes(part) ? 'down' : 'stale'}`}><${Icon} name="warning" />
-      <div><h2>${t(`ailment.${part}.${code}`, { days })}</h2><p>${meaning(part, code)} ${t(`ailment.${code.startsWith('certificate_') ? part : code}.do`)}</p>
+      <div><h2>${t(`ailment.${part}.${code}`, { days })}</h2><p>${advice(part, code)}</p>
         <p class="ailment-since">${t('ailment.since', { time: dateTime(since) })}</p>
         ${reason ? html`<details><summary>${t('ailment.reason')}</summary><code><${Reason} text=${reason} /></code></details>` : null}</div></section>`)}</div>`;
 }

@@ -113,6 +113,12 @@ fn every_part_that_can_be_unwell_has_words_for_it() {
         assert!(table.contains(&format!("'part.{part}': [")), "{part}");
     }
     for key in [
+        "ailment.stored.damaged",
+        "ailment.stored.means",
+        "ailment.damaged.do",
+        "ailment.stored.refused",
+        "ailment.stored.refused.means",
+        "ailment.stored.refused.do",
         "ailment.sealing.without_steps",
         "ailment.sealing.without_steps.means",
         "ailment.without_steps.do",
