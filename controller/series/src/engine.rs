@@ -29,7 +29,7 @@ use crate::options::SeriesOptions;
 use crate::refused::{Refusals, Watch};
 use crate::segment::Segment;
 use crate::stepless::Stepless;
-use crate::tail::Place;
+use crate::tail::Released;
 use crate::unread::Unread;
 use crate::writer::Writer;
 
@@ -50,7 +50,7 @@ pub(crate) struct Engine {
     /// Samples whose steps found no room.
     pub(crate) stepless: Stepless,
     /// What whoever follows the log no longer needs; `None` until it said so.
-    pub(crate) released: Mutex<Option<Place>>,
+    pub(crate) released: Mutex<Option<Released>>,
     pub(crate) bell: Bell,
     /// Held while samples of a source are judged and written.
     pub(crate) foreign: Mutex<()>,

@@ -74,8 +74,8 @@ impl Held {
         Ok(Some(held))
     }
 
-    /// Frames behind `offset`.
-    fn frames_behind(&self, offset: u64) -> io::Result<u64> {
+    /// Frames from `offset` on.
+    pub(crate) fn frames_behind(&self, offset: u64) -> io::Result<u64> {
         let mut scanner = Scanner::new(&*self.file, self.seed, HEADER_BYTES, self.length);
         let mut frames = 0;
         while let Some(step) = scanner.step()? {
@@ -106,7 +106,7 @@ pub(crate) fn release(engine: &Engine, newest_ms: i64) -> Result<(), SeriesError
         .released
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let place = released.unwrap_or_default();
+    let place = released.map(|released| released.now).unwrap_or_default();
     let hold_ms = i64::try_from(hold.as_millis()).unwrap_or(i64::MAX / 4);
     let most = engine.options.max_bytes.map_or(u64::MAX, |most| most / 2);
     let mut left = bytes(&files);

@@ -48,7 +48,7 @@
 //! | `tail`, `held` | following the log, for who sends samples on |
 //! | `damage` | which places are damaged, each told once; what is kept for a person |
 //! | `refused` | places that the disk refuses to read, which become damage |
-//! | `unread` | files that it refused at the start, which wait until it gives them |
+//! | `unread`, `unsent` | files that it refused at the start, which wait until it gives them; what a follower missed of them |
 //! | `verify`, `backup`, `check` | reading everything; a copy while the store runs, and whether it is whole |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
 //! | `writer`, `log`, `record`, `scan`, `lane`, `recall`, `checkpoint`, `open` | durability and de-duplication |
@@ -96,6 +96,7 @@ mod stepless;
 mod store;
 mod tail;
 mod unread;
+mod unsent;
 mod verify;
 mod writer;
 

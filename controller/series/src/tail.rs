@@ -38,6 +38,15 @@ pub struct Place {
     pub mark: u32,
 }
 
+/// What whoever follows the log said that it no longer needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Released {
+    /// When it began.
+    pub(crate) first: Place,
+    /// By now.
+    pub(crate) now: Place,
+}
+
 /// Samples of one time: a frame's, or a part of what a foreign source sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TailReport {
@@ -145,8 +154,10 @@ impl SeriesStore {
     /// Everything before `place` is no longer needed by whoever follows the log: its logs may go.
     /// Nothing is released until this was called once.
     pub fn release(&self, place: Place) {
-        let released = &self.engine().released;
-        *released.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        let released = self.engine().released.lock();
+        let mut released = released.unwrap_or_else(PoisonError::into_inner);
+        let first = released.map_or(place, |before| before.first);
+        *released = Some(Released { first, now: place });
     }
 
     /// Bytes of logs that are kept for a follower, and frames that went before they were followed.

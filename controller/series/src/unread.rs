@@ -12,14 +12,14 @@ use std::time::Instant;
 use crate::block::{self, Block};
 use crate::checkpoint::{self, Lanes};
 use crate::damage;
-use crate::engine::{Catalog, Engine, count};
+use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::head::Heads;
 use crate::held::{self, Held};
 use crate::log::{self, Log};
 use crate::open;
 use crate::segment::{self, Segment};
-use crate::{cut, refused};
+use crate::{cut, refused, unsent};
 
 /// A file that waits to be read.
 #[derive(Debug, Clone, Copy)]
@@ -244,12 +244,13 @@ fn cut_anew(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> {
     }
     learn(engine, &lanes);
     let frames = log.state().frames + log.state().batches;
+    let unsent = unsent::count_unsent(engine, &log)?;
     let held = if frames == 0 {
         engine.change_files(|files| files.logs.remove(&id));
         Arc::new(Held::of(&log, true))
     } else {
         let held = cut::cut(engine, &Arc::new(log), &heads)?;
-        tell_follower(engine, name, id, frames);
+        unsent::tell(engine, name, unsent);
         held
     };
     forget(engine, name);
@@ -271,18 +272,4 @@ fn end_covered(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> 
     let is_whole = !engine.damage.has(name);
     forget(engine, name);
     damage::remove_if_whole(engine, name, is_whole)
-}
-
-/// Who follows the logs may have gone past this one: what it missed is told, not sent.
-fn tell_follower(engine: &Engine, file: &str, id: u64, frames: u64) {
-    let released = engine.released.lock();
-    let released = released.unwrap_or_else(std::sync::PoisonError::into_inner);
-    if engine.options.hold.is_some() && released.is_some_and(|place| place.log > id) {
-        count(&engine.counters.unfollowed, frames);
-        tracing::error!(
-            file,
-            frames,
-            "a log was read too late to be sent on: what was not sent before stays in this store only"
-        );
-    }
 }

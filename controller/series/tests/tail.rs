@@ -277,3 +277,62 @@ fn samples_of_foreign_sources_are_followed_too() {
     assert_eq!(points, expected);
     assert_eq!(tail.missed(), Default::default());
 }
+
+/// A log that waits for the disk, behind it another one, and how many frames the first has.
+fn with_a_waiting_log() -> (Setting, u64) {
+    let setting = Setting::new(Some(DAY));
+    let mut reporters: Vec<Reporter> = (1..=3).map(Reporter::new).collect();
+    for seq in 1..=200 {
+        let group: Vec<Owned> = reporters.iter_mut().map(|one| one.report(seq)).collect();
+        setting.append(&group);
+    }
+    setting.clock.advance(Duration::from_secs(1801));
+    for seq in 201..=203 {
+        let group: Vec<Owned> = reporters.iter_mut().map(|one| one.report(seq)).collect();
+        setting.append(&group);
+    }
+    (setting, 600)
+}
+
+#[test]
+fn of_a_log_that_comes_back_late_what_was_not_sent_is_counted_and_nothing_else() {
+    const LOG: &str = "wal-0000000001.log";
+    let (setting, frames) = with_a_waiting_log();
+    let mut tail = setting.store().tail(Place::default());
+    let mut half = Vec::new();
+    tail.read(frames as usize / 2 * 40, &mut half).unwrap();
+    let middle = tail.place();
+    all(&mut tail, 1000);
+    let (end, sectors) = (tail.place(), setting.disk.sectors(LOG));
+    assert!(middle.log == 1 && end.log == 2 && sectors > 8, "{sectors}");
+    drop(tail);
+
+    let mut kinds = [0; 3];
+    for (kind, from) in [Place::default(), middle, end].into_iter().enumerate() {
+        for sector in [None, Some(0), Some(1), Some(sectors / 2), Some(sectors - 1)] {
+            let disk = setting.disk.after_kill();
+            disk.refuse(LOG, sector);
+            let disk_of = Arc::new(disk.clone());
+            let store = SeriesStore::open_on(disk_of, setting.options.clone()).unwrap();
+            store.release(from);
+            let mut tail = store.tail(from);
+            let sent = all(&mut tail, 1000);
+            let sent_of_log = sent.iter().filter(|one| seq_of(one) <= 200).count() as u64;
+            store.release(tail.place());
+            assert_eq!(tail.place().log, 2, "{sector:?}");
+            disk.relent_after(0);
+            store.maintain().unwrap();
+            assert!(store.damage_met().is_none(), "{:?}", store.damage_met());
+            // What lay before the place was sent by the run before.
+            let before = match kind {
+                0 => 0,
+                1 => half.len() as u64,
+                _ => frames,
+            };
+            let unsent = frames - before - sent_of_log;
+            assert_eq!(store.held().1, unsent, "{sector:?} from {from:?}");
+            kinds[kind] += unsent;
+        }
+    }
+    assert!(kinds[0] > kinds[1] && kinds[1] > 0 && kinds[2] == 0, "{kinds:?}");
+}
