@@ -19,6 +19,7 @@ mod link;
 mod marks;
 mod place;
 mod scope;
+mod search;
 mod sender;
 mod status;
 mod target;

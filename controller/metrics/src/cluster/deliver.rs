@@ -7,12 +7,13 @@ use http::StatusCode;
 
 use super::body::{Piece, compress, probe};
 use super::link::{Answered, Link};
+use super::search::Search;
 use super::sender::now_ms;
 use super::status::Status;
 
 /// Requests of one share that are refused in a row at most. What is refused is halved until single
 /// reports are left; a cluster that refused this many and took none between them refuses everything, and
-/// what it refuses then is dropped as it is. As long as it takes some, no report goes for another's fault.
+/// what it refuses then is dropped as it is. As long as it takes some, the search goes on, within its bound.
 const MOST_IN_A_ROW: u32 = 200;
 
 /// How a share ended.
@@ -76,14 +77,11 @@ pub(super) async fn deliver(
     manner: Manner,
     status: &Status,
 ) -> Outcome {
-    let mut ranges = Vec::from([std::ops::Range {
-        start: 0,
-        end: pieces.len(),
-    }]);
+    let mut search = Search::of(pieces.len());
     let mut in_a_row = 0;
     let mut is_told = false;
     let mut refused = false;
-    while let Some(range) = ranges.pop() {
+    while let Some(range) = search.next() {
         let Some(part) = pieces.get(range.clone()).filter(|part| !part.is_empty()) else {
             continue;
         };
@@ -102,21 +100,21 @@ pub(super) async fn deliver(
             Ok(answered) => answered,
             Err(error) => return Outcome::Broken(lost(&error)),
         };
-        match verdict(answered.status, manner) {
+        let verdict = verdict(answered.status, manner);
+        let is_divided = verdict == Verdict::Refused && search.is_divided(&range);
+        match verdict {
             Verdict::Taken => {
                 in_a_row = 0;
                 status.note_sent(samples, bytes);
             }
             // Hundreds of bad reports may follow each other: as long as a good sample is taken, they are
-            // looked for one by one.
+            // looked for.
             Verdict::Refused
-                if part.len() > 1
+                if is_divided
                     && (in_a_row < MOST_IN_A_ROW
                         || takes_others(link).await && std::mem::take(&mut in_a_row) > 0) =>
             {
-                let middle = range.start + part.len() / 2;
-                ranges.push(middle..range.end);
-                ranges.push(range.start..middle);
+                search.divide(range);
             }
             // Nothing is given up while the cluster takes nothing at all.
             Verdict::Refused if answered.status.is_server_error() && !takes_others(link).await => {
