@@ -437,7 +437,7 @@ impl Storage for Selector {
             return found.map(with_times).collect();
         }
         let found: Vec<_> = found.collect::<Result<_, _>>()?;
-        twins::join(found)
+        twins::join(found, budget)?
             .into_iter()
             .map(Ok)
             .map(with_times)
@@ -452,7 +452,7 @@ impl Storage for Selector {
             .map(|found| Ok::<_, StorageError>(found?.0))
             .collect::<Result<_, _>>()?;
         Ok(match may_be_twins {
-            true => twins::distinct(labels),
+            true => twins::distinct(labels, budget)?,
             false => labels,
         })
     }
