@@ -56,8 +56,13 @@ pub(crate) fn backup(engine: &Engine, target: &Path) -> Result<BackupReport, Ser
         copy.link(&name)?;
     }
     for name in left_out(&files) {
-        tracing::warn!(file = name, "the disk refuses to tell what this file is; the backup is made without it");
-        copy.manifest.push_str(&format!("{NOTE}not in this backup: {name}, which the disk refuses\n"));
+        tracing::warn!(
+            file = name,
+            "the disk refuses to tell what this file is; the backup is made without it"
+        );
+        copy.manifest.push_str(&format!(
+            "{NOTE}not in this backup: {name}, which the disk refuses\n"
+        ));
         copy.report.left_out.push(name.to_owned());
     }
     if let Ok(file) = engine.disk.open(checkpoint::NAME) {

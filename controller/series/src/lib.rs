@@ -105,8 +105,7 @@ pub use error::SeriesError;
 pub use foreign::{ForeignReport, ForeignSeries, SeriesRefusal};
 pub use frame::{
     Appended, BackupReport, Damage, DamageMet, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
-    SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport,
-    WithoutSteps,
+    SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport, WithoutSteps,
 };
 pub use head::left_out::LeftOut;
 pub use options::{AskAgain, Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};

@@ -334,5 +334,8 @@ fn of_a_log_that_comes_back_late_what_was_not_sent_is_counted_and_nothing_else()
             kinds[kind] += unsent;
         }
     }
-    assert!(kinds[0] > kinds[1] && kinds[1] > 0 && kinds[2] == 0, "{kinds:?}");
+    assert!(
+        kinds[0] > kinds[1] && kinds[1] > 0 && kinds[2] == 0,
+        "{kinds:?}"
+    );
 }

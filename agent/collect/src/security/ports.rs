@@ -149,11 +149,16 @@ impl ListeningPorts {
             });
             if now_ms.saturating_sub(passing.since_ms) < STAYS_MS {
                 let is_missed = false;
-                let passing = Passing { is_missed, ..passing };
+                let passing = Passing {
+                    is_missed,
+                    ..passing
+                };
                 self.passing.insert(port, passing);
                 continue;
             }
-            if passing.is_old && let Some(known) = &mut self.state.ports {
+            if passing.is_old
+                && let Some(known) = &mut self.state.ports
+            {
                 known.insert(port.clone(), uid);
             }
             settled.insert(port, uid);
@@ -289,7 +294,10 @@ mod tests {
     fn a_back_door_on_a_high_port_is_told_after_ten_minutes_and_elsewhere_at_once() {
         let mut host = Host::new("32768\t60999\n");
         assert!(host.see(&[]).is_empty());
-        assert_eq!(host.see(&[61_000, 31_337, 45_000]), ["opened 31337", "opened 61000"]);
+        assert_eq!(
+            host.see(&[61_000, 31_337, 45_000]),
+            ["opened 31337", "opened 61000"]
+        );
         for reading in 1..20 {
             // It is closed for a moment now and then, and is another socket each time.
             let open: &[u16] = if reading % 3 == 0 {
@@ -327,6 +335,9 @@ mod tests {
     fn a_range_that_cannot_be_read_is_the_kernels_default() {
         let mut host = Host::new("garbage");
         assert!(host.see(&[]).is_empty());
-        assert_eq!(host.see(&[32_767, 32_768, 61_000]), ["opened 32767", "opened 61000"]);
+        assert_eq!(
+            host.see(&[32_767, 32_768, 61_000]),
+            ["opened 32767", "opened 61000"]
+        );
     }
 }

@@ -67,7 +67,11 @@ pub(super) fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
         return None;
     }
     // What comes back by itself is nothing that a person has to restore.
-    let code = if met.only_waits() { "refused" } else { "damaged" };
+    let code = if met.only_waits() {
+        "refused"
+    } else {
+        "damaged"
+    };
     let (places, frames) = (met.places, met.undecoded_frames);
     let mut reason =
         format!("damaged places met: {places}; frames that cannot be decoded: {frames}");
