@@ -1,8 +1,9 @@
 //! The audit log: hash-chained, written in the same transaction as the act. Its head is kept in a row of
 //! its own, so that newest entries which were cut off are missed.
 
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, Row as _};
 use xiezhi_evidence::{ChainLine, Entry, Hash, Head, MAX_TEXT_BYTES, Record, Verifier};
 use xiezhi_model::{AuditEntry, AuditRecord};
 
@@ -25,6 +26,15 @@ macro_rules! select {
     };
 }
 
+/// What [`bound`] binds.
+macro_rules! matching {
+    () => {
+        "WHERE seq < $1 AND ($2 = '' OR subject = $2) \
+         AND ($3 = '' OR SUBSTR(action, 1, LENGTH($3)) = $3) AND ($4 = '' OR actor = $4) \
+         AND time_ms >= $5 AND time_ms <= $6 AND ($7 = '' OR detail LIKE $7)"
+    };
+}
+
 /// Which entries to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditQuery {
@@ -32,6 +42,14 @@ pub struct AuditQuery {
     pub subject: Option<String>,
     /// Only entries whose action begins so: `host.` or `host.enrolled`.
     pub action: Option<String>,
+    /// Only what this actor did, as entries have it: `user:admin`, `host:12`, `system`.
+    pub actor: Option<String>,
+    /// Only entries of this time, Unix milliseconds, or later.
+    pub from_ms: Option<i64>,
+    /// Only entries of this time, Unix milliseconds, or earlier.
+    pub to_ms: Option<i64>,
+    /// Only entries on this item of the register.
+    pub item: Option<i64>,
     /// Only entries before this position: the last position of the page before.
     pub before: Option<i64>,
     /// Entries per page, at most 1,000; 0 means 100.
@@ -80,16 +98,8 @@ impl Store {
         } else {
             query.limit.min(1000)
         };
-        // Not LIKE, for which `_` matches anything.
-        let sql = select!(
-            "WHERE seq < $1 AND ($2 = '' OR subject = $2) \
-             AND ($3 = '' OR SUBSTR(action, 1, LENGTH($3)) = $3) \
-             ORDER BY seq DESC LIMIT $4"
-        );
-        let rows = sqlx::query(sql)
-            .bind(query.before.unwrap_or(i64::MAX))
-            .bind(row::storable(query.subject.as_deref().unwrap_or_default()))
-            .bind(row::storable(query.action.as_deref().unwrap_or_default()))
+        let sql = concat!(select!(""), matching!(), " ORDER BY seq DESC LIMIT $8");
+        let rows = bound(sql, query)
             .bind(i64::from(limit))
             .fetch_all(self.database.read())
             .await?;
@@ -101,14 +111,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn audit_count(&self, query: &AuditQuery) -> Result<u64, StoreError> {
-        let sql = "SELECT COUNT(*) AS entries FROM audit WHERE seq < $1 AND ($2 = '' OR subject = $2) \
-                   AND ($3 = '' OR SUBSTR(action, 1, LENGTH($3)) = $3)";
-        let found = sqlx::query(sql)
-            .bind(query.before.unwrap_or(i64::MAX))
-            .bind(row::storable(query.subject.as_deref().unwrap_or_default()))
-            .bind(row::storable(query.action.as_deref().unwrap_or_default()))
-            .fetch_one(self.database.read())
-            .await?;
+        let sql = concat!("SELECT COUNT(*) AS entries FROM audit ", matching!());
+        let found = bound(sql, query).fetch_one(self.database.read()).await?;
         Ok(row::number(&found, "entries")?.unsigned_abs())
     }
 
@@ -209,6 +213,21 @@ impl Store {
             hash: walked.hash.to_string(),
         })
     }
+}
+
+/// A statement with what `matching!` asks for. An action is not matched by LIKE, for which `_` is anything; the
+/// number of an item has no such signs, and no text in a detail looks like it: its quotes are escaped.
+fn bound<'q>(sql: &'static str, query: &AuditQuery) -> Query<'q, Any, AnyArguments> {
+    let text = |text: &Option<String>| row::storable(text.as_deref().unwrap_or_default());
+    let item = query.item.map(|item| format!("%\"item\":\"{item}\"%"));
+    sqlx::query(sql)
+        .bind(query.before.unwrap_or(i64::MAX))
+        .bind(text(&query.subject))
+        .bind(text(&query.action))
+        .bind(text(&query.actor))
+        .bind(query.from_ms.unwrap_or(i64::MIN))
+        .bind(query.to_ms.unwrap_or(i64::MAX))
+        .bind(item.unwrap_or_default())
 }
 
 const NO_HEAD: &str = "the head that is kept apart from the entries is gone";

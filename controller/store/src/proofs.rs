@@ -323,6 +323,7 @@ impl Store {
             action: Some(ANCHORED.to_owned()),
             before,
             limit,
+            ..AuditQuery::default()
         };
         self.audit(&query).await
     }

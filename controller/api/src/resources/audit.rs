@@ -36,10 +36,34 @@ pub(crate) struct Filter {
     subject: Option<String>,
     /// Only entries whose action begins so.
     action: Option<String>,
+    /// Only what this actor did: `user:NAME`, `host:NUMBER`, `address:ADDRESS`, `console` or `system`.
+    actor: Option<String>,
+    /// At this time or after it.
+    from: Option<i64>,
+    /// At this time or before it.
+    to: Option<i64>,
+    /// Only entries about this item of the register.
+    item: Option<i64>,
     /// Entries on a page, 1,000 at most; 100 unless given.
     limit: Option<u32>,
     /// Position of the last entry of the page before.
     cursor: Option<i64>,
+}
+
+impl Filter {
+    /// The entries that it asks for, before a position if one is given.
+    fn query(self, before: Option<i64>, limit: u32) -> AuditQuery {
+        AuditQuery {
+            subject: self.subject,
+            action: self.action,
+            actor: self.actor,
+            from_ms: self.from,
+            to_ms: self.to,
+            item: self.item,
+            before,
+            limit,
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -78,12 +102,8 @@ pub(crate) async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Answer<AuditPage>, Problem> {
     let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
-    let query = AuditQuery {
-        subject: filter.subject,
-        action: filter.action,
-        before: filter.cursor,
-        limit,
-    };
+    let before = filter.cursor;
+    let query = filter.query(before, limit);
     let records = state.inner.store.audit(&query).await?;
     let full = records.len() == limit as usize;
     let next = records

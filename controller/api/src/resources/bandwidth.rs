@@ -105,7 +105,8 @@ async fn write(view: &View, site: &Site, budget: Option<&HourlyBudget>) -> Resul
     } else {
         "site.bandwidth_clear"
     };
-    let audit = who.audit(now_ms, action, format!("site:{}", site.key));
+    let audit = who.audit(now_ms, action, format!("site:{}", site.id));
+    let audit = audit.with("key", site.key.clone());
     state.inner.store.add_setting(&setting, audit).await?;
     state.inner.fleet.notice_budgets();
     Ok(Done)

@@ -77,8 +77,9 @@ async fn each_change_is_audited_with_its_value() {
     let record = bench.store.audit(&query).await.unwrap().remove(0);
     assert_eq!(
         (record.actor.as_str(), record.subject.as_str()),
-        ("user:admin", "site:gs-01")
+        ("user:admin", format!("site:{site}").as_str())
     );
+    assert_eq!(record.detail["key"], "gs-01");
     assert!(
         record.detail["value"].contains("1000"),
         "{:?}",

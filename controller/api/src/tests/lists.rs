@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use xiezhi_model::{EventStream, Gap, Grant, Host, Role, Severity};
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::report::Report;
@@ -282,6 +282,46 @@ async fn events_are_searched_by_page_with_the_gaps_of_their_time() {
         .read(&cookie, &format!("/api/v1/gaps?host={}", host.id))
         .await;
     assert_eq!(gaps["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_audit_list_and_its_file_are_of_the_person_the_time_and_the_item_that_are_asked_for() {
+    let bench = Bench::new().await;
+    let cookie = bench.sign_in().await;
+    let site = bench.site("gs-01").await.id.0;
+    let mut items = Vec::new();
+    for code in ["301", "302"] {
+        let room = json!({ "site": site, "values": { "code": code, "name": "机房" } });
+        let made = bench.post(&cookie, "/api/v1/register/rooms", room).await;
+        items.push(made.json()["id"].as_i64().unwrap());
+    }
+    let now_ms = bench.now_ms();
+    let found = async |filter: &str| {
+        let list = bench
+            .read(&cookie, &format!("/api/v1/audit?{filter}"))
+            .await;
+        let shown = list["items"].as_array().unwrap().clone();
+        let file = bench
+            .get(&cookie, &format!("/api/v1/audit/sheet?{filter}"))
+            .await;
+        let rows = String::from_utf8(file.body.to_vec())
+            .unwrap()
+            .lines()
+            .count()
+            - 1;
+        (shown, rows)
+    };
+    let (mine, rows) = found("actor=user:admin&action=register.").await;
+    assert_eq!((mine.len(), rows), (2, 2));
+    assert_eq!(found("actor=user:adm").await, (vec![], 0));
+    assert_eq!(
+        found(&format!("from={}", now_ms + 60_000)).await.0,
+        Vec::<Value>::new()
+    );
+    assert_eq!(found("to=1").await, (vec![], 0));
+    let (of_item, rows) = found(&format!("subject=rooms&item={}", items[0])).await;
+    assert_eq!((of_item.len(), rows), (1, 1));
+    assert_eq!(of_item[0], mine[1]);
 }
 
 #[tokio::test]

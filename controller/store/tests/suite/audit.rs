@@ -83,6 +83,83 @@ async fn entries_are_listed_newest_first_by_page_subject_and_action() {
 }
 
 #[tokio::test]
+async fn entries_are_found_by_who_did_it_when_and_on_which_item() {
+    let fresh = fresh().await;
+    let acts = [
+        ("admin", 1_000, "12"),
+        ("wang", 2_000, "2"),
+        ("admin", 3_000, "x\",\"item\":\"12"),
+    ];
+    for (name, time_ms, item) in acts {
+        let actor = xiezhi_model::Actor::User(name.to_owned());
+        let act = xiezhi_model::AuditEntry::new(time_ms, actor, "register.change", "assets");
+        fresh.append_audit(act.with("item", item)).await.unwrap();
+    }
+    let found = async |query: AuditQuery| {
+        let page = fresh.audit(&query).await.unwrap();
+        assert_eq!(fresh.audit_count(&query).await.unwrap(), page.len() as u64);
+        page.iter().map(|entry| entry.position).collect::<Vec<_>>()
+    };
+    let all = AuditQuery::default;
+    let actor = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        found(AuditQuery {
+            actor: actor("user:admin"),
+            ..all()
+        })
+        .await,
+        [3, 1]
+    );
+    assert_eq!(
+        found(AuditQuery {
+            actor: actor("user:adm"),
+            ..all()
+        })
+        .await,
+        [0; 0]
+    );
+    assert_eq!(
+        found(AuditQuery {
+            from_ms: Some(2_000),
+            ..all()
+        })
+        .await,
+        [3, 2]
+    );
+    assert_eq!(
+        found(AuditQuery {
+            to_ms: Some(2_000),
+            ..all()
+        })
+        .await,
+        [2, 1]
+    );
+    let both = AuditQuery {
+        from_ms: Some(2_000),
+        to_ms: Some(2_999),
+        ..all()
+    };
+    assert_eq!(found(both).await, [2]);
+    assert_eq!(
+        found(AuditQuery {
+            item: Some(12),
+            ..all()
+        })
+        .await,
+        [1]
+    );
+    assert_eq!(
+        found(AuditQuery {
+            item: Some(2),
+            actor: actor("user:wang"),
+            ..all()
+        })
+        .await,
+        [2]
+    );
+}
+
+#[tokio::test]
 async fn an_untouched_chain_verifies_and_its_head_is_the_newest_entry() {
     let fresh = ten_entries().await;
     let newest = fresh.audit(&AuditQuery::default()).await.unwrap().remove(0);

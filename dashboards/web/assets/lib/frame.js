@@ -2,6 +2,7 @@
 // keys, saved views and the wall. `i18n.js` takes them in.
 export const FRAME = {
   'nav.register': ['台账', 'Register'],
+  'audit.of': ['审计记录', 'Audit log'],
   'nav.more': ['更多', 'More'],
   'register.title': ['台账', 'Register'],
   'register.import.title': ['导入台账', 'Import into the register'],

@@ -8,14 +8,11 @@ import { eventText, fieldName, fieldValue } from '../lib/eventtext.js';
 import { PageHead, Panel, Loaded, Empty, SearchField, Problem } from '../parts/ui.js';
 import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
+import { TimeSpan } from '../parts/span.js';
 import { Views } from '../parts/views.js';
 import { Severity, HostLink } from '../parts/status.js';
 
 const LATE_MS = 120000;
-
-/** Text of a local input, in Asia/Shanghai, as Unix milliseconds; the zone has no daylight saving. */
-const fromInput = (text) => (text ? Date.parse(`${text}:00+08:00`) : '');
-const toInput = (ms) => (ms ? dateTime(Number(ms)).slice(0, 16).replace(' ', 'T') : '');
 
 const Gap = ({ gap }) => html`<li class="gap-line"><${Icon} name="gap" size="16" /><b>${t('events.gap')}</b>
   <span>${t('events.gap.text', { host: gap.host.hostname, from: dateTime(gap.from_ms), to: dateTime(gap.to_ms), n: number(gap.last - gap.first + 1), why: word('events.gap', gap.reason) })}</span></li>`;
@@ -90,8 +87,7 @@ export default function Events() {
       <select class="select" aria-label=${t('events.kind')} value=${filters.kind || ''} onChange=${choose('kind')}><option value="">${t('events.kind.all')}</option>
         ${words('kind').map((one) => html`<option key=${one} value=${one}>${word('kind', one)}</option>`)}</select>
       <${SiteChoice} bare look="select-wide" label=${t('events.site')} none=${t('events.site.all')} chosen=${filters.site ? { id: Number(filters.site) } : null} onChoose=${(site) => setQuery({ site: site ? String(site.id) : '' })} />
-      <span class="inline-fields"><label class="inline-field"><span>${t('events.from')}</span><input type="datetime-local" value=${toInput(filters.from)} onChange=${(event) => setQuery({ from: fromInput(event.currentTarget.value) })} /></label>
-      <label class="inline-field"><span>${t('events.to')}</span><input type="datetime-local" value=${toInput(filters.to)} onChange=${(event) => setQuery({ to: fromInput(event.currentTarget.value) })} /></label></span>
+      <${TimeSpan} from=${filters.from} to=${filters.to} />
       ${any ? html`<a class="clear" href=${hrefWith({ q: null, site: null, host: null, kind: null, severity: null, from: null, to: null })}>${t('fleet.clear')}</a>` : null}<${Views} /></div>
       <${EventList} filters=${filters} /></${Panel}>`;
 }

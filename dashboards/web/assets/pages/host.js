@@ -11,6 +11,7 @@ import { useMay } from '../lib/who.js';
 import { PageHead, Panel, Loaded, Confirm, Segments } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Status, Simulated } from '../parts/status.js';
+import { AuditLink } from '../parts/auditlink.js';
 import { Charts } from './host/charts.js';
 import { Facts } from './host/facts.js';
 import { Identity } from './host/identity.js';
@@ -53,11 +54,12 @@ function Acts({ host, reload }) {
     } catch (cause) { tell({ good: false, text: t('host.collect.failed', { why: cause.message }) }); }
     setBusy(false);
   };
-  if (host.revoked_ms || !manages) return null;
+  const log = html`<${AuditLink} filter=${{ subject: `host:${host.id}` }} />`;
+  if (host.revoked_ms || !manages) return html`<span class="page-tools">${log}</span>`;
   return html`<span class="page-tools">${told ? html`<span class=${told.good ? 'good' : 'bad'} role="status">${told.text}</span>` : null}
     <button class="button button-small" disabled=${busy} onClick=${collect}><${Icon} name="refresh" size="14" />${t('host.collect')}</button>
     <button class="button button-small" onClick=${() => ask(true)}>${t('host.revoke')}</button>
-    ${asked ? html`<${Confirm} danger text=${t('host.revoke.ask', { name: host.hostname })} reasonLabel=${t('host.revoke.reason')} onCancel=${() => ask(false)}
+    ${log}${asked ? html`<${Confirm} danger text=${t('host.revoke.ask', { name: host.hostname })} reasonLabel=${t('host.revoke.reason')} onCancel=${() => ask(false)}
       onDo=${async (reason) => { await send('POST', `/hosts/${host.id}/revoke`, { reason }); ask(false); reload(); }} />` : null}</span>`;
 }
 

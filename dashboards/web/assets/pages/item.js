@@ -11,6 +11,7 @@ import { PageHead, Panel, Loaded, Empty, Problem } from '../parts/ui.js';
 import { Table, Pairs } from '../parts/table.js';
 import { Icon } from '../parts/icons.js';
 import { Status, HostLink } from '../parts/status.js';
+import { AuditLink } from '../parts/auditlink.js';
 import { actorName } from '../parts/audited.js';
 import { fieldsOf, fieldName, Value, Life, daysUntil } from './register/fields.js';
 import { ItemForm } from './register/form.js';
@@ -103,6 +104,7 @@ function Shown({ kind, item, reload }) {
       <span class="tag mono" translate=${false}>${values.code}</span><${Life} kind=${kind} state=${values.state} />
       <span class="page-tools">${kind === 'assets' ? html`<a class="button button-small" href=${`/register/labels?id=${item.id}`}><${Icon} name="label" size="14" />${t('item.label')}</a>`
     : html`<a class="button button-small" href=${assets}>${t(kind === 'rooms' ? 'item.assets' : 'item.owned')}</a>`}
+        <${AuditLink} filter=${{ subject: kind, item: item.id }} />
         ${may('manage_register') && !editing ? html`<a class="button button-small" href=${hrefWith({ edit: '1' })}>${t('register.edit')}</a>` : null}</span></${PageHead}>
     ${editing ? html`<${Panel} id="edit" title=${t('register.edit')}><${ItemForm} key=${item.version} kind=${kind} item=${item} onSaved=${done} onCancel=${() => setQuery({ edit: null })} onStale=${reload} /></${Panel}>`
     : html`<div class="item-cards"><${Where} kind=${kind} item=${item} />${kind === 'assets' ? html`<${Whose} item=${item} /><${Warranty} day=${values.warranty} />${may('see_hosts') ? html`<${HostOf} item=${item} />` : null}` : null}</div>

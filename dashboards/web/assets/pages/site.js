@@ -9,6 +9,7 @@ import { PageHead, Panel, Loaded } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Status, Counts, worstOf, totalOf } from '../parts/status.js';
 import { HostTable } from '../parts/hosttable.js';
+import { AuditLink } from '../parts/auditlink.js';
 import { Budget } from '../parts/budget.js';
 import { Crumbs } from '../parts/sitechoice.js';
 import { SiteForm } from './sites/form.js';
@@ -37,7 +38,7 @@ function Court({ data, reload }) {
       <${Status} state=${worstOf(site.rollup)} large /><span class="tag">${word('tier', site.tier)}</span>${site.code ? html`<span class="tag">${site.code}</span>` : null}
       <span class="page-tools">${may('see_security_events') ? html`<a class="button button-small" href=${`/events?site=${site.id}`}><${Icon} name="events" size="14" />${t('sites.events')}</a>` : null}
         ${may('see_register') ? html`<a class="button button-small" href=${`/register/assets?site=${site.id}`}><${Icon} name="register" size="14" />${t('nav.register')}</a>` : null}
-        ${may('manage_sites') ? html`<${Tools} site=${site} />` : null}</span></${PageHead}>
+        <${AuditLink} filter=${{ subject: `site:${site.id}` }} />${may('manage_sites') ? html`<${Tools} site=${site} />` : null}</span></${PageHead}>
     ${site.retired_ms ? html`<p class="notice">${t('tree.retired.since', { time: dateTime(site.retired_ms) })}</p>` : null}
     ${may('manage_sites') ? html`<${Keep} site=${site} path=${path} reload=${reload} />` : null}
     ${children.length ? html`<${Panel} id="below" title=${t('sites.below')}><ul class="court-cards">${children.map((child) => html`

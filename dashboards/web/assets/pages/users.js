@@ -6,6 +6,7 @@ import { url, send, useResource } from '../lib/api.js';
 import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, SearchField } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { AuditLink } from '../parts/auditlink.js';
 import { Roles } from '../parts/roles.js';
 import { Exports } from '../parts/exports.js';
 import { Acts } from './users/acts.js';
@@ -61,7 +62,7 @@ function List({ data, onChange }) {
     { title: t('users.state'), cell: (row) => { const [text, look] = stateOf(row); return html`<span class=${`tag ${look}`}>${t(text)}</span>`; } },
     { title: t('users.factor'), cell: (row) => html`<span class=${row.second_factor ? '' : 'muted'}>${t(row.second_factor ? 'users.factor.on' : 'users.factor.off')}</span>` },
     { title: t('users.created'), minor: true, cell: (row) => html`<span class="nowrap">${dateTime(row.created_ms)}</span>` },
-    { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.manageable ? html`<button class="button button-small" onClick=${() => onChange(row)}>${t('users.change')}</button>` : null) },
+    { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => html`<span class="nowrap"><${AuditLink} filter=${{ actor: `user:${row.name}` }} /> ${row.manageable ? html`<button class="button button-small" onClick=${() => onChange(row)}>${t('users.change')}</button>` : null}</span>` },
   ];
   return html`<${Table} label=${t('users.title')} columns=${columns} rows=${data.items} keyOf=${(row) => row.id} />
     <p class="panel-note">${t('users.total', { n: number(data.total) })}

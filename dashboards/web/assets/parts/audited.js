@@ -11,7 +11,7 @@ import '../lib/register.js';
 const DEMO = 'the demonstration\'s courts';
 
 const WHO = { user: 'actor.user', host: 'actor.host', address: 'actor.address' };
-const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', api_token: 'subject.api_token', 'api-token': 'subject.api_token', user: 'actor.user', approval: 'subject.approval', chain: 'subject.chain', setting: 'subject.setting', import: 'subject.import', 'site-import': 'subject.import' };
+const WHAT = { host: 'subject.host', site: 'subject.site', token: 'subject.token', 'api-token': 'subject.api_token', api_token: 'subject.api_token', user: 'actor.user', approval: 'subject.approval', chain: 'subject.chain', setting: 'subject.setting', import: 'subject.import', 'site-import': 'subject.import' };
 
 /** `kind:name` in words; what this build does not know is shown as it is. */
 function named(text, kinds) {
@@ -35,6 +35,36 @@ export function subjectName(text, action) {
   if (known(`kindof.${text}`)) return t(`kindof.${text}`);
   return text === DEMO && action === 'sites.import' ? t('subject.demo') : named(text, WHAT);
 }
+
+/** A name as a person writes it, `主机 12`, as the log has it, `host:12`. A bare one is of `bare`'s kind. */
+function written(text, kinds, bare) {
+  const typed = text.trim();
+  for (const [kind, key] of Object.entries(kinds)) {
+    const rest = typed.toLowerCase().startsWith(t(key).toLowerCase()) ? typed.slice(t(key).length) : '';
+    if (/^[\s:：]/.test(rest) || /^\d+$/.test(rest)) return `${kind}:${rest.replace(/^[\s:：]+/, '')}`;
+  }
+  return !typed || typed.includes(':') || !bare ? typed : `${bare}:${typed}`;
+}
+
+/** What is shown of `kind:name` in a field where it can be written: see `written`. */
+function spoken(text, kinds) {
+  const [, kind, name] = /^([a-z_-]+):([^]*)$/.exec(text || '') || [];
+  return kinds[kind] ? `${t(kinds[kind])} ${name}` : text || '';
+}
+
+const ALONE = ['console', 'system'];
+
+/** Who is looked for. @param {string} text */
+export const actorWritten = (text) => ALONE.find((one) => [one, t(`actor.${one}`).toLowerCase()].includes(text.trim().toLowerCase())) || written(text, WHO, 'user');
+/** @param {string|null} actor */
+export const actorSpoken = (actor) => (actor && ALONE.includes(actor) ? t(`actor.${actor}`) : spoken(actor, WHO));
+
+const PARTS = ['rooms', 'staff', 'assets'];
+
+/** On what it was done. @param {string} text */
+export const subjectWritten = (text) => PARTS.find((part) => [part, t(`kindof.${part}`).toLowerCase()].includes(text.trim().toLowerCase())) || written(text, WHAT, '');
+/** @param {string|null} subject */
+export const subjectSpoken = (subject) => (subject && PARTS.includes(subject) ? t(`kindof.${subject}`) : spoken(subject, WHAT));
 
 /** A budget as it is written down, in hours and kbit/s; null if the text is none. */
 function budgetOf(text) {

@@ -12,16 +12,11 @@ use crate::problem::Problem;
 use crate::view::View;
 
 pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, Problem> {
-    let filter = asked.filter;
     let store = view.state.inner.store.clone();
     // Up to the newest entry of this moment: what comes later, the entry about this file too, is not in it.
     let head = store.audit_head().await?;
-    let query = AuditQuery {
-        subject: filter.subject,
-        action: filter.action,
-        before: i64::try_from(head.seq.saturating_add(1)).ok(),
-        limit: SLICE,
-    };
+    let before = i64::try_from(head.seq.saturating_add(1)).ok();
+    let query = asked.filter.query(before, SLICE);
     let count = store.audit_count(&query).await?;
     let pages = stream::try_unfold(Some((store, query)), next);
     let leaving = Leaving {
