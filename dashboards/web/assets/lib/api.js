@@ -42,6 +42,10 @@ export function url(path, params = {}) {
   return BASE + path + (text ? `?${text}` : '');
 }
 
+/** How often something was changed from here: who keeps what was read may have to read it again. */
+let written = 0;
+export const changesMade = () => written;
+
 /**
  * The answer as it comes; refusals are thrown.
  * @param {string} method
@@ -71,6 +75,7 @@ export async function ask(method, address, body, signal) {
   }
   if (response.ok) {
     person.answered();
+    if (method !== 'GET') written += 1;
     return response;
   }
   /** @type {Api.Problem} */
