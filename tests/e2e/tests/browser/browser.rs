@@ -12,7 +12,7 @@ use xiezhi_test_support::{Running, TestController, eventually};
 use crate::look::Look;
 
 /// Password of the administrator of every test controller.
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// Runs in every document before its own scripts: chooses the look and keeps what goes wrong.
 const WATCHER: &str = include_str!("watcher.js");

@@ -30,10 +30,28 @@ pub(crate) async fn ask(browser: &Browser, expression: &str) -> Result<Value> {
 
 /// Complaints about the page that is open, each with `name` before it.
 pub(crate) async fn complaints(browser: &Browser, name: &str, look: Look) -> Result<Vec<String>> {
+    complaints_of(browser, name, look, look.thorough()).await
+}
+
+/// As [`complaints`], with the slow checks in every look.
+pub(crate) async fn every_complaint(
+    browser: &Browser,
+    name: &str,
+    look: Look,
+) -> Result<Vec<String>> {
+    complaints_of(browser, name, look, true).await
+}
+
+async fn complaints_of(
+    browser: &Browser,
+    name: &str,
+    look: Look,
+    thorough: bool,
+) -> Result<Vec<String>> {
     let language = if look.english { "" } else { "...english()" };
     let all = format!("[...overflow(), ...clipped(), ...untranslated(), {language}]");
     let mut found = strings(&ask(browser, &all).await?);
-    if look.thorough() {
+    if thorough {
         found.extend(strings(&axe(browser, "{}").await?));
     }
     found.extend(browser.problems().await?);

@@ -24,6 +24,7 @@ mod host;
 mod keyboard;
 mod login;
 mod look;
+mod people;
 mod screens;
 mod spreadsheet;
 mod unwell;

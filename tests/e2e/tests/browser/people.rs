@@ -1,0 +1,294 @@
+//! What people do with accounts: two of them decide on what touches security, a second factor is set, used and
+//! taken off, sign-ins are ended, and an account is disabled. On a desk in the light, on a phone in the dark.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use xiezhi_identity::second_factor::{FactorSecret, STEP_SECONDS};
+use xiezhi_test_support::{Api, TestController};
+
+use crate::browser::{Browser, PASSWORD};
+use crate::checks;
+use crate::look::Look;
+
+const LOOKS: [Look; 2] = [
+    Look::usual(),
+    Look {
+        english: false,
+        dark: true,
+        phone: true,
+    },
+];
+
+/// Button in the row, or on a phone the card, of an account.
+const IN_ROW: &str = "const row = [...document.querySelectorAll(arguments[0])].find((one) => one.textContent.includes(arguments[1]));
+    const button = row && [...row.querySelectorAll('button')].find((one) => one.textContent.trim() === arguments[2]);
+    if (!button) return false; button.click(); return true";
+
+/// Clicks a button in the row that names an account.
+async fn press_in_row(browser: &Browser, list: &str, account: &str, button: &str) -> Result<()> {
+    let rows = format!("section[aria-labelledby={list}] tbody tr");
+    let arguments = vec![json!(rows), json!(account), json!(button)];
+    xiezhi_test_support::eventually(button, async || {
+        let pressed = browser.run_with(IN_ROW, arguments.clone()).await?;
+        Ok((pressed == true).then_some(()))
+    })
+    .await
+}
+
+/// Whether the page says something.
+fn says(text: &str) -> String {
+    format!("return document.body.innerText.includes('{text}')")
+}
+
+/// Takes a picture of what is open and asks everything of it.
+async fn look_at(browser: &Browser, name: &str, look: Look) -> Result<()> {
+    browser.picture(name).await?;
+    checks::none_of(&checks::every_complaint(browser, name, look).await?)
+}
+
+async fn sign_in(browser: &Browser, account: &str) -> Result<()> {
+    browser.goto("/login").await?;
+    browser.fill("input[name=username]", account).await?;
+    browser.fill("input[name=password]", PASSWORD).await?;
+    browser.click(".gate-card .button-primary").await
+}
+
+/// As [`sign_in`], up to the overview.
+async fn enter(browser: &Browser, account: &str) -> Result<()> {
+    sign_in(browser, account).await?;
+    there(browser).await
+}
+
+async fn there(browser: &Browser) -> Result<()> {
+    browser
+        .until("the overview", "return !!document.querySelector('.tiles')")
+        .await?;
+    // Signing in was asked for while signed out, which the browser's log tells as a refusal.
+    browser.problems().await?;
+    Ok(())
+}
+
+/// Leaves by the request that the button sends, without looking for where a phone has the button.
+async fn leave(browser: &Browser) -> Result<()> {
+    let out = "const done = arguments[arguments.length - 1]; fetch('/api/v1/logout', { method: 'POST', headers: { 'X-Xiezhi-Request': '1' } }).then((answer) => done(answer.ok))";
+    ensure!(browser.run_async(out).await? == true, "signing out failed");
+    Ok(())
+}
+
+/// An account whose owner has set a password, and a session of it.
+async fn owned(controller: &TestController, name: &str, once: &str) -> Result<Api> {
+    let first = Api::sign_in_as(controller.web(), name, once).await?;
+    let own = json!({"old": once, "new": PASSWORD});
+    first.post("/api/v1/me/password", &own).await?;
+    Api::sign_in_as(controller.web(), name, PASSWORD).await
+}
+
+async fn made(api: &Api, name: &str, roles: Value) -> Result<String> {
+    let account = json!({"name": name, "display_name": "", "home": null, "roles": roles});
+    let made = api.post("/api/v1/users", &account).await?;
+    Ok(made["password"].as_str().context("no password")?.to_owned())
+}
+
+#[tokio::test]
+async fn one_asks_for_a_role_of_the_audit_and_another_consents() -> Result<()> {
+    let controller = TestController::start().await?;
+    for name in ["李安全", "赵安全"] {
+        let once = controller.command(&["user", "create", name, "--role", "sec_admin"])?;
+        owned(&controller, name, once.trim()).await?;
+    }
+    let api = controller.api().await?;
+    let mut browser = Browser::open(&controller, Look::usual()).await?;
+    for (look, account) in LOOKS.into_iter().zip(["孙审计", "钱审计"]) {
+        made(&api, account, json!([])).await?;
+        browser.look(look).await?;
+        enter(&browser, "李安全").await?;
+        browser.goto("/users").await?;
+        press_in_row(&browser, "users", account, "更改").await?;
+        browser
+            .choose(".dialog select[name=role]", "audit_admin")
+            .await?;
+        browser
+            .fill(".dialog input[name=reason]", "接替退休同志")
+            .await?;
+        look_at(&browser, "people-ask", look).await?;
+        browser.click(".dialog .button-primary").await?;
+        browser
+            .until("it is asked for", &says("等待第二个人同意"))
+            .await?;
+        browser.click(".dialog .button-primary").await?;
+        let own = "return [...document.querySelectorAll('section[aria-labelledby=acts] tbody tr')].some((row) => row.innerText.includes('撤回') && !row.innerText.includes('同意并'))";
+        browser.until("who asked may only withdraw it", own).await?;
+        look_at(&browser, "people-asked", look).await?;
+        leave(&browser).await?;
+
+        enter(&browser, "赵安全").await?;
+        browser.goto("/users").await?;
+        press_in_row(&browser, "acts", account, "同意").await?;
+        browser
+            .until("what consent does", &says("全部作废"))
+            .await?;
+        look_at(&browser, "people-consent", look).await?;
+        browser
+            .click("[role=alertdialog] button:not([type=button])")
+            .await?;
+        browser
+            .until("the password to hand over", &says("把一次性密码交给"))
+            .await?;
+        look_at(&browser, "people-handed", look).await?;
+        let once = browser
+            .run("return document.querySelector('.issued pre').textContent")
+            .await?;
+        let auditor = owned(&controller, account, once.as_str().context("no password")?).await?;
+        auditor.get("/api/v1/audit").await?;
+        leave(&browser).await?;
+    }
+    browser.close().await
+}
+
+#[tokio::test]
+async fn a_second_factor_is_set_signed_in_with_and_taken_off() -> Result<()> {
+    let controller = TestController::start().await?;
+    let mut browser = Browser::open(&controller, Look::usual()).await?;
+    for look in LOOKS {
+        browser.look(look).await?;
+        enter(&browser, "admin").await?;
+        browser.goto("/me").await?;
+        let form = "section[aria-labelledby=factor]";
+        let (field, press) = (
+            format!("{form} input[name=code]"),
+            format!("{form} form > .button"),
+        );
+        let password = format!("{form} input[name=password]");
+        browser.fill(&password, PASSWORD).await?;
+        browser.click(&press).await?;
+        browser
+            .until(
+                "the secret",
+                "return document.querySelectorAll('.qr path').length === 1",
+            )
+            .await?;
+        look_at(&browser, "factor-offer", look).await?;
+        let text = browser
+            .run("return document.querySelector('section[aria-labelledby=factor] pre').textContent")
+            .await?;
+        let secret = secret(text.as_str().context("no secret")?)?;
+        let step = step_now()?;
+        browser.fill(&field, &secret.code(step)).await?;
+        browser.click(&press).await?;
+        browser.until("the recovery codes", &says("恢复码")).await?;
+        look_at(&browser, "factor-recovery", look).await?;
+        let codes = browser
+            .run("return document.querySelector('.issued pre').textContent")
+            .await?;
+        let recovery = codes
+            .as_str()
+            .and_then(|all| all.lines().next())
+            .context("no codes")?
+            .to_owned();
+        browser.click(".issued .button-primary").await?;
+        browser.until("it is on", &says("已开启")).await?;
+        leave(&browser).await?;
+
+        sign_in(&browser, "admin").await?;
+        browser
+            .until(
+                "a code is asked for",
+                "return !!document.querySelector('.gate-card input[name=code]')",
+            )
+            .await?;
+        browser.problems().await?;
+        look_at(&browser, "factor-sign-in", look).await?;
+        // A code is good for once: that of the set-up is used up.
+        browser.fill("input[name=code]", &secret.code(step)).await?;
+        browser.click(".gate-card .button-primary").await?;
+        browser
+            .until(
+                "a used code is refused",
+                "return !!document.querySelector('.gate-card [role=alert]')",
+            )
+            .await?;
+        browser
+            .fill("input[name=code]", &secret.code(step + 1))
+            .await?;
+        browser.click(".gate-card .button-primary").await?;
+        there(&browser).await?;
+
+        browser.goto("/me").await?;
+        browser.fill(&password, PASSWORD).await?;
+        browser.fill(&field, &recovery).await?;
+        look_at(&browser, "factor-remove", look).await?;
+        browser.click(&press).await?;
+        browser.until("it is off", "return !document.querySelector('section[aria-labelledby=factor] input[name=code]')").await?;
+        leave(&browser).await?;
+    }
+    browser.close().await
+}
+
+fn secret(text: &str) -> Result<FactorSecret> {
+    let bytes = data_encoding::BASE32_NOPAD.decode(text.trim().as_bytes())?;
+    FactorSecret::from_bytes(&bytes).context("a secret of another length")
+}
+
+fn step_now() -> Result<i64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(i64::try_from(since.as_secs())? / STEP_SECONDS)
+}
+
+#[tokio::test]
+async fn sign_ins_are_ended_by_their_owner_and_by_an_administrator_who_then_disables() -> Result<()>
+{
+    let controller = TestController::start().await?;
+    let api = controller.api().await?;
+    let mut browser = Browser::open(&controller, Look::usual()).await?;
+    for (look, account) in LOOKS.into_iter().zip(["王技术", "周技术"]) {
+        let once = made(&api, account, json!([{"role": "technician", "site": null}])).await?;
+        let elsewhere = owned(&controller, account, &once).await?;
+        browser.look(look).await?;
+        enter(&browser, account).await?;
+        browser.goto("/me").await?;
+        look_at(&browser, "sessions", look).await?;
+        browser
+            .click("section[aria-labelledby=sessions] tbody button")
+            .await?;
+        browser.until("one is left", "return document.querySelectorAll('section[aria-labelledby=sessions] tbody tr').length === 1").await?;
+        ensure!(
+            elsewhere.get("/api/v1/me").await.is_err(),
+            "a session that was ended goes on"
+        );
+        leave(&browser).await?;
+
+        let elsewhere = Api::sign_in_as(controller.web(), account, PASSWORD).await?;
+        enter(&browser, "admin").await?;
+        browser.goto("/users").await?;
+        change(&browser, account, "end_sessions", look).await?;
+        ensure!(
+            elsewhere.get("/api/v1/me").await.is_err(),
+            "a session that was ended goes on"
+        );
+        Api::sign_in_as(controller.web(), account, PASSWORD).await?;
+        change(&browser, account, "disable", look).await?;
+        let shown = "return [...document.querySelectorAll('section[aria-labelledby=users] tbody tr')].some((row) => row.innerText.includes('停用'))";
+        browser.until("the list says so", shown).await?;
+        look_at(&browser, "people-disabled", look).await?;
+        let refused = Api::sign_in_as(controller.web(), account, PASSWORD).await;
+        ensure!(refused.is_err(), "a disabled account signs in");
+        leave(&browser).await?;
+    }
+    browser.close().await
+}
+
+/// Changes an account in the dialogue and closes it.
+async fn change(browser: &Browser, account: &str, kind: &str, look: Look) -> Result<()> {
+    press_in_row(browser, "users", account, "更改").await?;
+    browser.choose(".dialog select", kind).await?;
+    look_at(browser, &format!("people-{kind}"), look).await?;
+    browser.click(".dialog .button-primary").await?;
+    browser.until("it is done", &says("已完成")).await?;
+    browser.click(".dialog .button-primary").await?;
+    browser
+        .until(
+            "the dialogue is gone",
+            "return !document.querySelector('.dialog')",
+        )
+        .await
+}
