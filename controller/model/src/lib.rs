@@ -45,4 +45,6 @@ pub use site::{
     SiteProblem, SiteRow, SiteTree, Tier, plan_sites,
 };
 pub use token::{Approval, ApprovalState, EnrolmentToken, MAX_TOKEN_DAYS, MAX_TOKEN_USES};
-pub use user::{Account, PASSWORD_ONCE_HOURS, User, WebSession};
+pub use user::{
+    Account, LONGEST_ACCOUNT_NAME, PASSWORD_ONCE_HOURS, User, WebSession, account_name,
+};

@@ -28,6 +28,19 @@ pub struct User {
 /// Hours for which a password that somebody else gave is good.
 pub const PASSWORD_ONCE_HOURS: i64 = 72;
 
+/// Most characters of an account's name.
+pub const LONGEST_ACCOUNT_NAME: usize = 64;
+
+/// An account's name without the blanks around it; `None` if it cannot be one. Names are typed on
+/// unknown keyboards and stand in logs: no blanks, no signs that are not seen.
+#[must_use]
+pub fn account_name(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let plain = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '-' | '_' | '@');
+    let fits = (1..=LONGEST_ACCOUNT_NAME).contains(&text.chars().count());
+    (fits && text.chars().all(plain)).then_some(text)
+}
+
 impl User {
     /// Whether it may sign in at `now_ms`, given the right password.
     #[must_use]

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_identity::password;
 use xiezhi_model::{
-    Account, AccountChange, Grant, Grants, Needs, Permission, Role, SiteId, SiteTree,
+    Account, AccountChange, Grant, Grants, LONGEST_ACCOUNT_NAME, Needs, Permission, Role, SiteId,
+    SiteTree, account_name,
 };
 use xiezhi_store::{AccountError, NewUser};
 
@@ -16,15 +17,13 @@ use super::acts::ActRow;
 use super::login;
 use crate::answer::{Answer, Created};
 use crate::extract::{Json, Path, Query};
-use crate::problem::Problem;
+use crate::problem::{FieldTold, Problem};
 use crate::rows::{RoleRow, SiteName};
 use crate::view::View;
 
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 500;
 
-/// Most characters of an account's names.
-const MAX_NAME: usize = 64;
 /// Most characters of a reason.
 const MAX_REASON: usize = 400;
 
@@ -132,7 +131,15 @@ fn is_seen(view: &View, account: &Account) -> bool {
 }
 
 fn row(view: &View, account: Account, factors: &[i64]) -> UserRow {
-    let manageable = may(view, AccountChange::Disable, &account).is_ok();
+    let officer = Grant {
+        role: Role::SecurityOfficer,
+        site: account.user.home,
+    };
+    // Who looks after security changes no other account, but may ask for such a role for it.
+    let begins = [AccountChange::Disable, AccountChange::Grant(officer)];
+    let manageable = begins
+        .into_iter()
+        .any(|change| may(view, change, &account).is_ok());
     let Account { user, grants } = account;
     let tree = view.tree();
     // What is held elsewhere is not named here.
@@ -209,10 +216,9 @@ pub(crate) async fn create(
     Json(wanted): Json<NewAccount>,
 ) -> Result<Created<Handed>, Problem> {
     let name = name_of(&wanted.name)?;
-    if wanted.display_name.chars().count() > MAX_NAME {
-        return Err(Problem::bad_request(format!(
-            "`display_name` may have {MAX_NAME} characters at most"
-        )));
+    if wanted.display_name.chars().count() > LONGEST_ACCOUNT_NAME {
+        let said = format!("`display_name` may have {LONGEST_ACCOUNT_NAME} characters at most");
+        return Err(wrong("display_name", "too_long", said));
     }
     let home = wanted.home.map(SiteId);
     if !view.scope.covers(home) {
@@ -262,16 +268,23 @@ fn roles_text(grants: &Grants) -> String {
     grants.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Names are typed on unknown keyboards and stand in logs: no blanks, no signs that are not seen.
 fn name_of(text: &str) -> Result<&str, Problem> {
-    let text = text.trim();
-    let plain = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '-' | '_' | '@');
-    if text.is_empty() || text.chars().count() > MAX_NAME || !text.chars().all(plain) {
-        return Err(Problem::bad_request(format!(
-            "`name` must have 1 to {MAX_NAME} letters or digits; . - _ @ may be among them"
-        )));
-    }
-    Ok(text)
+    account_name(text).ok_or_else(|| {
+        let said = format!(
+            "`name` must have 1 to {LONGEST_ACCOUNT_NAME} letters or digits; . - _ @ may be among them"
+        );
+        wrong("name", "no_account_name", said)
+    })
+}
+
+/// What is wrong with one field, and which word a page has a text for.
+fn wrong(field: &'static str, word: &'static str, said: String) -> Problem {
+    let told = FieldTold {
+        field,
+        word,
+        message: said.clone(),
+    };
+    Problem::new(StatusCode::BAD_REQUEST, "bad_fields", said).about(vec![told])
 }
 
 pub(super) fn once() -> Result<String, Problem> {

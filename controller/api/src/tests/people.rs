@@ -338,8 +338,14 @@ async fn bad_names_and_roles_are_told() {
         let got = bench
             .post(&admin, "/api/v1/users", json!({"name": name}))
             .await;
-        assert_eq!(got.code(), "bad_request", "{name:?}");
+        assert_eq!(got.code(), "bad_fields", "{name:?}");
+        let told = &got.json()["fields"][0];
+        assert_eq!(told["field"], "name", "{told}");
+        assert_eq!(told["word"], "no_account_name", "{told}");
     }
+    let long = json!({"name": "x", "display_name": "王".repeat(65)});
+    let long = bench.post(&admin, "/api/v1/users", long).await;
+    assert_eq!(long.json()["fields"][0]["field"], "display_name");
     let taken = bench
         .post(&admin, "/api/v1/users", json!({"name": "admin"}))
         .await;

@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use xiezhi_identity::password;
 use xiezhi_inventory::lists::{ACCOUNT_HEADER, account_row};
-use xiezhi_model::{Account, AccountChange, Grant, Grants, Needs, Role, SiteId};
+use xiezhi_model::{
+    Account, AccountChange, Grant, Grants, LONGEST_ACCOUNT_NAME, Needs, Role, SiteId, account_name,
+};
 use xiezhi_store::{NewUser, Store};
 
 use super::files::ListFile;
@@ -103,6 +105,12 @@ async fn create(
     home: Option<String>,
     role: Option<RoleAt>,
 ) -> Result<()> {
+    let name = account_name(&name).map(str::to_owned).with_context(|| {
+        format!(
+            "an account's name has 1 to {LONGEST_ACCOUNT_NAME} letters or digits, \
+             with . - _ @ among them if you like"
+        )
+    })?;
     let home = match &home {
         Some(key) => Some(site_of(store, key).await?),
         None => None,

@@ -1,11 +1,12 @@
 // 账号与角色: who may do what where, and what waits for a second person.
-import { html, useState } from '../lib/html.js';
-import { t } from '../lib/i18n.js';
+import { html, useEffect, useRef, useState } from '../lib/html.js';
+import { t, known } from '../lib/i18n.js';
 import { useRoute, hrefWith, navigate } from '../lib/router.js';
 import { url, send, useResource } from '../lib/api.js';
 import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, CopyButton, SearchField } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { Icon } from '../parts/icons.js';
 import { AuditLink } from '../parts/auditlink.js';
 import { Roles } from '../parts/roles.js';
 import { Exports } from '../parts/exports.js';
@@ -17,6 +18,13 @@ import { PlaceChoice, RoleChoice, ALONE } from './users/choice.js';
 export const Handed = ({ name, password, onClose }) => html`<div class="issued" role="status"><h3>${t('users.handed', { name })}</h3><p>${t('users.handed.text')}</p>
   <div class="command"><pre tabindex="0" translate=${false}>${password}</pre><${CopyButton} text=${password} /></div>
   <button class="button" onClick=${onClose}>${t('users.close')}</button></div>`;
+
+/** What is wrong with which field, in words. */
+function wrongFields(error) {
+  const { code, fields = [] } = (error && error.problem) || {};
+  if (code === 'exists') return new Map([['name', t('users.wrong.taken')]]);
+  return new Map(fields.map((one) => [one.field, known(`users.wrong.${one.word}`) ? t(`users.wrong.${one.word}`) : one.message]));
+}
 
 function Create({ province, onDone }) {
   const [handed, setHanded] = useState(null);
@@ -39,15 +47,19 @@ function Create({ province, onDone }) {
     } catch (cause) { setError(cause); }
     setBusy(false);
   };
+  const box = useRef(null);
+  const wrong = wrongFields(error);
+  useEffect(() => { const field = wrong.size && box.current && box.current.querySelector('[aria-invalid=true]'); if (field) field.focus(); }, [error]);
   if (handed) return html`<${Handed} ...${handed} onClose=${() => setHanded(null)} />`;
-  return html`<form class="form-row" onSubmit=${submit}>
-    <label class="field"><span>${t('users.name')}</span><input name="name" required maxlength="64" autocomplete="off" spellcheck=${false} /></label>
-    <label class="field"><span>${t('users.display')}</span><input name="display" maxlength="64" autocomplete="off" /></label>
+  const marked = (field) => (wrong.has(field) ? { 'aria-invalid': 'true', 'aria-describedby': 'create-wrong' } : {});
+  return html`<form class="form-row" onSubmit=${submit} ref=${box}>
+    <label class="field"><span>${t('users.name')}</span><input name="name" required maxlength="64" autocomplete="off" spellcheck=${false} ...${marked('name')} /></label>
+    <label class="field"><span>${t('users.display')}</span><input name="display" maxlength="64" autocomplete="off" ...${marked('display_name')} /></label>
     <${PlaceChoice} name="home" label=${t('users.home')} province=${province} />
     <${RoleChoice} roles=${ALONE} none=${t('users.later')} />
     <button class="button button-primary" disabled=${busy}>${t('users.submit')}</button>
-    <p class="muted form-note">${t('users.twice')}</p>
-    ${error ? html`<p class="field-error" role="alert">${error.message}</p>` : null}</form>`;
+    ${error ? html`<p class="field-error form-note" role="alert" id="create-wrong"><${Icon} name="warning" size="14" />${wrong.size ? [...wrong.values()].join(' ') : error.message}</p>` : null}
+    <p class="muted form-note">${t('users.name.rule')} ${t('users.twice')}</p></form>`;
 }
 
 const stateOf = (user) => (user.disabled_ms ? ['users.disabled', 'tag-down'] : user.password_once ? ['users.once', 'tag-stale'] : ['users.active', 'tag-up']);
@@ -62,7 +74,7 @@ function List({ data, onChange }) {
     { title: t('users.state'), cell: (row) => { const [text, look] = stateOf(row); return html`<span class=${`tag ${look}`}>${t(text)}</span>`; } },
     { title: t('users.factor'), cell: (row) => html`<span class=${row.second_factor ? '' : 'muted'}>${t(row.second_factor ? 'users.factor.on' : 'users.factor.off')}</span>` },
     { title: t('users.created'), minor: true, cell: (row) => html`<span class="nowrap">${dateTime(row.created_ms)}</span>` },
-    { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => html`<span class="nowrap"><${AuditLink} filter=${{ actor: `user:${row.name}` }} /> ${row.manageable ? html`<button class="button button-small" onClick=${() => onChange(row)}>${t('users.change')}</button>` : null}</span>` },
+    { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => html`<span class="row-acts"><${AuditLink} filter=${{ actor: `user:${row.name}` }} />${row.manageable ? html`<button class="button button-small" onClick=${() => onChange(row)}>${t('users.change')}</button>` : null}</span>` },
   ];
   return html`<${Table} label=${t('users.title')} columns=${columns} rows=${data.items} keyOf=${(row) => row.id} />
     <p class="panel-note">${t('users.total', { n: number(data.total) })}

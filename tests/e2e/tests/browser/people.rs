@@ -89,8 +89,14 @@ async fn made(api: &Api, name: &str, roles: Value) -> Result<String> {
     Ok(made["password"].as_str().context("no password")?.to_owned())
 }
 
+/// Who asks for what, and what its owner may read then.
+const ASKED: [(&str, &str, &str, &str); 2] = [
+    ("李安全", "孙安全", "security_officer", "/api/v1/events"),
+    ("admin", "钱审计", "audit_admin", "/api/v1/audit"),
+];
+
 #[tokio::test]
-async fn one_asks_for_a_role_of_the_audit_and_another_consents() -> Result<()> {
+async fn one_asks_for_a_role_of_security_or_audit_and_another_consents() -> Result<()> {
     let controller = TestController::start().await?;
     for name in ["李安全", "赵安全"] {
         let once = controller.command(&["user", "create", name, "--role", "sec_admin"])?;
@@ -98,15 +104,13 @@ async fn one_asks_for_a_role_of_the_audit_and_another_consents() -> Result<()> {
     }
     let api = controller.api().await?;
     let mut browser = Browser::open(&controller, Look::usual()).await?;
-    for (look, account) in LOOKS.into_iter().zip(["孙审计", "钱审计"]) {
+    for (look, (asker, account, role, reads)) in LOOKS.into_iter().zip(ASKED) {
         made(&api, account, json!([])).await?;
         browser.look(look).await?;
-        enter(&browser, "李安全").await?;
+        enter(&browser, asker).await?;
         browser.goto("/users").await?;
         press_in_row(&browser, "users", account, "更改").await?;
-        browser
-            .choose(".dialog select[name=role]", "audit_admin")
-            .await?;
+        browser.choose(".dialog select[name=role]", role).await?;
         browser
             .fill(".dialog input[name=reason]", "接替退休同志")
             .await?;
@@ -138,8 +142,8 @@ async fn one_asks_for_a_role_of_the_audit_and_another_consents() -> Result<()> {
         let once = browser
             .run("return document.querySelector('.issued pre').textContent")
             .await?;
-        let auditor = owned(&controller, account, once.as_str().context("no password")?).await?;
-        auditor.get("/api/v1/audit").await?;
+        let owner = owned(&controller, account, once.as_str().context("no password")?).await?;
+        owner.get(reads).await?;
         leave(&browser).await?;
     }
     browser.close().await
@@ -291,4 +295,33 @@ async fn change(browser: &Browser, account: &str, kind: &str, look: Look) -> Res
             "return !document.querySelector('.dialog')",
         )
         .await
+}
+
+#[tokio::test]
+async fn a_name_that_no_account_may_have_is_told_beside_its_field() -> Result<()> {
+    let controller = TestController::start().await?;
+    let mut browser = Browser::open(&controller, Look::usual()).await?;
+    for look in LOOKS {
+        browser.look(look).await?;
+        enter(&browser, "admin").await?;
+        browser.goto("/users").await?;
+        for (name, why) in [("王 芳", "不能有空格"), ("admin", "已经有这个账号名")] {
+            browser.fill(".form-row input[name=name]", name).await?;
+            browser.choose(".form-row select[name=role]", "").await?;
+            browser.click(".form-row .button-primary").await?;
+            let told = format!(
+                "const field = document.querySelector('.form-row input[name=name]'); \
+                const told = document.getElementById(field.getAttribute('aria-describedby')); \
+                return field.getAttribute('aria-invalid') === 'true' && field === document.activeElement && !!told && told.textContent.includes('{why}')"
+            );
+            browser.until(why, &told).await?;
+            // The refusal itself is told by the browser's log.
+            let refusals = browser.problems().await?;
+            let known = |one: &String| one.contains("400") || one.contains("409");
+            ensure!(refusals.iter().all(known), "{refusals:?}");
+            look_at(&browser, "people-bad-name", look).await?;
+        }
+        leave(&browser).await?;
+    }
+    browser.close().await
 }

@@ -41,10 +41,10 @@ export function Acts({ data, me, onDone }) {
     { title: t('acts.by'), cell: (row) => html`<span translate=${false}>${row.asked_by.name}</span>` },
     { title: t('acts.until'), minor: true, cell: (row) => html`<span class="nowrap">${dateTime(row.expires_ms)}</span>` },
     { title: t('acts.state'), cell: (row) => html`<span class=${`tag ${LOOKS[row.state] || ''}`}>${t(`acts.state.${row.state}`)}</span>${row.asker_gone ? html` <span class="faint">${t('acts.asker_gone')}</span>` : null}` },
-    { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => html`
-      ${row.consentable ? html`<button class="button button-small button-primary" onClick=${() => ask(row)}>${t('acts.consent')}</button> ` : null}
+    { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => html`<span class="row-acts">
+      ${row.consentable ? html`<button class="button button-small button-primary" onClick=${() => ask(row)}>${t('acts.consent')}</button>` : null}
       ${row.refusable ? html`<button class="button button-small" onClick=${() => end(row)}>${t('acts.refuse')}</button>` : null}
-      ${row.state === 'pending' && own(row) ? html`<button class="button button-small" onClick=${() => end(row)}>${t('acts.withdraw')}</button>` : null}` },
+      ${row.state === 'pending' && own(row) ? html`<button class="button button-small" onClick=${() => end(row)}>${t('acts.withdraw')}</button>` : null}</span>` },
   ];
   return html`${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}
     <${Table} label=${t('acts.title')} columns=${columns} rows=${shown} keyOf=${(row) => row.id} />${button}

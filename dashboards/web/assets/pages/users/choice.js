@@ -6,8 +6,11 @@ import { SiteChoice } from '../../parts/sitechoice.js';
 /** Roles that one person may grant alone. */
 export const ALONE = ['technician', 'court_admin', 'read_only', 'wall', 'province_admin'];
 
+/** Roles of the security duty, which only who looks after it asks for. */
+export const SECURITY = ['security_officer', 'sec_admin'];
+
 /** Roles that take a second person. */
-export const TOGETHER = ['security_officer', 'sec_admin', 'audit_admin'];
+export const TOGETHER = [...SECURITY, 'audit_admin'];
 
 export const PlaceChoice = ({ name, label, province }) => html`<${SiteChoice} name=${name} label=${label} required=${!province} none=${province ? t('role.province') : undefined} />`;
 
