@@ -265,6 +265,10 @@ const TABLE = {
   'range.1h': ['1 小时', '1 h'],
   'range.6h': ['6 小时', '6 h'],
   'range.24h': ['24 小时', '24 h'],
+  'span.none': ['不限', 'Any'],
+  'range.7d': ['7 天', '7 days'],
+  'range.shown': ['{from} 至 {to}', '{from} to {to}'],
+  'range.older': ['最近一小时没有上报，因此显示最近 {name}。', 'Nothing was reported in the last hour, so this is the last {name}.'],
 
   'chart.cpu': ['CPU 使用率', 'CPU use'],
   'chart.memory': ['内存', 'Memory'],
@@ -303,6 +307,7 @@ const TABLE = {
   'fs.used': ['使用率', 'Used'],
   'fs.none': ['没有上报文件系统。', 'No filesystem reported.'],
 
+  'facts.none.wait': ['这台主机还没有报告配置。接入后几分钟内会报来；一直没有，请告诉管理员。', 'This host has not reported its facts yet. They come within minutes of enrolment; if not, tell its administrator.'],
   'facts.none': ['这台主机还没有报告配置。接入后几分钟内会报来；一直没有，请点“立即采集”。', 'This host has not reported its facts yet. They come within minutes of enrolment; if not, ask it to collect now.'],
   'facts.updated': ['更新于 {time}', 'Updated {time}'],
   'facts.system': ['系统', 'System'],
@@ -425,7 +430,7 @@ const TABLE = {
   'audit.checking': ['正在核对审计链', 'Checking the audit chain'],
   'audit.head': ['链头', 'Head'],
   'audit.head.text': ['请定期把链头抄录到别处：能改写数据库的人可以连同链头一起重写整条链，只有另存的链头能揭穿。', 'Copy the head elsewhere from time to time: who can write to the database can rewrite the chain with its head, and only a head kept elsewhere shows it.'],
-  'audit.export': ['导出审计记录', 'Export the record'],
+  'audit.export': ['导出可核验文件', 'Export to verify'],
   'audit.none': ['还没有记录。', 'No records yet.'],
 
   ...ACTIONS,

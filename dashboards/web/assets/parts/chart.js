@@ -33,6 +33,9 @@ const alone = (values) => values.reduce((found, value, at) => {
   return found;
 }, []);
 
+/** The time of a tick; where a day begins, which one. @param {string} text `11-21 21:50:03` @param {number} step seconds between ticks */
+const tickText = (text, step) => (step >= 86400 || text.slice(6) === '00:00:00' ? text.slice(0, 5) : text.slice(6, step < 60 ? 14 : 11));
+
 function options(width, lines, { format, max, least, stacked, binary, onCursor, from, to }) {
   // A flat line at zero needs some height, or its axis would tell of millionths.
   const floor = least || (binary ? 1024 : 0.1);
@@ -50,7 +53,7 @@ function options(width, lines, { format, max, least, stacked, binary, onCursor, 
       y: { range: (_, low, high) => [Math.min(0, low || 0), max || Math.max(high || 0, floor) * 1.1] },
     },
     axes: [
-      { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => shortTime(tick * 1000).slice(6, step < 60 ? 14 : 11)) },
+      { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => tickText(shortTime(tick * 1000), step)) },
       { ...axis, size: 66, space: 34, ...(binary ? { incrs: BINARY_STEPS } : {}), values: (_, ticks) => ticks.map((tick) => format(tick)) },
     ],
     series: [{}, ...lines.map((line, index) => ({

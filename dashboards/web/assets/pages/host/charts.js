@@ -4,12 +4,14 @@ import { t } from '../../lib/i18n.js';
 import { useRoute, hrefWith } from '../../lib/router.js';
 import { url, useResource } from '../../lib/api.js';
 import { now } from '../../lib/live.js';
-import { bytes, bytesPerSecond, bitsPerSecond, percent, number } from '../../lib/format.js';
+import { bytes, dateTime, bytesPerSecond, bitsPerSecond, percent, number } from '../../lib/format.js';
 import { Panel, Loaded, Segments, Empty } from '../../parts/ui.js';
 import { Chart } from '../../parts/chart.js';
 import { Table } from '../../parts/table.js';
 
-const RANGES = { '15m': 900000, '1h': 3600000, '6h': 21600000, '24h': 86400000 };
+const RANGES = { '15m': 900000, '1h': 3600000, '6h': 21600000, '24h': 86400000, '7d': 604800000 };
+/** What is shown unless the address says: the last hour, or the least span that the last report is in. */
+const USUAL = ['1h', '6h', '24h', '7d'];
 const METRICS = [
   'node_cpu_seconds_total',
   'node_memory_MemTotal_bytes', 'node_memory_MemFree_bytes', 'node_memory_MemAvailable_bytes', 'node_memory_Buffers_bytes',
@@ -83,7 +85,7 @@ function deviceLines(data, inward, outward, inText, outText) {
   const shown = (busy.length ? busy : real.length ? real : all).slice(0, MOST);
   const nothing = new Array(data.times.length).fill(null);
   return {
-    note: all.length > shown.length ? t('chart.more', { n: shown.length, total: all.length }) : '',
+    note: busy.length > shown.length ? t('chart.more', { n: shown.length, total: busy.length }) : '',
     lines: shown.reduce((lines, found, index) => lines.concat([
       { device: true, name: t(inText, { name: found.device }), values: found.in || nothing, colour: index * 2, fill: index === 0 },
       { device: true, name: t(outText, { name: found.device }), values: found.out || nothing, colour: index * 2 + 1 },
@@ -133,20 +135,29 @@ function Drawn({ data }) {
     : html`<${Empty}>${t('fs.none')}</${Empty}>`}</${Panel}></div>`;
 }
 
+/** @param {number|null} lastReport */
+function usual(lastReport) {
+  const age = lastReport ? now() - lastReport : 0;
+  return USUAL.find((name) => age < RANGES[name]) || '7d';
+}
+
 export function Charts({ id, lastReport }) {
   const { query } = useRoute();
-  const range = RANGES[query.get('range')] ? query.get('range') : '1h';
+  const asked = RANGES[query.get('range')] ? query.get('range') : null;
+  const range = asked || usual(lastReport);
   const [, redraw] = useState(0);
   // A new report moves the window; without one the address stays the same and nothing is asked.
   const to = useMemo(() => Math.ceil(now() / 5000) * 5000, [lastReport, range]);
-  const address = url(`/hosts/${id}/series`, { match: METRICS, rate: 'true', without: 'cpu', from: to - RANGES[range], to });
+  const from = to - RANGES[range];
+  const address = url(`/hosts/${id}/series`, { match: METRICS, rate: 'true', without: 'cpu', from, to });
   const resource = useResource(address);
   useEffect(() => {
     const turned = () => redraw((n) => n + 1);
     addEventListener('xiezhi-theme', turned);
     return () => removeEventListener('xiezhi-theme', turned);
   }, []);
-  const items = Object.keys(RANGES).map((name) => ({ value: name, text: t(`range.${name}`), href: hrefWith({ range: name === '1h' ? '' : name }) }));
-  return html`<div class="range"><${Segments} label=${t('range.label')} items=${items} current=${range} /></div>
+  const items = Object.keys(RANGES).map((name) => ({ value: name, text: t(`range.${name}`), href: hrefWith({ range: name }) }));
+  return html`<div class="range"><${Segments} label=${t('range.label')} items=${items} current=${range} />
+      <p class="range-told"><span class="nowrap">${t('range.shown', { from: dateTime(from).slice(5, 16), to: dateTime(to).slice(5, 16) })}</span>${asked || range === '1h' ? null : html` <span>${t('range.older', { name: t(`range.${range}`) })}</span>`}</p></div>
     <${Loaded} resource=${{ ...resource, fresh: true }} rows=${12}>${(data) => html`<${Drawn} data=${data} />`}</${Loaded}>`;
 }
