@@ -6,6 +6,7 @@ use super::*;
 
 mod actions;
 mod reasons;
+mod source;
 mod words;
 
 const BOTH: Encodings = Encodings {

@@ -4,8 +4,8 @@
 //! here and not in front of an auditor.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
+use super::source::{controller, files, shipped};
 use super::text;
 
 /// Words that look like acts, in files that audit, and are none; each says what it is.
@@ -15,24 +15,6 @@ const NO_ACTS: &[(&str, &str)] = &[
     ("a.id", "a column of a statement"),
     ("i.id", "a column of a statement"),
 ];
-
-/// Code that ships, without its tests.
-fn shipped(folder: &Path, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if name.starts_with("test") || ["examples", "benches"].contains(&name) {
-            continue;
-        }
-        if path.is_dir() {
-            shipped(&path, found);
-        } else if name.ends_with(".rs") {
-            let source = std::fs::read_to_string(&path).unwrap();
-            let code = source.split("#[cfg(test)]\nmod tests").next();
-            found.push(code.unwrap_or_default().to_owned());
-        }
-    }
-}
 
 /// `noun.verb` in quotes: lower-case letters and underscores with one dot.
 fn dotted(code: &str) -> Vec<String> {
@@ -45,7 +27,6 @@ fn dotted(code: &str) -> Vec<String> {
         parts.is_some_and(|(noun, verb)| plain(noun) && plain(verb))
     };
     code.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
         .flat_map(|line| line.split('"').skip(1).step_by(2))
         .filter(is_act)
         .map(str::to_owned)
@@ -53,9 +34,10 @@ fn dotted(code: &str) -> Vec<String> {
 }
 
 fn acts() -> BTreeSet<String> {
-    let controller = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controller");
-    let mut files = Vec::new();
-    shipped(&controller, &mut files);
+    let mut files: Vec<String> = files(&controller())
+        .iter()
+        .map(|path| shipped(path))
+        .collect();
     let marks = ["AuditEntry", ".audit(", "by_console("];
     files.retain(|code| marks.iter().any(|mark| code.contains(mark)));
     let mut acts: BTreeSet<String> = files.iter().flat_map(|code| dotted(code)).collect();

@@ -4,8 +4,9 @@
 //! fails here and not on a Chinese page. What cannot be followed to its words fails as well.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::source::{controller, files, shipped};
 use super::text;
 
 /// What is loaded before a refusal is said; `files` by the pages that send or take files.
@@ -29,35 +30,6 @@ const NO_CODES: [(&str, &str); 12] = [
     ("code_stays", "the same"),
     ("unknown_code", "the same"),
 ];
-
-fn controller() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controller")
-}
-
-/// A source without its tests and remarks.
-fn shipped(path: &Path) -> String {
-    let source = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
-    let lines = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if name.starts_with("test") || ["examples", "benches"].contains(&name) {
-            continue;
-        }
-        if path.is_dir() {
-            files(&path, found);
-        } else if name.ends_with(".rs") {
-            found.push(path);
-        }
-    }
-}
 
 fn is_word(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-';
@@ -148,14 +120,12 @@ fn body(code: &str, mark: &str, name: &str) -> String {
 /// The codes of all problems of the interface for pages.
 fn codes() -> BTreeSet<String> {
     let source = controller().join("api/src");
-    let mut all = Vec::new();
-    files(&source, &mut all);
     let password = shipped(&controller().join("identity/src/password.rs"));
     let mut found: BTreeSet<String> = words(&body(&password, "impl", "code"))
         .into_iter()
         .collect();
     assert!(found.len() > 3, "codes of bad passwords: {found:?}");
-    for path in all {
+    for path in files(&source) {
         let code = shipped(&path);
         let mut names = vec!["Problem::new", "Problem::failed"];
         if path.ends_with("problem.rs") || code.contains("for Problem {") {
@@ -210,11 +180,9 @@ fn codes() -> BTreeSet<String> {
 }
 
 fn constant(folder: &Path, name: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    files(folder, &mut all);
     let line = format!("const {name}: &str = \"");
-    let found = all.iter().filter_map(|path| {
-        let code = shipped(path);
+    let found = files(folder).into_iter().filter_map(|path| {
+        let code = shipped(&path);
         let at = code.find(&line)?;
         code[at + line.len()..].split('"').next().map(str::to_owned)
     });
@@ -272,11 +240,9 @@ const SPOKEN: [(&str, &str, &str); 10] = [
 
 #[test]
 fn every_word_in_the_audits_particulars_is_said_in_both_languages() {
-    let mut all = Vec::new();
-    files(&controller(), &mut all);
     let (mut names, mut values) = (BTreeSet::new(), BTreeSet::new());
-    for path in &all {
-        let code = shipped(path);
+    for path in files(&controller()) {
+        let code = shipped(&path);
         if !["AuditEntry", ".audit(", "by_console("]
             .iter()
             .any(|mark| code.contains(mark))
