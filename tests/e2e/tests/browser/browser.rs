@@ -200,6 +200,13 @@ impl Browser {
         Ok(field.send_keys(path.display().to_string()).await?)
     }
 
+    /// Lets the page save files, into this folder.
+    pub(crate) async fn save_into(&self, folder: &std::path::Path) -> Result<()> {
+        let allowed = json!({ "behavior": "allow", "downloadPath": folder });
+        self.cdp("Browser.setDownloadBehavior", allowed).await?;
+        Ok(())
+    }
+
     /// Takes one of the choices of a list.
     pub(crate) async fn choose(&self, selector: &str, value: &str) -> Result<()> {
         let there = "const list = document.querySelector(arguments[0]); \

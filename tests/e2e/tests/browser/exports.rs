@@ -1,8 +1,11 @@
 //! Lists saved as files: what is refused or cut is said where the button is, and what is saved is whole.
 
-use anyhow::{Result, ensure};
+use std::io::{Cursor, Read as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use xiezhi_test_support::TestController;
+use xiezhi_test_support::{TestController, eventually};
 
 use crate::browser::Browser;
 use crate::checks;
@@ -68,5 +71,86 @@ async fn a_list_is_saved_whole_or_the_page_says_why_not() -> Result<()> {
     }
     browser.picture("export-refused").await?;
     ensure!(browser.run("return window.handed.length").await? == 1);
+    browser.close().await
+}
+
+/// The buttons of lists: page, what the button says, the file, and what every one of its rows holds.
+const FILES: &[(&str, &str, &str, &str, usize)] = &[
+    ("/register/rooms", "导出 CSV", "rooms.csv", "机房", 3),
+    ("/register/rooms?q=302", "导出 CSV", "rooms.csv", "机房", 1),
+    ("/register/rooms", "导出表格", "rooms.xlsx", "机房", 3),
+    ("/sites?q=gs-01-0", "导出 CSV", "sites.csv", "gs-01-0", 8),
+    ("/users", "导出表格", "users.xlsx", "admin", 1),
+    (
+        "/audit?action=register.create",
+        "导出 CSV",
+        "audit.csv",
+        "register.create",
+        3,
+    ),
+    ("/audit", "导出可核验文件", "audit.jsonl", "hash", 5),
+];
+
+/// The text of a file: of a workbook, that of its first sheet and of what its cells share.
+fn text_of(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path)?;
+    if !bytes.starts_with(b"PK") {
+        return Ok(String::from_utf8(bytes)?);
+    }
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
+    let mut text = String::new();
+    for part in ["xl/worksheets/sheet1.xml", "xl/sharedStrings.xml"] {
+        if let Ok(mut part) = archive.by_name(part) {
+            part.read_to_string(&mut text)?;
+        }
+    }
+    Ok(text)
+}
+
+/// Rows under the heading; a file to be verified offline has none.
+fn rows_of(name: &str, text: &str) -> usize {
+    if name.ends_with("xlsx") {
+        text.matches("<row ").count() - 1
+    } else {
+        let heads = usize::from(name.ends_with("csv"));
+        text.lines().count() - heads
+    }
+}
+
+#[tokio::test]
+async fn a_saved_file_is_on_the_disk_with_the_rows_of_the_page() -> Result<()> {
+    let controller = TestController::start().await?;
+    let api = controller.api().await?;
+    for code in ["301", "302", "303"] {
+        let room = json!({"site": 2, "values": {"code": code, "name": "机房"}});
+        api.post("/api/v1/register/rooms", &room).await?;
+    }
+    let browser = Browser::signed_in(&controller, Look::usual()).await?;
+    for (at, (page, button, name, word, least)) in FILES.iter().enumerate() {
+        let folder = controller.folder().join(format!("saved-{at}"));
+        std::fs::create_dir(&folder)?;
+        browser.save_into(&folder).await?;
+        browser.goto(page).await?;
+        press(&browser, button).await?;
+        let path = folder.join(name);
+        let text = eventually(name, async || {
+            // It appears under its name once it is whole.
+            path.exists().then(|| text_of(&path)).transpose()
+        })
+        .await
+        .with_context(|| format!("{page} {button}"))?;
+        let rows = rows_of(name, &text);
+        let counted = !page.starts_with("/sites") && !name.ends_with("jsonl");
+        ensure!(
+            text.contains(word)
+                && if counted {
+                    rows == *least
+                } else {
+                    rows >= *least
+                },
+            "{page}: {name} has {rows} rows: {text}"
+        );
+        checks::none_of(&browser.problems().await?)?;
+    }
     browser.close().await
 }

@@ -123,6 +123,14 @@ async fn a_province_begins_with_workbooks_and_takes_them_back() -> Result<()> {
     browser
         .until("no room again", &says("这里还没有登记"))
         .await?;
+    // Nothing is in use any more: the courts go too.
+    browser.goto("/sites/import").await?;
+    undo(&browser).await?;
+    browser
+        .until("the courts are taken back", &says("已撤销"))
+        .await?;
+    browser.goto("/sites").await?;
+    browser.until("no court again", &says("还没有单位")).await?;
     // A refusal is told by the browser's log too.
     let mut problems = browser.problems().await?;
     problems.retain(|problem| !problem.contains("409"));

@@ -21,6 +21,8 @@ mod first_day;
 mod first_day_courts;
 mod frame;
 mod host;
+mod idle;
+mod imports;
 mod keyboard;
 mod login;
 mod look;
