@@ -7,7 +7,7 @@ import { start, stop, setServerTime } from './lib/live.js';
 import { setWho, isWall } from './lib/who.js';
 import { watchKeys } from './lib/keys.js';
 import { Shell } from './parts/shell.js';
-import { Guarded, Skeleton, Problem } from './parts/ui.js';
+import { Guarded, PageHead, Skeleton, Problem } from './parts/ui.js';
 import { pageFor } from './pages/list.js';
 
 /** The page's component, once its module has arrived. */
@@ -31,6 +31,9 @@ function Page({ found }) {
   return html`<${Guarded} key=${found.key}><${view} ...${found.parameters} /></${Guarded}>`;
 }
 
+/** A page that its reader may not see: said once, and not by every part of it. */
+const Closed = ({ page }) => html`<${PageHead} title=${t(page.title)} /><${Problem} error=${{ status: 403, message: t('problem.not_allowed') }} />`;
+
 function SignedIn({ found }) {
   const { path } = useRoute();
   const me = useResource(url('/me'));
@@ -52,7 +55,8 @@ function SignedIn({ found }) {
   if (first || astray) return html`<${Skeleton} rows=${8} />`;
   setWho(known);
   if (found.page.bare) return html`<${Page} found=${found} />`;
-  return html`<${Shell} me=${known} current=${found.page.nav} scope=${found.page.scope}><${Page} found=${found} /></${Shell}>`;
+  const closed = found.page.may && !known.permissions.includes(found.page.may);
+  return html`<${Shell} me=${known} current=${found.page.nav} scope=${!closed && found.page.scope}>${closed ? html`<${Closed} page=${found.page} />` : html`<${Page} found=${found} />`}</${Shell}>`;
 }
 
 function App() {

@@ -42,6 +42,9 @@ export function url(path, params = {}) {
   return BASE + path + (text ? `?${text}` : '');
 }
 
+/** Whether this page was answered as somebody who is signed in: then who is not any more is told so. */
+let inside = false;
+
 /** How often something was changed from here: who keeps what was read may have to read it again. */
 let written = 0;
 export const changesMade = () => written;
@@ -75,6 +78,7 @@ export async function ask(method, address, body, signal) {
   }
   if (response.ok) {
     person.answered();
+    inside = !address.startsWith(`${BASE}/login`) && !address.startsWith(`${BASE}/logout`);
     if (method !== 'GET') written += 1;
     return response;
   }
@@ -123,7 +127,11 @@ function toLogin() {
   if (path === '/login') return;
   const text = query.toString();
   const next = path + (text ? `?${text}` : '');
-  navigate(`/login${next === '/' ? '' : `?next=${encodeURIComponent(next)}`}`, { replace: true });
+  const after = new URLSearchParams();
+  if (inside) after.set('ended', '1');
+  if (next !== '/') after.set('next', next);
+  inside = false;
+  navigate(`/login${String(after) ? `?${after}` : ''}`, { replace: true });
 }
 
 /** @type {{ data: any, error: ApiError|null, loading: boolean, at: number, address: string|null }} */

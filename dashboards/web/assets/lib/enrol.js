@@ -3,6 +3,7 @@ import { addTexts } from './i18n.js';
 
 addTexts({
   'enrol.create': ['生成接入令牌', 'Make an enrolment token'],
+  'enrol.how': ['主机凭令牌接入：选好法院生成令牌，再到主机上运行给出的命令，几秒后它就出现在“主机”页。', 'A host enrols with a token: make one for its court, run the commands that it comes with on the host, and seconds later the host is on the Fleet page.'],
   'enrol.site': ['所属法院', 'Court'],
   'enrol.site.choose': ['选择法院', 'Choose a court'],
   'enrol.uses': ['可用次数', 'Uses'],

@@ -2,6 +2,8 @@
 import { addTexts } from './i18n.js';
 
 addTexts({
+  'file.choose': ['选择文件', 'Choose a file'],
+  'file.none': ['还没有选；也可以把文件拖到这里', 'None chosen; you may drop one here'],
   'export.xlsx': ['导出表格', 'Export Excel'],
   'export.csv': ['导出 CSV', 'Export CSV'],
   'export.busy': ['正在导出…', 'Exporting…'],

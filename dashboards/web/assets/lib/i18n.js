@@ -9,7 +9,7 @@ import { watched, useWatched, remember } from './store.js';
 /** @type {Record<string, string[]>} */
 const TABLE = {
   'app.name': ['獬豸', 'Xiezhi'],
-  'app.purpose': ['法院运行监测', 'Court operations monitoring'],
+  'app.purpose': ['法院运行监测', 'Court monitoring'],
   'app.skip': ['跳到正文', 'Skip to content'],
 
   'nav.label': ['主导航', 'Main navigation'],
@@ -46,6 +46,7 @@ const TABLE = {
   'login.submit': ['登录', 'Sign in'],
   'login.busy': ['正在登录…', 'Signing in…'],
   'login.once': ['正在用一次性登录码登录…', 'Signing in with the one-time code…'],
+  'login.ended': ['登录已结束：半小时没有操作，或在别处被结束。重新登录后回到刚才的页面。', 'You were signed out: half an hour without an act, or somebody ended it. Sign in again and you are back where you were.'],
   'login.note': ['忘记密码，请找账号管理员在“账号”页重设；管理员自己忘记了，在控制器终端运行 xiezhi-controller set-password。', 'If the password is lost, ask who keeps the accounts; who keeps them runs xiezhi-controller set-password on the controller’s terminal.'],
 
   'problem.wrong_credentials': ['账号或密码不对。', 'Account and password do not match.'],
@@ -498,6 +499,7 @@ const TABLE = {
   'detailed.events': ['事件', 'Events'],
   'detailed.security': ['安全事件', 'Security events'],
 
+  'confirm.title': ['请确认', 'Please confirm'],
   'confirm.cancel': ['取消', 'Cancel'],
   'confirm.do': ['确定', 'Confirm'],
   'time.day': ['{n} 天', '{n} d'],

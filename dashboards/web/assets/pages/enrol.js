@@ -51,7 +51,7 @@ function Create({ onDone }) {
     setBusy(false);
   };
   if (issued) return html`<${Issued} issued=${issued} onClose=${() => setIssued(null)} />`;
-  return html`<form class="form-row" onSubmit=${submit}>
+  return html`<p class="muted panel-lead">${t('enrol.how')}</p><form class="form-row" onSubmit=${submit}>
     <${SiteChoice} name="site" label=${t('enrol.site')} required none=${t('enrol.site.choose')} chosen=${site || (asking ? { id: Number(asking) } : null)} onChoose=${choose} />
     <label class="field"><span>${t('enrol.uses')}</span><input type="number" name="uses" min="1" max="10000" value="1" required /></label>
     <label class="field"><span>${t('enrol.expires')}</span><select class="select" name="expires">

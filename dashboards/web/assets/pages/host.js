@@ -18,7 +18,8 @@ import { Identity } from './host/identity.js';
 import { Crumbs } from '../parts/sitechoice.js';
 import { EventList } from './events.js';
 
-const TABS = ['charts', 'facts', 'events', 'identity'];
+/** Its name, and the permission that shows it. */
+const TABS = [['charts', 'see_hosts'], ['facts', 'see_hosts'], ['events', 'see_security_events'], ['identity', 'see_hosts']];
 
 const Fact = ({ name, value, look }) => html`<div class="strip-item"><dt>${name}</dt><dd class=${look || ''}>${value}</dd></div>`;
 
@@ -64,7 +65,7 @@ function Acts({ host, reload }) {
 }
 
 function Tab({ tab, data, id, reload }) {
-  if (tab === 'facts') return html`<${Facts} id=${id} />`;
+  if (tab === 'facts') return html`<${Facts} id=${id} revoked=${Boolean(data.host.revoked_ms)} />`;
   if (tab === 'events') return html`<${Panel} flush><${EventList} filters=${{ host: id }} host /></${Panel}>`;
   if (tab === 'identity') return html`<${Identity} host=${data.host} record=${data.record} reload=${reload} />`;
   return html`<${Charts} id=${id} lastReport=${data.host.last_report_ms} />`;
@@ -73,7 +74,9 @@ function Tab({ tab, data, id, reload }) {
 export default function Host({ id }) {
   const { query } = useRoute();
   const resource = useResource(url(`/hosts/${id}`), 15000);
-  const tab = TABS.find((one) => one === query.get('tab')) || 'charts';
+  const may = useMay();
+  const tabs = TABS.filter(([, permission]) => may(permission)).map(([name]) => name);
+  const tab = tabs.find((one) => one === query.get('tab')) || 'charts';
   useWatchHost(id);
   useChanges((rows, whole) => {
     if (whole || rows.some((row) => String(row.id) === id)) resource.reload();
@@ -82,6 +85,6 @@ export default function Host({ id }) {
     <${PageHead} title=${html`<span translate=${false}>${data.host.hostname || `#${id}`}</span>`} crumbs=${html`<${Crumbs} path=${data.path} />`}>
       ${data.host.simulated ? html`<${Simulated} />` : null}<${Acts} host=${data.host} reload=${resource.reload} /></${PageHead}>
     <${Warnings} host=${data.host} /><${Presence} host=${data.host} />
-    <div class="tabs"><${Segments} label=${t('host.tabs')} current=${tab} items=${TABS.map((one) => ({ value: one, text: t(`host.tab.${one}`), href: hrefWith({ tab: one === 'charts' ? '' : one }) }))} /></div>
+    <div class="tabs"><${Segments} label=${t('host.tabs')} current=${tab} items=${tabs.map((one) => ({ value: one, text: t(`host.tab.${one}`), href: hrefWith({ tab: one === 'charts' ? '' : one }) }))} /></div>
     <${Tab} tab=${tab} data=${data} id=${id} reload=${resource.reload} />`}</${Loaded}>`;
 }

@@ -9,7 +9,7 @@ import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments, Confirm, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { useMore } from '../parts/more.js';
-import '../lib/files.js';
+import { FileField } from '../parts/filefield.js';
 import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
@@ -55,7 +55,7 @@ function Choose({ kind, onPreview }) {
   return html`<form class="import-form" onSubmit=${submit}><div class="import-kind"><span class="muted">${t('import.kind')}</span><${Segments} label=${t('import.kind')} items=${kinds} current=${kind} />
       <button type="button" class="button button-small" onClick=${() => template(kind)}><${Icon} name="copy" size="14" />${t('import.template')}</button></div>
     <p class="muted">${t('import.order')}</p>
-    <div class="form-row"><label class="field field-grow"><span>${t('import.file')}</span><input type="file" name="file" ref=${field} accept=".xlsx,.csv,.txt,.xls" /></label>
+    <div class="form-row"><${FileField} label=${t('import.file')} field=${field} />
       <${SiteChoice} name="site" label=${t('import.site')} none=${t('import.site.none')} chosen=${site ? { id: Number(site) } : null} onChoose=${(one) => setSite(one ? String(one.id) : '')} />
       <button class="button button-primary" disabled=${busy}>${t(busy ? 'import.looking' : 'import.look')}</button></div>
     <p class="muted">${t('import.file.hint')}</p>

@@ -41,6 +41,7 @@ export default function Login() {
   const submit = (event) => { event.preventDefault(); enter('/login', { user: name.trim(), password, ...(second === null ? {} : { code: second.trim() }) }); };
   return html`<div class="gate"><div class="gate-tools"><${LanguageButton} /><${ThemeButton} /></div>
     <main class="gate-card"><div class="gate-brand"><${Mark} size="52" /><div><h1>${t('app.name')}</h1><p>${t('app.purpose')}</p></div></div>
+      ${query.get('ended') && !error ? html`<p class="gate-told" role="status">${t('login.ended')}</p>` : null}
       <form onSubmit=${submit}>
         <label class="field"><span>${t('login.name')}</span><input name="username" autocomplete="username" required maxlength="64" autofocus value=${name} onInput=${(event) => setName(event.currentTarget.value)} /></label>
         <label class="field"><span>${t('login.password')}</span><input name="password" type="password" autocomplete="current-password" required maxlength="1024" value=${password} onInput=${(event) => setPassword(event.currentTarget.value)} /></label>

@@ -25,7 +25,7 @@ function Cell({ kind, field, value }) {
 }
 
 function columns(kind, chosen, choose) {
-  const box = chosen && { title: html`<span class="visually-hidden">${t('register.labels')}</span>`, key: 'choose', cell: (row) => html`
+  const box = chosen && { title: html`<span class="visually-hidden">${t('register.labels')}</span>`, key: 'choose', pick: true, cell: (row) => html`
     <input type="checkbox" translate=${false} aria-label=${t('register.choose', { name: row.values.code })} checked=${chosen.has(row.id)} onChange=${() => choose(row.id)} />` };
   return [
     box || null,

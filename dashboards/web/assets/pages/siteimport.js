@@ -8,7 +8,7 @@ import { dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Confirm, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { useMore } from '../parts/more.js';
-import '../lib/files.js';
+import { FileField } from '../parts/filefield.js';
 import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
 import { ImportPreview } from '../parts/importpreview.js';
@@ -46,7 +46,7 @@ function Choose({ onPreview }) {
   const { busy, error } = state;
   return html`<form class="import-form" onSubmit=${submit}>
     <p class="muted">${t('tree.import.safe.first')}</p>
-    <div class="form-row"><label class="field field-grow"><span>${t('tree.import.file')}</span><input type="file" name="file" ref=${field} accept=".xlsx,.csv,.txt,.xls" /></label>
+    <div class="form-row"><${FileField} label=${t('tree.import.file')} field=${field} />
       <button class="button button-primary" disabled=${busy}>${t(busy ? 'tree.import.looking' : 'tree.import.look')}</button>
       <button type="button" class="button" onClick=${template}>${t('tree.import.template')}</button></div>
     <p class="muted">${t('tree.import.hint')}</p>

@@ -27,6 +27,7 @@ function Head({ column }) {
  * @property {boolean} [end] at the right, for numbers
  * @property {boolean} [lead] what a phone shows as the heading of the card
  * @property {boolean} [wide]
+ * @property {boolean} [pick] what chooses a row
  * @property {boolean} [minor] not on a phone
  */
 
@@ -35,7 +36,7 @@ export const Table = ({ columns, rows, keyOf, label, rowClass }) => html`
   <div class="table-scroll" tabindex="0" role="group" aria-label=${label}>
     <table class="table"><thead><tr>${columns.map((column) => html`<${Head} key=${column.key || column.title} column=${column} />`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${keyOf(row)} class=${rowClass ? rowClass(row) : null}>${columns.map((column) => html`
-        <td key=${column.key || column.title} class=${`${column.end ? 'end ' : ''}${column.lead ? 'lead ' : ''}${column.wide ? 'wide ' : ''}${column.minor ? 'minor' : ''}`} data-label=${column.key ? '' : column.title}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
+        <td key=${column.key || column.title} class=${`${column.end ? 'end ' : ''}${column.lead ? 'lead ' : ''}${column.wide ? 'wide ' : ''}${column.pick ? 'pick ' : ''}${column.minor ? 'minor' : ''}`} data-label=${column.key ? '' : column.title}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
     </table></div>`;
 
 /** Names and values side by side. */

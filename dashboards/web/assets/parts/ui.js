@@ -125,11 +125,11 @@ export function Confirm({ text, reasonLabel, danger, onDo, onCancel }) {
     if (event.shiftKey && document.activeElement === all[0]) { event.preventDefault(); last.focus(); }
     else if (!event.shiftKey && document.activeElement === last) { event.preventDefault(); all[0].focus(); }
   };
-  return html`<div class="veil" onKeyDown=${key}><form class="dialog" role="alertdialog" aria-modal="true" aria-describedby="confirm-text" ref=${box} onSubmit=${act}>
+  return html`<div class="veil" onKeyDown=${key}><div class="dialog" role="alertdialog" aria-modal="true" aria-label=${t('confirm.title')} aria-describedby="confirm-text" ref=${box}><form class="dialog-form" onSubmit=${act}>
     <p id="confirm-text">${text}</p>
     ${reasonLabel ? html`<label class="field"><span>${reasonLabel}</span><input value=${reason} required maxlength="200" onInput=${(event) => setReason(event.currentTarget.value)} /></label>` : null}
     ${error ? html`<p class="field-error" role="alert">${error.message}</p>` : null}
     <div class="dialog-actions"><button type="button" class="button" onClick=${onCancel}>${t('confirm.cancel')}</button>
       <button class=${danger ? 'button button-danger' : 'button button-primary'} disabled=${busy}>${t('confirm.do')}</button></div>
-  </form></div>`;
+  </form></div></div>`;
 }

@@ -3,6 +3,7 @@ import { html } from '../../lib/html.js';
 import { t, word } from '../../lib/i18n.js';
 import { url, useResource } from '../../lib/api.js';
 import { bytes, number, dateTime } from '../../lib/format.js';
+import { useMay } from '../../lib/who.js';
 import { Reason } from '../../lib/reasons.js';
 import { Panel, Loaded, Empty } from '../../parts/ui.js';
 import { Pairs, Table } from '../../parts/table.js';
@@ -63,8 +64,9 @@ const Known = ({ facts, received }) => html`<div class="halves">
   <${List} id="ports" title=${t('facts.listening')} columns=${portColumns()} rows=${facts.listening} keyOf=${(row) => `${row.protocol} ${row.address} ${row.port}`} />
   ${facts.unreadable.length ? html`<${Panel} id="unreadable" title=${t('facts.unreadable')}><ul class="plain">${facts.unreadable.map((line) => html`<li key=${line} ><${Reason} text=${line} /></li>`)}</ul></${Panel}>` : null}`;
 
-export function Facts({ id }) {
+export function Facts({ id, revoked }) {
+  const asks = useMay()('manage_hosts') && !revoked;
   const resource = useResource(url(`/hosts/${id}/facts`), 60000);
   return html`<${Loaded} resource=${resource} rows=${8}>${(data) => (data.facts ? html`<${Known} facts=${data.facts} received=${data.received_ms} />`
-    : html`<${Panel}><${Empty} icon="fleet">${t('facts.none')}</${Empty}></${Panel}>`)}</${Loaded}>`;
+    : html`<${Panel}><${Empty} icon="fleet">${t(asks ? 'facts.none' : 'facts.none.wait')}</${Empty}></${Panel}>`)}</${Loaded}>`;
 }
