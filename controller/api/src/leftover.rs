@@ -26,20 +26,10 @@ pub(crate) async fn discard(pieces: &mut BodyDataStream) {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::{Body, Bytes};
-    use futures_util::{Stream, stream};
+    use futures_util::stream;
 
     use super::*;
-
-    type Piece = Result<Bytes, std::io::Error>;
-
-    fn body(pieces: impl Stream<Item = Piece> + Send + 'static) -> BodyDataStream {
-        Body::from_stream(pieces).into_data_stream()
-    }
-
-    fn piece(bytes: usize) -> Piece {
-        Ok(Bytes::from(vec![0; bytes]))
-    }
+    use crate::tests::bodies::{body, piece};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_left_of_a_refused_body_is_taken_within_bounds() {

@@ -1,6 +1,7 @@
 //! The interface as a whole, over a real database, real samples and a real agent port.
 
 mod bench;
+pub(crate) mod bodies;
 mod budgets;
 mod clients;
 mod closed;

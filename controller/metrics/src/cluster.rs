@@ -25,7 +25,7 @@ mod status;
 mod target;
 
 pub use ask::{Ask, AskSettings};
-pub(crate) use ask::{Form, scoped_selections, values_paths};
+pub(crate) use ask::{Form, scoped_selections};
 pub(crate) use scope::query as scoped_query;
 pub use sender::{FreshDirectory, Refreshed, Sender, SenderSettings};
 pub use status::{Ended, Refusals, Standing, Status};

@@ -24,7 +24,7 @@ use xiezhi_series::{Selector, SeriesStore};
 
 pub use render::Json;
 
-use crate::cluster::{Ask, Form, scoped_query, scoped_selections, values_paths};
+use crate::cluster::{Ask, Form, scoped_query, scoped_selections};
 use crate::directory::{Directory, Scope, Seen};
 use crate::pool::{Busy, Pool};
 use crate::wire;
@@ -409,17 +409,8 @@ impl Queries {
         selectors: Selectors,
     ) -> Result<Vec<String>, Failure> {
         if let Some(cluster) = &self.cluster {
-            let paths = values_paths(&name)?;
             let form = self.form(scope, selectors).await?;
-            let mut found = Ok(Vec::new());
-            for path in paths {
-                found = cluster.texts(&path, form.clone()).await;
-                // A cluster that does not take this form of the name takes another, or none.
-                if !matches!(&found, Err(Failure::Remote(remote)) if remote.status == 400) {
-                    break;
-                }
-            }
-            return found;
+            return cluster.label_values(&name, form).await;
         }
         self.run(scope, None, move |work| {
             work.label_values(&name, &selectors)

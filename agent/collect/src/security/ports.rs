@@ -223,7 +223,6 @@ mod tests {
     use super::super::privileged::Direct;
     use super::super::watcher::Now;
     use super::super::{SecurityOptions, SecurityWatch};
-    use super::*;
 
     const HEAD: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 

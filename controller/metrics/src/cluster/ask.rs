@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
+use http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use xiezhi_promql::{Answer, Labels, Named, QueryError, Select, escape_name};
@@ -126,11 +126,24 @@ impl Ask {
 
     /// What [`scoped_selections`] made.
     pub(crate) async fn texts(&self, path: &str, form: Form) -> Result<Vec<String>, Failure> {
-        let found: Envelope<Vec<String>> = self.call(path, form, None).await?;
-        let mut all = found.data.unwrap_or_default();
-        all.sort_unstable();
-        all.dedup();
-        Ok(all)
+        Ok(sorted(self.call(path, form, None).await?))
+    }
+
+    /// The values of a label, with what [`scoped_selections`] made. A cluster that does not take the name in
+    /// one of its forms takes it in another; the last refusal counts.
+    pub(crate) async fn label_values(
+        &self,
+        name: &str,
+        form: Form,
+    ) -> Result<Vec<String>, Failure> {
+        let mut paths = values_paths(name)?.into_iter().peekable();
+        while let Some(path) = paths.next() {
+            match self.call(&path, form.clone(), None).await {
+                Err(Unanswered { status, .. }) if paths.peek().is_some() && is_of_form(status) => {}
+                answered => return Ok(sorted(answered?)),
+            }
+        }
+        Ok(Vec::new())
     }
 
     async fn value(
@@ -149,15 +162,15 @@ impl Ask {
         path: &str,
         mut form: Form,
         timeout: Option<Duration>,
-    ) -> Result<Envelope<T>, Failure> {
+    ) -> Result<Envelope<T>, Unanswered> {
         let most = self.settings.timeout;
         let limit = timeout.map_or(most, |asked| asked.min(most));
         let length: usize = form.iter().map(|pair| pair.1.len()).max().unwrap_or(0);
         if length > self.settings.query_bytes {
-            return Err(self.too_long(length));
+            return Err(self.too_long(length).into());
         }
         let Ok(_waiting) = self.line.try_acquire() else {
-            return Err(Busy.into());
+            return Err(Failure::from(Busy).into());
         };
         form.push(("timeout", format!("{}ms", limit.as_millis().max(1))));
         let work = async {
@@ -167,7 +180,7 @@ impl Ask {
         };
         match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::Remote(Remote {
+            Err(_) => Err(Unanswered::from(Failure::Remote(Remote {
                 status: 503,
                 kind: "timeout",
                 message: format!(
@@ -175,7 +188,7 @@ impl Ask {
                     self.shown(),
                     limit.as_secs_f64()
                 ),
-            })),
+            }))),
         }
     }
 
@@ -183,7 +196,7 @@ impl Ask {
         &self,
         path: &str,
         form: &Form,
-    ) -> Result<Envelope<T>, Failure> {
+    ) -> Result<Envelope<T>, Unanswered> {
         let base = self.target.query.to_string();
         let url = format!("{}/api/v1/{path}", base.trim_end_matches('/'));
         let headers = self.target.headers().map_err(|error| {
@@ -212,21 +225,24 @@ impl Ask {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() > self.settings.answer_bytes => {
-                    return Err(self.too_much());
+                    return Err(self.too_much().into());
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break,
-                Err(_) => return Err(self.away("stopped in the middle of its answer")),
+                Err(_) => return Err(self.away("stopped in the middle of its answer").into()),
             }
         }
         if status.is_success() {
             // Megabytes take a while, and agents' sessions share this thread.
             let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await;
             let parsed = parsed.map_err(|_| Failure::Lost)?;
-            return parsed.map_err(|_| self.away("answers what is no JSON of Prometheus"));
+            return parsed.map_err(|_| self.away("answers what is no JSON of Prometheus").into());
         }
         body.truncate(REFUSAL_BYTES);
-        Err(self.refused(status.as_u16(), &body))
+        Err(Unanswered {
+            status: Some(status),
+            failure: self.refused(status.as_u16(), &body),
+        })
     }
 
     /// What the cluster itself says of a query, or that it is unwell.
@@ -286,6 +302,44 @@ impl Ask {
     }
 }
 
+/// A request that has no result.
+#[derive(Debug)]
+struct Unanswered {
+    /// What the cluster answered, if it did.
+    status: Option<StatusCode>,
+    failure: Failure,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        let status = None;
+        Self { status, failure }
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.failure
+    }
+}
+
+/// Whether a cluster's answer may mean that it does not take this form of a name: Prometheus says 400, or 404
+/// where the name has a slash. Who we are, and that it has too much to do, concern all forms.
+fn is_of_form(status: Option<StatusCode>) -> bool {
+    use StatusCode as S;
+    status.is_some_and(|status| {
+        status.is_client_error()
+            && ![S::UNAUTHORIZED, S::FORBIDDEN, S::TOO_MANY_REQUESTS].contains(&status)
+    })
+}
+
+fn sorted(found: Envelope<Vec<String>>) -> Vec<String> {
+    let mut all = found.data.unwrap_or_default();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// Selections as a form. All of a request look at the same time.
 pub(crate) fn scoped_selections(
     (scope, origins): (&Scope, &Origins),
@@ -307,15 +361,17 @@ pub(crate) fn scoped_selections(
 
 /// The paths of a label's values, in the order in which they are asked for. A classic name stands in a path
 /// as it is. Of others some clusters know the name itself (VictoriaMetrics, Prometheus 3), some the form
-/// that Prometheus has for paths. A name that a server might take for steps in a path has that form only.
-pub(crate) fn values_paths(name: &str) -> Result<Vec<String>, Failure> {
+/// that Prometheus has for paths. A name that a server might take for steps in a path has that form only:
+/// it must not lead to another tenant.
+fn values_paths(name: &str) -> Result<Vec<String>, Failure> {
     if name.is_empty() {
         let message = "invalid label name: \"\"".to_owned();
         return Err(Failure::Query(QueryError::BadData(message)));
     }
     let escaped = escape_name(name, Named::Label);
     let mut names = vec![escaped.to_string()];
-    let is_step = name.contains(['/', '\\']) || name.chars().all(|sign| sign == '.');
+    let mut parts = name.split(['/', '\\']);
+    let is_step = parts.any(|part| part.chars().all(|sign| sign == '.'));
     if escaped != name && !is_step {
         names.insert(0, encoded(name));
     }
@@ -345,6 +401,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn another_form_is_tried_only_if_the_form_may_be_the_fault() {
+        let tried = |status: u16| is_of_form(StatusCode::from_u16(status).ok());
+        assert!([400, 404, 405, 422].into_iter().all(tried));
+        assert!(![200, 401, 403, 429, 500, 503].into_iter().any(tried));
+        assert!(!is_of_form(None));
+    }
+
+    #[test]
     fn any_name_of_a_label_has_paths_that_lead_nowhere_else() {
         let of = |name: &str| values_paths(name).unwrap();
         assert_eq!(of("site"), ["label/site/values"]);
@@ -354,6 +418,12 @@ mod tests {
         assert_eq!(of("法"), both);
         assert_eq!(of(".."), ["label/U___2e__2e_/values"]);
         assert_eq!(of("../x?y"), ["label/U___2e__2e__2f_x_3f_y/values"]);
+        let both = ["label/a%2Fb/values", "label/U__a_2f_b/values"];
+        assert_eq!(of("a/b"), both);
+        for steps in ["/a", "a//b", "a/", "a/../b", "a/./b", "a\\..\\b"] {
+            let paths = of(steps);
+            assert!(paths.len() == 1 && !paths[0].contains('%'), "{paths:?}");
+        }
         assert!(values_paths("").is_err());
     }
 }

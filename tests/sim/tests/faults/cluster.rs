@@ -1,10 +1,11 @@
 //! Samples are sent on to a real cluster while it is killed, while the line to it is cut or silent,
 //! and while the controller is killed: afterwards the cluster holds what the embedded engine holds.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use xiezhi_metrics::remote_write::encode::BodyWriter;
 use xiezhi_test_support::{Api, Random, TestAgent, TestController, eventually, eventually_within};
 
 use crate::backend::{Backend, Held, Kind, embedded};
@@ -251,9 +252,20 @@ async fn queries_are_answered_by_the_cluster_within_the_callers_scope() -> Resul
                 .is_some_and(|all| all.contains(&name.into()))
         };
         assert!(has("node_memory_MemTotal_bytes"), "{names}");
-        // A name that is none of Prometheus 2's has no values, and is no mistake.
-        let dotted = ask("label/U__a_2e_b/values").await?;
-        assert_eq!(dotted["data"].as_array().map(Vec::len), Some(0), "{dotted}");
+        write_dotted(&setting).await?;
+        for (name, value) in [("U__a_2e_b", "x"), ("U__c_2f_d", "y")] {
+            let path = format!("label/{name}/values");
+            // Prometheus 2 has no such names: to ask for one is no mistake, and there are no values.
+            let expected = match kind {
+                Kind::VictoriaMetrics => serde_json::json!([value]),
+                _ => serde_json::json!([]),
+            };
+            let what = format!("{kind:?} has {expected} for {name}");
+            eventually_within(Duration::from_secs(60), &what, async || {
+                Ok((ask(&path).await?["data"] == expected).then_some(()))
+            })
+            .await?;
+        }
         let labels = ask("labels").await?;
         assert!(labels.to_string().contains("\"host_id\""), "{labels}");
         let series = ask("series?match[]=node_memory_MemTotal_bytes").await?;
@@ -264,6 +276,26 @@ async fn queries_are_answered_by_the_cluster_within_the_callers_scope() -> Resul
         assert!(wrong.to_string().contains("400"), "{wrong}");
         scoped(&setting, &api).await?;
     }
+    Ok(())
+}
+
+/// Another program's sample, with labels that only names in UTF-8 can have.
+async fn write_dotted(setting: &Setting) -> Result<()> {
+    let create = ["api-token", "create", "--name", "program"];
+    let right = ["--right", "write-metrics", "--site", "gs"];
+    let token = setting.controller.command(&[create, right].concat())?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let now_ms = i64::try_from(since.as_millis())?;
+    let mut body = BodyWriter::default();
+    let labels = [("__name__", "of_a_program"), ("a.b", "x"), ("c/d", "y")];
+    body.add_unsorted(&labels, &[(now_ms, 1.0)]);
+    let url = format!("http://{}/api/v1/write", setting.controller.web());
+    let request = reqwest::Client::new().post(url).bearer_auth(token.trim());
+    let request = request.header("content-type", "application/x-protobuf");
+    let request = request.header("content-encoding", "snappy");
+    let answer = request.body(body.take()).send().await?;
+    let status = answer.status();
+    anyhow::ensure!(status.as_u16() == 204, "{status}: {}", answer.text().await?);
     Ok(())
 }
 

@@ -135,20 +135,10 @@ fn time_for(bytes: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-    use futures_util::{Stream, stream};
+    use futures_util::stream;
 
     use super::*;
-
-    type Piece = Result<Bytes, std::io::Error>;
-
-    fn body(pieces: impl Stream<Item = Piece> + Send + 'static) -> BodyDataStream {
-        Body::from_stream(pieces).into_data_stream()
-    }
-
-    fn piece(bytes: usize) -> Piece {
-        Ok(Bytes::from(vec![0; bytes]))
-    }
+    use crate::tests::bodies::{body, piece};
 
     #[test]
     fn one_token_holds_a_quarter_and_the_others_the_rest() {
