@@ -86,6 +86,17 @@ impl Points {
         }
     }
 
+    /// Leaves only the points of some times.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(i64) -> bool) {
+        if self.times.iter().all(|&time_ms| is_kept(time_ms)) {
+            return;
+        }
+        let rows: Vec<(i64, f64)> = self.iter().filter(|row| is_kept(row.0)).collect();
+        self.clear();
+        rows.into_iter()
+            .for_each(|(time_ms, value)| self.push(time_ms, value));
+    }
+
     /// Leaves only what lies in `from..=to`; the times must ascend.
     pub(crate) fn trim(&mut self, from_ms: i64, to_ms: i64) {
         let end = self.times.partition_point(|&time_ms| time_ms <= to_ms);

@@ -18,21 +18,25 @@ use crate::frame::{HostKey, StoredFrame};
 use crate::head::texts::TextId;
 use crate::head::{self, Head, Heads};
 use crate::held::Held;
+use crate::late::{Elsewhere, Others};
 use crate::log::Log;
 use crate::output;
 use crate::record;
 
 /// Makes a block of a log that takes no more frames, of which `heads` have the samples, and puts it in
-/// the log's place. The log's file stays, as what is told of it.
+/// the log's place. The log's file stays, as what is told of it. What another file has of it already, because
+/// it came again while this log waited, is left out.
 pub(crate) fn cut(
     engine: &Engine,
     log: &Arc<Log>,
     heads: &Heads,
 ) -> Result<Arc<Held>, SeriesError> {
     let name = block::name(log.id, log.id, 0);
-    let watch = engine.watch(iter::once(&*log.name))?;
+    let others = Others::of(engine, log);
+    let watch = engine.watch(iter::once(&*log.name).chain(others.names()))?;
     let damage_met = engine.damage.met(&log.name);
-    let written = write(engine, log, heads, &name);
+    let written = Elsewhere::find(engine, log, heads, &others)
+        .and_then(|elsewhere| write(engine, log, heads, &elsewhere, &name));
     if let Err(error) = written.and_then(|()| engine.end_watch(watch)) {
         output::give_up(engine, &name);
         return Err(error);
@@ -75,15 +79,21 @@ pub(crate) fn open_own(engine: &Engine, name: &str) -> Result<Block, SeriesError
         .map_err(engine.error("read back", name))
 }
 
-fn write(engine: &Engine, log: &Log, heads: &Heads, name: &str) -> Result<(), SeriesError> {
+fn write(
+    engine: &Engine,
+    log: &Log,
+    heads: &Heads,
+    elsewhere: &Elsewhere,
+    name: &str,
+) -> Result<(), SeriesError> {
     let mut writer = BlockWriter::create(engine, name, (log.id, log.id), 0, log.salt)?;
-    write_pages(engine, heads, log.id, &mut writer)?;
+    write_pages(engine, heads, log.id, elsewhere, &mut writer)?;
     // Foreign samples are in no ledger, but they arrived.
     writer.widen(&log.state().span);
     let mut hosts: Vec<HostKey> = log.state().index.keys().copied().collect();
     hosts.sort_unstable();
     for host in hosts {
-        write_ledger(engine, log, heads, host, &mut writer)?;
+        write_ledger(engine, log, (heads, elsewhere), host, &mut writer)?;
     }
     writer.finish()
 }
@@ -92,6 +102,7 @@ fn write_pages(
     engine: &Engine,
     heads: &Heads,
     log: u64,
+    elsewhere: &Elsewhere,
     writer: &mut BlockWriter<'_>,
 ) -> Result<(), SeriesError> {
     let now_ms = engine.options.clock.now_ms();
@@ -118,6 +129,7 @@ fn write_pages(
             }
         }
         points.settle();
+        elsewhere.strip(text, *host, &mut points);
         writer.add(text, *host, &points)?;
     }
     Ok(())
@@ -173,7 +185,7 @@ impl Order {
 fn write_ledger(
     engine: &Engine,
     log: &Log,
-    heads: &Heads,
+    (heads, elsewhere): (&Heads, &Elsewhere),
     host: HostKey,
     writer: &mut BlockWriter<'_>,
 ) -> Result<(), SeriesError> {
@@ -194,6 +206,9 @@ fn write_ledger(
             continue;
         };
         engine.damage.well(&log.name, u64::from(offset));
+        if elsewhere.has(host, record.epoch, record.batch.seq) {
+            continue;
+        }
         let undecoded = orphans.contains(&offset);
         let frame = StoredFrame {
             epoch: record.epoch,

@@ -70,6 +70,8 @@ pub(crate) struct Catalog {
     /// Logs that are in a block and are still to be followed.
     pub(crate) held: BTreeMap<u64, Arc<Held>>,
     pub(crate) active: Option<u64>,
+    /// The newest log that was there when the store was opened: those before it may hold what it has too.
+    pub(crate) opened_through: u64,
     /// Files that the disk refused when the store was opened, and refuses yet, by name. Logs and blocks of
     /// which a part could be read are in the lists above as well.
     pub(crate) unread: BTreeMap<String, Unread>,

@@ -75,6 +75,7 @@ mod gather;
 mod head;
 mod held;
 mod lane;
+mod late;
 mod legacy;
 mod lock;
 mod log;

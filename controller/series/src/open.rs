@@ -369,6 +369,7 @@ impl Opening {
         let newest = self.files.logs.values().next_back();
         let newest = newest.filter(|log| self.refusals.of(&log.name).is_empty());
         self.files.active = newest.map(|log| log.id);
+        self.files.opened_through = logs.last().copied().unwrap_or(0);
         self.disk.sync().map_err(error("sync", ""))
     }
 
