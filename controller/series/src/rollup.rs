@@ -41,12 +41,14 @@ pub(crate) const RESOLUTIONS: [u64; 2] = [FINE_MS, COARSE_MS];
 /// releases have no number of a counter's samples and no such distance, and go by names alone.
 pub(crate) const AGGREGATES: usize = 7;
 
-/// Makes the rollups of every block that is a day wide. Blocks that the disk refuses to read are left
-/// to the next pass.
+/// Makes the rollups of every block that is a day wide, but for those that wait to be read. Blocks that the
+/// disk refuses to read are left to the next pass.
 pub(crate) fn roll_up(engine: &Engine) -> Result<(), SeriesError> {
-    let blocks: Vec<Arc<Block>> = engine.files().blocks.values().cloned().collect();
+    let files = engine.files();
+    let is_due =
+        |block: &&Arc<Block>| merge::is_grown(block) && !files.unread.contains_key(&block.name);
     let mut outcome = Ok(());
-    for block in blocks.iter().filter(|block| merge::is_grown(block)) {
+    for block in files.blocks.values().filter(is_due) {
         match roll_up_block(engine, block) {
             Err(error) if refused::is_told_by(&error) => outcome = outcome.and(Err(error)),
             made => made?,
