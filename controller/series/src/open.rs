@@ -367,7 +367,7 @@ impl Opening {
         }
         // Nothing is appended behind a refused sector: even writing may have to read it.
         let newest = self.files.logs.values().next_back();
-        let newest = newest.filter(|log| self.refusals.of(&log.name).is_empty());
+        let newest = newest.filter(|log| self.refusals.met(&log.name) == 0);
         self.files.active = newest.map(|log| log.id);
         self.files.opened_through = logs.last().copied().unwrap_or(0);
         self.disk.sync().map_err(error("sync", ""))

@@ -97,8 +97,12 @@ fn is_given(engine: &Engine, name: &str) -> bool {
 }
 
 fn forget(engine: &Engine, name: &str) {
-    engine.change_files(|files| files.unread.remove(name));
-    tracing::warn!(file = name, "the disk gives a file again that it refused");
+    if engine
+        .change_files(|files| files.unread.remove(name))
+        .is_some()
+    {
+        tracing::warn!(file = name, "the disk gives a file again that it refused");
+    }
 }
 
 /// Opens a file that seems to be whole. What is refused all the same waits on.
@@ -124,7 +128,11 @@ fn take_in(engine: &Engine, name: &str) -> Result<(), SeriesError> {
         Opened::Segment(segment) => {
             engine.change_files(|files| files.sealed.insert(segment.id, segment));
         }
-        Opened::Block(block) => put(engine, block),
+        Opened::Block(block) if block.resolution_ms() > 0 => {
+            let place = (block.resolution_ms(), block.first());
+            engine.change_files(|files| files.rollups.insert(place, block));
+        }
+        Opened::Block(block) => put(engine, &block)?,
         Opened::Merged { is_whole } => damage::remove_if_whole(engine, name, is_whole)?,
         Opened::Unreadable => damage::remove_if_whole(engine, name, false)?,
     }
@@ -171,11 +179,62 @@ fn open_block(engine: &Engine, name: &str, lanes: &mut Lanes) -> std::io::Result
     Ok(Opened::Block(Arc::new(block)))
 }
 
-fn put(engine: &Engine, block: Arc<Block>) {
-    engine.change_files(|files| match block.resolution_ms() {
-        0 => files.blocks.insert(block.first(), block),
-        step => files.rollups.insert((step, block.first()), block),
+/// Lists a block of samples. What it was made of goes as at a start, because the power went before that was
+/// removed. So do steps of its samples: they may have been made of what could be read of it.
+fn put(engine: &Engine, block: &Arc<Block>) -> Result<(), SeriesError> {
+    let ids = block.first()..=block.last();
+    let is_within = |other: &Block| ids.contains(&other.first()) && ids.contains(&other.last());
+    let (sources, logs, steps) = engine.change_files(|files| {
+        let all = files.blocks.values().filter(|other| is_within(other));
+        let sources: Vec<Arc<Block>> = all.cloned().collect();
+        let all = files.rollups.values().filter(|other| is_within(other));
+        let steps: Vec<Arc<Block>> = all.cloned().collect();
+        files.blocks.retain(|_, other| !is_within(other));
+        files.rollups.retain(|_, other| !is_within(other));
+        files.blocks.insert(block.first(), Arc::clone(block));
+        let logs: Vec<u64> = files.logs.range(ids.clone()).map(|(&id, _)| id).collect();
+        files.logs.retain(|id, _| !ids.contains(id));
+        (sources, logs, steps)
     });
+    if let Some(&last) = logs.last() {
+        let waiting = engine.files().logs.keys().copied().collect();
+        let now_ms = engine.options.clock.now_ms();
+        engine.heads.forget(last, &waiting, now_ms);
+    }
+    let mut outcome = Ok(());
+    for source in sources.iter().filter(|source| source.name != block.name) {
+        outcome = outcome.and(remove_source(engine, source));
+    }
+    for id in logs {
+        let name = log::name(id);
+        if !engine.files().unread.contains_key(&name) {
+            outcome = outcome.and(end_covered(engine, &name, id));
+        }
+    }
+    for rollup in steps {
+        let removed = engine.disk.remove(&rollup.name);
+        outcome = outcome.and(removed.map_err(engine.error("remove", &rollup.name)));
+    }
+    outcome
+}
+
+/// Removes a block that a larger one has, or sets it aside for its damage. What the disk refuses of it waits.
+fn remove_source(engine: &Engine, source: &Block) -> Result<(), SeriesError> {
+    let name = &source.name;
+    if engine.files().unread.contains_key(name) {
+        return Ok(());
+    }
+    let before = engine.refusals.met(name);
+    let mut is_whole = true;
+    source
+        .verify(&mut |_, _| is_whole = false)
+        .map_err(engine.error("read", name))?;
+    if engine.refusals.met(name) != before {
+        let unread = Unread::new(name, source.bytes);
+        engine.change_files(|files| files.unread.insert(name.clone(), unread));
+        return Ok(());
+    }
+    damage::remove_if_whole(engine, name, is_whole)
 }
 
 /// Numbers that a file holds are known from now on; their checksums are on disk if they are needed.
