@@ -16,6 +16,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
+use xiezhi_inventory::Language;
 use xiezhi_inventory::export::{FileKind, MOST_SHEET_ROWS, SheetError, xlsx_file};
 use xiezhi_model::{AuditEntry, Permission};
 
@@ -91,6 +92,8 @@ fn too_many() -> Problem {
 #[derive(Debug, Clone)]
 pub(crate) struct Form {
     kind: FileKind,
+    /// In which language its columns and words are.
+    pub(crate) language: Language,
     /// Whether the caller takes gzip.
     gzip: bool,
     /// The filter in words, for the audit log.
@@ -118,6 +121,13 @@ impl<F: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Export<F> {
             [(_, word)] => FileKind::from_word(word).ok_or_else(unknown_format)?,
             _ => return Err(unknown_format()),
         };
+        let (spoken, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|(name, _)| name == "lang");
+        let language = match spoken.as_slice() {
+            [] => Language::default(),
+            [(_, word)] => Language::from_word(word).ok_or_else(unknown_language)?,
+            _ => return Err(unknown_language()),
+        };
         if rest.iter().any(|(name, _)| OF_PAGES.contains(&&**name)) {
             let detail = "a file is the whole list: it takes no `limit` and no `cursor`";
             return Err(Problem::bad_request(detail));
@@ -134,7 +144,12 @@ impl<F: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Export<F> {
             .map_err(|_| Problem::bad_request("the parameters cannot be read"))?;
         let axum::extract::Query(filter) = axum::extract::Query::try_from_uri(&uri)?;
         let gzip = accepts_gzip(&parts.headers);
-        let form = Form { kind, gzip, told };
+        let form = Form {
+            kind,
+            language,
+            gzip,
+            told,
+        };
         Ok(Self { filter, form })
     }
 }
@@ -150,6 +165,10 @@ fn shortened(told: &str) -> String {
 
 fn unknown_format() -> Problem {
     Problem::bad_request("`format` must be `csv` or `xlsx`, once")
+}
+
+fn unknown_language() -> Problem {
+    Problem::bad_request("`lang` must be `zh` or `en`, once")
 }
 
 /// Which list leaves as a file.

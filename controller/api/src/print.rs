@@ -1,6 +1,8 @@
 //! Pages for paper that the command line makes: labels of assets, and what a technician needs to enrol hosts.
 //! Each is one HTML file that needs nothing else; a browser prints it or saves it as PDF.
 
+use xiezhi_inventory::{Both, Language};
+
 use crate::problem::Problem;
 use crate::qr::QrCode;
 
@@ -67,9 +69,10 @@ body{margin:0;color:#000;background:#fff;font:9pt/1.35 'Noto Sans SC','Microsoft
 .sheet{padding:8mm;font-size:12pt;line-height:1.7}.sheet h1{font-size:18pt}\
 .sheet pre{padding:3mm;border:1px solid #999;font-size:10.5pt;white-space:pre-wrap;overflow-wrap:anywhere}";
 
-fn page(title: &str, body: &str) -> String {
+fn page(title: &str, body: &str, language: Language) -> String {
+    let spoken = language.of(("zh-CN", "en"));
     format!(
-        "<!doctype html>\n<html lang=\"zh-CN\"><head><meta charset=\"utf-8\"><title>{}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n",
+        "<!doctype html>\n<html lang=\"{spoken}\"><head><meta charset=\"utf-8\"><title>{}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n",
         escaped(title)
     )
 }
@@ -94,11 +97,12 @@ fn escaped(text: &str) -> String {
 ///
 /// # Errors
 /// If an address is too long for squares.
-pub fn labels_page(labels: &[LabelText]) -> Result<String, PrintError> {
+pub fn labels_page(labels: &[LabelText], language: Language) -> Result<String, PrintError> {
     let labels = labels.iter().map(label).collect::<Result<String, _>>()?;
     Ok(page(
-        "资产标签",
+        language.of(("资产标签", "Labels of assets")),
         &format!("<ul class=\"labels\">{labels}</ul>"),
+        language,
     ))
 }
 
@@ -132,30 +136,68 @@ fn squares(code: &QrCode) -> String {
     )
 }
 
+/// What the sheet says; the page of the screens says the same.
+const WHO: Both = (
+    "交给现场技术员。令牌等同于钥匙，用完请销毁这张纸。",
+    "For the technician on site. The token is a key: destroy this sheet after use.",
+);
+const BEFORE: [Both; 3] = [
+    (
+        "以 root 登录要接入的主机，确认时间准确、能连到控制器。",
+        "Sign in to the host as root; see that its clock is right and that it reaches the controller.",
+    ),
+    (
+        "安装代理程序包（软件源或管理员提供的安装包）。",
+        "Install the agent’s package, from the package source or as your administrator gave it to you.",
+    ),
+    ("逐行运行下面的命令：", "Run these commands line by line:"),
+];
+const APPROVAL: Both = (
+    "这个令牌需要人工批准：接入后请打电话给管理员，报出代理显示的机器摘要，由其在“接入”页批准。",
+    "This token needs approval: call the administrator, read out the machine digest that the agent shows, \
+     and have it approved on the Enrolment page.",
+);
+const AFTER: Both = (
+    "几秒后，主机出现在“主机”页，状态为“在线”。",
+    "After a few seconds the host is on the Fleet page as Up.",
+);
+const HELP: Both = (
+    "命令报错时，把屏幕上的整段文字拍照发给管理员，不要反复重试。",
+    "If a command fails, send the administrator a photo of the whole message; do not try again and again.",
+);
+
 /// The sheet that goes to the court.
 #[must_use]
-pub fn instructions_page(of: &Instructions) -> String {
-    let title = format!("{} 主机接入说明", of.site);
+pub fn instructions_page(of: &Instructions, language: Language) -> String {
+    let Instructions {
+        site, uses, until, ..
+    } = of;
+    let (title, limits) = match language {
+        Language::Chinese => (
+            format!("{site} 主机接入说明"),
+            format!("可用 {uses} 次，有效至 {until}。"),
+        ),
+        Language::English => (
+            format!("Enrolling hosts of {site}"),
+            format!("Good for {uses} uses until {until}."),
+        ),
+    };
+    let [first, second, third] = BEFORE.map(|step| language.of(step));
     let approval = match of.approval {
-        true => {
-            "<li>这个令牌需要人工批准：接入后请打电话给管理员，报出代理显示的机器摘要，由其在“接入”页批准。</li>"
-        }
-        false => "",
+        true => format!("<li>{}</li>", language.of(APPROVAL)),
+        false => String::new(),
     };
     let body = format!(
-        "<article class=\"sheet\"><h1>{}</h1>\
-         <p><b>交给现场技术员。令牌等同于钥匙，用完请销毁这张纸。</b> 可用 {} 次，有效至 {}。</p>\
-         <ol><li>以 root 登录要接入的主机，确认时间准确、能连到控制器。</li>\
-         <li>安装代理程序包（软件源或管理员提供的安装包）。</li>\
-         <li>逐行运行下面的命令：<pre>{}</pre></li>{approval}\
-         <li>几秒后，主机出现在“主机”页，状态为“在线”。</li></ol>\
-         <p>命令报错时，把屏幕上的整段文字拍照发给管理员，不要反复重试。</p></article>",
+        "<article class=\"sheet\"><h1>{}</h1><p><b>{}</b> {}</p><ol><li>{first}</li><li>{second}</li>\
+         <li>{third}<pre>{}</pre></li>{approval}<li>{}</li></ol><p>{}</p></article>",
         escaped(&title),
-        of.uses,
-        escaped(&of.until),
-        escaped(&of.commands.join("\n"))
+        language.of(WHO),
+        escaped(&limits),
+        escaped(&of.commands.join("\n")),
+        language.of(AFTER),
+        language.of(HELP),
     );
-    page(&title, &body)
+    page(&title, &body, language)
 }
 
 #[cfg(test)]
@@ -171,7 +213,7 @@ mod tests {
             address: asset_address("https://c:8444/", 7),
         };
         assert_eq!(one.address, "https://c:8444/assets/7");
-        let text = labels_page(&[one.clone(), one.clone()]).unwrap();
+        let text = labels_page(&[one.clone(), one.clone()], Language::Chinese).unwrap();
         assert_eq!(text.matches("<li class=\"label\">").count(), 2);
         assert!(text.contains("&lt;b&gt;服务器&lt;/b&gt;") && text.contains("A&amp;1"));
         // The finder in the corner: seven dark squares behind four light ones.
@@ -183,7 +225,7 @@ mod tests {
             address: "x".repeat(5000),
             ..one
         };
-        assert!(labels_page(&[long]).is_err());
+        assert!(labels_page(&[long], Language::English).is_err());
     }
 
     #[test]
@@ -195,20 +237,24 @@ mod tests {
             approval: true,
             commands: enrol_commands("c:8443", "xz-token"),
         };
-        let text = instructions_page(&of);
-        for part in ["兰州中院", "可用 3 次", "2026-11-29 12:00", "人工批准"] {
-            assert!(text.contains(part), "{part}");
-        }
-        // The page's own sheet says the same.
         let of_page = include_str!("../../../dashboards/web/assets/lib/enrol.js");
-        for step in ["step1", "step2", "step4", "help"] {
-            let begin = format!("'enrol.sheet.{step}': ['");
-            let (_, rest) = of_page.split_once(&begin).expect(step);
-            let (said, _) = rest.split_once('\'').unwrap();
-            assert!(text.contains(said), "{said}");
+        for (at, language) in Language::ALL.into_iter().enumerate() {
+            let text = instructions_page(&of, language);
+            for part in ["兰州中院", "2026-11-29 12:00", language.word()] {
+                assert!(text.contains(part), "{part}");
+            }
+            // The page's own sheet says the same.
+            for step in [
+                "who", "step1", "step2", "step3", "step4", "approval", "help",
+            ] {
+                let begin = format!("'enrol.sheet.{step}': ['");
+                let (_, rest) = of_page.split_once(&begin).expect(step);
+                let said = rest.split('\'').nth(2 * at).unwrap();
+                assert!(text.contains(said), "{said}");
+            }
+            let command = "printf %s xz-token | xiezhi-agent enrol --controller https://c:8443";
+            assert!(text.contains(command));
         }
-        assert!(
-            text.contains("printf %s xz-token | xiezhi-agent enrol --controller https://c:8443")
-        );
+        assert!(instructions_page(&of, Language::Chinese).contains("可用 3 次"));
     }
 }

@@ -18,6 +18,7 @@ pub(crate) use self::sites::{NewSiteAt, Sites};
 pub(crate) use self::user::{BreakGlass, RoleAt, User};
 use xiezhi_identity::Pkcs11Address;
 use xiezhi_ingest::MOST_KBPS;
+use xiezhi_inventory::Language;
 use xiezhi_model::{
     ApiRight, MAX_REVOCATION_REASON, MAX_TOKEN_DAYS, MAX_TOKEN_USES, revocation_reason,
 };
@@ -277,6 +278,9 @@ pub(crate) enum Host {
     Export {
         /// The file, which must not be there yet
         file: PathBuf,
+        /// Language of the file: zh or en
+        #[arg(long, default_value = "zh", value_parser = language)]
+        lang: Language,
     },
     /// List the requests of hosts that wait for a person's approval
     Approvals {
@@ -414,6 +418,10 @@ pub(crate) enum Evidence {
         #[arg(long)]
         to: PathBuf,
     },
+}
+
+fn language(text: &str) -> Result<Language, String> {
+    Language::from_word(text).ok_or_else(|| "write zh or en".to_owned())
 }
 
 fn right(text: &str) -> Result<ApiRight, String> {

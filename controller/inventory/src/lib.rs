@@ -4,10 +4,12 @@
 //! yields nothing to import. Nothing here touches the disk or the store.
 
 pub mod export;
+mod language;
 pub mod lists;
 pub mod register;
 mod sites;
 
+pub use language::{Both, Language};
 pub use sites::{SiteList, SiteReading, read_sites};
 use xiezhi_model::{NewSite, SiteTree};
 

@@ -4,55 +4,72 @@ use time::OffsetDateTime;
 use xiezhi_model::{Account, AuditRecord, Grant, Host, Role, Site, SiteId, SiteTree};
 
 use crate::sites::tier_name;
+use crate::{Both, Language};
 
-/// Columns of a list of sites; an import of sites takes them back.
-pub const SITE_HEADER: [&str; 6] = ["编号", "名称", "层级", "上级编号", "法院代字", SITE_STATE];
+/// Columns of a list of sites; an import of sites takes them back in either language.
+pub const SITE_HEADER: [Both; 6] = [
+    ("编号", "id"),
+    ("名称", "name"),
+    ("层级", "tier"),
+    ("上级编号", "parent_id"),
+    ("法院代字", "court_code"),
+    SITE_STATE,
+];
 
 /// The state's column among these, and what it says of a site that is out of use.
-pub(crate) const SITE_STATE: &str = "状态";
-pub(crate) const OUT_OF_USE: &str = "停用";
+pub(crate) const SITE_STATE: Both = ("状态", "state");
+pub(crate) const OUT_OF_USE: Both = ("停用", "retired");
+const IN_USE: Both = ("在用", "in_use");
 
 /// Columns of a list of accounts.
-pub const ACCOUNT_HEADER: [&str; 8] = [
-    "账号",
-    "姓名",
-    "单位编号",
-    "单位",
-    "角色",
-    "双因素",
-    "状态",
-    "创建时间",
+pub const ACCOUNT_HEADER: [Both; 8] = [
+    ("账号", "Account"),
+    ("姓名", "Name"),
+    ("单位编号", "Site id"),
+    ("单位", "Site"),
+    ("角色", "Roles"),
+    ("双因素", "Second factor"),
+    ("状态", "State"),
+    ("创建时间", "Made"),
 ];
 
 /// Columns of the audit log.
-pub const AUDIT_HEADER: [&str; 7] = ["序号", "时间", "操作人", "操作", "对象", "详情", "摘要"];
+pub const AUDIT_HEADER: [Both; 7] = [
+    ("序号", "Number"),
+    ("时间", "Time"),
+    ("操作人", "Actor"),
+    ("操作", "Act"),
+    ("对象", "Subject"),
+    ("详情", "Particulars"),
+    ("摘要", "Digest"),
+];
 
 /// Columns of a list of hosts.
-pub const HOST_HEADER: [&str; 12] = [
-    "主机号",
-    "主机名",
-    "单位编号",
-    "单位",
-    "状态",
-    "最近上报",
-    "版本",
-    "地址",
-    "CPU %",
-    "内存 %",
-    "磁盘 %",
-    "吊销时间",
+pub const HOST_HEADER: [Both; 12] = [
+    ("主机号", "Host"),
+    ("主机名", "Name"),
+    ("单位编号", "Site id"),
+    ("单位", "Site"),
+    ("状态", "State"),
+    ("最近上报", "Last report"),
+    ("版本", "Version"),
+    ("地址", "Address"),
+    ("CPU %", "CPU %"),
+    ("内存 %", "Memory %"),
+    ("磁盘 %", "Disk %"),
+    ("吊销时间", "Revoked"),
 ];
 
 /// Columns of a list of hosts as the database has them; how they are now, only the running controller knows.
-pub const HOST_RECORD_HEADER: [&str; 8] = [
-    "主机号",
-    "主机名",
-    "单位编号",
-    "单位",
-    "身份",
-    "最近上报",
-    "版本",
-    "吊销时间",
+pub const HOST_RECORD_HEADER: [Both; 8] = [
+    ("主机号", "Host"),
+    ("主机名", "Name"),
+    ("单位编号", "Site id"),
+    ("单位", "Site"),
+    ("身份", "Identity"),
+    ("最近上报", "Last report"),
+    ("版本", "Version"),
+    ("吊销时间", "Revoked"),
 ];
 
 /// A time of the controller's clock in Unix milliseconds as people in China read it.
@@ -74,28 +91,27 @@ fn place(site: Option<SiteId>, tree: &SiteTree) -> [String; 2] {
 
 /// In the place of a parent that the reader does not see: nobody has such a key, so an import refuses it. An
 /// empty cell would make the site one without a parent.
-const UNSEEN: &str = "（上级不在可见范围内）";
+const UNSEEN: Both = ("（上级不在可见范围内）", "(above: not yours to see)");
 
 /// One line of a list of sites. `tree` is what the reader sees.
 #[must_use]
-pub fn site_row(site: &Site, tree: &SiteTree) -> Vec<String> {
+pub fn site_row(site: &Site, tree: &SiteTree, language: Language) -> Vec<String> {
+    let unseen = language.of(UNSEEN);
     let parent = match site.parent {
-        Some(parent) => tree.get(parent).map_or(UNSEEN, |parent| &parent.key),
+        Some(parent) => tree.get(parent).map_or(unseen, |parent| &parent.key),
         None => "",
     };
     let parent = parent.to_owned();
-    let state = if site.is_in_use() {
-        "在用"
-    } else {
-        OUT_OF_USE
-    };
+    let state = if site.is_in_use() { IN_USE } else { OUT_OF_USE };
     vec![
         site.key.clone(),
         site.name.clone(),
-        tier_name(site.tier).to_owned(),
+        language
+            .of((tier_name(site.tier), site.tier.word()))
+            .to_owned(),
         parent,
         site.court_code.clone(),
-        state.to_owned(),
+        language.of(state).to_owned(),
     ]
 }
 
@@ -106,50 +122,61 @@ pub fn account_row(
     seen: impl Fn(Option<SiteId>) -> bool,
     second_factor: bool,
     tree: &SiteTree,
+    language: Language,
 ) -> Vec<String> {
     let user = &account.user;
     let grants = account.grants.iter().filter(|grant| seen(grant.site));
-    let roles: Vec<String> = grants.map(|grant| role_text(grant, tree)).collect();
+    let roles: Vec<String> = grants
+        .map(|grant| role_text(grant, tree, language))
+        .collect();
     let home = user.home.filter(|home| seen(Some(*home)));
     let [key, name] = place(home, tree);
     let state = match user.disabled_ms {
-        Some(_) => "停用",
-        None if user.password_once => "待设密码",
-        None => "在用",
+        Some(_) => ("停用", "Disabled"),
+        None if user.password_once => ("待设密码", "Password to be set"),
+        None => ("在用", "Active"),
+    };
+    let factor = match second_factor {
+        true => ("已设", "On"),
+        false => ("未设", "Off"),
     };
     vec![
         user.name.clone(),
         user.display_name.clone(),
         key,
         name,
-        roles.join("；"),
-        if second_factor { "已设" } else { "未设" }.to_owned(),
-        state.to_owned(),
+        roles.join(language.of(("；", "; "))),
+        language.of(factor).to_owned(),
+        language.of(state).to_owned(),
         time_text(user.created_ms),
     ]
 }
 
-fn role_text(grant: &Grant, tree: &SiteTree) -> String {
-    let name = role_name(grant.role);
-    match grant.site {
-        None => format!("{name}（全省）"),
+fn role_text(grant: &Grant, tree: &SiteTree, language: Language) -> String {
+    let name = language.of(role_name(grant.role));
+    let place = match grant.site {
+        None => language.of(("全省", "whole province")).to_owned(),
         Some(_) => {
             let [_, site] = place(grant.site, tree);
-            format!("{name}（{site}）")
+            site
         }
+    };
+    match language {
+        Language::Chinese => format!("{name}（{place}）"),
+        Language::English => format!("{name} ({place})"),
     }
 }
 
-const fn role_name(role: Role) -> &'static str {
+const fn role_name(role: Role) -> Both {
     match role {
-        Role::ProvinceAdministrator => "省级管理员",
-        Role::CourtAdministrator => "法院管理员",
-        Role::Technician => "技术员",
-        Role::SecurityAdministrator => "安全管理员",
-        Role::SecurityOfficer => "安全审核员",
-        Role::AuditAdministrator => "审计管理员",
-        Role::ReadOnly => "只读",
-        Role::Wall => "大屏",
+        Role::ProvinceAdministrator => ("省级管理员", "Province administrator"),
+        Role::CourtAdministrator => ("法院管理员", "Court administrator"),
+        Role::Technician => ("技术员", "Technician"),
+        Role::SecurityAdministrator => ("安全管理员", "Security administrator"),
+        Role::SecurityOfficer => ("安全审核员", "Security officer"),
+        Role::AuditAdministrator => ("审计管理员", "Audit administrator"),
+        Role::ReadOnly => ("只读", "Read only"),
+        Role::Wall => ("大屏", "Wall screen"),
     }
 }
 
@@ -180,8 +207,8 @@ pub struct HostLine {
     pub hostname: String,
     /// Where it is.
     pub site: Option<SiteId>,
-    /// Its state, in Chinese.
-    pub state: &'static str,
+    /// Its state, in both languages.
+    pub state: Both,
     /// When it last reported, Unix milliseconds.
     pub seen_ms: Option<i64>,
     /// Its agent's version.
@@ -196,7 +223,7 @@ pub struct HostLine {
 
 /// One line of a list of hosts.
 #[must_use]
-pub fn host_row(host: &HostLine, tree: &SiteTree) -> Vec<String> {
+pub fn host_row(host: &HostLine, tree: &SiteTree, language: Language) -> Vec<String> {
     let [key, name] = place(host.site, tree);
     let time = |time_ms: Option<i64>| time_ms.map_or_else(String::new, time_text);
     let used = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.1}"));
@@ -206,7 +233,7 @@ pub fn host_row(host: &HostLine, tree: &SiteTree) -> Vec<String> {
         host.hostname.clone(),
         key,
         name,
-        host.state.to_owned(),
+        language.of(host.state).to_owned(),
         time(host.seen_ms),
         host.version.clone(),
         host.address.clone(),
@@ -219,19 +246,19 @@ pub fn host_row(host: &HostLine, tree: &SiteTree) -> Vec<String> {
 
 /// One line of a list of hosts as the database has them.
 #[must_use]
-pub fn host_record_row(host: &Host, tree: &SiteTree) -> Vec<String> {
+pub fn host_record_row(host: &Host, tree: &SiteTree, language: Language) -> Vec<String> {
     let [key, name] = place(Some(host.site), tree);
     let seen = (host.last_seen_ms > 0).then_some(host.last_seen_ms);
     let identity = match host.revoked_ms {
-        Some(_) => "已吊销",
-        None => "有效",
+        Some(_) => ("已吊销", "Revoked"),
+        None => ("有效", "Good"),
     };
     vec![
         host.id.0.to_string(),
         host.hostname.clone(),
         key,
         name,
-        identity.to_owned(),
+        language.of(identity).to_owned(),
         seen.map_or_else(String::new, time_text),
         host.version.clone(),
         host.revoked_ms.map_or_else(String::new, time_text),
@@ -262,20 +289,32 @@ mod tests {
             version: 1,
         });
         let tree = SiteTree::new(sites);
-        let rows: Vec<_> = tree.iter().map(|site| site_row(site, &tree)).collect();
-        let mut file = csv_start(&SITE_HEADER);
-        file.extend(csv_lines(&rows));
-        let read = read_sites(&file, &tree);
-        assert_eq!(read.problems, []);
-        let plan = xiezhi_model::plan_sites(&tree, &read.list.rows);
-        assert_eq!((plan.rows.len(), plan.unchanged), (0, courts.len()));
-        let kept = crate::SiteList::from_text(&read.list.to_text());
-        assert_eq!(kept, Some(read.list));
+        for language in Language::ALL {
+            let rows: Vec<_> = tree
+                .iter()
+                .map(|site| site_row(site, &tree, language))
+                .collect();
+            let mut file = csv_start(&language.header(&SITE_HEADER));
+            file.extend(csv_lines(&rows));
+            let read = read_sites(&file, &tree);
+            assert_eq!(read.problems, []);
+            let plan = xiezhi_model::plan_sites(&tree, &read.list.rows);
+            assert_eq!((plan.rows.len(), plan.unchanged), (0, courts.len()));
+            let kept = crate::SiteList::from_text(&read.list.to_text());
+            assert_eq!(kept, Some(read.list));
+            let said = String::from_utf8(file).unwrap();
+            let words = said.contains("basic_court") && said.contains("retired");
+            assert_eq!(words, language == Language::English);
+        }
 
         // Who does not see the province's own court cannot say that there is nothing above the others.
         let part = SiteTree::new(tree.iter().filter(|site| site.parent.is_some()).cloned());
-        let rows: Vec<_> = part.iter().map(|site| site_row(site, &part)).collect();
-        let mut file = csv_start(&SITE_HEADER);
+        let language = Language::Chinese;
+        let rows: Vec<_> = part
+            .iter()
+            .map(|site| site_row(site, &part, language))
+            .collect();
+        let mut file = csv_start(&language.header(&SITE_HEADER));
         file.extend(csv_lines(&rows));
         assert!(!read_sites(&file, &tree).problems.is_empty());
     }

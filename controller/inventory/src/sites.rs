@@ -177,7 +177,7 @@ impl Reader<'_> {
                     }
                 }
                 None => {
-                    if cell == SITE_STATE {
+                    if [SITE_STATE.0, SITE_STATE.1].contains(&plain(cell).as_str()) {
                         self.state = Some(column as usize);
                     }
                     self.ignored.push(cell.chars().take(40).collect());
@@ -235,7 +235,7 @@ impl Reader<'_> {
         // A list restores what it names, but for what it says is out of use. It puts nothing out of use.
         let said = self.state.and_then(|at| cells.get(at - 1));
         let retired = before.is_some_and(|site| !site.is_in_use())
-            && said.is_some_and(|said| said.trim() == OUT_OF_USE);
+            && said.is_some_and(|said| [OUT_OF_USE.0, OUT_OF_USE.1].contains(&said.trim()));
         self.list.rows.push(SiteRow {
             line,
             site,

@@ -57,6 +57,11 @@ impl<T: JsonSchema> Takes for Export<T> {
             "schema": {"type": "string", "enum": ["csv", "xlsx"], "default": "csv"},
             "description": "How the file is written; `xlsx` has 20,000 rows at most",
         }));
+        draft.parameters.push(serde_json::json!({
+            "name": "lang", "in": "query", "required": false,
+            "schema": {"type": "string", "enum": ["zh", "en"], "default": "zh"},
+            "description": "Language of its columns and words; an import takes both",
+        }));
         draft.file_of_rows();
         draft.refusals.extend([400, 422, 429, 507]);
     }

@@ -102,6 +102,20 @@ async fn every_list_is_a_file_of_what_its_reader_sees() {
     let assets = both(&bench, &court, "/api/v1/register/assets/export").await;
     assert_eq!((assets.len(), assets[1][2].as_str()), (2, "@SUM(1)"));
 
+    // In English for who asks for it, and what an import takes back is taken back in English too.
+    for (path, header, word) in [
+        ("hosts", "Host", "Unknown"),
+        ("sites", "id", "intermediate_court"),
+        ("users", "Account", "Court administrator"),
+        ("register/assets", "site", "in_use"),
+    ] {
+        let path = format!("/api/v1/{path}/export?lang=en");
+        let rows = both(&bench, &court, &path).await;
+        assert_eq!(rows[0][0], header, "{path}");
+        let says = |row: &Vec<String>| row.iter().any(|cell| cell.starts_with(word));
+        assert!(rows[1..].iter().any(says), "{path}: {rows:?}");
+    }
+
     let (_, auditor) = bench
         .account("zz-auditor", &[Grant::province(Role::AuditAdministrator)])
         .await;
@@ -155,6 +169,8 @@ async fn a_file_of_no_known_shape_or_with_unknown_filters_is_refused() {
         "format=csv&format=xlsx",
         "formt=csv",
         "site=x",
+        "lang=fr",
+        "lang=zh&lang=en",
         "limit=5",
         "cursor=x",
     ] {

@@ -223,6 +223,9 @@ async fn security_roles_take_two_security_administrators() {
     let (_, first) = bench.account("first", &[grant]).await;
     let (_, second) = bench.account("second", &[grant]).await;
     let (officer, makers) = made(&bench, &admin, json!({"name": "officer"})).await;
+    // Who may only ask for such a role is offered that.
+    let row = bench.get(&first, &format!("/api/v1/users/{officer}")).await;
+    assert_eq!(row.json()["manageable"], true, "{row:?}");
     let ask = json!({"change": "grant", "role": {"role": "security_officer"}, "reason": "new"});
     let refused = change(&bench, &admin, officer, ask.clone()).await;
     assert_eq!(refused.code(), "not_allowed");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use xiezhi_evidence::Hash;
+use xiezhi_inventory::Language;
 
 /// The audit record.
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,9 @@ pub(crate) enum Audit {
     Sheet {
         /// The file, which must not be there yet
         file: PathBuf,
+        /// Language of the file: zh or en
+        #[arg(long, default_value = "zh", value_parser = super::language)]
+        lang: Language,
     },
     /// Print the newest entries
     List {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use xiezhi_inventory::Language;
 use xiezhi_model::{Field, MAX_TOKEN_USES, RegisterKind};
 
 /// Rooms, staff and assets.
@@ -53,6 +54,9 @@ pub(crate) enum Register {
     Export {
         /// The file, which must not be there yet
         file: PathBuf,
+        /// Language of the file: zh or en; an import takes both
+        #[arg(long, default_value = "zh", value_parser = super::language)]
+        lang: Language,
         #[command(flatten)]
         which: Listed,
     },
@@ -63,6 +67,9 @@ pub(crate) enum Register {
         /// Address of the pages, for the QR codes: `https://xiezhi.example:8444`
         #[arg(long, value_parser = address)]
         address: String,
+        /// Language of the page: zh or en
+        #[arg(long, default_value = "zh", value_parser = super::language)]
+        lang: Language,
         #[command(flatten)]
         which: Narrowed,
     },
@@ -86,6 +93,9 @@ pub(crate) enum Register {
         /// A person must approve each host, in the browser or with `host approve`
         #[arg(long)]
         approval: bool,
+        /// Language of the page: zh or en
+        #[arg(long, default_value = "zh", value_parser = super::language)]
+        lang: Language,
     },
     /// List the newest imports
     Imports,

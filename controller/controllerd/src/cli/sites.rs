@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use xiezhi_inventory::Language;
 use xiezhi_model::Tier;
 
 /// Sites of the organisation tree.
@@ -33,6 +34,9 @@ pub(crate) enum Sites {
     Export {
         /// The file, which must not be there yet
         file: PathBuf,
+        /// Language of the file: zh or en; an import takes both
+        #[arg(long, default_value = "zh", value_parser = super::language)]
+        lang: Language,
     },
     /// Add a site
     #[command(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use xiezhi_inventory::Language;
 use xiezhi_model::{AccountChange, Role};
 
 /// Accounts.
@@ -14,6 +15,9 @@ pub(crate) enum User {
     Export {
         /// The file, which must not be there yet
         file: PathBuf,
+        /// Language of the file: zh or en
+        #[arg(long, default_value = "zh", value_parser = super::language)]
+        lang: Language,
     },
     /// Make an account and print the password for its first sign-in
     #[command(

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use xiezhi_evidence::{Hash, first_line, last_line, verify_file};
+use xiezhi_inventory::Language;
 use xiezhi_inventory::lists::{AUDIT_HEADER, audit_row};
 use xiezhi_store::{AuditQuery, AuditVerdict, Store};
 
@@ -31,7 +32,7 @@ pub(super) async fn run(config: &Config, what: Audit) -> Result<()> {
     let store = open_store(config).await?;
     match what {
         Audit::Verify { expect_head, .. } => verify(&store, expect_head).await?,
-        Audit::Sheet { file } => sheet(&store, &file).await?,
+        Audit::Sheet { file, lang } => sheet(&store, &file, lang).await?,
         Audit::Head => {
             let head = store.audit_head().await?;
             say!("{} {}", head.seq, head.hash);
@@ -135,8 +136,8 @@ async fn list(store: &Store, limit: u32) -> Result<()> {
 }
 
 /// All entries, newest first, page by page.
-async fn sheet(store: &Store, file: &Path) -> Result<()> {
-    let mut list = ListFile::begin(file, &AUDIT_HEADER)?;
+async fn sheet(store: &Store, file: &Path, language: Language) -> Result<()> {
+    let mut list = ListFile::begin(file, &language.header(&AUDIT_HEADER))?;
     let mut query = AuditQuery {
         limit: 1000,
         ..AuditQuery::default()

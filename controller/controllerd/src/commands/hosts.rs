@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use xiezhi_inventory::Language;
 use xiezhi_inventory::lists::{HOST_RECORD_HEADER, host_record_row};
 use xiezhi_model::{Approval, ApprovalState, Host as Machine, HostId, Scope};
 use xiezhi_store::Store;
@@ -19,7 +20,7 @@ pub(super) async fn run(config: &Config, what: Host) -> Result<()> {
     let store = open_store(config).await?;
     match what {
         Host::List => list(&store).await?,
-        Host::Export { file } => export(&store, &file).await?,
+        Host::Export { file, lang } => export(&store, &file, lang).await?,
         Host::Approvals { all } => approvals(&store, all).await?,
         Host::Approve { id } => {
             let host = decide(&store, id, true).await?;
@@ -55,11 +56,13 @@ async fn list(store: &Store) -> Result<()> {
 }
 
 /// What the database knows of the hosts; how they are now, the pages tell.
-async fn export(store: &Store, file: &Path) -> Result<()> {
+async fn export(store: &Store, file: &Path, language: Language) -> Result<()> {
     let sites = store.site_tree().await?;
     let hosts = store.hosts().await?;
-    let mut list = ListFile::begin(file, &HOST_RECORD_HEADER)?;
-    let rows = hosts.iter().map(|host| host_record_row(host, &sites));
+    let mut list = ListFile::begin(file, &language.header(&HOST_RECORD_HEADER))?;
+    let rows = hosts
+        .iter()
+        .map(|host| host_record_row(host, &sites, language));
     list.push(rows.collect())?;
     list.finish(store, by_console("hosts.export", "")).await
 }

@@ -35,12 +35,13 @@ pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
         Register::Change { item, values, to } => {
             items::change(&store, &item, values, to.as_deref()).await?;
         }
-        Register::Export { file, which } => items::export(&store, &file, which).await?,
+        Register::Export { file, lang, which } => items::export(&store, &file, lang, which).await?,
         Register::Labels {
             file,
             address,
+            lang,
             which,
-        } => paper::labels(&store, &file, &address, which).await?,
+        } => paper::labels(&store, &file, &address, lang, which).await?,
         Register::Instructions {
             file,
             site,
@@ -48,6 +49,7 @@ pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
             uses,
             expires,
             approval,
+            lang,
         } => {
             let asked = paper::Asked {
                 file: &file,
@@ -56,6 +58,7 @@ pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
                 uses,
                 expires,
                 approval,
+                language: lang,
             };
             paper::instructions(config, &store, asked).await?;
         }

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use xiezhi_inventory::Language;
 use xiezhi_inventory::lists::{SITE_HEADER, site_row};
 use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED};
 use xiezhi_inventory::{DEMO_COURTS_CSV, read_sites};
@@ -27,7 +28,7 @@ pub(super) async fn run(config: &Config, what: Sites) -> Result<()> {
         Sites::Imports => list_imports(&store).await?,
         Sites::Undo { id } => undo(&store, id).await?,
         Sites::List => list(&store).await?,
-        Sites::Export { file } => export(&store, &file).await?,
+        Sites::Export { file, lang } => export(&store, &file, lang).await?,
         Sites::Add(new) => add(&store, new).await?,
         Sites::Rename { id, name } => change(&store, &id, |site| site.name = name, None).await?,
         Sites::Move { id, to } => change(&store, &id, |site| site.parent = Some(to), None).await?,
@@ -39,12 +40,13 @@ pub(super) async fn run(config: &Config, what: Sites) -> Result<()> {
     Ok(())
 }
 
-async fn export(store: &Store, file: &Path) -> Result<()> {
+async fn export(store: &Store, file: &Path, language: Language) -> Result<()> {
     let tree = store.site_tree().await?;
     let mut sites: Vec<&Site> = tree.iter().filter(|site| site.is_in_use()).collect();
     sites.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    let mut list = ListFile::begin_importable(file, &SITE_HEADER)?;
-    list.push(sites.iter().map(|site| site_row(site, &tree)).collect())?;
+    let mut list = ListFile::begin_importable(file, &language.header(&SITE_HEADER))?;
+    let row = |site: &&Site| site_row(site, &tree, language);
+    list.push(sites.iter().map(row).collect())?;
     list.finish(store, by_console("sites.export", "")).await
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use xiezhi_identity::password;
+use xiezhi_inventory::Language;
 use xiezhi_inventory::lists::{ACCOUNT_HEADER, account_row};
 use xiezhi_model::{
     Account, AccountChange, Grant, Grants, LONGEST_ACCOUNT_NAME, Needs, Role, SiteId, account_name,
@@ -27,7 +28,7 @@ pub(super) async fn run(config: &Config, what: User) -> Result<()> {
     let store = open_store(config).await?;
     match what {
         User::List => list(&store).await?,
-        User::Export { file } => export(&store, &file).await?,
+        User::Export { file, lang } => export(&store, &file, lang).await?,
         User::Create {
             name,
             display_name,
@@ -86,14 +87,15 @@ async fn list(store: &Store) -> Result<()> {
     Ok(())
 }
 
-async fn export(store: &Store, file: &Path) -> Result<()> {
+async fn export(store: &Store, file: &Path, language: Language) -> Result<()> {
     let tree = store.site_tree().await?;
     let factors = store.users_with_second_factor().await?;
     let accounts = store.accounts().await?;
     let row = |account: &Account| {
-        account_row(account, |_| true, factors.contains(&account.user.id), &tree)
+        let factor = factors.contains(&account.user.id);
+        account_row(account, |_| true, factor, &tree, language)
     };
-    let mut list = ListFile::begin(file, &ACCOUNT_HEADER)?;
+    let mut list = ListFile::begin(file, &language.header(&ACCOUNT_HEADER))?;
     list.push(accounts.iter().map(row).collect())?;
     list.finish(store, by_console("users.export", "")).await
 }

@@ -7,6 +7,7 @@ use xiezhi_model::{Site, Tier};
 use zip::write::SimpleFileOptions;
 
 use super::*;
+use crate::Language;
 
 fn site(id: i64, key: &str, name: &str) -> Site {
     Site {
@@ -160,22 +161,24 @@ fn what_is_kept_and_what_is_exported_is_read_back_the_same() {
     let mut values = reading.sheet.rows[0].values.clone();
     values.insert(Field::State, "repair".to_owned());
     values.insert(Field::Model, "@SUM(\"A\";1)".to_owned());
-    let header = export_header(RegisterKind::Asset);
-    let row = export_row(RegisterKind::Asset, "gs-01", &values);
-    let mut file = crate::export::csv_start(&header);
-    file.extend(crate::export::csv_lines(std::slice::from_ref(&row)));
-    let text = String::from_utf8_lossy(&file);
-    assert!(
-        text.contains("维修") && text.contains("\"'@SUM(") && text.contains("'=1+1"),
-        "{text}"
-    );
-    let sheet = crate::export::xlsx_file(&header, &[row]).unwrap();
-    for file in [file, sheet] {
-        let again = read(&file);
-        assert_eq!(told(&again), [""; 0]);
-        let mut read_back = again.sheet.rows[0].values.clone();
-        read_back.retain(|_, text| !text.is_empty());
-        assert_eq!(read_back, values);
+    for (language, state) in [(Language::Chinese, "维修"), (Language::English, "repair")] {
+        let header = export_header(RegisterKind::Asset, language);
+        let row = export_row(RegisterKind::Asset, "gs-01", &values, language);
+        let mut file = crate::export::csv_start(&header);
+        file.extend(crate::export::csv_lines(std::slice::from_ref(&row)));
+        let text = String::from_utf8_lossy(&file);
+        assert!(
+            text.contains(state) && text.contains("\"'@SUM(") && text.contains("'=1+1"),
+            "{text}"
+        );
+        let sheet = crate::export::xlsx_file(&header, &[row]).unwrap();
+        for file in [file, sheet] {
+            let again = read(&file);
+            assert_eq!(told(&again), [""; 0]);
+            let mut read_back = again.sheet.rows[0].values.clone();
+            read_back.retain(|_, text| !text.is_empty());
+            assert_eq!(read_back, values);
+        }
     }
 }
 

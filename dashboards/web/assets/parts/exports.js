@@ -1,7 +1,7 @@
 // The list that is on the page as a file: all of what its filters find, not only the shown part. A file that
 // is refused, or does not come whole, is said where its button is.
 import { html, useState } from '../lib/html.js';
-import { t } from '../lib/i18n.js';
+import { t, isEnglish } from '../lib/i18n.js';
 import { ApiError, ask, url } from '../lib/api.js';
 import { number } from '../lib/format.js';
 import { Icon } from './icons.js';
@@ -61,6 +61,6 @@ export function Exports({ path, params = {}, name, importable, whole }) {
   const one = (address, file, label) => html`<button key=${file} type="button" class="button" aria-busy=${state.busy === file ? 'true' : null}
     aria-disabled=${state.busy ? 'true' : null} onClick=${() => save(address, file)}>${state.busy === file ? t('export.busy') : label}</button>`;
   return html`${whole ? one(url(whole.path), whole.file, whole.label) : null}
-    ${FORMATS.map((format) => one(url(path, { ...params, cursor: null, limit: null, format }), `${name}.${format}`, t(`export.${format}`)))}
+    ${FORMATS.map((format) => one(url(path, { ...params, cursor: null, limit: null, format, lang: isEnglish() ? 'en' : null }), `${name}.${format}`, t(`export.${format}`)))}
     ${told({ ...state, importable })}`;
 }

@@ -22,10 +22,10 @@ pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, 
     let leaving = Leaving {
         view: &view,
         permission: Permission::SeeAudit,
+        header: asked.form.language.header(&AUDIT_HEADER),
         form: asked.form,
         name: "audit",
         audit: taken_out(&view),
-        header: AUDIT_HEADER.map(str::to_owned).to_vec(),
     };
     leaving.paged(count, pages).await
 }

@@ -12,17 +12,18 @@ use crate::view::View;
 
 pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, Problem> {
     let hosts = view.hosts();
+    let language = asked.form.language;
     let (_, keyed) = ordered(&asked.filter, &view, &hosts);
     let rows = keyed
         .iter()
-        .map(|(_, host)| host_row(&line(host), view.tree()));
+        .map(|(_, host)| host_row(&line(host), view.tree(), language));
     let leaving = Leaving {
         view: &view,
         permission: Permission::SeeHosts,
         form: asked.form,
         name: "hosts",
         audit: view.who.audit(view.state.now_ms(), "hosts.export", ""),
-        header: HOST_HEADER.map(str::to_owned).to_vec(),
+        header: language.header(&HOST_HEADER),
     };
     leaving.held(|| rows.collect()).await
 }
@@ -34,11 +35,11 @@ fn line(host: &HostView) -> HostLine {
         hostname: host.hostname.clone(),
         site: Some(host.site),
         state: match host.presence.presence {
-            _ if host.revoked_ms.is_some() => "已吊销",
-            Presence::Up => "在线",
-            Presence::Stale => "迟报",
-            Presence::Down => "宕机",
-            Presence::Unknown => "未知",
+            _ if host.revoked_ms.is_some() => ("已吊销", "Revoked"),
+            Presence::Up => ("在线", "Up"),
+            Presence::Stale => ("迟报", "Stale"),
+            Presence::Down => ("宕机", "Down"),
+            Presence::Unknown => ("未知", "Unknown"),
         },
         seen_ms: host.presence.last_report_ms,
         version: host.version.clone(),

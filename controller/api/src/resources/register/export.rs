@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use futures_util::stream;
+use xiezhi_inventory::Language;
 use xiezhi_inventory::register::{export_header, export_row};
 use xiezhi_model::{Permission, RegisterKind};
 use xiezhi_store::RegisterQuery;
@@ -15,6 +16,7 @@ use crate::view::View;
 struct Walk {
     view: View,
     kind: RegisterKind,
+    language: Language,
     query: RegisterQuery,
 }
 
@@ -28,9 +30,11 @@ pub(crate) async fn file(
         limit: SLICE,
         ..asked.filter.query(&view)?
     };
+    let language = asked.form.language;
     let walk = Walk {
         view: view.clone(),
         kind,
+        language,
         query,
     };
     let store = &view.state.inner.store;
@@ -43,7 +47,7 @@ pub(crate) async fn file(
         form: asked.form,
         name: kind.word(),
         audit: view.who.audit(now_ms, "register.export", kind.word()),
-        header: export_header(kind),
+        header: export_header(kind, language),
     };
     leaving.paged(count, pages).await
 }
@@ -59,7 +63,7 @@ async fn next(walk: Option<Walk>) -> Result<Option<(Rows, Option<Walk>)>, Proble
     let tree = walk.view.tree();
     let rows = page.items.iter().map(|item| {
         let site = tree.get(item.site).map_or("", |site| site.key.as_str());
-        export_row(walk.kind, site, &item.values)
+        export_row(walk.kind, site, &item.values, walk.language)
     });
     let rows = rows.collect();
     walk.query.after = page.next;

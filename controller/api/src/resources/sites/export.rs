@@ -11,16 +11,17 @@ use crate::view::View;
 
 pub(crate) async fn file(view: View, asked: Export<Filter>) -> Result<Response, Problem> {
     let tree = view.tree();
+    let language = asked.form.language;
     let mut sites = found(tree, &asked.filter)?;
     sites.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    let rows = sites.into_iter().map(|site| site_row(site, tree));
+    let rows = sites.into_iter().map(|site| site_row(site, tree, language));
     let leaving = Leaving {
         view: &view,
         permission: Permission::SeeOverview,
         form: asked.form,
         name: "sites",
         audit: view.who.audit(view.state.now_ms(), "sites.export", ""),
-        header: SITE_HEADER.map(str::to_owned).to_vec(),
+        header: language.header(&SITE_HEADER),
     };
     leaving.held(|| rows.collect()).await
 }

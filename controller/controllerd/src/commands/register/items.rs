@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use xiezhi_inventory::Language;
 use xiezhi_inventory::register::{export_header, export_row};
 use xiezhi_model::{Field, FieldProblem, Item, RegisterKind, Scope, SiteTree, Values};
 use xiezhi_store::{RegisterPage, RegisterQuery, Store};
@@ -79,14 +80,19 @@ pub(super) async fn list(store: &Store, which: Listed) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn export(store: &Store, file: &Path, which: Listed) -> Result<()> {
+pub(super) async fn export(
+    store: &Store,
+    file: &Path,
+    language: Language,
+    which: Listed,
+) -> Result<()> {
     let tree = store.site_tree().await?;
     let audit = by_console("register.export", which.kind.word());
     let audit = audit.with("filter", which.narrowed.told());
     let mut query = Some(query(store, which.narrowed).await?);
-    let mut list = ListFile::begin_importable(file, &export_header(which.kind))?;
+    let mut list = ListFile::begin_importable(file, &export_header(which.kind, language))?;
     while let Some(items) = next(store, which.kind, &mut query).await? {
-        let row = |item: &Item| export_row(which.kind, &key(item, &tree), &item.values);
+        let row = |item: &Item| export_row(which.kind, &key(item, &tree), &item.values, language);
         list.push(items.iter().map(row).collect())?;
     }
     list.finish(store, audit).await
@@ -258,8 +264,11 @@ mod tests {
         assert!(find(&store, &one(Asset, "A-2")).await.is_err());
 
         let tree = store.site_tree().await.unwrap();
-        for name in ["a.csv", "a.xlsx"] {
-            export(&store, &path(name), all(Asset)).await.unwrap();
+        let files = [("a.csv", Language::Chinese), ("a.xlsx", Language::English)];
+        for (name, language) in files {
+            export(&store, &path(name), language, all(Asset))
+                .await
+                .unwrap();
             let bytes = std::fs::read(path(name)).unwrap();
             let read = read_register(Asset, &bytes, &tree, None);
             assert_eq!(read.problems, [], "{name}");
@@ -269,7 +278,7 @@ mod tests {
         let labels = path("labels.html");
         let address = "https://c:8444";
         let which = all(Asset).narrowed;
-        super::super::paper::labels(&store, &labels, address, which)
+        super::super::paper::labels(&store, &labels, address, Language::English, which)
             .await
             .unwrap();
         let text = std::fs::read_to_string(labels).unwrap();

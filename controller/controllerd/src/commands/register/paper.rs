@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use xiezhi_api::print::{
     Instructions, LabelText, asset_address, enrol_commands, instructions_page, labels_page,
 };
+use xiezhi_inventory::Language;
 use xiezhi_model::{Field, Item, RegisterKind};
 use xiezhi_store::Store;
 
@@ -26,6 +27,7 @@ pub(super) async fn labels(
     store: &Store,
     file: &Path,
     address: &str,
+    language: Language,
     narrowed: Narrowed,
 ) -> Result<()> {
     let tree = store.site_tree().await?;
@@ -52,7 +54,7 @@ pub(super) async fn labels(
         !labels.is_empty(),
         "no asset fits: see `register list --kind assets`"
     );
-    let page = labels_page(&labels)?;
+    let page = labels_page(&labels, language)?;
     let audit = audit
         .with("format", "html")
         .with("rows", labels.len().to_string());
@@ -70,6 +72,7 @@ pub(super) struct Asked<'a> {
     pub(super) uses: u32,
     pub(super) expires: Duration,
     pub(super) approval: bool,
+    pub(super) language: Language,
 }
 
 pub(super) async fn instructions(config: &Config, store: &Store, asked: Asked<'_>) -> Result<()> {
@@ -92,13 +95,14 @@ pub(super) async fn instructions(config: &Config, store: &Store, asked: Asked<'_
     )?;
     let controller = with_port(&controller, config.agents.port());
     let made = tokens::make(config, store, wanted).await?;
-    let page = instructions_page(&Instructions {
+    let sheet = Instructions {
         site: made.site,
         uses: made.record.uses,
         until: local_time(made.record.expires_ms),
         approval: asked.approval,
         commands: enrol_commands(&controller, &made.text),
-    });
+    };
+    let page = instructions_page(&sheet, asked.language);
     write_new(asked.file, page.as_bytes())?;
     say!(
         "{}: token {}, {} uses, until {}; print it, then delete the file",
