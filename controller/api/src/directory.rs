@@ -1,4 +1,4 @@
-//! Which labels queries see on a host's or a source's series: what the controller knows of it now, so that a
+//! Which labels queries see on a host's, a device's or a source's series: what the controller knows of it now, so that a
 //! host's whole history follows when it moves to another site.
 
 use std::sync::{PoisonError, RwLock};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use xiezhi_ingest::{Fleet, HostView};
 use xiezhi_metrics::cluster::{FreshDirectory, Refreshed};
-use xiezhi_metrics::{Directory, Origins, SOURCE};
-use xiezhi_model::{ApiRight, SiteId, SiteTree};
+use xiezhi_metrics::{DEVICE, Directory, Origins, SOURCE};
+use xiezhi_model::{ApiRight, Device, Scope, SiteId, SiteTree};
 use xiezhi_promql::Labels;
-use xiezhi_series::{HostKey, LabelledHost};
+use xiezhi_series::{HostKey, LabelledHost, device_key};
 use xiezhi_store::{Store, StoreError};
 
 use crate::resources::prometheus::{is_back, warn_once};
@@ -78,7 +78,13 @@ impl FleetDirectory {
 
     async fn known(&self) -> Result<(SiteTree, Vec<(LabelledHost, i64)>), StoreError> {
         let sites = self.store.site_tree().await?;
-        let sources = self.sources(&sites).await?;
+        // The newest have the lowest keys, and all of them lower ones than tokens.
+        let devices = self.store.devices(&Scope::Province).await?;
+        let devices = devices.iter().rev();
+        let mut sources: Vec<_> = devices
+            .map(|device| (labelled_device(device, &sites), device.site.0))
+            .collect();
+        sources.extend(self.sources(&sites).await?);
         Ok((sites, sources))
     }
 
@@ -111,7 +117,7 @@ impl Directory for FleetDirectory {
     }
 }
 
-/// Sources, the controller itself, hosts: ascending by key.
+/// Devices, sources, the controller itself, hosts: ascending by key.
 fn table(sources: Vec<(LabelledHost, i64)>, hosts: &[HostView], sites: &SiteTree) -> Origins {
     let mut all = sources;
     all.push((own(), 0));
@@ -142,6 +148,21 @@ fn labelled_host(host: &HostView, sites: &SiteTree) -> LabelledHost {
             ("job", "node"),
             ("site", site),
             ("site_id", &host.site.to_string()),
+        ],
+    )
+}
+
+fn labelled_device(device: &Device, sites: &SiteTree) -> LabelledHost {
+    let site = sites.get(device.site).map_or("", |site| site.key.as_str());
+    labelled(
+        device_key(device.id.0),
+        &[
+            (DEVICE, &device.id.to_string()),
+            ("instance", &device.name),
+            // What dashboards made for snmp_exporter select by.
+            ("job", "snmp"),
+            ("site", site),
+            ("site_id", &device.site.to_string()),
         ],
     )
 }

@@ -5,6 +5,7 @@ pub(crate) mod api_tokens;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod bandwidth;
+pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod fleet;

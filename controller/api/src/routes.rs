@@ -12,9 +12,9 @@ use xiezhi_model::Permission;
 
 use crate::openapi::{self, Described, Draft};
 use crate::resources::{
-    acts, api_tokens, approvals, audit, bandwidth, events, facts, fleet, gaps, health, host, hosts,
-    live, login, me, metrics, overview, prometheus, register, series, sessions, settings, sites,
-    tokens, users, views,
+    acts, api_tokens, approvals, audit, bandwidth, devices, events, facts, fleet, gaps, health,
+    host, hosts, live, login, me, metrics, overview, prometheus, register, series, sessions,
+    settings, sites, tokens, users, views,
 };
 use crate::state::AppState;
 use crate::{
@@ -190,6 +190,8 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/api/v1/hosts/{id}/settle", May(ManageHosts), host::settle, "Take the mark of a conflict of identities off"),
         route(POST, "/api/v1/hosts/{id}/directives", May(ManageHosts), host::direct, "Tell an agent something and wait for its answer"),
         route(GET, "/api/v1/events", May(SeeHosts), events::search, "Events, newest first, with the gaps among them"),
+        route(GET, "/api/v1/devices", May(SeeHosts), devices::list, "Devices of the network: filtered, by pages"),
+        route(GET, "/api/v1/devices/{id}", May(SeeHosts), devices::read, "One device and what it said of itself"),
         route(GET, "/api/v1/gaps", May(SeeHosts), gaps::list, "Data that hosts gave up"),
         route(GET, "/api/v1/tokens", May(ManageHosts), tokens::list, "Enrolment tokens"),
         route(POST, "/api/v1/tokens", May(ManageHosts), tokens::create, "Make an enrolment token; it is shown once").also(&[(404, "")]),

@@ -5,6 +5,7 @@ pub(crate) mod bodies;
 mod budgets;
 mod clients;
 mod closed;
+mod devices;
 mod exports;
 mod health;
 mod hostile_queries;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use xiezhi_identity::Authority;
 use xiezhi_model::{Gap, HostId};
+use xiezhi_series::SeriesStore;
 use xiezhi_store::Store;
 
 use crate::bandwidth::SiteBandwidth;
@@ -18,6 +19,7 @@ use crate::interner::Interner;
 use crate::limits::{KeyedLimit, Source, TokenBucket};
 use crate::metrics::Metrics;
 use crate::options::IngestOptions;
+use crate::polls::PollSink;
 use crate::samples::SampleSink;
 use crate::shared::SessionShared;
 
@@ -39,6 +41,9 @@ pub(crate) struct Context {
     pub(crate) interner: Interner,
     pub(crate) samples: SampleSink,
     pub(crate) events: EventSink,
+    pub(crate) polls: PollSink,
+    /// Asked how old samples may be.
+    pub(crate) series: SeriesStore,
     pub(crate) desk: Desk,
     /// One permit per byte that may be queued.
     pub(crate) budget: Arc<Semaphore>,

@@ -28,11 +28,15 @@ use crate::listener;
 use crate::mail::CloseReason;
 use crate::metrics::Metrics;
 use crate::options::IngestOptions;
+use crate::polls::PollCommitter;
 use crate::samples::SampleCommitter;
 use crate::upkeep;
 
 /// Smallest byte budget: the longest record with room to spare.
 const LEAST_BUDGET: usize = 8 << 20;
+
+/// Polls are gathered for so many commits of samples: a second, since nobody waits for one.
+const POLL_INTERVALS: u32 = 5;
 
 /// Sessions are given this long to end at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,8 +111,17 @@ impl Ingest {
         budgets.refresh(&store, options.clock.now_ms()).await?;
         let metrics = Metrics::register(registry)?;
         let health = SharedHealth::default();
+        let polls = PollCommitter {
+            store: store.clone(),
+            series: series.clone(),
+            metrics: metrics.clone(),
+            health: health.clone(),
+            clock: options.clock.clone(),
+            interval: options.commit_interval * POLL_INTERVALS,
+        };
+        let polls = polls.start().await?;
         let committer = SampleCommitter {
-            series,
+            series: series.clone(),
             store: store.clone(),
             runtime: Handle::current(),
             metrics: metrics.clone(),
@@ -136,6 +149,8 @@ impl Ingest {
             bandwidth: budgets,
             sessions: AtomicUsize::new(0),
             events: events.start(),
+            polls,
+            series,
             store,
             authority,
             fleet,
@@ -206,6 +221,7 @@ impl Ingest {
         }
         self.context.samples.stop();
         self.context.events.stop();
+        self.context.polls.stop();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let thread = self
             .committer

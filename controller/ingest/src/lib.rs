@@ -23,6 +23,7 @@
 //! | `session` | records up, acknowledgements and directives down |
 //! | `lane` | follows one chain of sample frames |
 //! | `samples`, `events` | group commits into the two stores |
+//! | `polls` | what hosts read of devices: samples into one store, notes into the other |
 //! | `enrol` | enrolment and renewal |
 //! | `fleet` | presence and live numbers |
 //! | `bandwidth`, `budget` | the budgets that sessions are told |
@@ -51,6 +52,7 @@ mod listener;
 mod mail;
 mod metrics;
 mod options;
+mod polls;
 mod problem;
 mod reply;
 mod samples;

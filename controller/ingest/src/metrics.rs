@@ -8,6 +8,7 @@ pub(crate) struct Metrics {
     pub(crate) frames: IntCounter,
     pub(crate) samples: IntCounter,
     pub(crate) events: IntCounter,
+    pub(crate) polls: IntCounter,
     pub(crate) bytes: IntCounter,
     pub(crate) replays: IntCounter,
     pub(crate) conflicts: IntCounter,
@@ -49,6 +50,10 @@ impl Metrics {
             )?,
             samples: counter("xiezhi_ingest_samples_total", "Samples in decoded frames.")?,
             events: counter("xiezhi_ingest_events_total", "Events in decoded batches.")?,
+            polls: counter(
+                "xiezhi_ingest_polls_total",
+                "Polls of devices whose samples were stored.",
+            )?,
             bytes: counter(
                 "xiezhi_ingest_bytes_total",
                 "Payload bytes received in sessions.",

@@ -30,6 +30,7 @@ use crate::headline::HeadlineReader;
 use crate::inbox::Inbox;
 use crate::lane::{Lane, LaneKind};
 use crate::mail::{CloseReason, Mail};
+use crate::polls::HeldPoll;
 use crate::samples::SampleFrame;
 use crate::shared::SessionShared;
 use downlink::Downlink;
@@ -76,6 +77,7 @@ enum Held {
         bytes: Box<[u8]>,
     },
     Events(EventBatch),
+    Poll(BatchInfo, Box<xiezhi_protocol::poll::Poll>),
 }
 
 type RoomFuture = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
@@ -262,6 +264,12 @@ impl Session {
             Held::Events(batch) => self.context.events.put(Events {
                 session,
                 batch,
+                permit,
+            }),
+            Held::Poll(batch, poll) => self.context.polls.put(HeldPoll {
+                session,
+                batch,
+                poll,
                 permit,
             }),
         }

@@ -7,17 +7,21 @@ use xiezhi_series::{HostLabels, LabelledHost};
 
 /// Labels that only the controller gives. A sender's labels of these names are left out, and a
 /// query sees them on every series, so that a person's scope can be held to them.
-pub const ASSIGNED: [&str; 4] = ["host_id", "site", "site_id", SOURCE];
+pub const ASSIGNED: [&str; 5] = [DEVICE, "host_id", "site", "site_id", SOURCE];
 
 /// The label by which series of a foreign source differ from those of hosts and of other sources: the
 /// number of its token. No host has it.
 pub const SOURCE: &str = "source_id";
 
+/// The same of a device of the network: its number.
+pub const DEVICE: &str = "device_id";
+
 /// Everybody whose samples are kept, as queries see them.
 #[derive(Debug, Clone)]
 pub struct Origins {
     /// Hosts with the labels that each of their series carries (`host_id`, `site_id`, `instance`,
-    /// `job`), and foreign sources with theirs ([`SOURCE`], `site_id`), ascending by key.
+    /// `job`), devices of the network ([`DEVICE`], …) and foreign sources with theirs ([`SOURCE`],
+    /// `site_id`), ascending by key.
     pub hosts: Arc<[LabelledHost]>,
     /// The site of each, in the same order; a host's whole history follows when it moves.
     pub sites: Arc<[i64]>,

@@ -22,6 +22,6 @@ mod queries;
 pub mod remote_write;
 pub mod wire;
 
-pub use directory::{ASSIGNED, Directory, Origins, SOURCE, Scope};
+pub use directory::{ASSIGNED, DEVICE, Directory, Origins, SOURCE, Scope};
 pub use pool::{Busy, Pool};
 pub use queries::{Failure, Json, Queries, Remote, Selectors, Settings, Wish};

@@ -153,29 +153,67 @@ pub(crate) fn kept(value: f64) -> f64 {
     }
 }
 
-/// See [`crate::SeriesStore::append_foreign`].
+/// Samples of one source.
+#[derive(Debug, Clone, Copy)]
+pub struct ForeignSource<'a> {
+    /// Its key, below zero.
+    pub source: HostKey,
+    /// Its series.
+    pub series: &'a [ForeignSeries<'a>],
+}
+
+/// New samples of one source.
+#[derive(Debug)]
+pub(crate) struct AcceptedSource {
+    pub(crate) source: HostKey,
+    pub(crate) series: Vec<Accepted>,
+}
+
+/// See [`crate::SeriesStore::append_sources`].
 pub(crate) fn append(
     engine: &Engine,
-    source: HostKey,
-    series: &[ForeignSeries<'_>],
-) -> Result<ForeignReport, SeriesError> {
-    if source >= 0 {
+    sources: &[ForeignSource<'_>],
+) -> Result<Vec<ForeignReport>, SeriesError> {
+    if let Some(wrong) = sources.iter().find(|one| one.source >= 0) {
+        return Err(SeriesError::NoSource(wrong.source));
+    }
+    let mut keys: Vec<HostKey> = sources.iter().map(|one| one.source).collect();
+    keys.sort_unstable();
+    let twice = keys.windows(2).find(|pair| pair.first() == pair.last());
+    if let Some(&source) = twice.and_then(<[HostKey]>::first) {
         return Err(SeriesError::NoSource(source));
     }
     let _turn = engine
         .foreign
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let judged = judge::judge(engine, source, series)?;
-    let (accepted, mut report) = (judged.accepted, judged.report);
-    if !accepted.is_empty() {
-        engine.writer().append_foreign(engine, source, &accepted)?;
+    let (mut accepted, mut reports, mut looked_up) = (Vec::new(), Vec::new(), Vec::new());
+    for one in sources {
+        let judged = judge::judge(engine, one.source, one.series)?;
+        let mut report = judged.report;
+        report.stored = (judged.accepted.iter())
+            .map(|one| one.points.len() as u64)
+            .sum();
+        looked_up.push((one.source, judged.looked_up, report.postponed > 0));
+        reports.push(report);
+        if !judged.accepted.is_empty() {
+            accepted.push(AcceptedSource {
+                source: one.source,
+                series: judged.accepted,
+            });
+        }
     }
-    judge::keep_looked_up(engine, source, &judged.looked_up, report.postponed > 0);
-    report.stored = accepted.iter().map(|one| one.points.len() as u64).sum();
+    if !accepted.is_empty() {
+        engine.writer().append_foreign(engine, &accepted)?;
+    }
+    for (source, samples, goes_on) in looked_up {
+        judge::keep_looked_up(engine, source, &samples, goes_on);
+    }
     let counters = &engine.counters;
-    count(&counters.foreign_stored, report.stored);
-    count(&counters.foreign_repeated, report.repeated);
-    count(&counters.foreign_contradicted, report.contradicted);
-    Ok(report)
+    for report in &reports {
+        count(&counters.foreign_stored, report.stored);
+        count(&counters.foreign_repeated, report.repeated);
+        count(&counters.foreign_contradicted, report.contradicted);
+    }
+    Ok(reports)
 }

@@ -7,6 +7,25 @@ use xiezhi_protocol::batch::BatchInfo;
 /// The host a frame belongs to: the database's number of it. Keys of foreign sources are below zero.
 pub type HostKey = i64;
 
+/// Where the keys of devices end: those of tokens are above.
+const DEVICES_END: HostKey = -(1 << 40);
+
+/// The key of a device of the network: its number in the database, far below those of tokens.
+#[must_use]
+pub const fn device_key(device: i64) -> HostKey {
+    DEVICES_END.saturating_sub(device)
+}
+
+/// The device that has this key.
+#[must_use]
+pub const fn device_of(key: HostKey) -> Option<i64> {
+    if key < DEVICES_END {
+        Some(DEVICES_END.saturating_sub(key))
+    } else {
+        None
+    }
+}
+
 /// A sample frame on its way into the store. The bytes are opaque to everything but queries.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {

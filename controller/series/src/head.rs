@@ -46,7 +46,7 @@ pub(crate) struct Heads {
 #[derive(Debug)]
 pub(crate) struct Keep<'a> {
     pub(crate) texts: &'a Texts,
-    limits: &'a SeriesLimits,
+    pub(crate) limits: &'a SeriesLimits,
     now_ms: i64,
     /// Series of all other hosts.
     others: u64,

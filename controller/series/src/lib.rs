@@ -103,10 +103,11 @@ mod writer;
 
 pub use check::{BackupCheck, check_backup};
 pub use error::SeriesError;
-pub use foreign::{ForeignReport, ForeignSeries, SeriesRefusal};
+pub use foreign::{ForeignReport, ForeignSeries, ForeignSource, SeriesRefusal};
 pub use frame::{
     Appended, BackupReport, Damage, DamageMet, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
-    SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport, WithoutSteps,
+    SeriesPoints, SeriesStats, StoredFrame, Undecoded, VerifyReport, WithoutSteps, device_key,
+    device_of,
 };
 pub use head::left_out::LeftOut;
 pub use options::{AskAgain, Clock, QueryLimits, Sealing, SeriesLimits, SeriesOptions};

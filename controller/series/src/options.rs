@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::frame::{HostKey, device_of};
+
 /// Settings of a [`crate::SeriesStore`].
 #[derive(Debug, Clone)]
 pub struct SeriesOptions {
@@ -103,6 +105,34 @@ pub struct SeriesLimits {
     pub text_bytes_per_source: u64,
     /// Texts that may be new within an hour.
     pub new_texts_per_hour: u64,
+}
+
+/// Series of one device of the network, if a foreign source may have as many: a switch of 500 ports has
+/// 10,000, and what one device makes up takes nothing from the others.
+const SERIES_PER_DEVICE: u32 = 20_000;
+
+/// Bytes of the texts of one device: 20,000 series of 400 bytes.
+const TEXT_BYTES_PER_DEVICE: u64 = 8 << 20;
+
+/// Bounds of one source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SourceLimits {
+    pub(crate) series: u32,
+    pub(crate) text_bytes: u64,
+}
+
+impl SeriesLimits {
+    /// Those of a source with this key.
+    pub(crate) fn of_source(&self, source: HostKey) -> SourceLimits {
+        let (series, text_bytes) = match device_of(source) {
+            Some(_) => (SERIES_PER_DEVICE, TEXT_BYTES_PER_DEVICE),
+            None => (u32::MAX, u64::MAX),
+        };
+        SourceLimits {
+            series: self.series_per_source.min(series),
+            text_bytes: self.text_bytes_per_source.min(text_bytes),
+        }
+    }
 }
 
 impl Default for SeriesLimits {

@@ -10,7 +10,7 @@ use crate::damage;
 use crate::disk::{Disk, Folder};
 use crate::engine::Engine;
 use crate::error::SeriesError;
-use crate::foreign::{ForeignReport, ForeignSeries};
+use crate::foreign::{ForeignReport, ForeignSeries, ForeignSource};
 use crate::frame::{
     Appended, BackupReport, DamageMet, Frame, HostKey, Latest, RangeAnswer, SealingTrouble,
     SeriesPoints, SeriesStats, StoredFrame, VerifyReport, WithoutSteps,
@@ -142,7 +142,21 @@ impl SeriesStore {
         source: HostKey,
         series: &[ForeignSeries<'_>],
     ) -> Result<ForeignReport, SeriesError> {
-        foreign::append(self.engine(), source, series)
+        let reports = self.append_sources(&[ForeignSource { source, series }])?;
+        Ok(reports.into_iter().next().unwrap_or_default())
+    }
+
+    /// As [`SeriesStore::append_foreign`], for several sources with one write and one fdatasync for all
+    /// of them: devices of the network are many, and each tells little. A source comes once. The reports
+    /// are in the order of the sources.
+    ///
+    /// # Errors
+    /// As there; nothing of the call is acknowledged.
+    pub fn append_sources(
+        &self,
+        sources: &[ForeignSource<'_>],
+    ) -> Result<Vec<ForeignReport>, SeriesError> {
+        foreign::append(self.engine(), sources)
     }
 
     /// How long samples are kept as they were reported.

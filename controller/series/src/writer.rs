@@ -11,7 +11,7 @@ use xiezhi_protocol::batch::BatchInfo;
 use crate::checkpoint::Lanes;
 use crate::engine::{Engine, count};
 use crate::error::SeriesError;
-use crate::foreign::Accepted;
+use crate::foreign::{Accepted, AcceptedSource};
 use crate::frame::{Appended, Frame, HostKey};
 use crate::head::foreign::Told;
 use crate::head::{Anchor, Arrival};
@@ -162,14 +162,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes new samples of a source; see [`crate::SeriesStore::append_foreign`].
+    /// Writes new samples of sources; see [`crate::SeriesStore::append_sources`].
     pub(crate) fn append_foreign(
         &mut self,
         engine: &Engine,
-        source: HostKey,
-        accepted: &[Accepted],
+        accepted: &[AcceptedSource],
     ) -> Result<(), SeriesError> {
-        let written = self.write_foreign(engine, source, accepted);
+        let written = self.write_foreign(engine, accepted);
         let full = written.as_ref().is_err_and(SeriesError::is_full);
         engine.counters.full.store(full, Ordering::Relaxed);
         written
@@ -178,31 +177,40 @@ impl Writer {
     fn write_foreign(
         &mut self,
         engine: &Engine,
-        source: HostKey,
-        accepted: &[Accepted],
+        accepted: &[AcceptedSource],
     ) -> Result<(), SeriesError> {
         let size = foreign_size(accepted)?;
         self.clean_tail(engine)?;
         let received_ms = engine.options.clock.now_ms();
         let log = self.log_for(engine, received_ms, size)?;
         let heads = &engine.heads;
-        let told = heads.with_foreign(source, received_ms, |foreign, _| {
-            foreign.tell(log.id, accepted)
-        })?;
-        self.lay_out_foreign(&log, source, &told, received_ms);
-        if let Err(error) = self.commit(engine, &log) {
-            heads.with_foreign(source, received_ms, |foreign, _| foreign.untell());
-            return Err(error);
+        self.group.clear();
+        self.placed.clear();
+        let mut written = Ok(());
+        for one in accepted {
+            let told = heads.with_foreign(one.source, received_ms, |foreign, _| {
+                foreign.tell(log.id, &one.series)
+            });
+            match told {
+                Ok(told) => self.lay_out_foreign(&log, one.source, &told, received_ms),
+                Err(error) => {
+                    written = Err(error);
+                    break;
+                }
+            }
         }
-        heads.with_foreign(source, received_ms, |foreign, keep| {
-            foreign.push(log.id, accepted, received_ms, keep);
-        });
-        Ok(())
+        let written = written.and_then(|()| self.commit(engine, &log));
+        for one in accepted {
+            heads.with_foreign(one.source, received_ms, |foreign, keep| match written {
+                Ok(_) => foreign.push(log.id, &one.series, received_ms, keep),
+                // What a log never took has no number in it.
+                Err(_) => foreign.untell(),
+            });
+        }
+        written.map(drop)
     }
 
     fn lay_out_foreign(&mut self, log: &Log, source: HostKey, told: &[Told], received_ms: i64) {
-        self.group.clear();
-        self.placed.clear();
         for one in told {
             self.placed.push(Placed {
                 host: source,
@@ -407,11 +415,12 @@ fn group_size(frames: &[Frame<'_>]) -> Result<u64, SeriesError> {
 }
 
 /// An upper bound of what a source's samples take on disk.
-fn foreign_size(accepted: &[Accepted]) -> Result<u64, SeriesError> {
+fn foreign_size(accepted: &[AcceptedSource]) -> Result<u64, SeriesError> {
     /// A sample's number, time and value at their longest.
     const SAMPLE_BYTES: u64 = 40;
     let of = |one: &Accepted| one.text.len() as u64 + 20 + one.points.len() as u64 * SAMPLE_BYTES;
-    let size = RECORD_OVERHEAD + accepted.iter().map(of).sum::<u64>();
+    let of_source = |one: &AcceptedSource| RECORD_OVERHEAD + one.series.iter().map(of).sum::<u64>();
+    let size = accepted.iter().map(of_source).sum::<u64>();
     if size > MAX_GROUP_BYTES {
         let limit = MAX_GROUP_BYTES;
         return Err(SeriesError::TooLarge {

@@ -62,6 +62,7 @@ const TABLES: &[Table] = &[
     table("api_tokens", &["id"]),
     table("register_items", &["id"]),
     table("register_changes", &["id"]),
+    large("devices", &["id"]),
     large("register_imports", &["id"]),
     table("register_import_sites", &["import_id", "site_id"]),
     table("site_changes", &["id"]),

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0012_proof.sql"),
     include_str!("../migrations/0013_views.sql"),
     include_str!("../migrations/0014_gone_sites.sql"),
+    include_str!("../migrations/0015_devices.sql"),
 ];
 
 const MAKE_VERSION: &str =

@@ -35,7 +35,7 @@ pub(crate) struct Filter {
 pub(crate) struct GapRow {
     host: HostName,
     epoch: u64,
-    /// `samples`, `events` or `security`.
+    /// `polls`, `samples`, `events` or `security`.
     stream: String,
     first: u64,
     last: u64,

@@ -120,6 +120,8 @@ fn case(method: &Method, route: &str, of: &Court, kind: RegisterKind) -> Case {
         ("POST", "/api/v1/hosts/{id}/directives") => {
             acts(path(&host), json!({"kind": "collect_now"}))
         }
+        ("GET", "/api/v1/devices") => reads(path(&"")),
+        ("GET", "/api/v1/devices/{id}") => reads(path(&of.device)),
         ("GET", "/api/v1/tokens") => reads(path(&"")),
         ("POST", "/api/v1/tokens") => acts(path(&""), new_token),
         ("DELETE", "/api/v1/tokens/{id}") => acts(path(&of.token), json!({})),

@@ -1,6 +1,7 @@
 //! What each record of the upload stream does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use xiezhi_model::{Actor, AuditEntry, EventStream, Gap};
@@ -13,6 +14,7 @@ use crate::events;
 use crate::fleet::{Footprint, StatusUpdate};
 use crate::inbox::Next;
 use crate::lane::{Accepted, FrameRefusal, LaneKind, LaneRules};
+use crate::polls::{self, PollTimes};
 
 /// Gaps that one status may report.
 const MAX_DROPPED: usize = 1000;
@@ -21,6 +23,9 @@ const MAX_DROPPED: usize = 1000;
 /// itself is kept beside it.
 const EVENT_EXPANSION: usize = 9;
 
+/// The same of a poll: its label values are texts of their own, and its integers are small on the wire.
+const POLL_EXPANSION: usize = 12;
+
 impl Session {
     pub(super) fn record(&mut self, kind: u8, payload: &[u8]) -> Result<Next, End> {
         let going_on = match Kind::from_number(kind) {
@@ -28,6 +33,7 @@ impl Session {
             Some(Kind::BacklogSamples) => self.samples(LaneKind::Backlog, payload)?,
             Some(Kind::Events) => self.events(EventStream::Events, payload)?,
             Some(Kind::Security) => self.events(EventStream::Security, payload)?,
+            Some(Kind::Polls) => self.poll_of_device(payload)?,
             Some(Kind::Status) => self.status(payload)?,
             Some(Kind::Goodbye) => self.goodbye(payload),
             Some(Kind::Flush) => self.flush()?,
@@ -135,6 +141,26 @@ impl Session {
                 };
                 self.refused(stream, refusal)
             }
+        }
+    }
+
+    fn poll_of_device(&mut self, payload: &[u8]) -> Result<bool, End> {
+        let context = Arc::clone(&self.context);
+        let now_ms = context.now_ms();
+        let limit_ms = |limit: Duration| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        let kept_ms = limit_ms(context.series.retention());
+        let kept_since_ms = context.series.kept_since_ms().saturating_add(1);
+        let times = PollTimes {
+            now_ms,
+            oldest_ms: now_ms.saturating_sub(kept_ms).max(kept_since_ms),
+            newest_ms: now_ms.saturating_add(limit_ms(context.options.future_limit)),
+        };
+        match polls::accept(payload, times) {
+            Ok((batch, poll)) => {
+                let held = Held::Poll(batch, Box::new(poll));
+                Ok(self.submit(held, payload.len() * POLL_EXPANSION))
+            }
+            Err(refusal) => self.refused(Stream::Polls, refusal),
         }
     }
 

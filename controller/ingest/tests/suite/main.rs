@@ -14,5 +14,6 @@ mod disk;
 mod evidence;
 mod hostile;
 mod identity;
+mod polls;
 mod port;
 mod refusals;

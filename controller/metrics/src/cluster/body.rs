@@ -10,9 +10,9 @@ use bytes::Bytes;
 use prost::encoding::{encode_varint, encoded_len_varint};
 use xiezhi_promql::{Label, METRIC_NAME, Named, plain_name};
 use xiezhi_protocol::report::parse_series;
-use xiezhi_series::{HostKey, TailReport};
+use xiezhi_series::{HostKey, TailReport, device_of};
 
-use crate::directory::{ASSIGNED, Origins, SOURCE};
+use crate::directory::{ASSIGNED, DEVICE, Origins, SOURCE};
 
 /// Series texts whose labels are kept parsed; the fleet has a few hundred.
 const MOST_TEXTS: usize = 200_000;
@@ -147,7 +147,10 @@ fn host_labels(host: HostKey, origins: &Origins) -> Vec<Ready> {
                 .map(|Label { name, value }| ready(name, value))
                 .collect()
         }
-        None if host < 0 => vec![ready(SOURCE, &host.unsigned_abs().to_string())],
+        None if host < 0 => match device_of(host) {
+            Some(device) => vec![ready(DEVICE, &device.to_string())],
+            None => vec![ready(SOURCE, &host.unsigned_abs().to_string())],
+        },
         None => vec![ready("host_id", &host.to_string())],
     }
 }

@@ -5,15 +5,16 @@
 //! along for its readers. For the same reason the selector's own matchers on `site` and `site_id` are
 //! answered here and not sent: in the cluster these labels say where a host was.
 //!
-//! Series of foreign sources have no `host_id`. A selector that names a `source_id` is held to the
-//! sources of the caller's sites instead; one that does not sees hosts only.
+//! Series of devices and of foreign sources have no `host_id`. A selector that names a `device_id` or a
+//! `source_id` is held to the devices or sources of the caller's sites instead; one that names neither sees
+//! hosts only.
 
 use std::collections::BTreeMap;
 
 use xiezhi_promql::{MatchOp, Matcher, format_matchers, rewrite_selectors};
 use xiezhi_series::LabelledHost;
 
-use crate::directory::{Origins, SOURCE, Scope};
+use crate::directory::{DEVICE, Origins, SOURCE, Scope};
 use crate::queries::Failure;
 
 /// What every series of ours has, except the controller's own.
@@ -71,12 +72,12 @@ fn limit(matchers: Vec<Matcher>, hosts: &[&LabelledHost]) -> Vec<Matcher> {
         let mut all = moving.iter();
         all.all(|matcher| matcher.matches(label(host, &matcher.name)))
     };
-    let names_source = |matcher: &Matcher| &*matcher.name == SOURCE && !matcher.matches("");
-    let name = if kept.iter().any(names_source) {
-        SOURCE
-    } else {
-        HOST_ID
+    let is_named = |name: &&str| {
+        let mut all = kept.iter();
+        all.any(|matcher| &*matcher.name == *name && !matcher.matches(""))
     };
+    let name = [DEVICE, SOURCE].into_iter().find(is_named);
+    let name = name.unwrap_or(HOST_ID);
     let ids = hosts.iter().filter(holds).map(|host| label(host, name));
     let mut ids: Vec<&str> = ids.filter(|id| !id.is_empty()).collect();
     ids.sort_unstable();
@@ -188,8 +189,17 @@ mod tests {
                 value: id.into(),
             }],
         };
+        let device = |id: i64| LabelledHost {
+            host: xiezhi_series::device_key(id),
+            labels: vec![Label {
+                name: DEVICE.into(),
+                value: id.to_string().into(),
+            }],
+        };
         Origins {
             hosts: [
+                device(6),
+                device(5),
                 source("8"),
                 source("7"),
                 own,
@@ -198,7 +208,7 @@ mod tests {
                 host(3, "b", 11),
             ]
             .into(),
-            sites: [11, 10, 0, 10, 10, 11].into(),
+            sites: [11, 10, 11, 10, 0, 10, 10, 11].into(),
         }
     }
 
@@ -233,6 +243,21 @@ mod tests {
                 sites(&[10]),
                 "a{source_id!=\"8\"}",
                 "a{source_id!=\"8\",host_id=~\"1|2\"}",
+            ),
+            (
+                sites(&[10]),
+                "a{device_id!=\"\"}",
+                "a{device_id!=\"\",device_id=\"5\"}",
+            ),
+            (
+                sites(&[10]),
+                "a{device_id=\"6\"}",
+                "a{device_id=\"6\",device_id=\"5\"}",
+            ),
+            (
+                sites(&[10]),
+                "a{device_id=\"\"}",
+                "a{device_id=\"\",host_id=~\"1|2\"}",
             ),
             // A caller's own choice of hosts narrows and never widens.
             (

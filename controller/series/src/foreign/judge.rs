@@ -60,8 +60,9 @@ pub(super) fn judge(
     let mut judging = Judging::default();
     let now_ms = engine.options.clock.now_ms();
     engine.heads.with_foreign(source, now_ms, |foreign, keep| {
+        let most = keep.limits.of_source(source);
         for (place, one) in series.iter().enumerate() {
-            match foreign.admit(one.text, now_ms, keep) {
+            match foreign.admit(one.text, now_ms, most, keep) {
                 Ok((id, text)) => judging.gather(place, id, text, one.points),
                 Err(refusal) => judging.judged.report.refused.push((place, refusal)),
             }

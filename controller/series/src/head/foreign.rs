@@ -17,6 +17,7 @@ use crate::error::SeriesError;
 use crate::foreign::batch::{self, Batch, Sample};
 use crate::foreign::{Accepted, SeriesRefusal};
 use crate::frame::HostKey;
+use crate::options::SourceLimits;
 use crate::record::Record;
 
 /// Samples of a series that wait to become a chunk.
@@ -145,6 +146,7 @@ impl Foreign {
         &mut self,
         text: &str,
         now_ms: i64,
+        most: SourceLimits,
         keep: &Keep<'_>,
     ) -> Result<(TextId, Arc<str>), SeriesRefusal> {
         if let Some((id, text)) = keep.texts.find(text)
@@ -159,10 +161,10 @@ impl Foreign {
         if labels.len() > limits.labels_per_series as usize {
             return Err(SeriesRefusal::TooManyLabels);
         }
-        if self.tails.len() as u64 >= u64::from(limits.series_per_source) {
+        if self.tails.len() as u64 >= u64::from(most.series) {
             return Err(SeriesRefusal::SourceFull);
         }
-        if self.text_bytes + text.len() as u64 > limits.text_bytes_per_source {
+        if self.text_bytes + text.len() as u64 > most.text_bytes {
             return Err(SeriesRefusal::SourceTexts);
         }
         if keep.series.load(Ordering::Relaxed) >= limits.series {

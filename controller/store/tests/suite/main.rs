@@ -12,6 +12,7 @@ mod api_tokens;
 mod audit;
 mod break_glass;
 mod copy;
+mod devices;
 mod enrolment;
 mod event_sight;
 mod events;

@@ -45,8 +45,8 @@ impl Fresh {
 
 /// Takes a schema back to before there were roles (migration 6).
 pub(crate) const WITHOUT_PEOPLE: &str = "\
-    DROP TABLE saved_views; DROP TABLE audit_head; DROP TABLE broken_glass; \
-    DELETE FROM counters WHERE name IN ('broken_glass', 'saved_views'); \
+    DROP TABLE devices; DROP TABLE saved_views; DROP TABLE audit_head; DROP TABLE broken_glass; \
+    DELETE FROM counters WHERE name IN ('broken_glass', 'devices', 'saved_views'); \
     ALTER TABLE web_sessions DROP COLUMN address; ALTER TABLE web_sessions DROP COLUMN browser; \
     DROP TABLE site_imports; DROP TABLE site_changes; \
     ALTER TABLE sites DROP COLUMN retired_ms; ALTER TABLE sites DROP COLUMN version; \

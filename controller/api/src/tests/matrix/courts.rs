@@ -8,6 +8,7 @@ use xiezhi_model::{
 use xiezhi_store::{ApprovalRequest, EventBatch, ImportState, NewEvent, Older, RegisterQuery};
 
 use super::super::bench::*;
+use super::super::devices::polled;
 use super::super::prometheus::report_loads;
 
 /// One court with one of everything, all of it named so that it is found in any answer.
@@ -20,6 +21,7 @@ pub(super) struct Court {
     /// The site above it.
     pub(super) parent: Option<i64>,
     pub(super) host: Host,
+    pub(super) device: i64,
     pub(super) token: String,
     pub(super) approval: i64,
     pub(super) user: i64,
@@ -82,6 +84,7 @@ pub(super) async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i
     let site = bench.site(key).await;
     let host = bench.host(key, &format!("{mark}-host"), false).await;
     report_loads(bench, &host, 1.0);
+    let device = polled(bench, host.id, &format!("{mark}-device")).await.0;
     let token = EnrolmentToken {
         id: format!("{mark}token"),
         secret_hash: "00".repeat(32),
@@ -169,6 +172,7 @@ pub(super) async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i
         key: site.key,
         act: act.unwrap().id,
         host,
+        device,
         token: token.id,
         approval,
         user,
