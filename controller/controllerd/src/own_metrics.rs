@@ -79,7 +79,7 @@ impl Gauges {
             )?,
             without_steps: counter(
                 "xiezhi_series_expired_without_steps_total",
-                "Files whose samples went for their age without steps, for want of room on the disk.",
+                "Files whose samples went for their age without steps: no room, or the disk refused them.",
             )?,
             undecoded: gauge(
                 "xiezhi_series_undecoded_frames",

@@ -170,7 +170,7 @@ pub struct SeriesStats {
     pub held_bytes: u64,
     /// Frames of logs that went before they were followed, since opening.
     pub unfollowed: u64,
-    /// Files that went for their age without steps, because there was no room for them, since opening.
+    /// Files that went for their age without steps, see [`WithoutSteps`], since opening.
     pub expired_without_steps: u64,
     /// Failed attempts to seal a segment since opening.
     pub failed_seals: u64,
@@ -180,7 +180,8 @@ pub struct SeriesStats {
     pub memory_bytes: u64,
 }
 
-/// Samples that went for their age, of which no steps are kept, or not all: there was no room for them.
+/// Samples that went for their age, of which no steps are kept, or not all: there was no room for them, or the
+/// disk refused the samples until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WithoutSteps {
     /// How many files, since the store was opened.

@@ -11,7 +11,7 @@ use crate::state::AppState;
 /// For how long it is shown that samples went without steps: nobody can mend it, but it must not pass unseen.
 const WITHOUT_STEPS_MS: i64 = 86_400_000;
 
-/// Samples went for their age, and the disk had no room for their steps.
+/// Samples went for their age without steps: the disk had no room for these, or never gave the samples.
 pub(super) fn without_steps(lost: WithoutSteps, now_ms: i64) -> Option<Ailment> {
     let is_new = now_ms.saturating_sub(lost.last_ms) < WITHOUT_STEPS_MS;
     is_new.then(|| Ailment {
@@ -20,8 +20,8 @@ pub(super) fn without_steps(lost: WithoutSteps, now_ms: i64) -> Option<Ailment> 
         since_ms: lost.since_ms,
         days_left: None,
         reason: format!(
-            "the disk had no room for the steps of {} files, so their samples went for their age without; \
-             the controller's log names them",
+            "the samples of {} files went for their age without steps, for which the disk had no room, or which \
+             it refused to read; the controller's log names them",
             lost.files
         ),
     })
