@@ -17,6 +17,7 @@ use crate::disk::{self, DiskFile};
 use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::BackupReport;
+use crate::refused::Thorough;
 use crate::{unread, verify};
 
 /// The file that lists the others.
@@ -32,6 +33,7 @@ pub(crate) fn backup(engine: &Engine, target: &Path) -> Result<BackupReport, Ser
         let path = path.to_path_buf();
         move |source| SeriesError::io(action, path, source)
     };
+    let _thorough = Thorough::begin();
     // Nothing is removed or replaced meanwhile.
     let _turn = engine
         .maintenance

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::frame::{HostKey, device_of};
 
@@ -51,6 +51,8 @@ pub struct AskAgain {
     pub sector: Duration,
     /// Least time between two passes that doubt a refusal before it is believed.
     pub doubt: Duration,
+    /// Where the time between asks comes from; a test may count it.
+    pub now: fn() -> Instant,
 }
 
 impl Default for AskAgain {
@@ -59,6 +61,7 @@ impl Default for AskAgain {
             opening: Duration::from_secs(30),
             sector: Duration::from_secs(60),
             doubt: Duration::from_secs(600),
+            now: Instant::now,
         }
     }
 }

@@ -4,24 +4,26 @@
 //! sector, and a sector that stays refused is handed over as zeros: the checksums around every piece
 //! then say that it is damaged, and whoever reads does with it what is done with damage. A drive takes
 //! seconds to give a sector up, and a dashboard asks every few seconds, so a refused sector is not
-//! asked for again within a minute, and one reading asks for a few of them only.
+//! asked for again within a minute, and one reading asks for a few of them one by one, then for what is left
+//! in large pieces (`halves`). Only a backup and a verification ask for each ([`Thorough`]).
 //!
 //! Opening is patient: a controller that hangs for two seconds must not cost a file, so what it refuses
-//! is asked for again for half a minute ([`Refusals::begin`]). What stays refused then, see `unread`.
+//! is asked for again for half a minute (`opening`). What stays refused then, see `unread`.
 //!
 //! A pass that makes a file of others would make the loss lasting. It watches its sources
 //! ([`Refusals::watch`]), is given up if one of them was refused meanwhile, and believes it the third time.
 //! Those times are minutes apart, and each asks the disk itself.
 //!
-//! It never hides a disk that is gone: [`gives_one`] tells before anything is opened.
+//! It never hides a disk that is gone: [`Refusals::await_one`] tells before anything is opened.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -29,18 +31,19 @@ use crate::disk::{self, Disk, DiskFile, ReadAt};
 use crate::error::SeriesError;
 use crate::options::AskAgain;
 
+mod halves;
+mod opening;
+
+use opening::Opening;
+
 /// What is refused at once: a page of the kernel's cache.
 pub(crate) const SECTOR: u64 = 4096;
 /// Refused sectors that one reading asks for: a drive takes seconds for each.
 const MOST_ASKED: u32 = 8;
-/// First and longest pause before a start asks again.
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// Sectors remembered of one file; what lies beyond is asked for each time.
 const MOST_PER_FILE: usize = 4096;
 /// So often a pass is given up before a refusal is believed.
 pub(crate) const DOUBTED: u32 = 2;
-/// Files that are tried before a disk is said to be gone.
-const MOST_TRIED: usize = 100;
 
 /// Whether the device or the file system says that it cannot give what it holds.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
@@ -68,24 +71,26 @@ pub(crate) fn or_nothing<T>(opened: io::Result<Option<T>>) -> io::Result<Option<
     }
 }
 
-/// Whether the disk gives the beginning of one of these files at least.
-///
-/// # Errors
-/// It refuses them all, and there are several: that is no bad sector.
-fn gives_one(disk: &dyn Disk, names: &[&String]) -> io::Result<()> {
-    let mut refused = None;
-    for name in names.iter().take(MOST_TRIED) {
-        let read = disk
-            .open(name)
-            .and_then(|file| disk::read_block(&*file, 0, 1));
-        match read {
-            Err(error) if is_refusal(&error) => refused = Some(error),
-            _ => return Ok(()),
-        }
+thread_local! {
+    /// How many [`Thorough`] this thread has.
+    static THOROUGH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While one lives, its thread asks for every sector however many were refused: a backup and a verification
+/// may take their time, and nothing else knows what they leave out.
+#[derive(Debug)]
+pub(crate) struct Thorough(std::marker::PhantomData<*const ()>);
+
+impl Thorough {
+    pub(crate) fn begin() -> Self {
+        THOROUGH.set(THOROUGH.get() + 1);
+        Self(std::marker::PhantomData)
     }
-    match refused {
-        Some(error) if names.len() > 1 => Err(error),
-        _ => Ok(()),
+}
+
+impl Drop for Thorough {
+    fn drop(&mut self) {
+        THOROUGH.set(THOROUGH.get().saturating_sub(1));
     }
 }
 
@@ -98,14 +103,6 @@ pub(crate) struct Refusals {
     files: Mutex<BTreeMap<String, OfFile>>,
     /// While the store is opened.
     opening: Mutex<Option<Opening>>,
-}
-
-/// How long a start goes on asking.
-#[derive(Debug)]
-struct Opening {
-    pause: Duration,
-    /// From the first refusal on.
-    until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -125,60 +122,6 @@ impl Refusals {
         Self {
             ask_again,
             ..Self::default()
-        }
-    }
-
-    /// The store is being opened: what is refused is asked for again for a while.
-    pub(crate) fn begin(&self) {
-        *self.opening() = Some(Opening {
-            pause: PAUSES[0],
-            until: None,
-        });
-    }
-
-    /// The store is open.
-    pub(crate) fn end(&self) {
-        *self.opening() = None;
-    }
-
-    fn opening(&self) -> MutexGuard<'_, Option<Opening>> {
-        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits a little, if a start still asks again.
-    fn may_ask_again(&self, name: &str, error: &io::Error) -> bool {
-        let mut guard = self.opening();
-        let Some(opening) = &mut *guard else {
-            return false;
-        };
-        let now = Instant::now();
-        let patience = self.ask_again.opening;
-        if opening.until.is_none() {
-            tracing::warn!(file = name, %error, seconds = patience.as_secs(),
-                "the disk refuses to read; the start asks again for so long, then goes on without");
-        }
-        let until = *opening.until.get_or_insert_with(|| now + patience);
-        let left = until.saturating_duration_since(now);
-        if left.is_zero() {
-            return false;
-        }
-        let pause = opening.pause.min(left);
-        opening.pause = (opening.pause * 2).min(PAUSES[1]);
-        drop(guard);
-        std::thread::sleep(pause);
-        true
-    }
-
-    /// Waits until the disk gives one of these files at least, as long as a start may.
-    ///
-    /// # Errors
-    /// It gave none.
-    pub(crate) fn await_one(&self, disk: &dyn Disk, names: &[&String]) -> io::Result<()> {
-        loop {
-            match gives_one(disk, names) {
-                Err(error) if self.may_ask_again("", &error) => {}
-                given => return given,
-            }
         }
     }
 
@@ -232,15 +175,38 @@ impl Refusals {
             return false;
         };
         let asked = file.sectors.get(&sector).copied().flatten();
-        let lately = asked.is_some_and(|asked| asked.elapsed() < self.ask_again.sector);
+        let lately = self.is_lately(asked);
         file.met += u64::from(lately);
         lately
     }
 
-    /// A sector was not asked for, because the disk refused enough in this reading.
+    fn is_lately(&self, asked: Option<Instant>) -> bool {
+        let pause = self.ask_again.sector;
+        asked.is_some_and(|asked| self.now().saturating_duration_since(asked) < pause)
+    }
+
+    /// Whether a sector of this range was refused not long ago.
+    fn has_just_refused(&self, name: &str, range: Range<u64>) -> bool {
+        let first = range.start / SECTOR * SECTOR;
+        let files = self.files();
+        let sectors = files.get(name).map(|file| &file.sectors);
+        let mut sectors = sectors
+            .iter()
+            .flat_map(|sectors| sectors.range(first..range.end));
+        sectors.any(|(_, asked)| self.is_lately(*asked))
+    }
+
+    fn now(&self) -> Instant {
+        (self.ask_again.now)()
+    }
+
+    /// A sector was not asked for, because the disk refused enough in this reading or at this start.
     fn pass_over(&self, name: &str) {
-        if let Some(file) = self.files().get_mut(name) {
-            file.met += 1;
+        self.any.store(true, Ordering::Relaxed);
+        let mut files = self.files();
+        match files.get_mut(name) {
+            Some(file) => file.met += 1,
+            None => files.entry(name.to_owned()).or_default().met = 1,
         }
     }
 
@@ -250,7 +216,7 @@ impl Refusals {
         let file = files.entry(name.to_owned()).or_default();
         file.met += 1;
         let has_room = file.sectors.len() < MOST_PER_FILE;
-        let now = Some(Instant::now());
+        let now = Some(self.now());
         let is_new = match file.sectors.get_mut(&sector) {
             Some(asked) => {
                 *asked = now;
@@ -295,7 +261,7 @@ impl Refusals {
             };
             if file
                 .doubted_at
-                .is_some_and(|at| at.elapsed() < self.ask_again.doubt)
+                .is_some_and(|at| self.now().saturating_duration_since(at) < self.ask_again.doubt)
             {
                 return Err(not_believed(disk, name));
             }
@@ -337,7 +303,7 @@ impl Watch {
                 (file.doubted, file.doubted_at) = (0, None);
             } else if file.doubted < DOUBTED {
                 file.doubted += 1;
-                file.doubted_at = Some(Instant::now());
+                file.doubted_at = Some(refusals.now());
                 outcome = Err(not_believed(disk, &name));
             }
         }
@@ -369,9 +335,10 @@ impl Disk for Salvaging {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         loop {
+            let begun = self.refusals.now();
             match self.disk.open(name) {
                 Err(error) if is_refusal(&error) => {
-                    if !self.refusals.may_ask_again(name, &error) {
+                    if !self.refusals.may_ask_again(name, begun, &error) {
                         self.refusals.note(name, 0, &error);
                         return Err(error);
                     }
@@ -423,9 +390,11 @@ impl SalvagedFile {
     /// Fills `piece`; a start is patient.
     fn ask(&self, piece: &mut [u8], at: u64) -> io::Result<usize> {
         loop {
+            let begun = self.refusals.now();
             match disk::fill(&*self.file, piece, at) {
                 Err(error)
-                    if is_refusal(&error) && self.refusals.may_ask_again(&self.name, &error) => {}
+                    if is_refusal(&error)
+                        && self.refusals.may_ask_again(&self.name, begun, &error) => {}
                 filled => return filled,
             }
         }
@@ -438,6 +407,12 @@ impl SalvagedFile {
         let mut at = offset;
         let mut refused = 0;
         while at < end {
+            if refused >= MOST_ASKED && THOROUGH.get() == 0 {
+                let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+                self.read_by_halves(rest.get_mut(..left).unwrap_or_default(), at)?;
+                at = end;
+                break;
+            }
             let sector = at / SECTOR * SECTOR;
             let length = end.min(sector.saturating_add(SECTOR)) - at;
             let Some((piece, behind)) = rest.split_at_mut_checked(length as usize) else {
@@ -445,7 +420,7 @@ impl SalvagedFile {
             };
             if self.refusals.was_just_refused(&self.name, sector) {
                 piece.fill(0);
-            } else if refused >= MOST_ASKED {
+            } else if self.refusals.is_given_up(&self.name) {
                 piece.fill(0);
                 self.refusals.pass_over(&self.name);
             } else {
@@ -473,8 +448,14 @@ impl ReadAt for SalvagedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let range = offset..offset.saturating_add(buffer.len() as u64);
         if self.refusals.within(&self.name, range).is_empty() {
+            if self.refusals.is_given_up(&self.name) {
+                return self.read_by_sector(buffer, offset);
+            }
+            let begun = self.refusals.now();
             match self.file.read_at(buffer, offset) {
-                Err(error) if is_refusal(&error) => {}
+                Err(error) if is_refusal(&error) => {
+                    self.refusals.note_refusal(&self.name, begun, &error);
+                }
                 read => return read,
             }
         }

@@ -10,7 +10,7 @@ use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::{Damage, HostKey, Undecoded, VerifyReport};
 use crate::record::HEADER_BYTES;
-use crate::refused::SECTOR;
+use crate::refused::{SECTOR, Thorough};
 use crate::scan::{Scanner, Step};
 
 /// How many frames of which log and host cannot be decoded.
@@ -30,6 +30,7 @@ pub(crate) fn read(
     files: &Catalog,
     undecoded: &Lost,
 ) -> Result<VerifyReport, SeriesError> {
+    let _thorough = Thorough::begin();
     let mut report = VerifyReport {
         set_aside: damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?,
         refused: files.unread.keys().cloned().collect(),

@@ -16,6 +16,7 @@ use common::power::PowerDisk;
 use common::scene::{HOSTS, Scene, Told, ask};
 use common::{Reporter, frames};
 use xiezhi_promql::{Budget, Limits, Matcher, Select, SelectHint, Storage as _};
+use xiezhi_series::disk::Disk as _;
 use xiezhi_series::{
     Appended, HostLabels, LabelledHost, Selector, SeriesStore, VerifyReport, check_backup,
 };
@@ -264,6 +265,43 @@ fn a_disk_that_refuses_all_files_is_not_taken_for_damage() {
     let error = scene.open_on(&scene.disk).unwrap_err();
     assert!(error.to_string().contains("read any file"), "{error}");
     assert_eq!(scene.disk.names(), names, "nothing was set aside");
+}
+
+#[test]
+fn many_refused_sectors_cost_no_healthy_one_behind_them() {
+    const BAD: u64 = 20;
+    let mut scene = Scene::new(|options| options.segment_span = Duration::from_secs(100 * 3600));
+    let store = scene.open();
+    for _ in 0..12 {
+        scene.tell(&store);
+    }
+    let frames = store.stats().frames;
+    drop(store);
+    let log = "wal-0000000001.log";
+    let sectors = scene.disk.sectors(log);
+    assert!(sectors > 40, "{sectors}");
+    let file = scene.disk.open(log).unwrap();
+    let mut whole = vec![0; scene.disk.length(log)];
+    file.read_at(&mut whole, 0).unwrap();
+    for sector in 1..=BAD {
+        scene.disk.refuse(log, Some(sector));
+    }
+    let store = scene.open();
+    let (left, healthy) = (store.stats().frames, sectors - BAD);
+    // A record that begins in a refused sector may end in a healthy one.
+    assert!(
+        left < frames && left * (sectors + 2) > frames * (healthy - 2),
+        "{left} of {frames} frames, {healthy} of {sectors} sectors"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("backup");
+    store.backup(&target).unwrap();
+    let copied = std::fs::read(target.join(log)).unwrap();
+    for (sector, (copied, whole)) in copied.chunks(4096).zip(whole.chunks(4096)).enumerate() {
+        let is_bad = (1..=BAD).contains(&(sector as u64));
+        assert_eq!(copied == whole, !is_bad, "sector {sector}");
+    }
 }
 
 #[test]

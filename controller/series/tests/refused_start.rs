@@ -231,26 +231,3 @@ fn passes_that_follow_each_other_quickly_do_not_make_a_refusal_believed() {
     assert!(scene.disk.names().contains(&bad.to_owned()));
     assert_eq!(store.damage_met().set_aside, Vec::<String>::new());
 }
-
-#[test]
-fn a_reading_asks_for_a_few_refused_sectors_and_no_more() {
-    let mut scene = Scene::new(|options| {
-        options.ask_again.sector = Duration::from_secs(600);
-        options.segment_span = Duration::from_secs(86_400);
-    });
-    let store = scene.open();
-    scene.tell(&store);
-    scene.tell(&store);
-    let log = scene.disk.names().remove(0);
-    let sectors = scene.disk.sectors(&log);
-    assert!(sectors > 12, "{sectors}");
-    scene.disk.refuse(&log, None);
-    assert!(!store.verify().unwrap().is_whole());
-    let first = scene.disk.refusals();
-    assert!((1..=9).contains(&first), "{first}");
-    // All of it is asked for before long, and no sector is asked for twice.
-    for _ in 0..sectors {
-        drop(store.verify());
-    }
-    assert_eq!(scene.disk.refusals(), sectors + 1);
-}

@@ -23,6 +23,7 @@ pub const AT_ONCE: AskAgain = AskAgain {
     opening: Duration::ZERO,
     sector: Duration::ZERO,
     doubt: Duration::ZERO,
+    now: std::time::Instant::now,
 };
 
 /// A frame that owns its bytes.

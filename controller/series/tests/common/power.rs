@@ -4,6 +4,7 @@
 //! It can also fail at one operation or one reading and work on, or refuse sectors for ever. As on Linux, what a failed sync did
 //! not bring to the device is never tried again: a later sync succeeds without it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +17,11 @@ const SECTOR: usize = 64;
 const REFUSED: u64 = 4096;
 /// EIO.
 const REFUSAL: i32 = 5;
+
+thread_local! {
+    /// Readings that disks refused to this thread.
+    pub static REFUSALS: Cell<u32> = const { Cell::new(0) };
+}
 
 /// The disk. Cloning gives another handle of the same one.
 #[derive(Debug, Clone, Default)]
@@ -399,6 +405,7 @@ impl ReadAt for PowerFile {
         let mut refused = refused.chain([(self.index, None)]);
         if !buffer.is_empty() && refused.any(|one| state.refused.contains(&one)) {
             state.refusals += 1;
+            REFUSALS.set(REFUSALS.get() + 1);
             state.refusals_left = state.refusals_left.map(|left| left.saturating_sub(1));
             state.relent();
             return Err(io::Error::from_raw_os_error(REFUSAL));
