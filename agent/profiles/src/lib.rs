@@ -22,7 +22,7 @@ pub use answers::Answers;
 pub use hints::Hints;
 pub use library::{File, GENERIC, Library, Probe};
 pub use oid::{MAX_ARCS, NotAnOid, Oid};
-pub use ports::Port;
+pub use ports::{Count, Port};
 pub use profile::*;
 pub use reading::{LeftOut, Measured, Reading, Reason};
 pub use value::{Number, Value};

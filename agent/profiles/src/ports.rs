@@ -112,7 +112,18 @@ pub struct Port {
     /// ifOperStatus: 1 up, 2 down, 3 testing, 4 unknown, 5 dormant, 6 not present, 7 lower layer down.
     pub state: Option<i64>,
     /// Counters by the name of their object; of a narrow and a wide one, the wide.
-    pub counters: BTreeMap<&'static str, u64>,
+    pub counters: BTreeMap<&'static str, Count>,
+    /// ifCounterDiscontinuityTime: sysUpTime when the counters last broke off, hundredths of a second.
+    pub discontinuity: Option<u32>,
+}
+
+/// What a counter told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Its value.
+    pub value: u64,
+    /// It is a `Counter32`, which goes on from zero after 2³².
+    pub narrow: bool,
 }
 
 /// The ports that `interfaces` wants, by index.
@@ -192,6 +203,10 @@ fn port(index: u32, columns: &Columns<'_>) -> Port {
             .map(|state| state == 1),
         state: columns.number("ifOperStatus", &row),
         counters: counters(columns, &row),
+        discontinuity: match columns.cell("ifCounterDiscontinuityTime", &row) {
+            Some(Value::Ticks(ticks)) => Some(*ticks),
+            _ => None,
+        },
     }
 }
 
@@ -205,12 +220,18 @@ fn speed(columns: &Columns<'_>, row: &Oid) -> Option<u64> {
     u64::try_from(speed).ok()
 }
 
-fn counters(columns: &Columns<'_>, row: &Oid) -> BTreeMap<&'static str, u64> {
+fn counters(columns: &Columns<'_>, row: &Oid) -> BTreeMap<&'static str, Count> {
     let mut counters = BTreeMap::new();
     for column in COUNTERS {
         let count = match columns.cell(column.name, row) {
-            Some(Value::Counter32(count)) => u64::from(*count),
-            Some(Value::Counter64(count)) => *count,
+            Some(Value::Counter32(count)) => Count {
+                value: u64::from(*count),
+                narrow: true,
+            },
+            Some(Value::Counter64(count)) => Count {
+                value: *count,
+                narrow: false,
+            },
             _ => continue,
         };
         counters.insert(column.name, count);
@@ -302,9 +323,11 @@ mod tests {
     #[test]
     fn the_wide_counter_counts_and_the_narrow_one_only_where_it_is_missing() {
         let ports = ports(TWO, &all());
-        assert_eq!(ports[0].counters.get("ifHCInOctets"), Some(&5_000_000_000));
-        assert_eq!(ports[0].counters.get("ifInOctets"), None);
-        assert_eq!(ports[1].counters.get("ifInOctets"), Some(&9));
+        let count = |value, narrow| Some(Count { value, narrow });
+        let told = |port: usize, name| ports[port].counters.get(name).copied();
+        assert_eq!(told(0, "ifHCInOctets"), count(5_000_000_000, false));
+        assert_eq!(told(0, "ifInOctets"), None);
+        assert_eq!(told(1, "ifInOctets"), count(9, true));
         assert_eq!(ports[0].speed, Some(10_000_000_000));
         assert_eq!(ports[0].mac.as_deref(), Some("00:1a:2b:3c:4d:5e"));
         assert_eq!(ports[0].alias.as_deref(), Some("至高院专线"));

@@ -34,6 +34,8 @@ pub struct Measured<'p> {
     pub labels: Vec<(&'p str, String)>,
     /// The number.
     pub number: Number,
+    /// The device told it as a `Counter32`, which goes on from zero after 2³².
+    pub narrow: bool,
     /// What the number means, if it is a state that the profile knows.
     pub meaning: Option<&'p Meaning>,
 }
@@ -320,6 +322,7 @@ impl<'p> Reading<'p> {
                 table,
                 labels,
                 number,
+                narrow: matches!(value, Value::Counter32(_)),
                 meaning: meaning(metric, number),
             }),
             Err(reason) => self.left_out.push(LeftOut {

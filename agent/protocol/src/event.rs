@@ -128,6 +128,19 @@ pub mod kinds {
     pub const SOURCE_GAP: &str = "source_gap";
     /// What the host is made of changed; the field `facts` is the JSON of [`crate::facts::Facts`].
     pub const FACTS: &str = "facts";
+    /// A device that this host polls does not answer: `device`, `address`, `problem`, `answered_ms`.
+    pub const DEVICE_SILENT: &str = "device_silent";
+    /// It answers again: `device`, `address`, `silent_since_ms`.
+    pub const DEVICE_ANSWERS: &str = "device_answers";
+    /// It started again: `device`, `address`, `uptime_s`.
+    pub const DEVICE_RESTARTED: &str = "device_restarted";
+    /// It is another model, or describes itself otherwise: `device`, `address`, `change` (`model` or
+    /// `description`), `before`, `after`, `object_id_before`, `object_id_after`.
+    pub const DEVICE_CHANGED: &str = "device_changed";
+    /// A port came up: `device`, `address`, `port`, `alias`, `more` for those that are not told.
+    pub const DEVICE_PORT_UP: &str = "device_port_up";
+    /// A port that nobody disabled went down: as [`DEVICE_PORT_UP`].
+    pub const DEVICE_PORT_DOWN: &str = "device_port_down";
 }
 
 #[cfg(test)]

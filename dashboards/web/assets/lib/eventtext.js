@@ -72,6 +72,12 @@ const SENTENCES = {
   agent_stopped: (f) => (f.reason === 'host shuts down' ? '主机关机，代理停止' : '代理停止'),
   source_gap: (f) => `来源 ${f.source || ''} 有一段时间读不到${f.from_ms ? `，自 ${dateTime(Number(f.from_ms))}` : ''}${f.to_ms ? ` 至 ${dateTime(Number(f.to_ms))}` : ''}`,
   facts: () => '主机配置有变化',
+  device_silent: (f) => `设备 ${f.device || ''} 没有应答${f.answered_ms ? `，上次应答于 ${dateTime(Number(f.answered_ms))}` : ''}`,
+  device_answers: (f) => `设备 ${f.device || ''} 恢复应答${f.silent_since_ms ? `，此前自 ${dateTime(Number(f.silent_since_ms))} 起没有应答` : ''}`,
+  device_restarted: (f) => `设备 ${f.device || ''} 重新启动${f.uptime_s ? `，已运行 ${f.uptime_s} 秒` : ''}`,
+  device_changed: (f) => `设备 ${f.device || ''} ${f.change === 'model' ? '换了型号' : '的描述有变化，可能升级了固件'}`,
+  device_port_up: (f) => `设备 ${f.device || ''} 的端口 ${f.port || ''}${f.alias ? `（${f.alias}）` : ''} 接通${f.more ? `，另有 ${f.more} 个端口` : ''}`,
+  device_port_down: (f) => `设备 ${f.device || ''} 的端口 ${f.port || ''}${f.alias ? `（${f.alias}）` : ''} 断开${f.more ? `，另有 ${f.more} 个端口` : ''}`,
 };
 
 /** What an event says. @param {Pick<Api.Shape<'EventRow'>, 'kind'|'message'|'fields'>} event */

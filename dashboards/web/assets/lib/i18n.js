@@ -171,6 +171,12 @@ const TABLE = {
   'kind.agent_stopped': ['代理停止', 'Agent stopped'],
   'kind.source_gap': ['来源中断', 'Source gap'],
   'kind.facts': ['配置变化', 'Facts changed'],
+  'kind.device_silent': ['设备无应答', 'Device silent'],
+  'kind.device_answers': ['设备恢复应答', 'Device answers'],
+  'kind.device_restarted': ['设备重启', 'Device restarted'],
+  'kind.device_changed': ['设备变更', 'Device changed'],
+  'kind.device_port_up': ['端口接通', 'Port up'],
+  'kind.device_port_down': ['端口断开', 'Port down'],
 
   'simulated.tag': ['模拟', 'Simulated'],
   'simulated.title': ['演示用的模拟主机，不是真实设备', 'A simulated host of the demo, not a real machine'],
