@@ -182,6 +182,35 @@ impl FromStr for Cipher {
     }
 }
 
+impl Digest {
+    /// Its word in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha1 => "sha1",
+            Self::Sha224 => "sha224",
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+}
+
+impl Cipher {
+    /// Its word in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Aes128 => "aes128",
+            Self::Aes192 => "aes192",
+            Self::Aes256 => "aes256",
+            Self::Aes192Cisco => "aes192-cisco",
+            Self::Aes256Cisco => "aes256-cisco",
+        }
+    }
+}
+
 /// Credentials that are ready for use, with keys derived from the passwords. Cheap to clone.
 #[derive(Clone)]
 pub struct Login {

@@ -8,17 +8,33 @@
 //! | [`credentials`] | communities and users; secrets are wiped and never shown |
 //! | [`client`] | the one socket, and the only module that knows the SNMP library |
 //! | [`poll`] | one device from its identity to its last table, within its time |
+//! | [`moment`] | when something was, and whether a device restarted since |
+//! | [`counters`] | when a counter becomes a sample, and when a gap |
+//! | [`memory`] | what is remembered of a device, and its file |
+//! | [`tables`] | a reading becomes the tables of a poll |
+//! | [`sealed`] | secrets that a copied file does not give away |
+//! | [`config`] | the devices of a host as people write them |
+//! | [`visit`] | one device asked, read, remembered and told |
+//! | [`schedule`] | which device is asked when |
 //!
 //! Nothing here sets anything on a device, and what an object means is said by profiles, not here.
 
 pub mod ask;
 pub mod client;
+pub mod config;
 mod convert;
+pub mod counters;
 pub mod credentials;
+pub mod memory;
 pub mod message;
+pub mod moment;
 pub mod planner;
 pub mod poll;
 mod reports;
+pub mod schedule;
+pub mod sealed;
+pub mod tables;
+pub mod visit;
 
 pub use ask::{Ask, Fault, Limits, Problem};
 pub use client::{Counts, Session, Snmp, Socket, Strays};
