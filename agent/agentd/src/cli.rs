@@ -28,6 +28,7 @@ xiezhi-agent: reports this host's health and security events to the controller
   xiezhi-agent status                     identity, certificate, worker, session, backlog
   xiezhi-agent check-config               show every problem of the configuration
   xiezhi-agent profile …                  how devices are read: list, check, try, learn
+  xiezhi-agent device …                   the devices that this host polls: add, list, test, remove
   xiezhi-agent version
 
   --config FILE                           default: /etc/xiezhi/agent.yaml if it exists
@@ -56,7 +57,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         "worker" => work(config()?),
         "enrol" => enrol(&config()?, &arguments),
         "status" => show_status(&config()?, &arguments),
-        "profile" => Err(profile::become_it(&mut parser)),
+        "profile" => Err(profile::become_it(None, &mut parser)),
+        "device" => Err(profile::become_it(Some("device"), &mut parser)),
         "profile-as-worker" => profile::as_worker(&config()?, &mut parser).map(code_of),
         "check-config" => {
             config()?;
@@ -97,7 +99,7 @@ fn parse(parser: &mut lexopt::Parser) -> Result<Arguments> {
             Long("force") => arguments.force = true,
             Value(word) if arguments.command.is_empty() => {
                 arguments.command = word.string()?;
-                if arguments.command.starts_with("profile") {
+                if arguments.command.starts_with("profile") || arguments.command == "device" {
                     break;
                 }
             }

@@ -1,4 +1,4 @@
-//! `xiezhi-agent profile`: hands over to `xiezhi-devices`, which lies beside this program.
+//! `xiezhi-agent profile` and `device`: hands over to `xiezhi-devices`, which lies beside this program.
 //!
 //! That is a program of its own because most hosts ask no devices, and because whatever a device sends
 //! is read without the host's identity at hand. What it must not do as root, it asks of
@@ -19,15 +19,16 @@ use rustix::io::FdFlags;
 use crate::config::Config;
 use crate::privilege;
 
-/// Becomes the other program; comes back only with why it could not.
-pub(crate) fn become_it(parser: &mut Parser) -> anyhow::Error {
-    match start(parser) {
+/// Becomes the other program, with `first` before the words that are left; comes back only with why it
+/// could not.
+pub(crate) fn become_it(first: Option<&str>, parser: &mut Parser) -> anyhow::Error {
+    match start(first, parser) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-fn start(parser: &mut Parser) -> Result<std::convert::Infallible> {
+fn start(first: Option<&str>, parser: &mut Parser) -> Result<std::convert::Infallible> {
     let mut words: VecDeque<OsString> = parser.raw_args().context(READING)?.collect();
     let program = if words.front().is_some_and(|word| word == OPENED) {
         words.pop_front();
@@ -35,7 +36,7 @@ fn start(parser: &mut Parser) -> Result<std::convert::Infallible> {
     } else {
         beside()?
     };
-    let error = Command::new(&program).args(words).exec();
+    let error = Command::new(&program).args(first).args(words).exec();
     Err(error).with_context(|| {
         format!(
             "{} cannot be started; it comes with the agent's package",

@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use xiezhi_devices::{Cipher, Credentials, Digest, Secret, Security, User};
-use xiezhi_document::{Document, Language, Said, Section};
+use xiezhi_devices::config::login;
+use xiezhi_devices::{Credentials, Secret};
+use xiezhi_document::{Document, Language, Said};
 
 use crate::Arguments;
 
@@ -16,6 +17,9 @@ const LONGEST: u64 = 64 << 10;
 
 /// The credentials as text: of the file, or made of the community.
 pub(crate) fn text(arguments: &Arguments) -> Result<Secret> {
+    if let Some(login) = &arguments.login {
+        return Ok(login.clone());
+    }
     match (&arguments.credentials, arguments.community.as_deref()) {
         (Some(path), None) if path == Path::new("-") => standard_input().map(Secret::new),
         (Some(path), None) => file(path).map(Secret::new),
@@ -59,96 +63,23 @@ fn file(path: &Path) -> Result<String> {
 /// Reads credentials from `text`, which came from `name`.
 pub(crate) fn read(name: &str, text: &Secret, language: Language) -> Result<Credentials> {
     let document = Document::parse(name, text.reveal());
-    let (credentials, problems) = document.read(credentials);
+    let open = |_: &str| -> Result<Secret, Said> {
+        Err(Said::new(
+            "a sealed value belongs into devices.d; write the secret itself here",
+            "密封的值只能写在 devices.d 中，此处请直接写明文",
+        ))
+    };
+    let (credentials, problems) = document.read(|section| login::credentials(section, &open));
     if !problems.is_empty() {
         bail!("\n{}", problems.shown(language).trim_end());
     }
     credentials.context("the credentials are not complete")
 }
 
-fn credentials(section: &mut Section<'_>) -> Option<Credentials> {
-    let version = section.choice("version", &[("1", 1), ("2c", 2), ("3", 3)]);
-    if version.is_none() {
-        section.required_text("version", "1, 2c, 3");
-    }
-    match version? {
-        3 => user(section).map(Credentials::V3),
-        version => {
-            let what = Said::new("the community", "团体字");
-            let community = Secret::new(section.required_text("community", what)?);
-            Some(if version == 1 {
-                Credentials::V1 { community }
-            } else {
-                Credentials::V2c { community }
-            })
-        }
-    }
-}
-
-fn user(section: &mut Section<'_>) -> Option<User> {
-    let name = section.required_text("user", Said::new("the user's name", "用户名"));
-    let context = section.text("context").unwrap_or_default();
-    let digest = Said::new(
-        "md5, sha1, sha224, sha256, sha384 or sha512",
-        "md5、sha1、sha224、sha256、sha384 或 sha512",
-    );
-    let cipher = Said::new(
-        "aes128, aes192, aes256, aes192-cisco or aes256-cisco",
-        "aes128、aes192、aes256、aes192-cisco 或 aes256-cisco",
-    );
-    let signed = section.section("auth", |section| protocol::<Digest>(section, digest));
-    let private = section.section("privacy", |section| protocol::<Cipher>(section, cipher));
-    let security = match (signed, private) {
-        (None, None) => Some(Security::None),
-        (Some(signed), None) => {
-            signed.map(|(digest, password)| Security::Authenticated { digest, password })
-        }
-        (Some(signed), Some(private)) => {
-            signed
-                .zip(private)
-                .map(
-                    |((digest, password), (cipher, cipher_password))| Security::Private {
-                        digest,
-                        password,
-                        cipher,
-                        cipher_password,
-                    },
-                )
-        }
-        (None, Some(_)) => {
-            section.problem(
-                "privacy",
-                Said::new(
-                    "`privacy` needs `auth` too",
-                    "使用 `privacy` 时必须同时设置 `auth`",
-                ),
-            );
-            None
-        }
-    };
-    Some(User {
-        name: name?,
-        context,
-        security: security?,
-    })
-}
-
-fn protocol<T: std::str::FromStr>(section: &mut Section<'_>, known: Said) -> Option<(T, Secret)> {
-    if !section.keys().iter().any(|key| key == "protocol") {
-        section.required_text("protocol", known.clone());
-    }
-    let protocol = section.parsed::<T>("protocol", known);
-    let what = Said::new(
-        "the password, eight characters or more",
-        "口令，至少 8 个字符",
-    );
-    let password = section.required_text("password", what).map(Secret::new);
-    protocol.zip(password)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xiezhi_devices::{Cipher, Digest, Security, User};
 
     fn parse(text: &str) -> Result<Credentials> {
         read(

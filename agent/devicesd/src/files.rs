@@ -26,6 +26,17 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Read>> {
     if !path.is_dir() {
         return Ok(vec![read_one(path)?]);
     }
+    let files = read_any(path)?;
+    ensure!(
+        !files.is_empty(),
+        "{} has no file that ends with .yaml",
+        path.display()
+    );
+    Ok(files)
+}
+
+/// The profiles in a folder, which may have none.
+pub(crate) fn read_any(path: &Path) -> Result<Vec<Read>> {
     let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
     let mut files = Vec::new();
     for entry in entries {
@@ -40,11 +51,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Read>> {
         }
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    ensure!(
-        !files.is_empty(),
-        "{} has no file that ends with .yaml",
-        path.display()
-    );
     Ok(files)
 }
 

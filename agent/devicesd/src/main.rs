@@ -1,5 +1,7 @@
-//! `xiezhi-devices`: what `xiezhi-agent profile` does, in a program of its own.
+//! `xiezhi-devices`: what `xiezhi-agent profile` and `device` do, and the polling itself, in a program of
+//! its own.
 //!
+//! `run` polls devices for as long as the agent runs; `device …` adds, lists, tests and removes them.
 //! `learn` draws up a profile from a live device or a recording, `check` tells every problem of a file
 //! with its line and tries its recordings, `try` shows what it reads from a live device.
 //!
@@ -22,8 +24,10 @@ macro_rules! say_part {
 
 mod check;
 mod credentials;
+mod device;
 mod files;
 mod network;
+mod run;
 mod show;
 
 use std::ffi::OsString;
@@ -32,6 +36,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
+use xiezhi_devices::Secret;
 use xiezhi_document::Language;
 
 const HELP: &str = "\
@@ -71,6 +76,8 @@ struct Arguments {
     community: Option<String>,
     language: Option<Language>,
     config: Option<PathBuf>,
+    /// Credentials that another command already has, as text.
+    login: Option<Secret>,
     help: bool,
 }
 
@@ -86,7 +93,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match run_command() {
         Ok(code) => code,
         Err(error) => {
             show::complain(&error);
@@ -96,8 +103,25 @@ fn main() -> ExitCode {
 }
 
 /// Does what the command line asks.
-fn run() -> Result<ExitCode> {
-    let (command, arguments) = parse(&mut lexopt::Parser::from_env())?;
+fn run_command() -> Result<ExitCode> {
+    let mut parser = lexopt::Parser::from_env();
+    // Two commands have words of their own.
+    match std::env::args_os()
+        .nth(1)
+        .and_then(|word| word.into_string().ok())
+        .as_deref()
+    {
+        Some("run") => {
+            parser.next()?;
+            return run::run(&mut parser);
+        }
+        Some("device") => {
+            parser.next()?;
+            return device::run(&mut parser);
+        }
+        _ => {}
+    }
+    let (command, arguments) = parse(&mut parser)?;
     if arguments.help {
         return Ok(show::help(HELP));
     }
