@@ -1,5 +1,10 @@
-//! Readers of what people and devices say of devices: profiles and recorded walks.
+//! Readers of what people and devices say of devices: profiles, recorded walks, folders of devices, and
+//! what is remembered of a device.
 
+use xiezhi_devices::config;
+use xiezhi_devices::counters::Told;
+use xiezhi_devices::memory::{Memory, Row};
+use xiezhi_devices::moment::{Clocks, Moment};
 use xiezhi_document::Language;
 use xiezhi_profiles::{File, Library, Walk, learn, replay};
 
@@ -57,6 +62,65 @@ pub fn walk(bytes: &[u8]) {
     }
 }
 
+/// A file of `devices.d`: what is wrong is told, and what is right has a name, an address and a login.
+pub fn devices_file(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let file = config::File {
+        path: "fuzzed.yaml",
+        text: &text,
+    };
+    let open = |sealed: &str| Err(format!("closed: {} bytes", sealed.len()).into());
+    let folder = config::read(&[file], &open, &|profile| profile == "generic");
+    for one in &folder.problems {
+        assert!(
+            !one.shown(Language::Chinese).is_empty(),
+            "a problem is told"
+        );
+    }
+    for (name, device) in &folder.devices {
+        assert_eq!(name, &device.name);
+        assert!(xiezhi_protocol::poll::is_device_name(name), "{name}");
+    }
+}
+
+/// A device's memory, its checksum made right, because no fuzzer finds one: what is accepted is written
+/// and read back the same, and the next poll goes on from it.
+pub fn memory(bytes: &[u8]) {
+    drop(Memory::decode(bytes));
+    let end = bytes.len().saturating_sub(4);
+    let mut whole = bytes[..end].to_vec();
+    whole.extend_from_slice(&crc32fast::hash(&whole).to_le_bytes());
+    let Ok(memory) = Memory::decode(&whole) else {
+        return;
+    };
+    let back = Memory::decode(&memory.encode()).expect("what was written is read");
+    assert_eq!(back, memory);
+    let mut next = memory;
+    let clocks = Clocks {
+        uptime_ticks: Some(100),
+        ..Clocks::default()
+    };
+    let now = Moment {
+        unix_ms: 1_700_000_000_000,
+        boot_ms: 1,
+        boot: 1,
+    };
+    let since = next.advance(now, clocks);
+    let told = Told {
+        raw: 7,
+        narrow: true,
+        limit: None,
+        elapsed: since.elapsed,
+        now_ms: 0,
+        restarted: false,
+        discontinued: false,
+        forgotten: false,
+    };
+    drop(next.count(Row(1), "ifInOctets", told));
+    next.tidy();
+    drop(next.encode());
+}
+
 const WALK: &str = "1.3.6.1.2.1.1.1.0|4|a device\n1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.318.1.3.27\n\
     1.3.6.1.2.1.2.2.1.2.1|4|eth0\n1.3.6.1.2.1.2.2.1.8.1|2|1\n1.3.6.1.2.1.31.1.1.1.6.1|70|5\n\
     1.3.6.1.4.1.318.1.1.1.2.3.1.0|66|1000\n1.3.6.1.2.1.33.1.4.4.1.5.1|2|12\n";
@@ -72,6 +136,37 @@ pub(crate) fn profiles() -> Vec<Vec<u8>> {
         \x20   columns: [{id: power, name: p, oid: 1.3.3, scale_by: {oid: 1.3.4, values: {1: 10}}, decimals: 1.3.5}]\n\
         advice: {battery_state: 换电池}\n";
     vec![own.as_bytes().to_vec()]
+}
+
+pub(crate) fn devices_files() -> Vec<Vec<u8>> {
+    let own = "credentials:\n  campus: {version: 2c, community: 'sealed:AAAA'}\n\
+        \x20 plain: {version: 3, user: u, auth: {protocol: sha256, password: long-enough}, privacy: {protocol: aes128, password: long-enough}}\n\
+        devices:\n- {name: sw-1, address: 10.0.0.1, credentials: plain, every: 30s, note: 三楼}\n\
+        - {name: ups-1, address: '[::1]:1161', profile: generic, credentials: {version: 1, community: c}}\n";
+    vec![own.as_bytes().to_vec()]
+}
+
+pub(crate) fn memories() -> Vec<Vec<u8>> {
+    let mut memory = Memory::default();
+    let moment = Moment {
+        unix_ms: 1_690_000_000_000,
+        boot_ms: 5,
+        boot: 1,
+    };
+    memory.advance(moment, Clocks::default());
+    let told = Told {
+        raw: 5_000_000_000,
+        narrow: false,
+        limit: None,
+        elapsed: std::time::Duration::ZERO,
+        now_ms: 0,
+        restarted: false,
+        discontinued: false,
+        forgotten: true,
+    };
+    drop(memory.count(Row(1), "ifHCInOctets", told));
+    memory.object_id = "1.3.6.1.4.1.2011.2".to_owned();
+    vec![Memory::default().encode(), memory.encode()]
 }
 
 pub(crate) fn walks() -> Vec<Vec<u8>> {

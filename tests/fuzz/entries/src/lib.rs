@@ -22,7 +22,7 @@ mod seeds;
 mod spreadsheet;
 mod storage;
 
-pub use devices::{profile, walk};
+pub use devices::{devices_file, memory, profile, walk};
 pub use polls::polls;
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
@@ -153,5 +153,15 @@ pub const ALL: &[Target] = &[
         name: "walk",
         run: walk,
         seeds: devices::walks,
+    },
+    Target {
+        name: "devices_file",
+        run: devices_file,
+        seeds: devices::devices_files,
+    },
+    Target {
+        name: "memory",
+        run: memory,
+        seeds: devices::memories,
     },
 ];
