@@ -9,6 +9,8 @@ use xiezhi_profiles::Oid;
 pub struct Behaviour {
     /// It answers only to this.
     pub community: String,
+    /// Its counters grow and its clock runs from its start on, as where there is traffic.
+    pub alive: bool,
     /// It answers at all. What is in `strays` comes all the same.
     pub answers: bool,
     /// Each answer comes twice.
@@ -35,6 +37,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             community: "public".to_owned(),
+            alive: false,
             answers: true,
             twice: false,
             drops_every: None,

@@ -4,11 +4,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use xiezhi_profiles::{Oid, Value, Walk};
 
+use crate::alive;
 use crate::behaviour::{Behaviour, Stray};
 use crate::ber::{self, GET, GET_BULK, Message, RESPONSE, Told};
 
@@ -23,6 +25,7 @@ pub struct FakeDevice {
 }
 
 struct State {
+    started: Instant,
     walk: Mutex<Arc<Walk>>,
     behaviour: Mutex<Behaviour>,
     asked: AtomicU32,
@@ -55,6 +58,7 @@ impl FakeDevice {
         let socket = UdpSocket::bind((address, 0)).await?;
         let address = socket.local_addr()?;
         let state = Arc::new(State {
+            started: Instant::now(),
             walk: Mutex::new(walk),
             behaviour: Mutex::new(behaviour),
             asked: AtomicU32::new(0),
@@ -114,9 +118,12 @@ async fn serve(socket: Arc<UdpSocket>, state: Arc<State>) {
             behaviour: &behaviour,
         }
         .answer(&request);
-        let Some(answer) = answer else {
+        let Some(mut answer) = answer else {
             continue;
         };
+        if behaviour.alive {
+            alive::grow(&mut answer, state.started.elapsed());
+        }
         for stray in &behaviour.strays {
             send_stray(&socket, from, &answer, *stray).await;
         }
