@@ -2,13 +2,15 @@
 //!
 //! Everything lies in one temporary folder and ends with this command.
 
+mod devices;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{call, cargo, target};
+use crate::process::{call, cargo, root, target};
 use crate::stage::{Children, Ready, Stage, stop_on_signal};
 
 /// Simulated hosts of `--province`: a few in every court.
@@ -21,6 +23,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut packages = vec![
         "--package",
         "xiezhi-agentd",
+        "--package",
+        "xiezhi-devicesd",
+        "--package",
+        "xiezhi-test-device",
         "--package",
         "xiezhi-controllerd",
     ];
@@ -42,6 +48,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     )?;
     let mut children = Children::default();
     let ready = stage.start_controller(&mut children)?;
+    devices::start(
+        &programs.join("xiezhi-fake-devices"),
+        &root().join("agent/profiles/library"),
+        stage.folder(),
+        &mut children,
+    )?;
     stage.start_agent(&mut children, &ready)?;
     if options.province {
         start_province(&stage, &mut children)?;
@@ -113,6 +125,9 @@ fn greet(stage: &Stage, ready: &Ready, province: bool) {
         ready.login
     );
     println!("  This machine is a host of 甘肃省高级人民法院 and reports every 15 s.");
+    println!(
+        "  It asks a switch, a UPS, a camera and a terminal that is switched off; they are simulated."
+    );
     if province {
         println!("  Hosts marked 模拟 are simulated.");
     }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -47,7 +47,11 @@ impl Stage {
             "data_dir: {folder}/controller\nagents: 127.0.0.1:0\nweb: {{listen: '{web}', tls: off}}\n\
              passphrase_file: {folder}/passphrase\nlog: warn\n"
         );
-        let agent = format!("state_dir: {folder}/agent\nuser: nobody\nlog: warn\n{agent_lines}");
+        let agent = format!(
+            "state_dir: {folder}/agent\nuser: nobody\nlog: warn\n\
+             devices: {{folder: {folder}/devices.d, profiles: {folder}/profiles.d, \
+             state_dir: {folder}/devices, user: nobody}}\n{agent_lines}"
+        );
         std::fs::write(stage.folder().join("controller.yaml"), configuration)?;
         std::fs::write(stage.folder().join("agent.yaml"), agent)?;
         // Random secrets that die with the folder.
@@ -163,6 +167,19 @@ impl Children {
             .with_context(|| format!("starting the {name}"))?;
         self.0.push((name, child));
         Ok(())
+    }
+
+    /// Starts one whose standard output is read.
+    pub(crate) fn start_talking(
+        &mut self,
+        name: &'static str,
+        command: &mut Command,
+    ) -> Result<ChildStdout> {
+        self.start(name, command.stdout(Stdio::piped()))?;
+        let child = self.0.last_mut().map(|(_, child)| child);
+        child
+            .and_then(|child| child.stdout.take())
+            .with_context(|| format!("the {name} says nothing"))
     }
 
     /// Process id of one.
