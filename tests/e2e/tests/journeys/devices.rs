@@ -21,7 +21,10 @@ async fn device(recording: &str) -> Result<FakeDevice> {
 
 /// An agent whose devices are asked every five seconds.
 fn agent(controller: &TestController, devices: &[(&str, &FakeDevice)]) -> Result<TestAgent> {
-    let folder = tempfile::Builder::new().prefix("xiezhi-devices-").tempdir()?.keep();
+    let folder = tempfile::Builder::new()
+        .prefix("xiezhi-devices-")
+        .tempdir()?
+        .keep();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
     let mut text = String::from("devices:\n");
     for (name, device) in devices {
@@ -47,4 +50,75 @@ async fn query(api: &Api, promql: &str) -> Result<Vec<Value>> {
     let answer = api.get(&format!("/api/v1/query?query={query}")).await?;
     let result = answer["data"]["result"].as_array();
     Ok(result.context("no result")?.clone())
+}
+
+/// The value of the only series of `promql`, if there is one.
+async fn only(api: &Api, promql: &str) -> Result<Option<(Value, f64)>> {
+    match query(api, promql).await?.as_slice() {
+        [] => Ok(None),
+        [one] => {
+            let value = one["value"][1].as_str().context("no value")?.parse()?;
+            Ok(Some((one["metric"].clone(), value)))
+        }
+        many => anyhow::bail!("{promql}: {} series", many.len()),
+    }
+}
+
+async fn state_of(api: &Api, name: &str) -> Result<Option<String>> {
+    let list = api.get(&format!("/api/v1/devices?q={name}")).await?;
+    Ok(list["items"][0]["state"].as_str().map(str::to_owned))
+}
+
+async fn until_state(api: &Api, name: &str, wanted: &str) -> Result<()> {
+    eventually(&format!("{name} is {wanted}"), async || {
+        let state = state_of(api, name).await?;
+        Ok((state.as_deref() == Some(wanted)).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_are_asked_and_silence_is_neither_down_nor_the_hosts() -> Result<()> {
+    let controller = TestController::start().await?;
+    let api = controller.api().await?;
+    let switch = device("huawei-vrp-switch.snmprec").await?;
+    let supply = device("apc-smart-ups.snmprec").await?;
+    let mut agent = agent(&controller, &[("sw-1", &switch), ("ups-1", &supply)])?;
+    agent.run()?;
+
+    let (labels, up) = eventually("the power supply answers", async || {
+        agent.process()?.check()?;
+        only(&api, "up{job=\"snmp\",instance=\"ups-1\"}").await
+    })
+    .await?;
+    assert_eq!(up, 1.0);
+    let host = api.only_host().await?.context("no host")?;
+    assert!(labels["device_id"].is_string(), "{labels}");
+    assert_eq!(labels["site_id"], host["site"]["id"].to_string());
+    let charge = "upsHighPrecBatteryCapacity{instance=\"ups-1\"}";
+    assert!(only(&api, charge).await?.is_some(), "no battery");
+    until_state(&api, "sw-1", "answered").await?;
+
+    // One that falls silent is told as such; who asked it is well, and so is the other.
+    supply.behave(Behaviour {
+        answers: false,
+        ..Behaviour::default()
+    });
+    until_state(&api, "ups-1", "silent").await?;
+    let told = only(&api, "up{job=\"snmp\",instance=\"ups-1\"}").await?;
+    assert_eq!(told.map(|(_, up)| up), Some(0.0));
+    assert_eq!(state_of(&api, "sw-1").await?.as_deref(), Some("answered"));
+    api.only_host_when("up").await?;
+
+    // It comes back, across an agent that was killed.
+    agent.kill();
+    supply.behave(Behaviour::default());
+    agent.run()?;
+    until_state(&api, "ups-1", "answered").await?;
+    let list = api.get("/api/v1/devices").await?;
+    assert_eq!(list["total"], 2, "each is known once: {list}");
+
+    // Where nobody asks, nothing is known, whatever was answered last.
+    agent.stop()?;
+    until_state(&api, "sw-1", "unknown").await
 }

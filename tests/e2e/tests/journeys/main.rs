@@ -16,6 +16,7 @@ mod configuration;
 mod console;
 mod dashboards;
 mod database_server;
+mod devices;
 mod directives;
 mod fuzzed;
 mod hardware;
