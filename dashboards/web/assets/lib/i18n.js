@@ -17,6 +17,7 @@ const TABLE = {
   'nav.sites': ['组织', 'Organisation'],
   'nav.sites.short': ['组织', 'Courts'],
   'nav.fleet': ['主机', 'Fleet'],
+  'nav.devices': ['设备', 'Devices'],
   'nav.events': ['安全事件', 'Security events'],
   'nav.events.short': ['事件', 'Events'],
   'nav.enrol': ['接入', 'Enrolment'],

@@ -20,6 +20,7 @@ const SCREENS: &[(&str, &str)] = &[
     ("site-edit", "/sites/$SITE?edit=1"),
     ("fleet", "/fleet"),
     ("fleet-none", "/fleet?presence=down"),
+    ("devices", "/devices"),
     ("host", "/hosts/$HOST?range=15m"),
     ("host-facts", "/hosts/$HOST?tab=facts"),
     ("host-events", "/hosts/$HOST?tab=events"),

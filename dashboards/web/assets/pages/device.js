@@ -1,0 +1,169 @@
+// A device: whether it answers, its ports, what it measures, what it is, what happened to it.
+import '../lib/devices.js';
+import { html, useMemo } from '../lib/html.js';
+import { t, word } from '../lib/i18n.js';
+import { useRoute, hrefWith } from '../lib/router.js';
+import { url, useResource } from '../lib/api.js';
+import { now } from '../lib/live.js';
+import { ago, bitsPerSecond, dateTime, duration, number } from '../lib/format.js';
+import { PageHead, Panel, Loaded, Empty, Segments } from '../parts/ui.js';
+import { Icon } from '../parts/icons.js';
+import { Chart } from '../parts/chart.js';
+import { Table, Pairs } from '../parts/table.js';
+import { HostLink } from '../parts/status.js';
+import { Crumbs } from '../parts/sitechoice.js';
+import { EventList } from './events.js';
+import { DeviceState, kindName } from './devices.js';
+
+const TABS = ['ports', 'values', 'facts', 'events'];
+const HOUR_S = 3600;
+/** Busiest ports that are drawn. */
+const DRAWN = 4;
+
+/** A window in which there are three polls at least. */
+const windowS = (device) => Math.max(300, device.every_s * 4);
+
+/** What a Prometheus answers is not spelt out in the description of the interface. @returns {any[]} */
+const resultOf = (/** @type {any} */ data) => (data && data.data && data.data.result) || [];
+
+const Fact = ({ name, children }) => html`<div class="strip-item"><dt>${name}</dt><dd>${children}</dd></div>`;
+
+function Presence({ device }) {
+  return html`<section class="presence" aria-label=${t('presence.label')}>
+    <div class="presence-state"><${DeviceState} state=${device.state} large /><p>
+      ${device.state === 'unknown' ? t('devices.unknown.text') : device.problem ? word('device.problem', device.problem) : null}
+      ${device.state === 'unknown' ? null : html`<span class="muted"> ${t('devices.since', { d: duration(now() - device.since_ms) })}</span>`}</p></div>
+    <dl class=${device.state === 'answered' ? 'strip' : 'strip strip-old'}>
+      <${Fact} name=${t('devices.answer')}><span title=${dateTime(device.last_answer_ms)}>${ago(device.last_answer_ms, now())}</span></${Fact}>
+      <${Fact} name=${t('devices.poll')}><span title=${dateTime(device.last_poll_ms)}>${ago(device.last_poll_ms, now())}</span></${Fact}>
+      <${Fact} name=${t('devices.every')}>${duration(device.every_s * 1000)}</${Fact}>
+      <${Fact} name=${t('devices.kind')}>${kindName(device.kind)}</${Fact}>
+      <${Fact} name=${t('devices.host')}><${HostLink} host=${device.host} /></${Fact}>
+    </dl></section>`;
+}
+
+/** What each port carries: `{ifName: {in, out, errors}}`, bytes a second and errors of the window. */
+function useTraffic(device) {
+  const of = `{device_id="${device.id}"}[${windowS(device)}s]`;
+  const named = (direction, text) => `label_replace(${text},"direction","${direction}","","")`;
+  const either = (high, low, make) => `(${make(high)} or ${make(low)})`;
+  const rate = (metric) => `sum by (ifName) (rate(${metric}${of}))`;
+  const errors = ['ifInErrors', 'ifOutErrors'].map((metric) => `sum by (ifName) (increase(${metric}${of}))`).join(' + ');
+  const query = [named('in', either('ifHCInOctets', 'ifInOctets', rate)), named('out', either('ifHCOutOctets', 'ifOutOctets', rate)), named('errors', errors)].join(' or ');
+  const { data } = useResource(url('/query', { query, time: Math.floor(now() / 15000) * 15 }), 30000);
+  return useMemo(() => {
+    const ports = new Map();
+    for (const { metric, value } of resultOf(data)) {
+      ports.set(metric.ifName, { ...ports.get(metric.ifName), [metric.direction]: Number(value[1]) });
+    }
+    return ports;
+  }, [data]);
+}
+
+function PortState({ port }) {
+  if (!port.enabled) return html`<span class="muted">${t('port.disabled')}</span>`;
+  const state = port.state === 'up' ? 'up' : port.state === 'down' || port.state === 'lower_layer_down' ? 'down' : '';
+  return state ? html`<span class=${`status status-${state === 'up' ? 'up' : 'unknown'}`}><${Icon} name=${state} size="13" />${t(`port.${state}`)}</span>`
+    : html`<span class="muted" translate=${false}>${port.state || '–'}</span>`;
+}
+
+const portColumns = (traffic, device) => {
+  const of = (port) => traffic.get(port.name) || {};
+  return [
+    { title: t('port.name'), lead: true, cell: (port) => html`<span class="mono" translate=${false} title=${port.descr}>${port.name}</span>` },
+    { title: t('port.alias'), cell: (port) => html`<span translate=${false}>${port.alias || '–'}</span>` },
+    { title: t('port.state'), cell: (port) => html`<${PortState} port=${port} />` },
+    { title: t('port.speed'), end: true, cell: (port) => html`<span class="nowrap">${port.speed ? bitsPerSecond(port.speed / 8) : '–'}</span>` },
+    { title: t('port.in'), end: true, cell: (port) => html`<span class="nowrap">${bitsPerSecond(of(port).in)}</span>` },
+    { title: t('port.out'), end: true, cell: (port) => html`<span class="nowrap">${bitsPerSecond(of(port).out)}</span>` },
+    { title: t('port.errors'), end: true, cell: (port) => html`<span class=${of(port).errors > 0.5 ? 'bad' : 'muted'} title=${t('port.errors.title', { d: duration(windowS(device) * 1000) })}>${number(of(port).errors)}</span>` },
+  ];
+};
+
+function Traffic({ device, traffic }) {
+  const end = useMemo(() => Math.floor(now() / 60000) * 60, [traffic]);
+  const busiest = [...traffic].filter(([, port]) => port.in || port.out).sort((a, b) => (b[1].in || 0) + (b[1].out || 0) - (a[1].in || 0) - (a[1].out || 0)).slice(0, DRAWN).map(([name]) => name);
+  const pattern = JSON.stringify(busiest.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|'));
+  const line = (metric, direction) => `label_replace(sum by (ifName) (rate(${metric}{device_id="${device.id}",ifName=~${pattern}}[${windowS(device)}s])),"direction","${direction}","","")`;
+  const query = `(${line('ifHCInOctets', 'in')} or ${line('ifInOctets', 'in')}) or (${line('ifHCOutOctets', 'out')} or ${line('ifOutOctets', 'out')})`;
+  const { data } = useResource(busiest.length ? url('/query_range', { query, start: end - HOUR_S, end, step: 60 }) : null);
+  const { times, lines } = useMemo(() => {
+    const at = Array.from({ length: HOUR_S / 60 + 1 }, (_, place) => end - HOUR_S + place * 60);
+    const places = new Map(at.map((time, place) => [time, place]));
+    const drawn = resultOf(data).map(({ metric, values }) => {
+      const filled = new Array(at.length).fill(null);
+      for (const [time, value] of values) {
+        const place = places.get(Number(time));
+        if (place !== undefined) filled[place] = Number(value);
+      }
+      return { name: t(`port.chart.${metric.direction}`, { name: metric.ifName }), device: true, values: filled };
+    });
+    return { times: at, lines: drawn };
+  }, [data]);
+  if (!busiest.length) return null;
+  return html`<${Panel}><${Chart} title=${t('port.chart')} times=${times} lines=${lines} format=${bitsPerSecond} least=${125} from=${(end - HOUR_S) * 1000} to=${end * 1000} /></${Panel}>`;
+}
+
+function Ports({ device, about }) {
+  const traffic = useTraffic(device);
+  const ports = about.ports || [];
+  if (!ports.length) return html`<${Panel}><${Empty}>${t('device.ports.none')}</${Empty}></${Panel}>`;
+  return html`<${Traffic} device=${device} traffic=${traffic} />
+    <${Panel} flush><${Table} label=${t('device.tab.ports')} columns=${portColumns(traffic, device)} rows=${ports} keyOf=${(port) => port.name} /></${Panel}>`;
+}
+
+const OURS = ['__name__', 'device_id', 'instance', 'job', 'site', 'site_id'];
+
+/** What it measures beside its ports, by name. */
+function Values({ device }) {
+  const query = `last_over_time({device_id="${device.id}",__name__!~"if[A-Z].*|snmp_.*|up|xiezhi_.*"}[${windowS(device)}s])`;
+  const resource = useResource(url('/query', { query }), 30000);
+  const columns = [
+    { title: t('value.metric'), lead: true, cell: (row) => html`<span class="mono" translate=${false}>${row.name}</span>` },
+    { title: t('value.of'), cell: (row) => (row.of ? html`<span translate=${false}>${row.of}</span>` : html`<span class="muted">–</span>`) },
+    { title: t('value.value'), end: true, cell: (row) => html`<span class="mono">${row.value}</span>` },
+  ];
+  return html`<${Panel} flush><${Loaded} resource=${resource} rows=${8}>${(data) => {
+    const rows = resultOf(data).map(({ metric, value }) => ({
+      name: metric.__name__ || '', value: value[1],
+      of: Object.entries(metric).filter(([name]) => !OURS.includes(name)).map(([name, text]) => `${name}=${text}`).join(' '),
+    })).sort((a, b) => (a.name + a.of < b.name + b.of ? -1 : 1));
+    return rows.length ? html`<${Table} label=${t('device.tab.values')} columns=${columns} rows=${rows} keyOf=${(row) => row.name + row.of} />` : html`<${Empty}>${t('device.values.none')}</${Empty}>`;
+  }}</${Loaded}></${Panel}>`;
+}
+
+const mono = (text) => text && html`<span class="mono" translate=${false}>${text}</span>`;
+const plain = (text) => text && html`<span translate=${false}>${text}</span>`;
+
+function Facts({ device, about }) {
+  const left = Object.entries(about.left_out || {});
+  return html`<${Panel} id="device-facts" title=${t('device.said')}><${Pairs} pairs=${[
+    [t('devices.model'), plain(device.model)], [t('device.serial'), mono(device.serial)],
+    [t('device.sysname'), plain(about.name)], [t('device.description'), plain(about.description)],
+    [t('device.address'), mono(about.address)], [t('device.object'), mono(about.object_id)],
+    [t('device.profile'), plain(device.profile)],
+    ...Object.entries(about.facts || {}).filter(([name]) => name !== 'model' && name !== 'serial').map(([name, text]) => [plain(name), plain(text)]),
+    left.length ? [t('device.left_out'), plain(left.map(([reason, count]) => `${reason}: ${count}`).join(', '))] : null,
+  ]} /></${Panel}>`;
+}
+
+function Tab({ tab, device, about }) {
+  if (tab === 'values') return html`<${Values} device=${device} />`;
+  if (tab === 'facts') return html`<${Facts} device=${device} about=${about} />`;
+  if (tab === 'events') return html`<${Panel} flush><${EventList} filters=${{ host: device.host.id, q: device.name }} host /></${Panel}>`;
+  return html`<${Ports} device=${device} about=${about} />`;
+}
+
+export default function Device({ id }) {
+  const { query } = useRoute();
+  const resource = useResource(url(`/devices/${id}`), 15000);
+  return html`<${Loaded} resource=${resource} rows=${10}>${({ device, path, about }) => {
+    const first = (about.ports || []).length ? 'ports' : 'values';
+    const tab = TABS.find((one) => one === query.get('tab')) || first;
+    return html`<${PageHead} title=${html`<span translate=${false}>${device.name}</span>`} crumbs=${html`<${Crumbs} path=${path} />`}>${device.model ? html`<span class="muted" translate=${false}>${device.model}</span>` : null}</${PageHead}>
+      ${device.needs_profile ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('devices.needs_profile.text')}</p>` : null}
+      <${Presence} device=${device} />
+      <div class="tabs"><${Segments} label=${t('device.tabs')} current=${tab} items=${TABS.map((one) => ({ value: one, text: t(`device.tab.${one}`), href: hrefWith({ tab: one === first ? '' : one }) }))} /></div>
+      <${Tab} tab=${tab} device=${device} about=${about} />`;
+  }}</${Loaded}>`;
+}
