@@ -28,7 +28,7 @@ pub(crate) fn grow(answer: &mut Message, since: Duration) {
                 *ticks = ticks.wrapping_add((seconds * 100.0) as u32);
             }
             Value::Integer(time) if name.arcs() == ENGINE_TIME => {
-                *time = time.wrapping_add(since.as_secs() as i64);
+                *time = time.wrapping_add(i32::try_from(since.as_secs()).unwrap_or(0));
             }
             _ => {}
         }
