@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
-use xiezhi_model::{Permission, Scope};
+use xiezhi_model::{Account, Permission, Scope};
 
 use crate::peer::address_of;
 use crate::problem::Problem;
+use crate::program::{self, ByToken};
 use crate::session::{self, SignedIn};
 use crate::state::AppState;
 use crate::view::View;
@@ -36,7 +37,8 @@ pub(crate) async fn signed_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match session::find(&state, request.headers(), request.extensions()).await {
+    match session::caller(&state, request.headers(), request.extensions()).await {
+        Ok(Some(who)) if who.token.is_some() => Problem::not_for_programs().into_response(),
         Ok(Some(who)) => {
             request.extensions_mut().insert(who);
             next.run(request).await
@@ -55,7 +57,7 @@ pub(crate) async fn permitted(
     next: Next,
 ) -> Response {
     let changes = state.inner.authority.changes();
-    let who = match session::find(&state, request.headers(), request.extensions()).await {
+    let who = match session::caller(&state, request.headers(), request.extensions()).await {
         Ok(Some(who)) => who,
         Ok(None) => return Problem::signed_out().into_response(),
         Err(problem) => return problem.into_response(),
@@ -82,13 +84,14 @@ pub(crate) async fn look(
     permission: Permission,
 ) -> Result<View, Problem> {
     if who.account.user.password_once {
-        let detail = "somebody else gave this account its password: set one of your own first";
-        let status = StatusCode::FORBIDDEN;
-        return Err(Problem::new(status, "password_must_change", detail));
+        return Err(Problem::password_must_change());
     }
     let tree = state.inner.authority.tree().await?;
     match who.account.grants.scope(permission, &tree) {
         Some(scope) => Ok(View::new(state.clone(), who, scope, tree)),
+        None if who.token.is_some() && !permission.is_for_programs() => {
+            Err(Problem::not_for_programs())
+        }
         None => {
             let detail = "this account may not do that: ask whoever manages accounts for the role";
             Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail))
@@ -101,6 +104,7 @@ pub(crate) async fn look(
 pub(crate) struct Held {
     state: AppState,
     id_hash: String,
+    token: Option<ByToken>,
     address: IpAddr,
     permission: Permission,
     scope: Scope,
@@ -111,6 +115,7 @@ impl Held {
         Self {
             state: view.state.clone(),
             id_hash: view.who.id_hash.clone(),
+            token: view.who.token.clone(),
             address: view.who.address,
             permission,
             scope: view.scope.clone(),
@@ -119,23 +124,34 @@ impl Held {
 
     /// What the session sees now; `None` if it may see nothing of it any more.
     pub(crate) async fn view_again(&self) -> Option<View> {
-        let alive = session::alive(&self.state, &self.id_hash).await;
-        let (_, account) = alive.ok().flatten()?;
+        let account = self.account().await.ok().flatten()?;
         let who = SignedIn {
             account,
             id_hash: self.id_hash.clone(),
+            token: self.token.clone(),
             address: self.address,
         };
         look(&self.state, who, self.permission).await.ok()
     }
 
-    /// Whether the session is there and reaches what it did. A database that does not answer says
+    /// The account as it is now, if the session or the token has not ended.
+    async fn account(&self) -> Result<Option<Account>, Problem> {
+        match &self.token {
+            Some(token) => program::account_behind(&self.state, token).await,
+            None => {
+                let alive = session::alive(&self.state, &self.id_hash).await?;
+                Ok(alive.map(|(_, account)| account))
+            }
+        }
+    }
+
+    /// Whether the session or the token is there and reaches what it did. A database that does not answer says
     /// nothing about it.
     pub(crate) async fn still(&self) -> Result<(), Problem> {
-        let Ok(session) = session::alive(&self.state, &self.id_hash).await else {
+        let Ok(account) = self.account().await else {
             return Ok(());
         };
-        let Some((_, account)) = session else {
+        let Some(account) = account else {
             return Err(Problem::signed_out());
         };
         let Ok(tree) = self.state.inner.authority.tree().await else {
@@ -209,8 +225,11 @@ pub(crate) async fn own_pages_only(request: Request, next: Next) -> Response {
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    // No page of another site can send this header without asking first, and we never say yes.
-    let by_program = request.headers().contains_key(header::AUTHORIZATION);
+    // No page of another site can send a token without asking first, and we never say yes. What else is in
+    // this header a browser may send by itself, and then the cookie with it.
+    let headers = request.headers();
+    let by_program = program::bearer(headers).is_some()
+        || (headers.contains_key(header::AUTHORIZATION) && !headers.contains_key(header::COOKIE));
     match if reads || by_program {
         Ok(())
     } else {

@@ -1,7 +1,7 @@
 //! Writes that their caller names with `Idempotency-Key` are done once: the same request with the same
 //! key gets the same answer again, for 24 hours.
 //!
-//! The key belongs to the account. What was asked and answered is kept sealed, because passwords are
+//! The key belongs to the account, or to one of its tokens. What was asked and answered is kept sealed, because passwords are
 //! among both. A request that was refused changed nothing and is not kept: its key is free again. If
 //! the controller ends while a request is being done, nobody knows whether it was, and the key says
 //! so instead of doing it twice.
@@ -105,9 +105,10 @@ async fn named(
         None => whole(&state, body, most_bytes).await?,
     };
     let who = parts.extensions.get::<SignedIn>();
+    let who = who.ok_or_else(Problem::signed_out)?;
     let named = Named {
-        user: who.ok_or_else(Problem::signed_out)?.account.user.id,
-        key_hash: hash_secret(key.as_bytes()).to_string(),
+        user: who.account.user.id,
+        key_hash: hash_secret(own_name(who, key).as_bytes()).to_string(),
         request: digest(&parts, &body),
     };
     let now_ms = state.now_ms();
@@ -138,6 +139,14 @@ async fn named(
         let detail = "the request failed; the controller's log says why";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
     })
+}
+
+/// The key among those of its account. No key that somebody sends has a line's end.
+fn own_name(who: &SignedIn, key: &str) -> String {
+    match &who.token {
+        None => key.to_owned(),
+        Some(token) => format!("{}\n{key}", token.id),
+    }
 }
 
 /// The body, for its digest. It is not kept.

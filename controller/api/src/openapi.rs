@@ -76,7 +76,10 @@ pub(crate) fn document() -> Value {
                     "description": "Set by `POST /api/v1/login`; `xiezhi_session` where browsers come \
                         without TLS. A write needs the header `X-Xiezhi-Request: 1` as well.",
                 },
-                TOKEN: {"type": "http", "scheme": "bearer", "description": "An API token of a program"},
+                TOKEN: {"type": "http", "scheme": "bearer", "description": "An API token of a program: one for \
+                    metrics on Prometheus's paths, one that acts for its maker (`POST \
+                    /api/v1/me/api-tokens`) wherever this scheme is named. A write then needs no \
+                    `X-Xiezhi-Request`."},
                 TOKEN_AS_PASSWORD: {
                     "type": "http", "scheme": "basic",
                     "description": "An API token as password; any name",
@@ -196,8 +199,9 @@ fn tag_of(route: &Route) -> &'static str {
 fn security_of(caller: Caller) -> Value {
     match caller {
         Caller::Anyone => json!([]),
+        Caller::May(one) if one.is_for_programs() => json!([{SESSION: []}, {TOKEN: []}]),
         Caller::SignedIn | Caller::May(_) => json!([{SESSION: []}]),
-        Caller::LocalOrMay(_) => json!([{}, {SESSION: []}]),
+        Caller::LocalOrMay(_) => json!([{}, {SESSION: []}, {TOKEN: []}]),
         Caller::MetricsReader => json!([{SESSION: []}, {TOKEN: []}, {TOKEN_AS_PASSWORD: []}]),
         Caller::MetricsWriter => json!([{TOKEN: []}, {TOKEN_AS_PASSWORD: []}]),
     }

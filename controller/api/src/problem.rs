@@ -81,6 +81,19 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", detail)
     }
 
+    /// The password of the account is one for one use.
+    pub(crate) fn password_must_change() -> Self {
+        let detail = "somebody else gave this account its password: set one of your own first";
+        Self::new(StatusCode::FORBIDDEN, "password_must_change", detail)
+    }
+
+    /// A program with a token asked for what only a person does.
+    pub(crate) fn not_for_programs() -> Self {
+        let detail = "a token cannot do that: accounts, passwords, sessions, tokens, acts of two and the \
+                      audit log are for people who sign in";
+        Self::new(StatusCode::FORBIDDEN, "not_for_programs", detail)
+    }
+
     pub(crate) fn busy() -> Self {
         let detail = "the controller is busy with the same for others: try again in a few seconds";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(2)

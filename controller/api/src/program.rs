@@ -1,4 +1,8 @@
 //! Programs that come with an API token instead of a session.
+//!
+//! Tokens that read or write metrics are nobody's and have a scope. One that uses the interface acts for the
+//! account that made it: [`account_behind`] is that account with no more than one of its roles, at the
+//! token's site, and of that what programs may do.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,17 +12,19 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::BASE64;
+use xiezhi_identity::tokens::{API_TOKEN_PREFIX, hash_api_token};
 use xiezhi_metrics::Scope;
-use xiezhi_model::{Actor, ApiRight, Permission, SiteId, SiteTree};
+use xiezhi_model::{Account, Actor, ApiRight, ApiToken, Permission, SiteId, SiteTree};
 
 use crate::guard::{Held, look, while_held};
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::query_desk::{self, Asked, Caller};
+use crate::refused::Note;
 use crate::resources::prometheus::{Reason, Refused};
-use crate::session;
+use crate::session::{self, SignedIn};
 use crate::state::AppState;
-use crate::token_desk::valid;
+use crate::token_desk::{Unfit, find, valid};
 
 /// Whose samples the caller of a query sees. The guard puts it there.
 #[derive(Debug, Clone)]
@@ -66,7 +72,7 @@ impl Asker {
         match self {
             Self::Person(held) => held.still().await.map_err(Refused::from),
             Self::Program { secret, address } => {
-                let token = valid(state, secret, ApiRight::ReadMetrics, *address).await?;
+                let token = valid(state, secret, &[ApiRight::ReadMetrics], *address).await?;
                 if token_scope(state, token.site).await? == *scope {
                     return Ok(());
                 }
@@ -91,7 +97,12 @@ async fn reader(
 ) -> Result<(Reader, Asker), Refused> {
     if let Some(secret) = presented(headers) {
         let address = address_of(extensions);
-        let token = valid(state, &secret, ApiRight::ReadMetrics, address).await?;
+        let rights = [ApiRight::ReadMetrics, ApiRight::UseApi];
+        let token = valid(state, &secret, &rights, address).await?;
+        if token.right == ApiRight::UseApi {
+            let who = acting(state, extensions, token, &secret).await?;
+            return person(state, who).await;
+        }
         let scope = token_scope(state, token.site).await?;
         let caller = Caller {
             actor: Actor::Address(address.to_string()),
@@ -101,24 +112,111 @@ async fn reader(
     }
     let who = session::find(state, headers, extensions).await;
     match who.map_err(Refused::from)? {
-        Some(who) => {
-            let caller = Caller {
-                subject: format!("user {}", who.name()),
-                actor: Actor::User(who.name().to_owned()),
-            };
-            let view = look(state, who, Permission::SeeHosts).await?;
-            let scope = match view.scope.sites() {
-                None => Scope::Province,
-                Some(sites) => Scope::Sites(Arc::new(sites.iter().map(|site| site.0).collect())),
-            };
-            let held = Held::of(&view, Permission::SeeHosts);
-            Ok((Reader { scope, caller }, Asker::Person(held)))
-        }
+        Some(who) => person(state, who).await,
         None => Err(unauthorized(
             "sign in, or send an API token with the right read-metrics \
              (`xiezhi-controller api-token create`) as bearer token or as password",
         )),
     }
+}
+
+/// Somebody who may see hosts, with a session or by a token that acts for them.
+async fn person(state: &AppState, who: SignedIn) -> Result<(Reader, Asker), Refused> {
+    let caller = Caller {
+        subject: match &who.token {
+            None => format!("user {}", who.name()),
+            Some(token) => format!("api_token {}", token.id),
+        },
+        actor: Actor::User(who.name().to_owned()),
+    };
+    let view = look(state, who, Permission::SeeHosts).await?;
+    let scope = match view.scope.sites() {
+        None => Scope::Province,
+        Some(sites) => Scope::Sites(Arc::new(sites.iter().map(|site| site.0).collect())),
+    };
+    let held = Held::of(&view, Permission::SeeHosts);
+    Ok((Reader { scope, caller }, Asker::Person(held)))
+}
+
+/// By which token a request comes.
+#[derive(Debug, Clone)]
+pub(crate) struct ByToken {
+    pub(crate) id: i64,
+    /// What its maker called it.
+    pub(crate) name: String,
+    /// Digest of its secret.
+    hash: String,
+}
+
+/// The account that a request's bearer token acts for; `None` if it brings none of ours.
+pub(crate) async fn signed_in(
+    state: &AppState,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Option<SignedIn>, Problem> {
+    let Some(secret) = bearer(headers) else {
+        return Ok(None);
+    };
+    let address = address_of(extensions);
+    let token = valid(state, secret, &[ApiRight::UseApi], address).await?;
+    acting(state, extensions, token, secret).await.map(Some)
+}
+
+async fn acting(
+    state: &AppState,
+    extensions: &Extensions,
+    token: ApiToken,
+    secret: &str,
+) -> Result<SignedIn, Problem> {
+    let account = account_of(state, &token).await?;
+    let account = account.ok_or(Unfit::Unknown)?;
+    Note::account(extensions, &account.user.name);
+    let hash = hash_api_token(secret).map(|hash| hash.to_string());
+    Ok(SignedIn {
+        account,
+        id_hash: String::new(),
+        token: Some(ByToken {
+            id: token.id,
+            name: token.name,
+            hash: hash.unwrap_or_default(),
+        }),
+        address: address_of(extensions),
+    })
+}
+
+/// The account that a token acts for, as it is now; `None` if the token, the account or its role there is
+/// gone.
+pub(crate) async fn account_behind(
+    state: &AppState,
+    by: &ByToken,
+) -> Result<Option<Account>, Problem> {
+    match find(state, Some(&by.hash)).await? {
+        Some(token) => account_of(state, &token).await,
+        None => Ok(None),
+    }
+}
+
+async fn account_of(state: &AppState, token: &ApiToken) -> Result<Option<Account>, Problem> {
+    let (Some(on_behalf), Some(grant)) = (token.on_behalf, token.grant()) else {
+        return Ok(None);
+    };
+    let Some(account) = state.inner.store.account(on_behalf.user).await? else {
+        return Ok(None);
+    };
+    let tree = state.inner.authority.tree().await?;
+    let grants = account.grants.for_program(grant, &tree);
+    let alive = grants.filter(|_| account.user.disabled_ms.is_none());
+    let user = account.user;
+    Ok(alive.map(|grants| Account { user, grants }))
+}
+
+/// A bearer token of ours. What a proxy sends on for a person looks otherwise.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    let secret = rest.trim();
+    let is_ours = scheme.eq_ignore_ascii_case("bearer") && secret.starts_with(API_TOKEN_PREFIX);
+    is_ours.then_some(secret)
 }
 
 /// Whose samples a request brings. The guard puts it there.
@@ -155,9 +253,9 @@ async fn writer(
         )
     })?;
     let address = address_of(extensions);
-    let token = valid(state, &secret, ApiRight::WriteMetrics, address).await;
+    let token = valid(state, &secret, &[ApiRight::WriteMetrics], address).await;
     // A Prometheus throws away what was answered with any 4xx.
-    let token = token.map_err(Refused::later_if_too_many)?;
+    let token = token.map_err(|unfit| Refused::from(unfit).later_if_too_many())?;
     if token.site.is_none() {
         let detail = "the API token has no site to which its samples would belong: make one with \
                       `--site`";
@@ -230,6 +328,20 @@ mod tests {
         assert_eq!(of("Bearer xza_1").as_deref(), Some("xza_1"));
         assert_eq!(of("Basic Z3JhZmFuYTp4emFfMQ==").as_deref(), Some("xza_1"));
         for text in ["Bearer", "Basic !!", "Basic Z3JhZmFuYQ==", "Digest x"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_interface_takes_bearer_tokens_of_ours_only() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(of("Bearer xza_1").as_deref(), Some("xza_1"));
+        // A browser sends the second by itself, a proxy that signs people in the third.
+        for text in ["Basic Z3JhZmFuYTp4emFfMQ==", "Bearer eyJhbGciOi", "Bearer"] {
             assert_eq!(of(text), None, "{text}");
         }
     }

@@ -18,6 +18,7 @@ pub(crate) mod login;
 pub(crate) mod me;
 pub(crate) mod metrics;
 pub(crate) mod overview;
+pub(crate) mod own_tokens;
 pub(crate) mod prometheus;
 pub(crate) mod register;
 pub(crate) mod series;

@@ -13,8 +13,8 @@ use xiezhi_model::Permission;
 use crate::openapi::{self, Described, Draft};
 use crate::resources::{
     acts, api_tokens, approvals, audit, bandwidth, devices, events, facts, fleet, gaps, health,
-    host, hosts, live, login, me, metrics, overview, prometheus, register, series, sessions,
-    settings, sites, tokens, users, views,
+    host, hosts, live, login, me, metrics, overview, own_tokens, prometheus, register, series,
+    sessions, settings, sites, tokens, users, views,
 };
 use crate::state::AppState;
 use crate::{
@@ -162,6 +162,9 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/me/views", SignedIn, views::list, "Filters of pages that one keeps, the newest first"),
         route(POST, "/api/v1/me/views", SignedIn, views::save, "Keep filters of a page under a name"),
         route(DELETE, "/api/v1/me/views/{id}", SignedIn, views::forget, "Forget one of the filters that one keeps"),
+        route(GET, "/api/v1/me/api-tokens", SignedIn, own_tokens::list, "Tokens of programs that act for one, newest first"),
+        route(POST, "/api/v1/me/api-tokens", SignedIn, own_tokens::create, "Make a token for a program that acts for one; it is shown once").also(&[(404, ""), (429, "")]),
+        route(DELETE, "/api/v1/me/api-tokens/{id}", SignedIn, own_tokens::revoke, "Withdraw a token that acts for one"),
         route(GET, "/api/v1/openapi.json", SignedIn, openapi::read, "This description").also(&[(200, "application/json")]),
         route(GET, "/api/v1/health", May(SeeOverview), health::read, "What ails the controller"),
         route(GET, "/api/v1/overview", May(SeeOverview), overview::read, "The whole of what the caller sees, or of a site and below it, in one answer").also(&[(404, "")]),

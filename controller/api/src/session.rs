@@ -17,6 +17,7 @@ use xiezhi_model::{Account, Actor, AuditEntry, Grants, User, WebSession};
 use crate::cookie;
 use crate::peer::address_of;
 use crate::problem::Problem;
+use crate::program::{self, ByToken};
 use crate::refused::Note;
 use crate::resources::login::Caller;
 use crate::state::{ApiOptions, AppState};
@@ -35,8 +36,12 @@ const TOUCH_MS: i64 = 60_000;
 /// gets a 401.
 #[derive(Debug, Clone)]
 pub(crate) struct SignedIn {
+    /// What they may do; of a program no more than its token.
     pub(crate) account: Account,
+    /// Digest of the session; empty of a program, which has none.
     pub(crate) id_hash: String,
+    /// The token by which a program asks for them.
+    pub(crate) token: Option<ByToken>,
     pub(crate) address: IpAddr,
 }
 
@@ -53,8 +58,13 @@ impl SignedIn {
         action: &str,
         subject: impl Into<String>,
     ) -> AuditEntry {
-        AuditEntry::new(now_ms, Actor::User(self.name().to_owned()), action, subject)
-            .with("address", self.address.to_string())
+        let actor = Actor::User(self.name().to_owned());
+        let entry = AuditEntry::new(now_ms, actor, action, subject);
+        let entry = entry.with("address", self.address.to_string());
+        match &self.token {
+            None => entry,
+            Some(token) => entry.with("by_token", format!("{} {}", token.id, token.name)),
+        }
     }
 }
 
@@ -102,8 +112,22 @@ pub(crate) async fn find(
     Ok(Some(SignedIn {
         account,
         id_hash,
+        token: None,
         address: address_of(extensions),
     }))
+}
+
+/// Who asks: a program by its token, or somebody by a session. A token counts alone: no cookie beside it is
+/// looked at.
+pub(crate) async fn caller(
+    state: &AppState,
+    headers: &HeaderMap,
+    extensions: &axum::http::Extensions,
+) -> Result<Option<SignedIn>, Problem> {
+    match program::bearer(headers) {
+        Some(_) => program::signed_in(state, headers, extensions).await,
+        None => find(state, headers, extensions).await,
+    }
 }
 
 /// The session with this digest, unless it has ended, by age or by disuse, and what its owner may

@@ -13,9 +13,10 @@ use axum::http::StatusCode;
 use prometheus::{IntCounterVec, Opts, Registry};
 use xiezhi_identity::tokens;
 use xiezhi_model::{Actor, ApiRight, ApiToken, AuditEntry};
+use xiezhi_store::StoreError;
 
 use crate::attempts::{Attempt, origin};
-use crate::problem::chain;
+use crate::problem::{Problem, chain};
 use crate::resources::prometheus::Refused;
 use crate::state::AppState;
 
@@ -65,13 +66,80 @@ impl TokenDesk {
     }
 }
 
-/// The token behind this secret, if it may do that now.
+/// Why a token is not taken.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// Nobody has it, or it has ended.
+    Unknown,
+    /// It is for something else.
+    Right { token: i64, right: ApiRight },
+    /// Too many wrong ones came from there; seconds until the next look.
+    Throttled(u64),
+    /// The database.
+    Store(StoreError),
+}
+
+impl Unfit {
+    fn told(&self) -> (StatusCode, String) {
+        match self {
+            Self::Unknown => {
+                let detail = "the API token is unknown, expired or withdrawn";
+                (StatusCode::UNAUTHORIZED, detail.to_owned())
+            }
+            Self::Right { token, right } => {
+                let detail = format!(
+                    "API token {token} has the right {} and opens nothing else",
+                    right.word()
+                );
+                (StatusCode::FORBIDDEN, detail)
+            }
+            Self::Throttled(wait_s) => {
+                let detail = format!(
+                    "too many wrong API tokens came from this address: correct the token and try \
+                     again in {wait_s} s"
+                );
+                (StatusCode::TOO_MANY_REQUESTS, detail)
+            }
+            Self::Store(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
+impl From<Unfit> for Refused {
+    fn from(unfit: Unfit) -> Self {
+        let (status, detail) = unfit.told();
+        match unfit {
+            Unfit::Unknown => Self::new(status, "unauthorized", detail),
+            Unfit::Right { .. } => Self::new(status, "forbidden", detail),
+            Unfit::Throttled(wait_s) => {
+                Self::new(status, "unavailable", detail).retry_after(wait_s)
+            }
+            Unfit::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unfit> for Problem {
+    fn from(unfit: Unfit) -> Self {
+        let (status, detail) = unfit.told();
+        match unfit {
+            Unfit::Unknown => Self::new(status, "unknown_token", detail),
+            Unfit::Right { .. } => Self::new(status, "wrong_token_right", detail),
+            Unfit::Throttled(wait_s) => {
+                Self::new(status, "token_throttled", detail).retry_after(wait_s)
+            }
+            Unfit::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The token behind this secret, if it has one of these rights now.
 pub(crate) async fn valid(
     state: &AppState,
     secret: &str,
-    right: ApiRight,
+    rights: &[ApiRight],
     address: IpAddr,
-) -> Result<ApiToken, Refused> {
+) -> Result<ApiToken, Unfit> {
     let desk = &state.inner.token_desk;
     let hash = tokens::hash_api_token(secret).map(|hash| hash.to_string());
     let known = hash.as_ref().is_some_and(|hash| desk.good().contains(hash));
@@ -81,12 +149,14 @@ pub(crate) async fn valid(
     } else {
         Some(begin(state, address)?)
     };
-    let Some(token) = find(state, hash.as_deref()).await? else {
+    let found = find(state, hash.as_deref()).await.map_err(Unfit::Store)?;
+    let Some(token) = found else {
         // It was withdrawn or has expired: from now on it counts like any other.
         if let Some(hash) = &hash {
             desk.good().remove(hash);
         }
-        return Err(refuse(state, address).await);
+        refuse(state, address).await;
+        return Err(Unfit::Unknown);
     };
     if let Some(attempt) = attempt {
         state.inner.attempts.take_back(attempt);
@@ -94,41 +164,37 @@ pub(crate) async fn valid(
     if let Some(hash) = &hash {
         desk.remember(hash);
     }
-    if token.right != right {
+    if !rights.contains(&token.right) {
         desk.count("right");
-        let detail = format!(
-            "API token {} has the right {}, not {}",
-            token.id,
-            token.right.word(),
-            right.word()
-        );
-        return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", detail));
+        return Err(Unfit::Right {
+            token: token.id,
+            right: token.right,
+        });
     }
     Ok(token)
 }
 
-async fn find(state: &AppState, hash: Option<&str>) -> Result<Option<ApiToken>, Refused> {
+/// The token behind this digest, if it is valid now.
+pub(crate) async fn find(
+    state: &AppState,
+    hash: Option<&str>,
+) -> Result<Option<ApiToken>, StoreError> {
     let Some(hash) = hash else { return Ok(None) };
     let found = state.inner.store.api_token_by_hash(hash).await?;
     Ok(found.filter(|token| token.is_valid(state.now_ms())))
 }
 
 /// Lets an attempt in; it counts as failed until the token has proved good.
-fn begin(state: &AppState, address: IpAddr) -> Result<Attempt, Refused> {
+fn begin(state: &AppState, address: IpAddr) -> Result<Attempt, Unfit> {
     let begun = state.inner.attempts.begin_token(address, state.now_ms());
     begun.map_err(|wait_ms| {
         state.inner.token_desk.count("throttled");
         let wait_s = u64::try_from(wait_ms).unwrap_or(0).div_ceil(1000);
-        let detail = format!(
-            "too many wrong API tokens came from this address: correct the token and try again in \
-             {wait_s} s"
-        );
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        Refused::new(status, "unavailable", detail).retry_after(wait_s)
+        Unfit::Throttled(wait_s)
     })
 }
 
-async fn refuse(state: &AppState, address: IpAddr) -> Refused {
+async fn refuse(state: &AppState, address: IpAddr) {
     state.inner.token_desk.count("unknown");
     let subject = origin(address);
     let actor = Actor::Address(address.to_string());
@@ -137,6 +203,4 @@ async fn refuse(state: &AppState, address: IpAddr) -> Refused {
         let error = chain(&error);
         tracing::warn!(error, "the refusal of an API token cannot be audited");
     }
-    let detail = "the API token is unknown, expired or withdrawn";
-    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
 }

@@ -425,10 +425,17 @@ fn language(text: &str) -> Result<Language, String> {
 }
 
 fn right(text: &str) -> Result<ApiRight, String> {
-    ApiRight::from_word(text).ok_or_else(|| {
-        let words = ApiRight::ALL.map(ApiRight::word);
-        format!("write one of {}", words.join(", "))
-    })
+    match ApiRight::from_word(text) {
+        // What a program does by it is its maker's doing: nobody makes one in another's name.
+        Some(ApiRight::UseApi) => Err(
+            "an account makes such a token for itself, on the page of the own account".to_owned(),
+        ),
+        Some(right) => Ok(right),
+        None => {
+            let [one, other] = [ApiRight::ReadMetrics, ApiRight::WriteMetrics].map(ApiRight::word);
+            Err(format!("write one of {one}, {other}"))
+        }
+    }
 }
 
 /// A name that a list can show.
@@ -537,6 +544,7 @@ mod tests {
             ("--name grafana --right write-metrics", false),
             ("--name prometheus --right write-metrics --site gs", true),
             ("--name _ --right read-metrics", false),
+            ("--name script --right use-api --site gs", false),
             (&format!("--name {long} --right read-metrics"), false),
         ] {
             assert_eq!(

@@ -1,7 +1,7 @@
 //! Tokens of programs: what a Grafana or a Prometheus of somebody else presents instead of a
 //! person's session.
 
-use crate::SiteId;
+use crate::{Grant, Role, SiteId};
 
 /// What a program may do with its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,11 +10,13 @@ pub enum ApiRight {
     ReadMetrics,
     /// Send samples by remote write: another Prometheus, vmagent, categraf.
     WriteMetrics,
+    /// Use the interface for the account that made it, under one of its roles: a script.
+    UseApi,
 }
 
 impl ApiRight {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::ReadMetrics, Self::WriteMetrics];
+    pub const ALL: [Self; 3] = [Self::ReadMetrics, Self::WriteMetrics, Self::UseApi];
 
     /// Stable word: stored, shown by commands and taken by them.
     #[must_use]
@@ -22,6 +24,7 @@ impl ApiRight {
         match self {
             Self::ReadMetrics => "read-metrics",
             Self::WriteMetrics => "write-metrics",
+            Self::UseApi => "use-api",
         }
     }
 
@@ -30,6 +33,15 @@ impl ApiRight {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|right| right.word() == word)
     }
+}
+
+/// For whom a token acts that uses the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnBehalf {
+    /// The number of the account that made it.
+    pub user: i64,
+    /// The one of its roles that the token acts under, at the token's site and below it.
+    pub role: Role,
 }
 
 /// A program's token.
@@ -51,6 +63,8 @@ pub struct ApiToken {
     pub expires_ms: i64,
     /// When it was withdrawn, Unix milliseconds.
     pub revoked_ms: Option<i64>,
+    /// Of a token that uses the interface: for whom.
+    pub on_behalf: Option<OnBehalf>,
 }
 
 impl ApiToken {
@@ -58,5 +72,13 @@ impl ApiToken {
     #[must_use]
     pub fn is_valid(&self, now_ms: i64) -> bool {
         self.revoked_ms.is_none() && now_ms < self.expires_ms
+    }
+
+    /// The role that it acts under, with its place.
+    #[must_use]
+    pub fn grant(&self) -> Option<Grant> {
+        let site = self.site;
+        self.on_behalf
+            .map(|OnBehalf { role, .. }| Grant { role, site })
     }
 }

@@ -66,7 +66,11 @@ pub const MAX_GRANTS: usize = 32;
 
 /// The roles of one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants(BTreeSet<Grant>);
+pub struct Grants {
+    held: BTreeSet<Grant>,
+    /// Whether a program acts under them: then only what [`Permission::is_for_programs`] names.
+    by_program: bool,
+}
 
 impl Grants {
     /// Whether these may stand in one account.
@@ -74,17 +78,21 @@ impl Grants {
     /// # Errors
     /// Says which rule they break.
     pub fn check(&self) -> Result<(), GrantRefusal> {
-        if self.0.len() > MAX_GRANTS {
+        if self.held.len() > MAX_GRANTS {
             return Err(GrantRefusal::TooMany);
         }
         if self.duties().len() > 1 {
             return Err(GrantRefusal::TwoDuties);
         }
-        let walls = self.0.iter().filter(|one| one.role == Role::Wall).count();
-        if walls > 0 && walls < self.0.len() {
+        let walls = self
+            .held
+            .iter()
+            .filter(|one| one.role == Role::Wall)
+            .count();
+        if walls > 0 && walls < self.held.len() {
             return Err(GrantRefusal::WallAndMore);
         }
-        for Grant { role, site } in &self.0 {
+        for Grant { role, site } in &self.held {
             match (role, site) {
                 (Role::CourtAdministrator, None) => return Err(GrantRefusal::NeedsSite),
                 (Role::ProvinceAdministrator | Role::AuditAdministrator, Some(_)) => {
@@ -99,54 +107,80 @@ impl Grants {
     /// The duties in it: one at most if [`Grants::check`] holds.
     #[must_use]
     pub fn duties(&self) -> BTreeSet<Duty> {
-        self.0.iter().filter_map(|one| one.role.duty()).collect()
+        self.held.iter().filter_map(|one| one.role.duty()).collect()
     }
 
     /// Each grant, in a stable order.
     pub fn iter(&self) -> impl Iterator<Item = &Grant> {
-        self.0.iter()
+        self.held.iter()
     }
 
     /// Whether it is a screen on a wall and nothing else.
     #[must_use]
     pub fn is_wall(&self) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|one| one.role == Role::Wall)
+        !self.held.is_empty() && self.held.iter().all(|one| one.role == Role::Wall)
     }
 
     /// Whether nothing was granted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.held.is_empty()
     }
 
     /// Whether this very grant is among them.
     #[must_use]
     pub fn holds(&self, grant: Grant) -> bool {
-        self.0.contains(&grant)
+        self.held.contains(&grant)
     }
 
     /// The same with one more.
     #[must_use]
     pub fn with(mut self, grant: Grant) -> Self {
-        self.0.insert(grant);
+        self.held.insert(grant);
         self
     }
 
     /// The same without one.
     #[must_use]
     pub fn without(mut self, grant: Grant) -> Self {
-        self.0.remove(&grant);
+        self.held.remove(&grant);
         self
+    }
+
+    /// Whether one of them is of this role and reaches all that this grant does.
+    #[must_use]
+    pub fn cover(&self, grant: Grant, tree: &SiteTree) -> bool {
+        self.held.iter().any(|one| {
+            one.role == grant.role
+                && match (one.site, grant.site) {
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                    (Some(above), Some(site)) => tree.subtree(above).contains(&site),
+                }
+        })
+    }
+
+    /// What a program may do that acts under one role of these, in a part of where it is held; `None` if it
+    /// is not held there.
+    #[must_use]
+    pub fn for_program(&self, grant: Grant, tree: &SiteTree) -> Option<Self> {
+        self.cover(grant, tree).then(|| Self {
+            held: [grant].into(),
+            by_program: true,
+        })
     }
 
     /// Which sites a permission reaches; `None` if none of the roles carries it.
     ///
     /// A permission over things that belong to no site ([`Permission::is_province_only`]) is held
-    /// by a grant for the province only.
+    /// by a grant for the province only. A program is denied whatever is not named for programs.
     #[must_use]
     pub fn scope(&self, permission: Permission, tree: &SiteTree) -> Option<Scope> {
+        if self.by_program && !permission.is_for_programs() {
+            return None;
+        }
         let mut sites = BTreeSet::new();
-        for Grant { site, .. } in self.0.iter().filter(|one| one.role.may(permission)) {
+        for Grant { site, .. } in self.held.iter().filter(|one| one.role.may(permission)) {
             match site {
                 None => return Some(Scope::Province),
                 Some(_) if permission.is_province_only() => {}
@@ -167,7 +201,10 @@ impl Grants {
 
 impl FromIterator<Grant> for Grants {
     fn from_iter<I: IntoIterator<Item = Grant>>(grants: I) -> Self {
-        Self(grants.into_iter().collect())
+        Self {
+            held: grants.into_iter().collect(),
+            by_program: false,
+        }
     }
 }
 
@@ -304,6 +341,35 @@ mod tests {
         let lost = grants(&[Grant::at(Role::Technician, SiteId(99))]);
         assert_eq!(lost.scope(Permission::SeeHosts, &tree()), None);
         assert_eq!(lost.permissions(&tree()), []);
+    }
+
+    #[test]
+    fn a_program_reaches_a_part_of_what_its_account_does_and_only_what_is_named_for_programs() {
+        let grant = |role, site: i64| Grant::at(role, SiteId(site));
+        let court = grants(&[grant(Role::CourtAdministrator, 2), grant(Role::ReadOnly, 4)]);
+        let program = court.for_program(grant(Role::CourtAdministrator, 3), &tree());
+        let program = program.unwrap();
+        for permission in Permission::ALL {
+            let scope = program.scope(permission, &tree());
+            let may = Role::CourtAdministrator.may(permission) && permission.is_for_programs();
+            assert_eq!(scope.is_some(), may, "{permission:?}");
+            if let Some(scope) = scope {
+                assert_eq!(scope.sites().unwrap(), &[SiteId(3)].into());
+            }
+        }
+        // Neither above, nor beside, nor under a role that is held elsewhere or not at all.
+        for outside in [
+            grant(Role::CourtAdministrator, 1),
+            grant(Role::CourtAdministrator, 4),
+            grant(Role::ReadOnly, 2),
+            grant(Role::Technician, 2),
+            Grant::province(Role::CourtAdministrator),
+            grant(Role::CourtAdministrator, 99),
+        ] {
+            assert_eq!(court.for_program(outside, &tree()), None, "{outside:?}");
+        }
+        // What is the account's alone stays with it.
+        assert!(court.scope(Permission::ManageAccounts, &tree()).is_some());
     }
 
     #[test]

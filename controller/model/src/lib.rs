@@ -27,7 +27,7 @@ pub use account_change::{
     ACT_DAYS, AccountChange, Act, ActState, Needs, NotIndependent, TIE_DAYS, Tie, independent,
     pair_for, reaches,
 };
-pub use api_token::{ApiRight, ApiToken};
+pub use api_token::{ApiRight, ApiToken, OnBehalf};
 pub use audit::{Actor, AuditEntry, AuditRecord};
 pub use byte_size::ByteSize;
 pub use certificate::{CertificateRecord, Revocation};

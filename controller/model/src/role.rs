@@ -72,6 +72,24 @@ impl Permission {
         }
     }
 
+    /// Whether a program may do it with a token of its maker's ([`crate::ApiRight::UseApi`]). What is not
+    /// named here is a person's: accounts with their roles, passwords, sessions and acts of two, the audit
+    /// log, and tokens of programs.
+    #[must_use]
+    pub const fn is_for_programs(self) -> bool {
+        matches!(
+            self,
+            Self::SeeOverview
+                | Self::SeeHosts
+                | Self::SeeSecurityEvents
+                | Self::SeeRegister
+                | Self::SeeSettings
+                | Self::ManageHosts
+                | Self::ManageSites
+                | Self::ManageRegister
+        )
+    }
+
     /// Whether there is something to see only for who sees the whole province: it belongs to no
     /// site.
     #[must_use]

@@ -8,6 +8,7 @@ use xiezhi_model::{
     SiteId, Tie,
 };
 
+use crate::api_tokens::revoke_of;
 use crate::row::{self, Write};
 use crate::sites::must_be_in_use;
 use crate::users::{self, end_sessions, set_hash};
@@ -204,6 +205,13 @@ pub(crate) async fn apply(
     }
     // What the account could do a moment ago must not go on in a session that is open.
     end_sessions(write, id).await?;
+    match change {
+        AccountChange::Grant(_) if !change.gives_trust() => {}
+        AccountChange::Withdraw(gone) => {
+            revoke_of(write, id, Some(gone.role), audit.time_ms).await?;
+        }
+        _ => revoke_of(write, id, None, audit.time_ms).await?,
+    }
     authority::count(write).await?;
     for &one in by {
         insert_tie(write, id, one, audit.time_ms).await?;

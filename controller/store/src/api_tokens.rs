@@ -1,15 +1,22 @@
 //! Tokens of programs: made and withdrawn by a person, found by their secret's digest.
 
 use sqlx::any::AnyRow;
-use xiezhi_model::{ApiRight, ApiToken, AuditEntry, SiteId};
+use xiezhi_model::{ApiRight, ApiToken, AuditEntry, OnBehalf, Role, SiteId};
 
+use crate::accounts::grants_of;
+use crate::row::Write;
 use crate::sites::must_be_in_use;
-use crate::{Older, Store, StoreError, audit, authority, row};
+use crate::users::require_password;
+use crate::{Older, Store, StoreError, audit, authority, row, users};
+
+/// Tokens that an account has at one time for programs that act for it.
+const MOST_OWN: usize = 20;
 
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT id, name, rights, site_id, created_ms, created_by, expires_ms, revoked_ms ",
+            "SELECT id, name, rights, site_id, created_ms, created_by, expires_ms, revoked_ms, ",
+            "user_id, role ",
             "FROM api_tokens ",
             $tail
         )
@@ -31,6 +38,33 @@ pub struct NewApiToken {
     pub expires_ms: i64,
 }
 
+/// Why an account could not make a token for itself.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnTokenError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another one that is valid has the name.
+    #[error(
+        "this account has a token of that name already: give it another name, or withdraw that one"
+    )]
+    SameName,
+    /// It has as many as an account may have.
+    #[error(
+        "an account has {MOST_OWN} tokens at most at one time: withdraw one that is not needed"
+    )]
+    TooMany,
+    /// The role was taken away meanwhile.
+    #[error("this account does not hold that role")]
+    RoleGone,
+}
+
+impl From<sqlx::Error> for OwnTokenError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl Store {
     /// Records a new token, made by the audit entry's actor at its time.
     ///
@@ -42,42 +76,91 @@ impl Store {
         audit: AuditEntry,
     ) -> Result<ApiToken, StoreError> {
         let mut write = self.database.write().await?;
-        if let Some(site) = token.site {
-            must_be_in_use(&mut write, site).await?;
-        }
-        let made = ApiToken {
-            id: row::count_up(&mut write, "api_tokens", 1).await?,
-            name: row::storable(&token.name),
-            right: token.right,
-            site: token.site,
-            created_ms: audit.time_ms,
-            created_by: audit.actor.to_string(),
-            expires_ms: token.expires_ms,
-            revoked_ms: None,
-        };
-        let sql = "INSERT INTO api_tokens (id, name, secret_hash, rights, site_id, created_ms, \
-                   created_by, expires_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        sqlx::query(sql)
-            .bind(made.id)
-            .bind(&made.name)
-            .bind(&token.secret_hash)
-            .bind(made.right.word())
-            .bind(made.site.map(|site| site.0))
-            .bind(made.created_ms)
-            .bind(row::storable(&made.created_by))
-            .bind(made.expires_ms)
-            .execute(&mut *write)
-            .await?;
-        let audit = AuditEntry {
-            subject: format!("api-token:{}", made.id),
-            ..audit
-        };
-        authority::count(&mut write).await?;
-        audit::append(&mut write, &audit).await?;
+        let made = insert(&mut write, token, None, audit).await?;
         write.commit().await?;
         Ok(made)
     }
 
+    /// Records a token that acts for the account that makes it. `proved` is the account's password as it is
+    /// kept, which was proved.
+    ///
+    /// # Errors
+    /// [`OwnTokenError`] names what is in the way; [`StoreError::PasswordChanged`] if the password is not the
+    /// account's any more.
+    pub async fn create_own_api_token(
+        &self,
+        token: &NewApiToken,
+        on_behalf: OnBehalf,
+        proved: &str,
+        audit: AuditEntry,
+    ) -> Result<ApiToken, OwnTokenError> {
+        let mut write = self.database.write().await?;
+        require_password(&mut write, on_behalf.user, Some(proved)).await?;
+        if users::find(&mut write, on_behalf.user)
+            .await?
+            .disabled_ms
+            .is_some()
+        {
+            return Err(StoreError::PasswordChanged.into());
+        }
+        let held = grants_of(&mut write, on_behalf.user).await?;
+        if !held.iter().any(|grant| grant.role == on_behalf.role) {
+            return Err(OwnTokenError::RoleGone);
+        }
+        let sql = "SELECT name FROM api_tokens WHERE user_id = $1 AND revoked_ms IS NULL \
+                   AND expires_ms > $2";
+        let query = sqlx::query(sql).bind(on_behalf.user).bind(audit.time_ms);
+        let rows = query.fetch_all(&mut *write).await?;
+        if rows.len() >= MOST_OWN {
+            return Err(OwnTokenError::TooMany);
+        }
+        for row in &rows {
+            if row::text(row, "name")? == row::storable(&token.name) {
+                return Err(OwnTokenError::SameName);
+            }
+        }
+        let made = insert(&mut write, token, Some(on_behalf), audit).await?;
+        write.commit().await?;
+        Ok(made)
+    }
+
+    /// Tokens that act for an account, newest first, those that have ended too.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn own_api_tokens(
+        &self,
+        user: i64,
+        page: Older,
+    ) -> Result<Vec<ApiToken>, StoreError> {
+        let sql = format!("{}{}", select!("WHERE user_id = $1"), page.sql("id"));
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false);
+        let rows = query.bind(user).fetch_all(self.database.read()).await?;
+        rows.iter().map(token_from).collect()
+    }
+
+    /// Withdraws a token that acts for this account.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if it has none of this number.
+    pub async fn revoke_own_api_token(
+        &self,
+        user: i64,
+        id: i64,
+        audit: AuditEntry,
+    ) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        let sql = "UPDATE api_tokens SET revoked_ms = COALESCE(revoked_ms, $3) \
+                   WHERE id = $1 AND user_id = $2";
+        let done = sqlx::query(sql).bind(id).bind(user).bind(audit.time_ms);
+        if done.execute(&mut *write).await?.rows_affected() == 0 {
+            return Err(StoreError::NotFound(format!("API token {id} of yours")));
+        }
+        authority::count(&mut write).await?;
+        audit::append(&mut write, &audit).await?;
+        write.commit().await?;
+        Ok(())
+    }
     /// The token whose secret has this digest, be it valid or not.
     ///
     /// # Errors
@@ -130,8 +213,80 @@ impl Store {
     }
 }
 
+async fn insert(
+    write: &mut Write,
+    token: &NewApiToken,
+    on_behalf: Option<OnBehalf>,
+    audit: AuditEntry,
+) -> Result<ApiToken, StoreError> {
+    if let Some(site) = token.site {
+        must_be_in_use(write, site).await?;
+    }
+    let made = ApiToken {
+        id: row::count_up(write, "api_tokens", 1).await?,
+        name: row::storable(&token.name),
+        right: token.right,
+        site: token.site,
+        created_ms: audit.time_ms,
+        created_by: audit.actor.to_string(),
+        expires_ms: token.expires_ms,
+        revoked_ms: None,
+        on_behalf,
+    };
+    let sql = "INSERT INTO api_tokens (id, name, secret_hash, rights, site_id, created_ms, \
+               created_by, expires_ms, user_id, role) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    sqlx::query(sql)
+        .bind(made.id)
+        .bind(&made.name)
+        .bind(&token.secret_hash)
+        .bind(made.right.word())
+        .bind(made.site.map(|site| site.0))
+        .bind(made.created_ms)
+        .bind(row::storable(&made.created_by))
+        .bind(made.expires_ms)
+        .bind(on_behalf.map(|one| one.user))
+        .bind(on_behalf.map_or("", |one| one.role.word()))
+        .execute(&mut **write)
+        .await?;
+    let audit = AuditEntry {
+        subject: format!("api-token:{}", made.id),
+        ..audit
+    };
+    authority::count(write).await?;
+    audit::append(write, &audit).await?;
+    Ok(made)
+}
+
+/// Withdraws the tokens that act for an account, those under one role or all of them.
+pub(crate) async fn revoke_of(
+    write: &mut Write,
+    user: i64,
+    role: Option<Role>,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE api_tokens SET revoked_ms = $3 WHERE user_id = $1 AND revoked_ms IS NULL \
+               AND (role = $2 OR $2 = '')";
+    sqlx::query(sql)
+        .bind(user)
+        .bind(role.map_or("", Role::word))
+        .bind(now_ms)
+        .execute(&mut **write)
+        .await?;
+    authority::count(write).await
+}
+
 fn token_from(row: &AnyRow) -> Result<ApiToken, StoreError> {
     let right = row::text(row, "rights")?;
+    let role = row::text(row, "role")?;
+    let on_behalf = match row::optional(row, "user_id")? {
+        None => None,
+        Some(user) => Some(OnBehalf {
+            user,
+            role: Role::from_word(&role)
+                .ok_or_else(|| StoreError::Impossible(format!("role = {role}")))?,
+        }),
+    };
     Ok(ApiToken {
         id: row::number(row, "id")?,
         name: row::text(row, "name")?,
@@ -142,5 +297,6 @@ fn token_from(row: &AnyRow) -> Result<ApiToken, StoreError> {
         created_by: row::text(row, "created_by")?,
         expires_ms: row::number(row, "expires_ms")?,
         revoked_ms: row::optional(row, "revoked_ms")?,
+        on_behalf,
     })
 }

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0013_views.sql"),
     include_str!("../migrations/0014_gone_sites.sql"),
     include_str!("../migrations/0015_devices.sql"),
+    include_str!("../migrations/0016_own_tokens.sql"),
 ];
 
 const MAKE_VERSION: &str =

@@ -117,7 +117,7 @@ impl Store {
             .transpose()
     }
 
-    /// Sets the password that its owner chose and ends all the user's sessions. `proved` is the one that
+    /// Sets the password that its owner chose; all the user's sessions end, and tokens that act for it. `proved` is the one that
     /// the owner proved to know, as it is kept.
     ///
     /// # Errors
@@ -134,6 +134,8 @@ impl Store {
         require_password(&mut write, user, proved).await?;
         set_hash(&mut write, user, password_hash, false, audit.time_ms).await?;
         end_sessions(&mut write, user).await?;
+        // Who knew the old one may have made some.
+        crate::api_tokens::revoke_of(&mut write, user, None, audit.time_ms).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(())

@@ -167,6 +167,7 @@ fn every_text_that_a_page_asks_for_is_in_the_table_in_both_languages() {
         "tree",
         "display",
         "audited",
+        "owntokens",
         "files",
     ];
     let table: String = tables

@@ -17,7 +17,8 @@ pub(super) fn add(route: &Route, draft: &mut Draft<'_>) {
         Caller::Anyone => {}
         // Guesses at tokens are slowed.
         Caller::MetricsReader | Caller::MetricsWriter => statuses.extend([401, 403, 429]),
-        _ => statuses.extend([401, 403]),
+        Caller::SignedIn => statuses.extend([401, 403, 429]),
+        Caller::May(_) | Caller::LocalOrMay(_) => statuses.extend([401, 403, 429]),
     }
     let takes_header = !matches!(route.caller, Caller::MetricsReader | Caller::MetricsWriter);
     if is_write && takes_header {

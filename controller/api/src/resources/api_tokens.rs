@@ -20,8 +20,10 @@ const MAX_DAYS: u32 = 3650;
 pub(crate) struct ApiTokenRow {
     id: i64,
     name: String,
-    /// `read-metrics` or `write-metrics`.
+    /// `read-metrics`, `write-metrics` or `use-api`.
     right: &'static str,
+    /// The role of its maker that it acts under; `None` of one that is for metrics.
+    role: Option<&'static str>,
     /// `None` is the whole province.
     site: Option<SiteName>,
     created_ms: i64,
@@ -48,6 +50,7 @@ fn row(view: &View, token: ApiToken) -> ApiTokenRow {
         id: token.id,
         name: token.name,
         right: token.right.word(),
+        role: token.on_behalf.map(|on_behalf| on_behalf.role.word()),
         site: token.site.map(|site| SiteName::of(site, view.tree())),
         created_ms: token.created_ms,
         created_by: token.created_by,
@@ -101,7 +104,9 @@ pub(crate) async fn create(
         let detail = format!("`expires_in_days` must be 1 to {MAX_DAYS}");
         return Err(Problem::bad_request(detail));
     }
+    // One that uses the interface is made by the account that it acts for.
     let right = ApiRight::from_word(&wanted.right)
+        .filter(|right| *right != ApiRight::UseApi)
         .ok_or_else(|| Problem::bad_request("`right` must be read-metrics or write-metrics"))?;
     let site = wanted.site.map(|site| view.site_in_use(site)).transpose()?;
     if right == ApiRight::WriteMetrics && site.is_none() {

@@ -240,7 +240,11 @@ fn audit(state: &AppState, who: &SignedIn, action: &str) -> AuditEntry {
 }
 
 /// That it is the owner who sits before the open session. Guesses count as at signing in.
-async fn prove(state: &AppState, who: &SignedIn, password: String) -> Result<(), Problem> {
+pub(super) async fn prove(
+    state: &AppState,
+    who: &SignedIn,
+    password: String,
+) -> Result<(), Problem> {
     let attempt = right_password(state, who, password).await?;
     state.inner.attempts.succeeded(attempt, state.now_ms());
     Ok(())

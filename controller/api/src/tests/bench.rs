@@ -17,14 +17,14 @@ use xiezhi_bench::load::credentials::{Credentials, prepare};
 use xiezhi_identity::{Authority, KeyPlace, Passphrase, Passphrases, SecretBox, password, tokens};
 use xiezhi_ingest::{Clock, Ingest, IngestOptions, IngestParts};
 use xiezhi_model::{
-    Actor, AuditEntry, CertificateRecord, EnrolmentToken, Grant, Host, HostId, Role, Site,
-    WebSession,
+    Actor, ApiRight, AuditEntry, CertificateRecord, EnrolmentToken, Grant, Host, HostId, OnBehalf,
+    Role, Site, WebSession,
 };
 use xiezhi_protocol::codec::Encoder;
 use xiezhi_protocol::report::Report;
 use xiezhi_series::disk::{Disk, Folder};
 use xiezhi_series::{Frame, SeriesLimits, SeriesOptions, SeriesStore};
-use xiezhi_store::{NewHost, NewUser, Store};
+use xiezhi_store::{NewApiToken, NewHost, NewUser, Store};
 
 use crate::{ApiOptions, AppState, Certificates, Enrolment, Parts, PeerAddress, router};
 
@@ -343,6 +343,25 @@ impl Bench {
         format!("xiezhi_session={identifier}")
     }
 
+    /// Makes a token for a program that acts for an account without a password; yields its number and what
+    /// to send.
+    pub(super) async fn acting(&self, user: i64, name: &str, grant: Grant) -> (i64, String) {
+        let (secret, hash) = tokens::api_token().unwrap();
+        let new = NewApiToken {
+            name: name.to_owned(),
+            secret_hash: hash.to_string(),
+            right: ApiRight::UseApi,
+            site: grant.site,
+            expires_ms: self.now_ms() + 86_400_000,
+        };
+        let role = grant.role;
+        let audit = by_system("api_token.create");
+        let made = self
+            .store
+            .create_own_api_token(&new, OnBehalf { user, role }, "", audit);
+        (made.await.unwrap().id, format!("Bearer {secret}"))
+    }
+
     pub(super) async fn site(&self, key: &str) -> Site {
         self.store.site_by_key(key).await.unwrap().unwrap()
     }
@@ -434,6 +453,7 @@ pub(super) fn cookie_of(got: &Got) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
+/// A request of a page with this cookie, or of a program if it is a bearer token.
 pub(super) fn request(
     method: Method,
     path: &str,
@@ -444,9 +464,13 @@ pub(super) fn request(
         .method(method)
         .uri(path)
         .header("host", "court:8444");
-    request = request.header("x-xiezhi-request", "1");
-    if !cookie.is_empty() {
-        request = request.header(header::COOKIE, cookie);
+    if cookie.starts_with("Bearer ") {
+        request = request.header(header::AUTHORIZATION, cookie);
+    } else {
+        request = request.header("x-xiezhi-request", "1");
+        if !cookie.is_empty() {
+            request = request.header(header::COOKIE, cookie);
+        }
     }
     match body {
         Some(body) => request

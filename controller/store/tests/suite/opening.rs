@@ -101,9 +101,9 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_
     let made = fresh.create_user(&new, None, entry("user.create")).await;
     let admin = made.unwrap().user.id;
     let older = format!(
-        "DROP TABLE event_batches; DROP TABLE api_tokens; DROP TABLE batch_proofs; \
+        "DROP TABLE event_batches; DROP TABLE batch_proofs; \
          DROP TABLE audit_repeats; ALTER TABLE events DROP COLUMN signature; {WITHOUT_PEOPLE} \
-         DELETE FROM counters WHERE name = 'api_tokens'; \
+         DROP TABLE api_tokens; DELETE FROM counters WHERE name = 'api_tokens'; \
          DELETE FROM schema_version WHERE version > 1"
     );
     fresh.tamper(&older).await;

@@ -45,6 +45,7 @@ impl Fresh {
 
 /// Takes a schema back to before there were roles (migration 6).
 pub(crate) const WITHOUT_PEOPLE: &str = "\
+    ALTER TABLE api_tokens DROP COLUMN user_id; ALTER TABLE api_tokens DROP COLUMN role; \
     DROP TABLE devices; DROP TABLE saved_views; DROP TABLE audit_head; DROP TABLE broken_glass; \
     DELETE FROM counters WHERE name IN ('broken_glass', 'devices', 'saved_views'); \
     ALTER TABLE web_sessions DROP COLUMN address; ALTER TABLE web_sessions DROP COLUMN browser; \

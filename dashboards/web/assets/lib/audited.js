@@ -2,6 +2,11 @@
 import { addTexts } from './i18n.js';
 
 addTexts({
+  'detail.by_token': ['经由程序令牌', 'By the API token'],
+  'detail.days': ['天数', 'Days'],
+  'detailed.use-api': ['以账号名义调用接口', 'Use the interface as the account'],
+  'detailed.not_for_programs': ['令牌不能做的事', 'What no token does'],
+  'detailed.role_not_held': ['没有这个角色', 'A role that is not held'],
   'detail.act': ['双人操作编号', 'Act of two people'],
   'detail.change': ['改动', 'Change'],
   'detail.code': ['编号', 'Code'],

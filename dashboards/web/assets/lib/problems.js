@@ -26,5 +26,12 @@ addTexts({
   'problem.password_not_made': ['生成不了密码，详见控制器日志。', 'No password could be made; the controller’s log says more.'],
   'problem.password_resources': ['控制器内存不足，密码没有保存成。', 'The controller lacks memory for the password.'],
   'problem.password_unreadable': ['保存的密码已损坏，请由管理员重置。', 'The stored password is damaged; have it reset.'],
+  'problem.unknown_token': ['令牌不存在、已过期或已作废。', 'The token is unknown, over or withdrawn.'],
+  'problem.wrong_token_right': ['这个令牌不是用来做这件事的。', 'This token is for something else.'],
+  'problem.token_throttled': ['这个地址的错误令牌太多，请稍后再试。', 'Too many wrong tokens came from this address; try again later.'],
+  'problem.not_for_programs': ['令牌不能做这件事，请本人登录后办理。', 'No token does this; sign in for it.'],
+  'problem.role_not_held': ['你在那里没有这个角色，请选自己的角色和它范围内的单位。', 'You do not hold that role there; choose a role of yours and a site within it.'],
+  'problem.token_name_taken': ['已有同名的有效令牌，请换个用途名，或先作废那一个。', 'A valid token of yours has that name; choose another, or withdraw that one.'],
+  'problem.too_many_own_tokens': ['每个账号最多 20 个有效令牌，请先作废不用的。', 'An account has 20 valid tokens at most; withdraw one first.'],
   'problem.secret_unreadable': ['保存的密钥解不开，请由管理员重置二次验证。', 'A stored secret cannot be opened; have the second factor reset.'],
 });

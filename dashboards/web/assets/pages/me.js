@@ -11,6 +11,11 @@ import { Icon } from '../parts/icons.js';
 import { Display } from '../parts/display.js';
 import { LanguageButton, ThemeButton, leave } from '../parts/shell.js';
 import { Sessions } from './sessions.js';
+import { OwnTokens } from './owntokens.js';
+import '../lib/owntokens.js';
+
+/** A wall has no programs. */
+const forPrograms = (roles) => roles.filter((one) => one.role !== 'wall');
 
 /** A form that sends something and says what went wrong. */
 function useSending(act) {
@@ -78,5 +83,6 @@ export default function Me() {
     <div class="halves"><${Panel} id="password" title=${t(user.password_once ? 'me.password.first' : 'me.password')}><${NewPassword} first=${user.password_once} /></${Panel}>
       ${user.password_once ? null : html`<${Panel} id="factor" title=${t('me.factor')}><${Factor} on=${user.second_factor} changed=${me.reload} /></${Panel}>`}</div>
     ${user.password_once ? null : html`<${Panel} id="sessions" flush title=${t('sessions.title')}><${Sessions} /></${Panel}>`}
+    ${user.password_once || !forPrograms(user.roles).length ? null : html`<${Panel} id="tokens" flush title=${t('own.title')}><${OwnTokens} roles=${forPrograms(user.roles)} /></${Panel}>`}
     <${Display} />`}</${Loaded}>`;
 }

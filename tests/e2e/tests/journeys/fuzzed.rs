@@ -51,6 +51,7 @@ async fn no_account_is_answered_by_a_fault_or_by_what_is_not_described() -> Resu
     base.by(&cookie_of(&technician), &people, 15)?;
     // Nothing ended a session.
     technician.get("/api/v1/me").await?;
+    base.by(&script_of(&technician).await?, &people, 10)?;
     base.by(&reader, &[prometheus, people].concat(), 10)?;
     base.by(&writer, &["--include-operation-id", WRITE], 5)?;
     // Last, because it may withdraw what the others come with.
@@ -126,6 +127,16 @@ fn cookie_of(api: &Api) -> String {
 async fn program_with(right: &str, administrator: &Api) -> Result<String> {
     let wanted = json!({"name": "a", "right": right, "site": 1, "expires_in_days": 1});
     let made = administrator.post("/api/v1/api-tokens", &wanted).await?;
+    let token = made["token"].as_str().context("no token")?;
+    Ok(format!("Authorization: Bearer {token}"))
+}
+
+/// The header of a program that acts for a technician.
+async fn script_of(technician: &Api) -> Result<String> {
+    let me = technician.get("/api/v1/me").await?;
+    let site = me["user"]["roles"][0]["site"]["id"].clone();
+    let wanted = json!({"name": "a", "role": "technician", "site": site, "password": PASSWORD});
+    let made = technician.post("/api/v1/me/api-tokens", &wanted).await?;
     let token = made["token"].as_str().context("no token")?;
     Ok(format!("Authorization: Bearer {token}"))
 }
