@@ -28,7 +28,7 @@ function Create({ roles, onDone }) {
     setState({ busy: true, error: null });
     try {
       const narrowed = form.get('site') ? Number(form.get('site')) : held.site && held.site.id;
-      const asked = { name: form.get('name'), role: held.role, site: narrowed, expires_in_days: Number(form.get('days')), password: form.get('password') };
+      const asked = { name: String(form.get('name') || '').trim(), role: held.role, site: narrowed, expires_in_days: Number(form.get('days')), password: String(form.get('password') || '') };
       setIssued((await send('POST', '/me/api-tokens', asked)).token);
       setState({ busy: false, error: null });
       onDone();
