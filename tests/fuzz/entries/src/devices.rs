@@ -88,7 +88,7 @@ pub fn devices_file(bytes: &[u8]) {
 pub fn memory(bytes: &[u8]) {
     drop(Memory::decode(bytes));
     let end = bytes.len().saturating_sub(4);
-    let mut whole = bytes[..end].to_vec();
+    let mut whole = bytes.get(..end).unwrap_or_default().to_vec();
     whole.extend_from_slice(&crc32fast::hash(&whole).to_le_bytes());
     let Ok(memory) = Memory::decode(&whole) else {
         return;
