@@ -25,6 +25,7 @@ pub mod config;
 mod convert;
 pub mod counters;
 pub mod credentials;
+mod measures;
 pub mod memory;
 pub mod message;
 pub mod moment;

@@ -82,7 +82,7 @@ pub fn digest(
 
 /// Names that samples of several metrics share: `entPhySensorValue` is a temperature and a voltage.
 /// They get the metric's id as a label, or two sensors of one part would be one series.
-fn shared_names(profile: &Profile) -> BTreeSet<String> {
+pub(crate) fn shared_names(profile: &Profile) -> BTreeSet<String> {
     let mut ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let columns = profile.tables.iter().flat_map(|table| &table.columns);
     for metric in profile.metrics.iter().chain(columns) {

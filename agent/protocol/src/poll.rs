@@ -67,6 +67,12 @@ pub const MAX_PORTS: usize = 2_000;
 /// Most entries of [`About::facts`], and of [`About::left_out`].
 pub const MAX_FACTS: usize = 64;
 
+/// Most names of samples that are explained.
+pub const MAX_MEASURES: usize = 256;
+
+/// Most states of one of them.
+pub const MAX_STATES: usize = 64;
+
 /// Longest label value and text of [`About`], in bytes. A longer one is cut when it is written.
 pub const MAX_TEXT_BYTES: usize = 512;
 
@@ -185,11 +191,53 @@ pub struct About {
     /// Its ports, at most [`MAX_PORTS`].
     #[serde(deserialize_with = "about::ports")]
     pub ports: Vec<PortAbout>,
+    /// What its samples are called, at most [`MAX_MEASURES`].
+    #[serde(
+        deserialize_with = "about::measures",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub measures: Vec<MeasureAbout>,
     /// Values without a sample, by reason. At most [`MAX_FACTS`] reasons.
     #[serde(deserialize_with = "about::left_out")]
     pub left_out: BTreeMap<String, u64>,
     /// No profile knows this device: it was read by what all devices have in common.
     pub needs_profile: bool,
+}
+
+/// What people call the samples of a name, so that nobody has to know the vendor's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MeasureAbout {
+    /// Name of the samples.
+    pub name: String,
+    /// Their label `measure`; empty where the name says enough.
+    pub measure: String,
+    /// In Chinese.
+    pub zh: String,
+    /// In English.
+    pub en: String,
+    /// What it is counted in, a word of profiles: `percent`, `celsius`; empty for a plain number.
+    pub unit: String,
+    /// What its numbers mean, if it is a state; at most [`MAX_STATES`].
+    #[serde(
+        deserialize_with = "about::states",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub states: Vec<StateAbout>,
+}
+
+/// What one number of a state means.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateAbout {
+    /// The number.
+    pub value: i64,
+    /// How bad it is: `ok`, `unknown`, `warning` or `critical`.
+    pub level: String,
+    /// In Chinese.
+    pub zh: String,
+    /// In English.
+    pub en: String,
 }
 
 /// A port of a device.

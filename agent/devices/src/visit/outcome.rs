@@ -7,6 +7,7 @@ use xiezhi_profiles::{FACTS, GENERIC, Profile, Reading};
 use xiezhi_protocol::poll::{About, DeviceState, Poll, PollColumn, PollTable, PollValue};
 
 use super::{Asked, Profiles, Subject, Visit, answered, changes, object_id};
+use crate::measures::measures;
 use crate::memory::Memory;
 use crate::message::AskError;
 use crate::moment::{Clocks, Moment};
@@ -86,6 +87,7 @@ fn told(
         description: memory.description.clone(),
         object_id: memory.object_id.clone(),
         facts: facts(&reading),
+        measures: measures(profile, &reading),
         uptime_s: memory.clocks.uptime_s(),
         needs_profile: profile.name == GENERIC && subject.profile.is_none(),
         ..about(subject, Some(profile))

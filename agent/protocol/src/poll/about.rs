@@ -6,7 +6,10 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{About, MAX_FACTS, MAX_PORTS, PortAbout, clean};
+use super::{
+    About, MAX_FACTS, MAX_MEASURES, MAX_PORTS, MAX_STATES, MeasureAbout, PortAbout, StateAbout,
+    clean,
+};
 
 impl About {
     /// The same within all bounds: texts cut and without control characters, lists cut.
@@ -37,10 +40,37 @@ impl About {
                 .take(MAX_PORTS)
                 .map(PortAbout::cleaned)
                 .collect(),
+            measures: self
+                .measures
+                .iter()
+                .take(MAX_MEASURES)
+                .map(MeasureAbout::cleaned)
+                .collect(),
             left_out: left_out
                 .map(|(name, count)| (clean(name), *count))
                 .collect(),
             needs_profile: self.needs_profile,
+        }
+    }
+}
+
+impl MeasureAbout {
+    fn cleaned(&self) -> Self {
+        let states = self.states.iter().take(MAX_STATES);
+        Self {
+            name: clean(&self.name),
+            measure: clean(&self.measure),
+            zh: clean(&self.zh),
+            en: clean(&self.en),
+            unit: clean(&self.unit),
+            states: states
+                .map(|state| StateAbout {
+                    value: state.value,
+                    level: clean(&state.level),
+                    zh: clean(&state.zh),
+                    en: clean(&state.en),
+                })
+                .collect(),
         }
     }
 }
@@ -62,6 +92,14 @@ impl PortAbout {
 
 pub(super) fn ports<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<PortAbout>, D::Error> {
     input.deserialize_seq(Bounded::<Vec<PortAbout>>(MAX_PORTS, PhantomData))
+}
+
+pub(super) fn measures<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<MeasureAbout>, D::Error> {
+    input.deserialize_seq(Bounded::<Vec<MeasureAbout>>(MAX_MEASURES, PhantomData))
+}
+
+pub(super) fn states<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<StateAbout>, D::Error> {
+    input.deserialize_seq(Bounded::<Vec<StateAbout>>(MAX_STATES, PhantomData))
 }
 
 pub(super) fn facts<'de, D: Deserializer<'de>>(

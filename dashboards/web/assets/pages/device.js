@@ -1,16 +1,16 @@
 // A device: whether it answers, its ports, what it measures, what it is, what happened to it.
 import '../lib/devices.js';
 import { html, useMemo } from '../lib/html.js';
-import { t, word } from '../lib/i18n.js';
+import { isEnglish, t, word } from '../lib/i18n.js';
 import { useRoute, hrefWith } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
 import { now } from '../lib/live.js';
-import { ago, bitsPerSecond, dateTime, duration, number } from '../lib/format.js';
+import { ago, bitsPerSecond, bytes, dateTime, duration, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments } from '../parts/ui.js';
 import { Icon } from '../parts/icons.js';
 import { Chart } from '../parts/chart.js';
 import { Table, Pairs } from '../parts/table.js';
-import { HostLink } from '../parts/status.js';
+import { HostLink, Status } from '../parts/status.js';
 import { Crumbs } from '../parts/sitechoice.js';
 import { EventList } from './events.js';
 import { DeviceState, kindName } from './devices.js';
@@ -112,23 +112,47 @@ function Ports({ device, about }) {
     <${Panel} flush><${Table} label=${t('device.tab.ports')} columns=${portColumns(traffic, device)} rows=${ports} keyOf=${(port) => port.name} /></${Panel}>`;
 }
 
-const OURS = ['__name__', 'device_id', 'instance', 'job', 'site', 'site_id'];
+const OURS = ['__name__', 'device_id', 'instance', 'job', 'measure', 'site', 'site_id'];
+/** What stands behind a number. */
+const SIGNS = { percent: '%', celsius: '°C', volts: 'V', amperes: 'A', watts: 'W', volt_amperes: 'VA', kilowatt_hours: 'kWh', hertz: 'Hz', rpm: 'rpm', dbm: 'dBm' };
+/** Which of the four looks each level of a state has. */
+const LOOKS = { ok: 'up', unknown: 'unknown', warning: 'stale', critical: 'down' };
 
-/** What it measures beside its ports, by name. */
-function Values({ device }) {
+const said = (/** @type {any} */ text) => (isEnglish() ? text.en || text.zh : text.zh || text.en) || '';
+
+/** A number in its unit, or what it means. */
+function Measured({ value, measure }) {
+  const amount = Number(value);
+  const state = measure && (measure.states || []).find((/** @type {any} */ one) => one.value === amount);
+  if (state) return html`<${Status} state=${LOOKS[state.level] || 'unknown'} text=${said(state)} />`;
+  const unit = measure ? measure.unit : '';
+  if (unit === 'bytes') return bytes(amount);
+  if (unit === 'bits_per_second') return bitsPerSecond(amount / 8);
+  if (unit === 'seconds') return duration(amount * 1000);
+  const text = number(amount, Number.isInteger(amount) ? 0 : 2);
+  return html`<span class="nowrap">${text}${SIGNS[unit] ? ` ${SIGNS[unit]}` : ''}</span>`;
+}
+
+const order = (/** @type {any} */ row) => `${row.measure ? said(row.measure) : `~${row.name}`} ${row.of}`;
+
+/** What it measures beside its ports, by what its profile calls it. */
+function Values({ device, about }) {
+  const known = useMemo(() => new Map((about.measures || []).map((/** @type {any} */ one) => [`${one.name} ${one.measure || ''}`, one])), [about]);
   const query = `last_over_time({device_id="${device.id}",__name__!~"if[A-Z].*|snmp_.*|up|xiezhi_.*"}[${windowS(device)}s])`;
   const resource = useResource(url('/query', { query }), 30000);
   const columns = [
-    { title: t('value.metric'), lead: true, cell: (row) => html`<span class="mono" translate=${false}>${row.name}</span>` },
+    { title: t('value.metric'), lead: true, cell: (row) => (row.measure ? html`<span title=${row.name}>${said(row.measure)}</span>` : html`<span class="mono" translate=${false}>${row.name}</span>`) },
     { title: t('value.of'), cell: (row) => (row.of ? html`<span translate=${false}>${row.of}</span>` : html`<span class="muted">–</span>`) },
-    { title: t('value.value'), end: true, cell: (row) => html`<span class="mono">${row.value}</span>` },
+    { title: t('value.value'), end: true, cell: (row) => html`<${Measured} value=${row.value} measure=${row.measure} />` },
   ];
   return html`<${Panel} flush><${Loaded} resource=${resource} rows=${8}>${(data) => {
     const rows = resultOf(data).map(({ metric, value }) => ({
       name: metric.__name__ || '', value: value[1],
-      of: Object.entries(metric).filter(([name]) => !OURS.includes(name)).map(([name, text]) => `${name}=${text}`).join(' '),
-    })).sort((a, b) => (a.name + a.of < b.name + b.of ? -1 : 1));
-    return rows.length ? html`<${Table} label=${t('device.tab.values')} columns=${columns} rows=${rows} keyOf=${(row) => row.name + row.of} />` : html`<${Empty}>${t('device.values.none')}</${Empty}>`;
+      measure: known.get(`${metric.__name__} ${metric.measure || ''}`),
+      of: Object.entries(metric).filter(([name]) => !OURS.includes(name)).map(([, text]) => text).join(' · '),
+      key: JSON.stringify(metric),
+    })).sort((a, b) => order(a).localeCompare(order(b), 'zh'));
+    return rows.length ? html`<${Table} label=${t('device.tab.values')} columns=${columns} rows=${rows} keyOf=${(row) => row.key} />` : html`<${Empty}>${t('device.values.none')}</${Empty}>`;
   }}</${Loaded}></${Panel}>`;
 }
 
@@ -148,7 +172,7 @@ function Facts({ device, about }) {
 }
 
 function Tab({ tab, device, about }) {
-  if (tab === 'values') return html`<${Values} device=${device} />`;
+  if (tab === 'values') return html`<${Values} device=${device} about=${about} />`;
   if (tab === 'facts') return html`<${Facts} device=${device} about=${about} />`;
   if (tab === 'events') return html`<${Panel} flush><${EventList} filters=${{ host: device.host.id, q: device.name }} host /></${Panel}>`;
   return html`<${Ports} device=${device} about=${about} />`;
