@@ -31,7 +31,7 @@ const SOURCES: RangeInclusive<HostKey> = HostKey::MIN..=-1;
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {
     frames: HashMap<HostKey, OfHost>,
-    /// Times by series and source.
+    /// Times by series and source, of samples that the log has too.
     samples: HashMap<(Arc<str>, HostKey), HashSet<i64>>,
 }
 
@@ -117,7 +117,7 @@ impl Elsewhere {
         of_hosts.map(|of| of.numbers.len() as u64).sum()
     }
 
-    /// Times of foreign samples that are left out at most.
+    /// Foreign samples that are left out.
     fn samples(&self) -> u64 {
         self.samples.values().map(|of| of.len() as u64).sum()
     }
@@ -200,17 +200,26 @@ impl Elsewhere {
         if log.state().batches == 0 {
             return Ok(());
         }
-        each_series(heads, log.id, &mut |text, source, _| {
-            self.samples.insert((text, source), HashSet::new());
+        // One sample that came days late widens the log's span to days. So only times that the log has
+        // are looked for: eight bytes a sample of one log, however much the others hold.
+        let mut own: HashMap<(Arc<str>, HostKey), Vec<i64>> = HashMap::new();
+        each_series(heads, log.id, &mut |text, source, points| {
+            let mut times: Vec<i64> = points.iter().map(|(time_ms, _)| time_ms).collect();
+            times.sort_unstable();
+            own.insert((text, source), times);
         });
         let span = log.state().span;
         let mut note = |text: &Arc<str>, source: HostKey, points: &Points| {
-            let Some(times) = self.samples.get_mut(&(Arc::clone(text), source)) else {
+            let series = (Arc::clone(text), source);
+            let Some(times) = own.get(&series) else {
                 return;
             };
-            let is_near = |time_ms: &i64| (span.oldest_ms..=span.newest_ms).contains(time_ms);
             let values = points.iter().filter(|&(_, value)| !is_stale(value));
-            times.extend(values.map(|(time_ms, _)| time_ms).filter(is_near));
+            let here = values.filter(|(time_ms, _)| times.binary_search(time_ms).is_ok());
+            let mut here = here.map(|(time_ms, _)| time_ms).peekable();
+            if here.peek().is_some() {
+                self.samples.entry(series).or_default().extend(here);
+            }
         };
         for block in &others.blocks {
             let read = each_sample(block, &span, &mut note);
@@ -221,7 +230,6 @@ impl Elsewhere {
                 note(&text, source, points);
             });
         }
-        self.samples.retain(|_, times| !times.is_empty());
         Ok(())
     }
 }
