@@ -203,8 +203,14 @@ async fn take_away(
     }
     let mut changes = Vec::new();
     for one in deepest_first.into_values() {
-        let query = sqlx::query("DELETE FROM sites WHERE id = $1").bind(one.site.0);
-        query.execute(&mut **write).await?;
+        // Tokens that acted for an account there end with the site; the audit log keeps who made them.
+        for sql in [
+            "DELETE FROM api_tokens WHERE site_id = $1 AND user_id IS NOT NULL",
+            "DELETE FROM sites WHERE id = $1",
+        ] {
+            let query = sqlx::query(sql).bind(one.site.0);
+            query.execute(&mut **write).await?;
+        }
         version += 1;
         let back = one.changes.iter().map(|change| SiteChange {
             field: change.field,

@@ -92,8 +92,9 @@ impl SiteUse {
                  WHERE grants.site_id = $1 AND users.disabled_ms IS NULL AND $2 > 0"
             }
             Self::ApiTokens => {
+                // Those that act for an account hold nothing: they reach no further than its role.
                 "SELECT COUNT(*) AS count FROM api_tokens WHERE site_id = $1 AND revoked_ms IS NULL \
-                 AND expires_ms > $2"
+                 AND expires_ms > $2 AND user_id IS NULL"
             }
         }
     }
@@ -194,6 +195,8 @@ pub(super) async fn named_of_import(
         let Namer { table, column, .. } = namer;
         let others = match *table {
             "sites" => format!(" AND id NOT IN {ADDED}"),
+            // Anybody makes one for themselves, and must not keep a tree from being taken back by it.
+            "api_tokens" => " AND user_id IS NULL".to_owned(),
             _ => String::new(),
         };
         let sql = format!(

@@ -7,7 +7,7 @@ use xiezhi_store::{AccountError, NewUser, StoreError};
 
 use crate::support::*;
 
-fn holding(name: &str, grants: &[Grant]) -> NewUser {
+pub(crate) fn holding(name: &str, grants: &[Grant]) -> NewUser {
     NewUser {
         grants: grants.iter().copied().collect(),
         ..new_user(name)

@@ -1,7 +1,7 @@
 //! The organisation tree as people change it: one site at a time and by lists, with its history.
 
 use xiezhi_model::*;
-use xiezhi_store::{ImportState, Older, SiteError, SiteHistoryEntry, SiteUse, Store};
+use xiezhi_store::{ImportState, NewApiToken, Older, SiteError, SiteHistoryEntry, SiteUse, Store};
 
 use crate::support::*;
 
@@ -452,4 +452,69 @@ async fn two_changes_that_together_make_a_circle_are_not_both_done() {
         .await;
     assert!(matches!(late, Err(SiteError::Moved)), "{late:?}");
     assert!(fresh.site_tree().await.unwrap().sites_below(y.id) == 0);
+}
+
+/// Anybody makes a token for themselves, who may change nothing of the tree.
+#[tokio::test]
+async fn a_token_that_acts_for_an_account_keeps_no_site() {
+    let fresh = fresh().await;
+    province(&fresh).await;
+    let list = [
+        new_site("n", Tier::BasicCourt, Some("gs-02")),
+        new_site("n-t", Tier::Tribunal, Some("n")),
+    ];
+    let id = import(&fresh, &list).await;
+    let new = fresh.site_by_key("n").await.unwrap().unwrap().id;
+    let tribunal = fresh.site_by_key("n-t").await.unwrap().unwrap();
+    let reader = crate::accounts::holding("reader", &[Grant::province(Role::ReadOnly)]);
+    let made = fresh.create_user(&reader, None, entry("user.create")).await;
+    let user = made.unwrap().user;
+    let on_behalf = OnBehalf {
+        user: user.id,
+        role: Role::ReadOnly,
+    };
+    for (name, site) in [("valid", tribunal.id), ("withdrawn", new)] {
+        let token = NewApiToken {
+            name: name.to_owned(),
+            secret_hash: name.to_owned(),
+            right: ApiRight::UseApi,
+            site: Some(site),
+            expires_ms: NOW + DAY,
+        };
+        let audit = entry("api_token.create");
+        let made = fresh.create_own_api_token(&token, on_behalf, &user.password_hash, audit);
+        let made = made.await.unwrap();
+        if name == "withdrawn" {
+            let audit = entry("api_token.revoke");
+            let done = fresh.revoke_own_api_token(user.id, made.id, audit);
+            done.await.unwrap();
+        }
+    }
+    let retire = wanted(&tribunal, Some("n"));
+    let retired = fresh.change_site(&retire, true, tribunal.version, entry("site.change"));
+    let retired = retired.await.unwrap();
+    let back = fresh.change_site(&retire, false, retired.version, entry("site.change"));
+    back.await.unwrap();
+    let other = import(&fresh, &[new_site("m", Tier::BasicCourt, Some("gs-02"))]).await;
+    let here = fresh.site_by_key("m").await.unwrap().unwrap().id;
+    let token = NewApiToken {
+        name: "there".to_owned(),
+        secret_hash: "there".to_owned(),
+        right: ApiRight::UseApi,
+        site: Some(here),
+        expires_ms: NOW + DAY,
+    };
+    let audit = entry("api_token.create");
+    let made = fresh.create_own_api_token(&token, on_behalf, &user.password_hash, audit);
+    made.await.unwrap();
+    fresh
+        .undo_site_import(other, entry("sites.undo"))
+        .await
+        .unwrap();
+    assert_eq!(fresh.site_by_key("m").await.unwrap(), None);
+    assert_eq!(fresh.api_token_by_hash("there").await.unwrap(), None);
+    assert!(fresh.api_token_by_hash("valid").await.unwrap().is_some());
+    // The first list's courts were changed since: nothing of theirs went.
+    drop(fresh.undo_site_import(id, entry("sites.undo")).await);
+    assert!(fresh.site_by_key("n").await.unwrap().is_some());
 }
