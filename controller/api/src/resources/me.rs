@@ -200,28 +200,8 @@ pub(crate) async fn remove_second_factor(
     who: SignedIn,
     Json(Removal { password, code }): Json<Removal>,
 ) -> Result<Done, Problem> {
-    let attempt = right_password(&state, &who, password).await?;
-    let refused = |code, detail: &str| {
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Err(Problem::new(status, code, detail))
-    };
+    prove_with_code(&state, &who, password, code.as_deref()).await?;
     let user = &who.account.user;
-    match second_factor::check(&state, user, code.as_deref(), who.address).await? {
-        Proof::NotNeeded | Proof::Good(_) => {
-            state.inner.attempts.succeeded(attempt, state.now_ms())
-        }
-        Proof::Missing => {
-            state.inner.attempts.take_back(attempt);
-            return refused(
-                "code_needed",
-                "enter a code of the authenticator app, or a recovery code",
-            );
-        }
-        Proof::Wrong => {
-            let detail = "the code is wrong, or was used before: wait for the next one";
-            return refused(WRONG_SECOND_CODE, detail);
-        }
-    }
     let audit = audit(&state, &who, "user.second_factor_off");
     let store = &state.inner.store;
     store
@@ -248,6 +228,37 @@ pub(super) async fn prove(
     let attempt = right_password(state, who, password).await?;
     state.inner.attempts.succeeded(attempt, state.now_ms());
     Ok(())
+}
+
+/// That it is, by both factors where the account has a second one.
+pub(super) async fn prove_with_code(
+    state: &AppState,
+    who: &SignedIn,
+    password: String,
+    code: Option<&str>,
+) -> Result<(), Problem> {
+    let attempt = right_password(state, who, password).await?;
+    let refused = |code, detail: &str| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Err(Problem::new(status, code, detail))
+    };
+    match second_factor::check(state, &who.account.user, code, who.address).await? {
+        Proof::NotNeeded | Proof::Good(_) => {
+            state.inner.attempts.succeeded(attempt, state.now_ms());
+            Ok(())
+        }
+        Proof::Missing => {
+            state.inner.attempts.take_back(attempt);
+            refused(
+                "code_needed",
+                "enter a code of the authenticator app, or a recovery code",
+            )
+        }
+        Proof::Wrong => {
+            let detail = "the code is wrong, or was used before: wait for the next one";
+            refused(WRONG_SECOND_CODE, detail)
+        }
+    }
 }
 
 /// The same where more has to be proved: the attempt has not succeeded yet.

@@ -14,7 +14,7 @@ use xiezhi_identity::tokens;
 use xiezhi_model::{ApiRight, ApiToken, Grant, OnBehalf, Role, SiteId, SiteTree};
 use xiezhi_store::{NewApiToken, OwnTokenError};
 
-use super::me::prove;
+use super::me::prove_with_code;
 use crate::answer::{Answer, Created, Done};
 use crate::extract::{Json, Path, Query};
 use crate::pages::Page;
@@ -98,6 +98,9 @@ pub(crate) struct NewOwnToken {
     expires_in_days: Option<u32>,
     /// The account's own.
     password: String,
+    /// Of the authenticator app, or a recovery code; needed where the account has a second factor.
+    #[serde(default)]
+    code: Option<String>,
 }
 
 /// A token as it is shown the one time that it is shown.
@@ -123,7 +126,7 @@ pub(crate) async fn create(
     if !who.account.grants.cover(grant, &tree) {
         return Err(not_held());
     }
-    prove(&state, &who, wanted.password).await?;
+    prove_with_code(&state, &who, wanted.password, wanted.code.as_deref()).await?;
     let (secret, hash) = tokens::api_token()?;
     let now_ms = state.now_ms();
     let life_ms = i64::from(days).saturating_mul(86_400_000);
@@ -157,7 +160,9 @@ pub(crate) async fn create(
 /// The name and the days.
 fn checked(wanted: &NewOwnToken) -> Result<(String, u32), Problem> {
     let name = wanted.name.trim();
-    let is_plain = !name.chars().any(char::is_control);
+    // Marks that turn the direction of writing would make a list say something else.
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_plain = !name.chars().any(|c| c.is_control() || turns(c));
     if name.is_empty() || name.chars().count() > MAX_NAME || !is_plain {
         return Err(Problem::bad_request(format!(
             "`name` must say what the token is for, in at most {MAX_NAME} characters of one line"

@@ -140,6 +140,14 @@ async fn a_second_factor_is_set_up_asked_for_and_good_once() {
     let remove = "/api/v1/me/second-factor/remove";
     let spare = codes["recovery_codes"][1].as_str().unwrap();
     let body = |code: &str| json!({"password": PASSWORD, "code": code});
+    // A program's token, which lives for months, is not made by the password alone either.
+    let mut wanted = json!({"name": "x", "role": "province_admin", "password": PASSWORD});
+    let own = "/api/v1/me/api-tokens";
+    let alone = bench.post(&cookie, own, wanted.clone()).await;
+    assert_eq!(alone.code(), "code_needed");
+    wanted["code"] = json!(codes["recovery_codes"][2]);
+    let both = bench.post(&cookie, own, wanted).await;
+    assert_eq!(both.status, StatusCode::CREATED, "{both:?}");
     let without = bench.post(&cookie, remove, body("")).await;
     assert_eq!(without.code(), "code_needed");
     for code in [&fresh, recovery, "000000"] {

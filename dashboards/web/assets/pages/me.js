@@ -83,6 +83,6 @@ export default function Me() {
     <div class="halves"><${Panel} id="password" title=${t(user.password_once ? 'me.password.first' : 'me.password')}><${NewPassword} first=${user.password_once} /></${Panel}>
       ${user.password_once ? null : html`<${Panel} id="factor" title=${t('me.factor')}><${Factor} on=${user.second_factor} changed=${me.reload} /></${Panel}>`}</div>
     ${user.password_once ? null : html`<${Panel} id="sessions" flush title=${t('sessions.title')}><${Sessions} /></${Panel}>`}
-    ${user.password_once || !forPrograms(user.roles).length ? null : html`<${Panel} id="tokens" flush title=${t('own.title')}><${OwnTokens} roles=${forPrograms(user.roles)} /></${Panel}>`}
+    ${user.password_once || !forPrograms(user.roles).length ? null : html`<${Panel} id="tokens" flush title=${t('own.title')}><${OwnTokens} roles=${forPrograms(user.roles)} factor=${user.second_factor} /></${Panel}>`}
     <${Display} />`}</${Loaded}>`;
 }

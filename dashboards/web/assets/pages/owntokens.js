@@ -17,7 +17,7 @@ const Issued = ({ token, onClose }) => html`<div class="issued" role="status"><h
   <div class="command"><pre tabindex="0" translate=${false}>Authorization: Bearer ${token}</pre><${CopyButton} text=${`Authorization: Bearer ${token}`} /></div>
   <button class="button button-primary" onClick=${onClose}>${t('own.kept')}</button></div>`;
 
-function Create({ roles, onDone }) {
+function Create({ roles, factor, onDone }) {
   const [issued, setIssued] = useState(null);
   const [at, setAt] = useState(0);
   const [state, setState] = useState({ busy: false, error: null });
@@ -28,7 +28,7 @@ function Create({ roles, onDone }) {
     setState({ busy: true, error: null });
     try {
       const narrowed = form.get('site') ? Number(form.get('site')) : held.site && held.site.id;
-      const asked = { name: String(form.get('name') || '').trim(), role: held.role, site: narrowed, expires_in_days: Number(form.get('days')), password: String(form.get('password') || '') };
+      const asked = { name: String(form.get('name') || '').trim(), role: held.role, site: narrowed, expires_in_days: Number(form.get('days')), password: String(form.get('password') || ''), ...(factor ? { code: String(form.get('code') || '').trim() } : {}) };
       setIssued((await send('POST', '/me/api-tokens', asked)).token);
       setState({ busy: false, error: null });
       onDone();
@@ -42,6 +42,7 @@ function Create({ roles, onDone }) {
     <${SiteChoice} key=${at} name="site" label=${t('own.site')} none=${t('own.site.all')} />
     <label class="field"><span>${t('own.days')}</span><select class="select" name="days">${DAYS.map((n) => html`<option key=${n} value=${n} selected=${n === 90}>${t('own.days.n', { n })}</option>`)}</select></label>
     <label class="field"><span>${t('own.password')}</span><input type="password" name="password" required maxlength="1024" autocomplete="current-password" /></label>
+    ${factor ? html`<label class="field"><span>${t('login.code')}</span><input name="code" autocomplete="one-time-code" required maxlength="64" /></label>` : null}
     <button class="button button-primary" disabled=${state.busy}>${t('own.submit')}</button>
     ${state.error ? html`<p class="field-error" role="alert">${state.error.message}</p>` : null}</form>`;
 }
@@ -68,9 +69,9 @@ function List({ data, reload }) {
     ${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}`;
 }
 
-/** @param {{roles: {role: string, site: any}[]}} props The roles of the account. */
-export function OwnTokens({ roles }) {
+/** @param {{roles: {role: string, site: any}[], factor: boolean}} props The roles of the account, and whether it has a second factor. */
+export function OwnTokens({ roles, factor }) {
   const tokens = useResource(url('/me/api-tokens'));
   return html`<${Loaded} resource=${tokens} rows=${2}>${(data) => html`<${List} data=${data} reload=${tokens.reload} />
-    <p class="panel-note">${t('own.text')}</p><div class="panel-note"><${Create} roles=${roles} onDone=${tokens.reload} /></div>`}</${Loaded}>`;
+    <p class="panel-note">${t('own.text')}</p><div class="panel-note"><${Create} roles=${roles} factor=${factor} onDone=${tokens.reload} /></div>`}</${Loaded}>`;
 }
