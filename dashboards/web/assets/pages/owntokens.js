@@ -28,7 +28,7 @@ function Create({ roles, factor, onDone }) {
     setState({ busy: true, error: null });
     try {
       const narrowed = form.get('site') ? Number(form.get('site')) : held.site && held.site.id;
-      const asked = { name: String(form.get('name') || '').trim(), role: held.role, site: narrowed, expires_in_days: Number(form.get('days')), password: String(form.get('password') || ''), ...(factor ? { code: String(form.get('code') || '').trim() } : {}) };
+      const asked = { name: String(form.get('name') || '').trim(), role: held.role, site: narrowed, expires_in_days: Number(form.get('days')), password: String(form.get('password') || ''), code: factor ? String(form.get('code') || '').trim() : null };
       setIssued((await send('POST', '/me/api-tokens', asked)).token);
       setState({ busy: false, error: null });
       onDone();
