@@ -82,11 +82,13 @@ async fn turn_to(clock: &WrongClock, controller: &mut TestController, days: i64)
     clock.set(days * DAY_S)?;
     controller.run().await?;
     controller.api().await?.only_host_when("up").await?;
-    // What the agent looks after once a minute is due.
-    clock.set(days * DAY_S + 61)?;
+    // Asked before the clock jumps: a report that comes in between would have the minute in it already,
+    // and the one waited for would be a real minute away.
     let api = controller.api().await?;
     let before = api.only_host().await?;
     let before = before.and_then(|row| row["last_report_ms"].as_i64());
+    // What the agent looks after once a minute is due.
+    clock.set(days * DAY_S + 61)?;
     eventually("reports come after that minute", async || {
         let row = api.only_host().await?.context("the host is gone")?;
         let now = row["last_report_ms"].as_i64();
