@@ -5,7 +5,7 @@
 //! takes (each reader has a pace or an end of its own), and an answer of which something was taken.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -31,6 +31,12 @@ use crate::serve::WebListener;
 /// So much of an answer has to be taken to count; answers to pings are far smaller.
 const PIECE_BYTES: usize = 4096;
 
+/// With what HTTP/2 begins, also over a connection to spare.
+const OPENING: &[u8] = b"PRI ";
+
+/// For how long what follows is taken for part of it: settings and their acknowledgement.
+const OPENING_TIME: Duration = Duration::from_secs(2);
+
 /// How long a connection may wait, and for what.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
@@ -49,6 +55,10 @@ struct Activity {
     under_way: usize,
     /// No request has come yet.
     new: bool,
+    /// Something of the first request has come, as far as can be told.
+    begun: bool,
+    /// HTTP/2 has begun, with which a browser says nothing but that it is there.
+    opened: bool,
     /// Requests come side by side (HTTP/2), so bytes between them are not the start of one.
     multiplexed: bool,
     /// The last time a request or a piece of its body came, or something of an answer was taken.
@@ -61,10 +71,13 @@ impl Activity {
     /// When the connection has waited too long, and for what.
     fn deadline(&self, bounds: &Bounds) -> (Instant, &'static str) {
         if self.new {
-            return (self.progress + bounds.head.min(bounds.idle), "head");
+            // Browsers open connections to spare, and may never ask anything over them.
+            let reason = if self.begun { "head" } else { "spare" };
+            return (self.progress + bounds.head.min(bounds.idle), reason);
         }
         match self.head {
             Some(begun) => (begun + bounds.head, "head"),
+            None if self.under_way > 0 => (self.progress + bounds.idle, "stalled"),
             None => (self.progress + bounds.idle, "idle"),
         }
     }
@@ -78,6 +91,8 @@ impl Shared {
         Self(Arc::new(Mutex::new(Activity {
             under_way: 0,
             new: true,
+            begun: false,
+            opened: false,
             multiplexed: false,
             progress: Instant::now(),
             head: None,
@@ -92,8 +107,15 @@ impl Shared {
         self.locked().progress = Instant::now();
     }
 
-    fn read(&self) {
+    fn read(&self, bytes: &[u8]) {
         let mut activity = self.locked();
+        if activity.new && !bytes.is_empty() {
+            // What comes at once after HTTP/2's first words is part of them.
+            let opens = bytes.starts_with(OPENING) || activity.opened;
+            let early = activity.progress.elapsed() < OPENING_TIME;
+            activity.opened |= opens;
+            activity.begun |= !(opens && early);
+        }
         if activity.under_way == 0 && !activity.multiplexed && !activity.new {
             activity.head.get_or_insert_with(Instant::now);
         }
@@ -227,6 +249,7 @@ pub(crate) enum Transport {
 pub(crate) struct Connection {
     transport: Transport,
     bounds: Bounds,
+    address: IpAddr,
     shared: Shared,
     timer: Pin<Box<Sleep>>,
     /// Written since the last progress.
@@ -238,6 +261,7 @@ impl Connection {
     pub(crate) fn new(
         transport: Transport,
         bounds: Bounds,
+        address: IpAddr,
         place: (OwnedSemaphorePermit, Share),
     ) -> Self {
         let shared = Shared::new();
@@ -245,6 +269,7 @@ impl Connection {
         Self {
             transport,
             bounds,
+            address,
             shared,
             timer: Box::pin(sleep_until(deadline)),
             written: 0,
@@ -264,7 +289,7 @@ impl Connection {
                 return Poll::Pending;
             }
             if deadline <= Instant::now() {
-                self.bounds.ended.count(reason);
+                self.bounds.ended.count(reason, self.address);
                 let kind = io::ErrorKind::TimedOut;
                 return Poll::Ready(Err(io::Error::new(kind, reason)));
             }
@@ -279,6 +304,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
@@ -286,7 +312,8 @@ impl AsyncRead for Connection {
         if read.is_pending() {
             return self.waited(context);
         }
-        self.shared.read();
+        self.shared
+            .read(buffer.filled().get(before..).unwrap_or_default());
         read
     }
 }

@@ -13,6 +13,7 @@ use xiezhi_model::{Account, Permission, Scope};
 use crate::peer::address_of;
 use crate::problem::Problem;
 use crate::program::{self, ByToken};
+use crate::refused::Note;
 use crate::session::{self, SignedIn};
 use crate::state::AppState;
 use crate::view::View;
@@ -275,9 +276,12 @@ pub(crate) async fn in_time(
     request: Request,
     next: Next,
 ) -> Response {
-    tokio::time::timeout(limit, next.run(request))
-        .await
-        .unwrap_or_else(|_| late(limit))
+    let note = request.extensions().get::<Note>().cloned();
+    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        note.inspect(Note::late);
+        late(limit)
+    })
 }
 
 /// Says that an answer took too long.

@@ -25,6 +25,7 @@ mod attempts;
 mod authority;
 mod certificates;
 mod connection;
+mod connection_audit;
 mod cookie;
 mod directory;
 mod extract;
@@ -63,6 +64,7 @@ mod view;
 mod tests;
 
 pub use certificates::{Certificate, Certificates};
+pub use connection_audit::ConnectionAudit;
 pub use directory::OWN_HOST;
 pub use peer::{PeerAddress, TrustedProxies};
 pub use routes::router;

@@ -11,6 +11,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::time::Instant;
 
 use crate::attempts::masked;
+use crate::connection_audit::ConnectionAudit;
 use crate::peer::TrustedProxies;
 
 /// A flood makes one line in the log in so long.
@@ -84,6 +85,7 @@ impl Drop for Share {
 pub(crate) struct Ended {
     counter: IntCounterVec,
     untold: Arc<Mutex<Untold>>,
+    audit: ConnectionAudit,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +97,10 @@ struct Untold {
 impl Ended {
     /// # Errors
     /// Another port counts there already.
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(crate) fn register(
+        registry: &Registry,
+        audit: ConnectionAudit,
+    ) -> Result<Self, prometheus::Error> {
         let name = "xiezhi_web_connections_ended_total";
         let help = "Browsers' connections that the controller ended, by reason.";
         let counter = IntCounterVec::new(Opts::new(name, help), &["reason"])?;
@@ -103,17 +108,19 @@ impl Ended {
         Ok(Self {
             counter,
             untold: Arc::default(),
+            audit,
         })
     }
 
-    /// Counts one. `reason` must be a word of a closed set.
-    pub(crate) fn count(&self, reason: &'static str) {
+    /// Counts one, and has it audited if its reason says so. `reason` must be a word of a closed set.
+    pub(crate) fn count(&self, reason: &'static str, address: IpAddr) {
         self.counter.with_label_values(&[reason]).inc();
+        self.audit.note(reason, address);
     }
 
     /// Counts a connection whose address holds its share, and says so once a minute.
     pub(crate) fn refused(&self, reason: &'static str, address: SocketAddr) {
-        self.count(reason);
+        self.count(reason, address.ip());
         let Some(connections) = self.due(Instant::now()) else {
             return;
         };
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_flood_makes_one_line_a_minute_that_counts_the_rest() {
-        let ended = Ended::register(&Registry::new()).unwrap();
+        let ended = Ended::register(&Registry::new(), ConnectionAudit::default()).unwrap();
         let start = Instant::now();
         assert_eq!(ended.due(start), Some(1));
         for _ in 0..50 {

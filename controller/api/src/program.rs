@@ -4,7 +4,6 @@
 //! account that made it: [`account_behind`] is that account with no more than one of its roles, at the
 //! token's site, and of that what programs may do.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -24,7 +23,7 @@ use crate::refused::Note;
 use crate::resources::prometheus::{Reason, Refused};
 use crate::session::{self, SignedIn};
 use crate::state::AppState;
-use crate::token_desk::{Unfit, find, valid};
+use crate::token_desk::{Unfit, find, refuse_ended, used, valid};
 
 /// Whose samples the caller of a query sees. The guard puts it there.
 #[derive(Debug, Clone)]
@@ -37,7 +36,7 @@ pub(crate) struct Reader {
 /// Who asks, so that it can be asked again whether they still may.
 #[derive(Debug)]
 enum Asker {
-    Program { secret: String, address: IpAddr },
+    Program { secret: String },
     Person(Held),
 }
 
@@ -71,8 +70,10 @@ impl Asker {
     async fn still(&self, state: &AppState, scope: &Scope) -> Result<(), Refused> {
         match self {
             Self::Person(held) => held.still().await.map_err(Refused::from),
-            Self::Program { secret, address } => {
-                let token = valid(state, secret, &[ApiRight::ReadMetrics], *address).await?;
+            Self::Program { secret } => {
+                let hash = hash_api_token(secret).map(|hash| hash.to_string());
+                let token = find(state, hash.as_deref()).await.map_err(Unfit::Store)?;
+                let token = token.ok_or(Unfit::Unknown)?;
                 if token_scope(state, token.site).await? == *scope {
                     return Ok(());
                 }
@@ -103,12 +104,13 @@ async fn reader(
             let who = acting(state, extensions, token, &secret).await?;
             return person(state, who).await;
         }
+        used(state, &token, address).await;
         let scope = token_scope(state, token.site).await?;
         let caller = Caller {
             actor: Actor::Address(address.to_string()),
             subject: format!("api_token {}", token.id),
         };
-        return Ok((Reader { scope, caller }, Asker::Program { secret, address }));
+        return Ok((Reader { scope, caller }, Asker::Program { secret }));
     }
     let who = session::find(state, headers, extensions).await;
     match who.map_err(Refused::from)? {
@@ -148,6 +150,13 @@ pub(crate) struct ByToken {
     hash: String,
 }
 
+impl ByToken {
+    /// As audit entries name it: number and name.
+    pub(crate) fn told(&self) -> String {
+        format!("{} {}", self.id, self.name)
+    }
+}
+
 /// The account that a request's bearer token acts for; `None` if it brings none of ours.
 pub(crate) async fn signed_in(
     state: &AppState,
@@ -168,19 +177,24 @@ async fn acting(
     token: ApiToken,
     secret: &str,
 ) -> Result<SignedIn, Problem> {
-    let account = account_of(state, &token).await?;
-    let account = account.ok_or(Unfit::Unknown)?;
-    Note::account(extensions, &account.user.name);
+    let address = address_of(extensions);
+    let Some(account) = account_of(state, &token).await? else {
+        refuse_ended(state, &token, address).await;
+        return Err(Unfit::Unknown.into());
+    };
+    used(state, &token, address).await;
     let hash = hash_api_token(secret).map(|hash| hash.to_string());
+    let by = ByToken {
+        id: token.id,
+        name: token.name,
+        hash: hash.unwrap_or_default(),
+    };
+    Note::program(extensions, &account.user.name, &by.told());
     Ok(SignedIn {
         account,
         id_hash: String::new(),
-        token: Some(ByToken {
-            id: token.id,
-            name: token.name,
-            hash: hash.unwrap_or_default(),
-        }),
-        address: address_of(extensions),
+        token: Some(by),
+        address,
     })
 }
 
@@ -256,6 +270,7 @@ async fn writer(
     let token = valid(state, &secret, &[ApiRight::WriteMetrics], address).await;
     // A Prometheus throws away what was answered with any 4xx.
     let token = token.map_err(|unfit| Refused::from(unfit).later_if_too_many())?;
+    used(state, &token, address).await;
     if token.site.is_none() {
         let detail = "the API token has no site to which its samples would belong: make one with \
                       `--site`";

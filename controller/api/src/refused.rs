@@ -1,5 +1,6 @@
 //! Requests that are refused for what they are: writes of other sites' pages, writes without the right,
-//! bodies beyond their bound, sessions that never were. Each is audited, at a bounded rate.
+//! bodies beyond their bound or too slow, sessions that never were; and connections that are ended because
+//! nothing moves over them. Each is audited, at a bounded rate.
 //!
 //! The first of each kind within ten minutes is an entry; the rest are counted, and an entry at the end
 //! says how many there were. Every account has a share of kinds of its own, so has every network from
@@ -9,9 +10,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Extensions, Method, StatusCode};
 use axum::middleware::Next;
@@ -34,6 +38,12 @@ pub(crate) const TOO_OFTEN: &str = "too_often";
 /// The code of a guess at a second factor.
 pub(crate) const WRONG_SECOND_CODE: &str = "wrong_second_code";
 
+/// The code of a body that stopped on its way, whatever its request is answered.
+const TOO_SLOW: &str = "too_slow";
+
+/// What a refusal is about that is of a connection and of no request.
+const CONNECTION: &str = "(connection)";
+
 /// The codes of files beyond an account's share of the places, and of those that gave way to others.
 const CROWDING: [&str; 3] = ["too_many_uploads", "too_many_exports", "crowded_out"];
 
@@ -47,8 +57,14 @@ pub(crate) struct Note(Arc<Mutex<Noted>>);
 #[derive(Debug, Clone, Default)]
 struct Noted {
     account: Option<String>,
+    /// By which token a program asks for it: number and name.
+    by_token: Option<String>,
     /// It brought the identifier of a session that is not there.
     is_forged: bool,
+    /// The last that was asked of its body is not there yet.
+    is_waiting: bool,
+    /// It was given up while its body did not come.
+    is_slow: bool,
 }
 
 impl Note {
@@ -61,6 +77,20 @@ impl Note {
         if let Some(note) = extensions.get::<Self>() {
             note.is(name);
         }
+    }
+
+    /// Whose token it is, and which.
+    pub(crate) fn program(extensions: &Extensions, name: &str, token: &str) {
+        if let Some(note) = extensions.get::<Self>() {
+            note.is(name);
+            note.locked().by_token = Some(token.to_owned());
+        }
+    }
+
+    /// It is given up now: its sender is slow if what is missing is its body.
+    pub(crate) fn late(&self) {
+        let mut noted = self.locked();
+        noted.is_slow = noted.is_waiting;
     }
 
     /// Whose it is, by a session or a password that is right.
@@ -134,6 +164,8 @@ struct Kind {
     address: IpAddr,
     /// Method and route.
     what: String,
+    /// By which token.
+    by_token: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -219,28 +251,78 @@ pub(crate) async fn watch(
     let path: String = request.uri().path().chars().take(MOST_PATH).collect();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let address = address_of(request.extensions());
+    let request = request.map(|body| {
+        let note = note.clone();
+        Body::new(Watched { body, note })
+    });
     let response = next.run(request).await;
     let Some(code) = refused_as(&method, &response, &note) else {
         return response;
     };
-    let account = note.locked().account.clone();
+    let noted = note.locked().clone();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let what = format!("{method} {route}");
     let kind = Kind {
         code,
         address,
-        what,
+        what: format!("{method} {route}"),
+        by_token: noted.by_token,
     };
-    let inner = &state.inner;
-    let party = party_of(inner, account, address);
+    if let Some(entry) = take_note(&state.inner, noted.account, &kind) {
+        write(&state.inner, entry.with("path", path)).await;
+    }
+    response
+}
+
+/// Notes a connection that was ended for what it did.
+pub(crate) fn connection(inner: &Arc<Inner>, code: &'static str, address: IpAddr) {
+    let kind = Kind {
+        code,
+        address: address.to_canonical(),
+        what: CONNECTION.to_owned(),
+        by_token: None,
+    };
+    if let Some(entry) = take_note(inner, None, &kind) {
+        let inner = Arc::clone(inner);
+        tokio::spawn(async move { write(&inner, entry).await });
+    }
+}
+
+/// Counts a refusal; the entry to write if it is the first of its kind.
+fn take_note(inner: &Arc<Inner>, account: Option<String>, kind: &Kind) -> Option<AuditEntry> {
+    let party = party_of(inner, account, kind.address);
     let verdict = inner.refused.note(&party, kind.clone());
     if verdict.opened {
         tokio::spawn(sum_up_later(Arc::downgrade(inner)));
     }
-    if verdict.write {
-        write(inner, entry(inner, &party, &kind).with("path", path)).await;
+    verdict.write.then(|| entry(inner, &party, kind))
+}
+
+/// The body of a request, of which is known whether somebody waits for it.
+struct Watched {
+    body: Body,
+    note: Note,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.note.locked().is_waiting = polled.is_pending();
+        polled
     }
-    response
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn party_of(inner: &Inner, account: Option<String>, address: IpAddr) -> Party {
@@ -256,6 +338,9 @@ fn party_of(inner: &Inner, account: Option<String>, address: IpAddr) -> Party {
 
 /// The word for a refusal that is audited.
 fn refused_as(method: &Method, response: &Response, note: &Note) -> Option<&'static str> {
+    if note.locked().is_slow {
+        return Some(TOO_SLOW);
+    }
     let RefusedBy(code) = *response.extensions().get()?;
     let is_write = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     match response.status() {
@@ -281,9 +366,13 @@ fn refused_as(method: &Method, response: &Response, note: &Note) -> Option<&'sta
 
 fn entry(inner: &Inner, party: &Party, kind: &Kind) -> AuditEntry {
     let actor = party.actor(Some(kind.address));
-    AuditEntry::new(inner.clock.now_ms(), actor, REFUSED, &*kind.what)
+    let entry = AuditEntry::new(inner.clock.now_ms(), actor, REFUSED, &*kind.what)
         .with("code", kind.code)
-        .with("address", kind.address.to_string())
+        .with("address", kind.address.to_string());
+    match &kind.by_token {
+        None => entry,
+        Some(token) => entry.with("by_token", token),
+    }
 }
 
 async fn write(inner: &Inner, entry: AuditEntry) {
@@ -335,6 +424,7 @@ mod tests {
             code: CODE,
             address,
             what,
+            by_token: None,
         };
         (Party::Stranger(masked(address, 24)), kind)
     }

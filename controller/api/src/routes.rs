@@ -224,9 +224,10 @@ pub(crate) fn routes() -> Vec<Route> {
         route(DELETE, "/api/v1/imports/{id}", May(ManageRegister), register::imports::give_up, "Give a waiting import up"),
         route(POST, "/api/v1/imports/{id}/apply", May(ManageRegister), register::imports::apply, "Do what was looked at, whole or not at all"),
         route(POST, "/api/v1/imports/{id}/undo", May(ManageRegister), register::imports::undo, "Take an import back, while nothing of it changed"),
-        route(GET, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::list, "API tokens of programs"),
+        route(GET, "/api/v1/api-tokens", May(SeeAccounts), api_tokens::list, "Tokens of programs, with whose they are and when they were used"),
         route(POST, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::create, "Make an API token; it is shown once").also(&[(404, "")]),
-        route(DELETE, "/api/v1/api-tokens/{id}", May(ManagePrograms), api_tokens::revoke, "Withdraw an API token"),
+        // Who may withdraw one depends on whose it is: the handler decides.
+        route(DELETE, "/api/v1/api-tokens/{id}", May(SeeAccounts), api_tokens::revoke, "Withdraw a token of a program"),
         route(GET, "/api/v1/audit", May(SeeAudit), audit::list, "The audit log, newest first, by pages"),
         route(GET, "/api/v1/audit/export", May(SeeAudit), audit::export, "The whole audit log as a file that is checked anywhere").also(&[(200, "application/x-ndjson"), (429, ""), (507, "")]),
         route(GET, "/api/v1/audit/sheet", May(SeeAudit), audit::sheet::file, "The listed entries of the audit log as a file for spreadsheets"),

@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Arrival, Bounds, Connection, Transport, accompany};
+use crate::connection_audit::ConnectionAudit;
 use crate::peer::TrustedProxies;
 use crate::places::{Ended, Shares};
 
@@ -46,6 +47,8 @@ pub struct ServeOptions {
     pub trusted_proxies: TrustedProxies,
     /// Where the port counts what it ends.
     pub registry: Registry,
+    /// Where it tells of connections that were too slow or too many. Default nowhere.
+    pub audit: ConnectionAudit,
 }
 
 impl Default for ServeOptions {
@@ -58,6 +61,7 @@ impl Default for ServeOptions {
             idle_timeout: Duration::from_secs(120),
             trusted_proxies: TrustedProxies::default(),
             registry: Registry::new(),
+            audit: ConnectionAudit::default(),
         }
     }
 }
@@ -110,7 +114,8 @@ impl WebListener {
         options: ServeOptions,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let ended = Ended::register(&options.registry).map_err(io::Error::other)?;
+        let ended = Ended::register(&options.registry, options.audit.clone());
+        let ended = ended.map_err(io::Error::other)?;
         let (sender, ready) = mpsc::channel(options.handshakes.max(1));
         let door = Door {
             tls: tls.map(TlsAcceptor::from),
@@ -215,26 +220,33 @@ impl Door {
             return self.ended.refused("handshakes", address);
         };
         stream.set_nodelay(true).ok();
-        let Some(transport) = self.shake(stream, address).await else {
-            return self.ended.count("handshake");
+        let transport = match self.shake(stream, address).await {
+            Ok(transport) => transport,
+            Err(reason) => return self.ended.count(reason, address.ip()),
         };
-        let connection = Connection::new(transport, self.bounds.clone(), (place, share));
+        let bounds = self.bounds.clone();
+        let connection = Connection::new(transport, bounds, address.ip(), (place, share));
         self.sender.send((connection, address)).await.ok();
         drop(shaking);
     }
 
-    async fn shake(&self, stream: TcpStream, address: SocketAddr) -> Option<Transport> {
+    /// The connection when its handshake is done, or why there is none.
+    async fn shake(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+    ) -> Result<Transport, &'static str> {
         let Some(tls) = &self.tls else {
-            return Some(Transport::Plain(stream));
+            return Ok(Transport::Plain(stream));
         };
         match timeout(self.options.handshake_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Some(Transport::Tls(Box::new(stream))),
+            Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream))),
             // Scanners and browsers that refuse the certificate: nothing to be done about it.
             Ok(Err(error)) => {
                 tracing::debug!(%address, error = %error, "browser handshake failed");
-                None
+                Err("handshake")
             }
-            Err(_) => None,
+            Err(_) => Err("late_handshake"),
         }
     }
 }

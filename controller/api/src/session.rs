@@ -63,7 +63,7 @@ impl SignedIn {
         let entry = entry.with("address", self.address.to_string());
         match &self.token {
             None => entry,
-            Some(token) => entry.with("by_token", format!("{} {}", token.id, token.name)),
+            Some(token) => entry.with("by_token", token.told()),
         }
     }
 }

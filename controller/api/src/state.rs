@@ -15,6 +15,7 @@ use xiezhi_store::Store;
 use crate::attempts::Attempts;
 use crate::authority::Authority;
 use crate::certificates::Certificates;
+use crate::connection_audit::ConnectionAudit;
 use crate::directory::FleetDirectory;
 use crate::files::ExportDesk;
 use crate::health::Verdict;
@@ -252,6 +253,12 @@ impl AppState {
         let valid_ms = i64::try_from(valid_for.as_millis()).unwrap_or(i64::MAX);
         let until_ms = self.now_ms().saturating_add(valid_ms);
         self.inner.login_codes.issue(user, until_ms)
+    }
+
+    /// Where the browsers' port tells of connections that it ended.
+    #[must_use]
+    pub fn connection_audit(&self) -> ConnectionAudit {
+        ConnectionAudit::of(Arc::downgrade(&self.inner))
     }
 
     /// Whose samples they are, for who sends them on.

@@ -1,5 +1,7 @@
 //! The interface as a whole, over a real database, real samples and a real agent port.
 
+mod all_tokens;
+mod bad_clients;
 mod bench;
 pub(crate) mod bodies;
 mod budgets;

@@ -5,7 +5,7 @@
 //! forgotten dashboard does not blind the others. Refusals are counted, and one audit entry an hour
 //! names the address.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,12 +23,17 @@ use crate::state::AppState;
 /// Good tokens remembered; there are never so many.
 const MOST_GOOD: usize = 10_000;
 
+/// How often the use of a token is written down.
+const TOUCH_MS: i64 = 60_000;
+
 /// What the desk counts and remembers.
 #[derive(Debug)]
 pub(crate) struct TokenDesk {
     refused: IntCounterVec,
     /// Hashes of tokens that were good when last seen.
     good: Mutex<HashSet<String>>,
+    /// When the use of each token was last written down, Unix milliseconds.
+    used: Mutex<HashMap<i64, i64>>,
 }
 
 impl TokenDesk {
@@ -42,6 +47,7 @@ impl TokenDesk {
         Ok(Self {
             refused,
             good: Mutex::default(),
+            used: Mutex::default(),
         })
     }
 
@@ -52,6 +58,21 @@ impl TokenDesk {
 
     fn good(&self) -> MutexGuard<'_, HashSet<String>> {
         self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is time to write down that a token is used.
+    fn is_due(&self, token: i64, now_ms: i64) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = used.get(&token).copied();
+        // A clock that was set back must not hide the use.
+        if last.is_some_and(|last| (last..last.saturating_add(TOUCH_MS)).contains(&now_ms)) {
+            return false;
+        }
+        if used.len() >= MOST_GOOD {
+            used.clear();
+        }
+        used.insert(token, now_ms);
+        true
     }
 
     fn remember(&self, hash: &str) {
@@ -149,14 +170,25 @@ pub(crate) async fn valid(
     } else {
         Some(begin(state, address)?)
     };
-    let found = find(state, hash.as_deref()).await.map_err(Unfit::Store)?;
-    let Some(token) = found else {
-        // It was withdrawn or has expired: from now on it counts like any other.
-        if let Some(hash) = &hash {
-            desk.good().remove(hash);
+    let found = by_hash(state, hash.as_deref()).await;
+    let found = found.map_err(Unfit::Store)?;
+    let ended = match found {
+        Some(token) if token.is_valid(state.now_ms()) => Ok(token),
+        other => Err(other),
+    };
+    let token = match ended {
+        Ok(token) => token,
+        Err(ended) => {
+            // It was withdrawn or has expired: from now on it counts like any other.
+            if let Some(hash) = &hash {
+                desk.good().remove(hash);
+            }
+            match ended {
+                Some(token) => refuse_ended(state, &token, address).await,
+                None => refuse(state, address).await,
+            }
+            return Err(Unfit::Unknown);
         }
-        refuse(state, address).await;
-        return Err(Unfit::Unknown);
     };
     if let Some(attempt) = attempt {
         state.inner.attempts.take_back(attempt);
@@ -179,9 +211,30 @@ pub(crate) async fn find(
     state: &AppState,
     hash: Option<&str>,
 ) -> Result<Option<ApiToken>, StoreError> {
-    let Some(hash) = hash else { return Ok(None) };
-    let found = state.inner.store.api_token_by_hash(hash).await?;
+    let found = by_hash(state, hash).await?;
     Ok(found.filter(|token| token.is_valid(state.now_ms())))
+}
+
+/// The token behind this digest, good or not.
+async fn by_hash(state: &AppState, hash: Option<&str>) -> Result<Option<ApiToken>, StoreError> {
+    match hash {
+        Some(hash) => state.inner.store.api_token_by_hash(hash).await,
+        None => Ok(None),
+    }
+}
+
+/// Writes down that a program came with a token that was good: to the minute, which is what pages show.
+pub(crate) async fn used(state: &AppState, token: &ApiToken, address: IpAddr) {
+    let now_ms = state.now_ms();
+    if !state.inner.token_desk.is_due(token.id, now_ms) {
+        return;
+    }
+    let from = address.to_string();
+    let written = state.inner.store.touch_api_token(token.id, now_ms, &from);
+    if let Err(error) = written.await {
+        let error = chain(&error);
+        tracing::warn!(error, "the use of an API token was not written down");
+    }
 }
 
 /// Lets an attempt in; it counts as failed until the token has proved good.
@@ -194,11 +247,43 @@ fn begin(state: &AppState, address: IpAddr) -> Result<Attempt, Unfit> {
     })
 }
 
+/// Somebody came with what nobody has.
 async fn refuse(state: &AppState, address: IpAddr) {
     state.inner.token_desk.count("unknown");
-    let subject = origin(address);
+    tell(state, address, origin(address), |entry| entry).await;
+}
+
+/// A program came with a token that was good once: it is named, because whoever withdrew it wants to know
+/// that somebody still uses it, and from where.
+pub(crate) async fn refuse_ended(state: &AppState, token: &ApiToken, address: IpAddr) {
+    state.inner.token_desk.count("ended");
+    let reason = match token.revoked_ms {
+        Some(_) => "token_revoked",
+        None if !token.is_valid(state.now_ms()) => "token_expired",
+        None => "token_void",
+    };
+    let subject = format!("api-token:{}", token.id);
+    let named = |entry: AuditEntry| {
+        let entry = entry.with("address", address.to_string());
+        entry.with("name", &*token.name).with("reason", reason)
+    };
+    tell(state, address, subject, named).await;
+}
+
+/// One entry an hour for each subject; the rest are counted.
+async fn tell(
+    state: &AppState,
+    address: IpAddr,
+    subject: String,
+    with: impl FnOnce(AuditEntry) -> AuditEntry,
+) {
     let actor = Actor::Address(address.to_string());
-    let entry = AuditEntry::new(state.now_ms(), actor, "api_token.refuse", subject);
+    let entry = with(AuditEntry::new(
+        state.now_ms(),
+        actor,
+        "api_token.refuse",
+        subject,
+    ));
     if let Err(error) = state.inner.store.append_repeated_audit(&entry).await {
         let error = chain(&error);
         tracing::warn!(error, "the refusal of an API token cannot be audited");

@@ -260,7 +260,7 @@ pub(crate) enum ApiToken {
         #[arg(long, default_value = "365d", value_parser = program_life)]
         expires: Duration,
     },
-    /// List all API tokens
+    /// List all API tokens: whose, what for, where, last used
     List,
     /// Make a token unusable
     Revoke {

@@ -125,6 +125,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
     let sender = cluster
         .map(|cluster| cluster.start(series.clone(), state.directory(), stopped.clone()))
         .transpose()?;
+    let audit = state.connection_audit();
     let router = xiezhi_api::router(state);
     let web = tokio::spawn(xiezhi_api::serve(
         web,
@@ -132,6 +133,7 @@ async fn serve(config: Config, authority: Arc<Authority>, how: &Run) -> Result<(
         router,
         ServeOptions {
             registry,
+            audit,
             trusted_proxies: Arc::new(config.web.trusted_proxies.clone()),
             ..ServeOptions::default()
         },

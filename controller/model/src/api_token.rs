@@ -1,7 +1,7 @@
 //! Tokens of programs: what a Grafana or a Prometheus of somebody else presents instead of a
 //! person's session.
 
-use crate::{Grant, Role, SiteId};
+use crate::{Grant, Grants, Role, SiteId, SiteTree};
 
 /// What a program may do with its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +63,10 @@ pub struct ApiToken {
     pub expires_ms: i64,
     /// When it was withdrawn, Unix milliseconds.
     pub revoked_ms: Option<i64>,
+    /// When a program last came with it, Unix milliseconds, to the minute; `None` if none ever did.
+    pub last_used_ms: Option<i64>,
+    /// From which address; empty if none ever did.
+    pub last_used_from: String,
     /// Of a token that uses the interface: for whom.
     pub on_behalf: Option<OnBehalf>,
 }
@@ -72,6 +76,19 @@ impl ApiToken {
     #[must_use]
     pub fn is_valid(&self, now_ms: i64) -> bool {
         self.revoked_ms.is_none() && now_ms < self.expires_ms
+    }
+
+    /// What has become of it: `valid`, `expired`, `revoked`, or `void` while the account that it acts for does
+    /// not hold its role there. `held` is what that account holds, if it is there.
+    #[must_use]
+    pub fn state(&self, now_ms: i64, held: Option<&Grants>, tree: &SiteTree) -> &'static str {
+        let is_held = |grant| held.is_some_and(|held| held.cover(grant, tree));
+        match self.revoked_ms {
+            Some(_) => "revoked",
+            None if !self.is_valid(now_ms) => "expired",
+            None if self.grant().is_none_or(is_held) => "valid",
+            None => "void",
+        }
     }
 
     /// The role that it acts under, with its place.

@@ -137,7 +137,7 @@ impl Store {
         change: AccountChange,
         by: Option<i64>,
         password_hash: Option<&str>,
-        audit: AuditEntry,
+        mut audit: AuditEntry,
     ) -> Result<Account, AccountError> {
         let mut write = self.database.write().await?;
         let held = grants_of(&mut write, user).await?;
@@ -145,21 +145,22 @@ impl Store {
             return Err(AccountError::TakesTwo);
         }
         let by: Vec<i64> = by.into_iter().collect();
-        let account = apply(&mut write, user, change, &by, password_hash, &audit).await?;
+        let account = apply(&mut write, user, change, &by, password_hash, &mut audit).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(account)
     }
 }
 
-/// Applies a change within a transaction; those who did it are tied to the account from now on.
+/// Applies a change within a transaction; those who did it are tied to the account from now on. The entry
+/// tells how many programs' tokens it ended.
 pub(crate) async fn apply(
     write: &mut Write,
     id: i64,
     change: AccountChange,
     by: &[i64],
     password_hash: Option<&str>,
-    audit: &AuditEntry,
+    audit: &mut AuditEntry,
 ) -> Result<Account, AccountError> {
     let user = users::find(write, id).await?;
     let held = grants_of(write, id).await?;
@@ -208,9 +209,9 @@ pub(crate) async fn apply(
     match change {
         AccountChange::Grant(_) if !change.gives_trust() => {}
         AccountChange::Withdraw(gone) => {
-            revoke_of(write, id, Some(gone.role), audit.time_ms).await?;
+            revoke_of(write, id, Some(gone.role), audit).await?;
         }
-        _ => revoke_of(write, id, None, audit.time_ms).await?,
+        _ => revoke_of(write, id, None, audit).await?,
     }
     authority::count(write).await?;
     for &one in by {

@@ -110,7 +110,7 @@ impl Store {
         id: i64,
         by: i64,
         password_hash: Option<&str>,
-        audit: AuditEntry,
+        mut audit: AuditEntry,
     ) -> Result<Account, AccountError> {
         let tree = self.site_tree().await?;
         let mut write = self.database.write().await?;
@@ -125,7 +125,7 @@ impl Store {
             act.change,
             &both,
             password_hash,
-            &audit,
+            &mut audit,
         )
         .await?;
         decide(&mut write, id, ActState::Done, by, audit.time_ms).await?;

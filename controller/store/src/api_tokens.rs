@@ -16,7 +16,7 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT id, name, rights, site_id, created_ms, created_by, expires_ms, revoked_ms, ",
-            "user_id, role ",
+            "user_id, role, last_used_ms, last_used_from ",
             "FROM api_tokens ",
             $tail
         )
@@ -36,6 +36,15 @@ pub struct NewApiToken {
     pub site: Option<SiteId>,
     /// When it ends, Unix milliseconds.
     pub expires_ms: i64,
+}
+
+/// Which tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApiTokenQuery {
+    /// Only those that act for the account with this number.
+    pub user: Option<i64>,
+    /// Only those that were neither withdrawn nor over at this time, Unix milliseconds.
+    pub valid_at_ms: Option<i64>,
 }
 
 /// Why an account could not make a token for itself.
@@ -161,6 +170,7 @@ impl Store {
         write.commit().await?;
         Ok(())
     }
+
     /// The token whose secret has this digest, be it valid or not.
     ///
     /// # Errors
@@ -184,15 +194,69 @@ impl Store {
         rows.iter().map(token_from).collect()
     }
 
-    /// Tokens, newest first, page by page.
+    /// Tokens that the query finds, newest first, page by page.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn api_tokens_page(&self, page: Older) -> Result<Vec<ApiToken>, StoreError> {
-        let sql = format!("{}{}", select!("WHERE 1 = 1"), page.sql("id"));
+    pub async fn api_tokens_page(
+        &self,
+        wanted: ApiTokenQuery,
+        page: Older,
+    ) -> Result<Vec<ApiToken>, StoreError> {
+        let sql = format!(
+            "{}{}",
+            select!(
+                "WHERE (user_id = $1 OR $1 = 0) \
+                 AND ((revoked_ms IS NULL AND expires_ms > $2) OR $2 = 0)"
+            ),
+            page.sql("id")
+        );
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false);
+        let query = query.bind(wanted.user.unwrap_or(0));
+        let query = query.bind(wanted.valid_at_ms.unwrap_or(0));
         let rows = query.fetch_all(self.database.read()).await?;
         rows.iter().map(token_from).collect()
+    }
+
+    /// The token with this number.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn api_token(&self, id: i64) -> Result<Option<ApiToken>, StoreError> {
+        let query = sqlx::query(select!("WHERE id = $1")).bind(id);
+        let row = query.fetch_optional(self.database.read()).await?;
+        row.as_ref().map(token_from).transpose()
+    }
+
+    /// Valid tokens that act for accounts, of everybody's.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn acting_api_tokens(&self, now_ms: i64) -> Result<Vec<ApiToken>, StoreError> {
+        let query = sqlx::query(select!(
+            "WHERE user_id IS NOT NULL AND revoked_ms IS NULL AND expires_ms > $1"
+        ));
+        let rows = query.bind(now_ms).fetch_all(self.database.read()).await?;
+        rows.iter().map(token_from).collect()
+    }
+
+    /// Notes that a program came with a token. Not for every request: once a minute is enough.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn touch_api_token(
+        &self,
+        id: i64,
+        now_ms: i64,
+        from: &str,
+    ) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        let sql = "UPDATE api_tokens SET last_used_ms = $2, last_used_from = $3 WHERE id = $1";
+        let query = sqlx::query(sql).bind(id).bind(now_ms);
+        let query = query.bind(row::storable(from));
+        query.execute(&mut *write).await?;
+        write.commit().await?;
+        Ok(())
     }
 
     /// Withdraws a token; samples that came with it stay. Once withdrawn, it stays as it was.
@@ -231,6 +295,8 @@ async fn insert(
         created_by: audit.actor.to_string(),
         expires_ms: token.expires_ms,
         revoked_ms: None,
+        last_used_ms: None,
+        last_used_from: String::new(),
         on_behalf,
     };
     let sql = "INSERT INTO api_tokens (id, name, secret_hash, rights, site_id, created_ms, \
@@ -258,21 +324,26 @@ async fn insert(
     Ok(made)
 }
 
-/// Withdraws the tokens that act for an account, those under one role or all of them.
+/// Withdraws the tokens that act for an account, those under one role or all of them, because of what the
+/// entry is about, which says then how many they were.
 pub(crate) async fn revoke_of(
     write: &mut Write,
     user: i64,
     role: Option<Role>,
-    now_ms: i64,
+    audit: &mut AuditEntry,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE api_tokens SET revoked_ms = $3 WHERE user_id = $1 AND revoked_ms IS NULL \
                AND (role = $2 OR $2 = '')";
-    sqlx::query(sql)
+    let done = sqlx::query(sql)
         .bind(user)
         .bind(role.map_or("", Role::word))
-        .bind(now_ms)
+        .bind(audit.time_ms)
         .execute(&mut **write)
         .await?;
+    let number = done.rows_affected();
+    if number > 0 {
+        audit.detail.insert("tokens".to_owned(), number.to_string());
+    }
     authority::count(write).await
 }
 
@@ -297,6 +368,8 @@ fn token_from(row: &AnyRow) -> Result<ApiToken, StoreError> {
         created_by: row::text(row, "created_by")?,
         expires_ms: row::number(row, "expires_ms")?,
         revoked_ms: row::optional(row, "revoked_ms")?,
+        last_used_ms: row::optional(row, "last_used_ms")?,
+        last_used_from: row::text(row, "last_used_from")?,
         on_behalf,
     })
 }

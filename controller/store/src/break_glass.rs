@@ -38,7 +38,7 @@ impl Store {
         absent: &[String],
         password_hash: Option<&str>,
         reason: &str,
-        audit: AuditEntry,
+        mut audit: AuditEntry,
     ) -> Result<Account, AccountError> {
         let tree = self.site_tree().await?;
         let mut write = self.database.write().await?;
@@ -64,7 +64,7 @@ impl Store {
             let (first, second) = (first.user.name.clone(), second.user.name.clone());
             return Err(AccountError::TwoCan { first, second });
         }
-        let account = apply(&mut write, user, change, &[], password_hash, &audit).await?;
+        let account = apply(&mut write, user, change, &[], password_hash, &mut audit).await?;
         let sql = "INSERT INTO broken_glass (id, time_ms, user_id, change_kind, reason) \
                    VALUES ($1, $2, $3, $4, $5)";
         sqlx::query(sql)

@@ -65,7 +65,7 @@ use database::{Database, Opener};
 
 pub use accounts::AccountError;
 pub use address::{Address, AddressError};
-pub use api_tokens::{NewApiToken, OwnTokenError};
+pub use api_tokens::{ApiTokenQuery, NewApiToken, OwnTokenError};
 pub use approvals::ApprovalRequest;
 pub use audit::{AuditQuery, AuditVerdict};
 pub use break_glass::BrokenGlass;

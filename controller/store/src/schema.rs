@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0014_gone_sites.sql"),
     include_str!("../migrations/0015_devices.sql"),
     include_str!("../migrations/0016_own_tokens.sql"),
+    include_str!("../migrations/0017_token_use.sql"),
 ];
 
 const MAKE_VERSION: &str =

@@ -128,14 +128,14 @@ impl Store {
         user: i64,
         password_hash: &str,
         proved: Option<&str>,
-        audit: AuditEntry,
+        mut audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
         require_password(&mut write, user, proved).await?;
         set_hash(&mut write, user, password_hash, false, audit.time_ms).await?;
         end_sessions(&mut write, user).await?;
         // Who knew the old one may have made some.
-        crate::api_tokens::revoke_of(&mut write, user, None, audit.time_ms).await?;
+        crate::api_tokens::revoke_of(&mut write, user, None, &mut audit).await?;
         audit::append(&mut write, &audit).await?;
         write.commit().await?;
         Ok(())

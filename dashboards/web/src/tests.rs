@@ -168,6 +168,7 @@ fn every_text_that_a_page_asks_for_is_in_the_table_in_both_languages() {
         "display",
         "audited",
         "owntokens",
+        "programs",
         "files",
     ];
     let table: String = tables

@@ -35,6 +35,10 @@ pub(crate) struct OwnTokenRow {
     role: RoleRow,
     created_ms: i64,
     expires_ms: i64,
+    /// To the minute; `None` if no program ever came with it.
+    last_used_ms: Option<i64>,
+    /// From which address.
+    last_used_from: String,
     /// `valid`, `expired`, `revoked`, or `void` while the account does not hold the role there.
     state: &'static str,
 }
@@ -48,20 +52,15 @@ pub(crate) struct OwnTokens {
 
 fn row(who: &SignedIn, token: ApiToken, tree: &SiteTree, now_ms: i64) -> Option<OwnTokenRow> {
     let grant = token.grant()?;
-    let is_held = who.account.grants.cover(grant, tree);
-    let state = match token.revoked_ms {
-        Some(_) => "revoked",
-        None if !token.is_valid(now_ms) => "expired",
-        None if is_held => "valid",
-        None => "void",
-    };
     Some(OwnTokenRow {
         id: token.id,
-        name: token.name,
         role: RoleRow::new(grant, tree),
+        state: token.state(now_ms, Some(&who.account.grants), tree),
+        name: token.name,
         created_ms: token.created_ms,
         expires_ms: token.expires_ms,
-        state,
+        last_used_ms: token.last_used_ms,
+        last_used_from: token.last_used_from,
     })
 }
 
@@ -208,9 +207,12 @@ pub(crate) async fn revoke(
     who: SignedIn,
     Path(id): Path<i64>,
 ) -> Result<Done, Problem> {
+    let (store, user) = (&state.inner.store, who.account.user.id);
+    let found = store.api_token(id).await?;
+    let name = found.map_or_else(String::new, |token| token.name);
     let subject = format!("api-token:{id}");
     let audit = who.audit(state.now_ms(), "api_token.revoke", subject);
-    let (store, user) = (&state.inner.store, who.account.user.id);
+    let audit = audit.with("name", name);
     store.revoke_own_api_token(user, id, audit).await?;
     Ok(Done)
 }

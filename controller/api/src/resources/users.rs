@@ -3,6 +3,8 @@
 
 pub(crate) mod export;
 
+use std::collections::HashMap;
+
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,8 @@ pub(crate) struct UserRow {
     password_changed_ms: i64,
     password_once: bool,
     second_factor: bool,
+    /// Tokens under which programs act for it now, as far as the caller sees their places.
+    tokens: usize,
     disabled_ms: Option<i64>,
     /// Whether the caller may change it, alone or with a second person.
     manageable: bool,
@@ -69,7 +73,7 @@ pub(crate) async fn list(
     view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Users>, Problem> {
-    let factors = view.state.inner.store.users_with_second_factor().await?;
+    let marks = Marks::read(&view).await?;
     let accounts = matching(&view, &filter).await?;
     let total = accounts.len();
     let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
@@ -83,7 +87,7 @@ pub(crate) async fn list(
         next: page.last().filter(|_| more).map(|account| account.user.id),
         items: page
             .into_iter()
-            .map(|account| row(&view, account, &factors))
+            .map(|account| row(&view, account, &marks))
             .collect(),
         total,
     }))
@@ -113,8 +117,8 @@ async fn matching(view: &View, filter: &Filter) -> Result<Vec<Account>, Problem>
 
 pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<UserRow>, Problem> {
     let account = find(&view, id).await?;
-    let factors = view.state.inner.store.users_with_second_factor().await?;
-    Ok(Answer(row(&view, account, &factors)))
+    let marks = Marks::read(&view).await?;
+    Ok(Answer(row(&view, account, &marks)))
 }
 
 /// One account that the caller sees.
@@ -124,13 +128,37 @@ pub(super) async fn find(view: &View, id: i64) -> Result<Account, Problem> {
     seen.ok_or_else(|| Problem::not_found("account"))
 }
 
-fn is_seen(view: &View, account: &Account) -> bool {
+/// What is kept of accounts elsewhere than in them.
+#[derive(Default)]
+struct Marks {
+    /// Accounts with a second factor.
+    factors: Vec<i64>,
+    /// How many valid tokens act for each, in the caller's part of the organisation.
+    tokens: HashMap<i64, usize>,
+}
+
+impl Marks {
+    async fn read(view: &View) -> Result<Self, Problem> {
+        let store = &view.state.inner.store;
+        let mut tokens = HashMap::new();
+        for token in store.acting_api_tokens(view.state.now_ms()).await? {
+            let on_behalf = token.on_behalf.filter(|_| view.scope.covers(token.site));
+            if let Some(on_behalf) = on_behalf {
+                *tokens.entry(on_behalf.user).or_default() += 1;
+            }
+        }
+        let factors = store.users_with_second_factor().await?;
+        Ok(Self { factors, tokens })
+    }
+}
+
+pub(super) fn is_seen(view: &View, account: &Account) -> bool {
     let grants = account.grants.iter().map(|grant| grant.site);
     let mut places = std::iter::once(account.user.home).chain(grants);
     places.any(|site| view.scope.covers(site))
 }
 
-fn row(view: &View, account: Account, factors: &[i64]) -> UserRow {
+fn row(view: &View, account: Account, marks: &Marks) -> UserRow {
     let officer = Grant {
         role: Role::SecurityOfficer,
         site: account.user.home,
@@ -145,7 +173,8 @@ fn row(view: &View, account: Account, factors: &[i64]) -> UserRow {
     // What is held elsewhere is not named here.
     let seen = grants.iter().filter(|grant| view.scope.covers(grant.site));
     UserRow {
-        second_factor: factors.contains(&user.id),
+        second_factor: marks.factors.contains(&user.id),
+        tokens: marks.tokens.get(&user.id).copied().unwrap_or(0),
         home: home_of(&user, view, tree),
         roles: seen.map(|grant| RoleRow::new(*grant, tree)).collect(),
         id: user.id,
@@ -254,7 +283,7 @@ pub(crate) async fn create(
     let by = Some(view.who.account.user.id);
     let made = view.state.inner.store.create_user(&new, by, audit).await?;
     let handed = Handed {
-        account: row(&view, made, &[]),
+        account: row(&view, made, &Marks::default()),
         password: Some(once),
     };
     Ok(Created(handed))
@@ -363,9 +392,9 @@ pub(crate) async fn change(
     let changed = store
         .change_account(id, change, Some(by), hash.as_deref(), audit)
         .await?;
-    let factors = store.users_with_second_factor().await?;
+    let marks = Marks::read(&view).await?;
     Ok(Answer(Outcome::Done(Handed {
-        account: row(&view, changed, &factors),
+        account: row(&view, changed, &marks),
         password,
     })))
 }

@@ -64,16 +64,16 @@ fn case(method: &Method, route: &str, of: &Court, kind: RegisterKind) -> Case {
         ("GET", "/api/v1/health" | "/metrics" | "/api/v1/audit/chain" | "/api/v1/settings") => {
             silent(reads(path(&"")))
         }
-        // The audit log and the tokens of programs belong to the province, see `is_province_only`.
-        (
-            "GET",
-            "/api/v1/audit" | "/api/v1/audit/export" | "/api/v1/audit/sheet" | "/api/v1/api-tokens",
-        ) => silent(reads(path(&""))),
+        // The audit log belongs to the province, see `is_province_only`.
+        ("GET", "/api/v1/audit" | "/api/v1/audit/export" | "/api/v1/audit/sheet") => {
+            silent(reads(path(&"")))
+        }
+        ("GET", "/api/v1/api-tokens") => reads(path(&"")),
         ("POST", "/api/v1/api-tokens") => acts(
             path(&""),
             json!({"name": "x", "right": "read-metrics", "site": site, "expires_in_days": 1}),
         ),
-        ("DELETE", "/api/v1/api-tokens/{id}") => acts(path(&999), json!({})),
+        ("DELETE", "/api/v1/api-tokens/{id}") => acts(path(&of.api_token), json!({})),
         // A stream: its own test is below.
         ("GET", "/api/v1/live") => silent(reads(format!("{route}?watch={host}"))),
         ("GET", "/api/v1/overview" | "/api/v1/sites" | "/api/v1/hosts" | "/api/v1/gaps") => {
@@ -374,7 +374,8 @@ fn kinds(route: &Route) -> &'static [RegisterKind] {
 
 /// Who decides is the handler, by what the account holds; its own tests try these.
 fn is_judged_by_handler(route: &Route) -> bool {
-    route.path.starts_with("/api/v1/acts/") || route.path.starts_with("/api/v1/users/")
+    let judged = ["/api/v1/acts/", "/api/v1/users/", "/api/v1/api-tokens/"];
+    judged.iter().any(|path| route.path.starts_with(path))
 }
 
 #[tokio::test]

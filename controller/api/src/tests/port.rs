@@ -289,6 +289,6 @@ async fn a_file_that_keeps_coming_outlives_the_time_for_idleness() {
     let end = tokio::time::timeout(DEADLINE, stuck.read_to_string(&mut told));
     end.await.expect("it is cut").ok();
     assert!(!told.starts_with("HTTP/1.1 201"), "{told}");
-    assert_eq!(ended(&registry, "idle"), 1);
+    assert_eq!(ended(&registry, "stalled"), 1);
     server.abort();
 }

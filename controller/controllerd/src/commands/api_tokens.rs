@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use xiezhi_identity::tokens;
+use xiezhi_model::AuditEntry;
 use xiezhi_store::{NewApiToken, Store};
 
-use super::{by_console, local_time, open_store};
+use super::{by_console, local_time, one_line, open_store};
 use crate::cli::ApiToken;
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -51,7 +52,7 @@ pub(super) async fn run(config: &Config, what: ApiToken) -> Result<()> {
         }
         ApiToken::List => list(&store).await?,
         ApiToken::Revoke { id } => {
-            let audit = by_console("api_token.revoke", format!("api-token:{id}"));
+            let audit = told(&store, id).await?;
             store.revoke_api_token(id, audit).await?;
             say!("API token {id} is revoked");
         }
@@ -60,23 +61,47 @@ pub(super) async fn run(config: &Config, what: ApiToken) -> Result<()> {
     Ok(())
 }
 
+/// One line for each: whose it is, what it may do where, when it was made, used and ends.
 async fn list(store: &Store) -> Result<()> {
     let sites = store.site_tree().await?;
+    let accounts = store.accounts().await?;
     for token in store.api_tokens().await? {
-        let site = token.site.and_then(|site| sites.get(site));
-        let state = match token.revoked_ms {
-            Some(_) => "revoked",
-            None if token.is_valid(now_ms()) => "valid",
-            None => "expired",
+        let user = token.on_behalf.map(|on_behalf| on_behalf.user);
+        let owner = accounts.iter().find(|one| Some(one.user.id) == user);
+        let state = token.state(now_ms(), owner.map(|owner| &owner.grants), &sites);
+        let place = token.site.map_or("the whole province", |site| {
+            sites.get(site).map_or("?", |site| site.name.as_str())
+        });
+        let role = token.on_behalf.map(|on_behalf| on_behalf.role.word());
+        let used = match token.last_used_ms {
+            Some(used_ms) => format!("{} from {}", local_time(used_ms), token.last_used_from),
+            None => "never".to_owned(),
         };
         say!(
-            "{:>4}  {:<13}  {state:<8}  until {}  {}  {}",
+            "{:>4}  {state:<8} {:<13}  of {}  as {} at {place}  made {}  last used {used}  until {}  {}",
             token.id,
             token.right.word(),
+            owner.map_or("nobody", |owner| owner.user.name.as_str()),
+            role.unwrap_or("a program"),
+            local_time(token.created_ms),
             local_time(token.expires_ms),
-            site.map_or("the whole province", |site| site.name.as_str()),
-            token.name
+            one_line(&token.name),
         );
     }
     Ok(())
+}
+
+/// What the audit record says of the one that is withdrawn.
+async fn told(store: &Store, id: i64) -> Result<AuditEntry> {
+    let mut audit = by_console("api_token.revoke", format!("api-token:{id}"));
+    let Some(token) = store.api_token(id).await? else {
+        return Ok(audit);
+    };
+    audit = audit.with("name", token.name);
+    if let Some(on_behalf) = token.on_behalf
+        && let Some(owner) = store.user(on_behalf.user).await?
+    {
+        audit = audit.with("user", owner.name);
+    }
+    Ok(audit)
 }

@@ -46,6 +46,7 @@ impl Fresh {
 /// Takes a schema back to before there were roles (migration 6).
 pub(crate) const WITHOUT_PEOPLE: &str = "\
     ALTER TABLE api_tokens DROP COLUMN user_id; ALTER TABLE api_tokens DROP COLUMN role; \
+    ALTER TABLE api_tokens DROP COLUMN last_used_ms; ALTER TABLE api_tokens DROP COLUMN last_used_from; \
     DROP TABLE devices; DROP TABLE saved_views; DROP TABLE audit_head; DROP TABLE broken_glass; \
     DELETE FROM counters WHERE name IN ('broken_glass', 'devices', 'saved_views'); \
     ALTER TABLE web_sessions DROP COLUMN address; ALTER TABLE web_sessions DROP COLUMN browser; \

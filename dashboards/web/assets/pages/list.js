@@ -19,6 +19,7 @@ const PAGES = [
   { path: /^\/enrol$/, may: 'manage_hosts', nav: 'enrol', title: 'enrol.title', load: () => import('./enrol.js') },
   { path: /^\/audit$/, may: 'see_audit', nav: 'audit', title: 'audit.title', load: () => import('./audit.js') },
   { path: /^\/users$/, may: 'see_accounts', nav: 'users', title: 'users.title', load: () => import('./users.js') },
+  { path: /^\/users\/tokens$/, may: 'see_accounts', nav: 'users', title: 'users.tokens', load: () => import('./programs.js') },
   { path: /^\/me$/, nav: '', title: 'me.title', load: () => import('./me.js') },
   { path: /^\/settings$/, may: 'see_settings', nav: 'settings', title: 'nav.settings', load: () => import('./settings.js') },
   { path: /^\/login$/, open: true, title: 'login.title', load: () => import('./login.js') },

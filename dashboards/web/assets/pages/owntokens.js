@@ -3,19 +3,14 @@ import { html, useState } from '../lib/html.js';
 import { t } from '../lib/i18n.js';
 import { url, send, useResource } from '../lib/api.js';
 import { dateTime } from '../lib/format.js';
-import { Loaded, CopyButton } from '../parts/ui.js';
+import { Loaded, Confirm } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { useMore } from '../parts/more.js';
 import { SiteChoice } from '../parts/sitechoice.js';
 import { roleText } from '../parts/roles.js';
-import '../lib/owntokens.js';
+import { TokenState, LastUse, Issued } from '../parts/programs.js';
 
 const DAYS = [7, 30, 90, 180, 365];
-
-const Issued = ({ token, onClose }) => html`<div class="issued" role="status"><h3>${t('own.once')}</h3><p>${t('own.once.text')}</p>
-  <div class="command"><pre tabindex="0" class="token" translate=${false}>${token}</pre><${CopyButton} text=${token} /></div>
-  <div class="command"><pre tabindex="0" translate=${false}>Authorization: Bearer ${token}</pre><${CopyButton} text=${`Authorization: Bearer ${token}`} /></div>
-  <button class="button button-primary" onClick=${onClose}>${t('own.kept')}</button></div>`;
 
 function Create({ roles, factor, onDone }) {
   const [issued, setIssued] = useState(null);
@@ -47,26 +42,22 @@ function Create({ roles, factor, onDone }) {
     ${state.error ? html`<p class="field-error" role="alert">${state.error.message}</p>` : null}</form>`;
 }
 
-const State = ({ state }) => html`<span class=${`tag ${state === 'valid' ? 'tag-up' : ''}`}>${t(`own.state.${state}`)}</span>`;
-
 function List({ data, reload }) {
   const { rows, button } = useMore('/me/api-tokens', data);
-  const [error, setError] = useState(null);
-  const revoke = async (row) => {
-    setError(null);
-    try { await send('DELETE', `/me/api-tokens/${row.id}`); } catch (cause) { setError(cause); }
-    reload();
-  };
+  const [asked, ask] = useState(null);
   const columns = [
-    { title: t('own.name'), lead: true, cell: (row) => row.name },
+    { title: t('own.name'), lead: true, cell: (row) => html`<b translate=${false}>${row.name}</b>` },
     { title: t('users.role'), cell: (row) => roleText(row.role) },
+    { title: t('programs.made'), minor: true, cell: (row) => html`<span class="nowrap">${dateTime(row.created_ms)}</span>` },
+    { title: t('programs.used'), cell: (row) => html`<${LastUse} row=${row} />` },
     { title: t('own.until'), cell: (row) => html`<span class="nowrap">${dateTime(row.expires_ms)}</span>` },
-    { title: t('users.state'), cell: (row) => html`<${State} state=${row.state} />` },
+    { title: t('users.state'), cell: (row) => html`<${TokenState} state=${row.state} />` },
     { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => (row.state === 'valid' || row.state === 'void'
-      ? html`<button class="button button-small" onClick=${() => revoke(row)}>${t('own.revoke')}</button>` : null) },
+      ? html`<button class="button button-small" onClick=${() => ask(row)}>${t('own.revoke')}</button>` : null) },
   ];
   return html`${rows.length ? html`<${Table} label=${t('own.title')} columns=${columns} rows=${rows} keyOf=${(row) => row.id} />${button}` : null}
-    ${error ? html`<p class="field-error panel-note" role="alert">${error.message}</p>` : null}`;
+    ${asked ? html`<${Confirm} danger text=${t('programs.revoke.ask', { name: asked.name })} onCancel=${() => ask(null)}
+      onDo=${async () => { await send('DELETE', `/me/api-tokens/${asked.id}`); ask(null); reload(); }} />` : null}`;
 }
 
 /** @param {{roles: {role: string, site: any}[], factor: boolean}} props The roles of the account, and whether it has a second factor. */

@@ -73,6 +73,7 @@ function List({ data, onChange }) {
     { title: t('users.roles'), wide: true, cell: (row) => html`<${Roles} roles=${row.roles} />` },
     { title: t('users.state'), cell: (row) => { const [text, look] = stateOf(row); return html`<span class=${`tag ${look}`}>${t(text)}</span>`; } },
     { title: t('users.factor'), cell: (row) => html`<span class=${row.second_factor ? '' : 'muted'}>${t(row.second_factor ? 'users.factor.on' : 'users.factor.off')}</span>` },
+    { title: t('users.tokens'), cell: (row) => (row.tokens ? html`<a href=${hrefWith({ user: row.id, q: null, cursor: null }, '/users/tokens')}>${t('users.tokens.n', { n: number(row.tokens) })}</a>` : html`<span class="muted">${t('users.tokens.none')}</span>`) },
     { title: t('users.created'), minor: true, cell: (row) => html`<span class="nowrap">${dateTime(row.created_ms)}</span>` },
     { title: html`<span class="visually-hidden">${t('users.acts')}</span>`, key: 'acts', end: true, cell: (row) => html`<span class="row-acts"><${AuditLink} filter=${{ actor: `user:${row.name}` }} />${row.manageable ? html`<button class="button button-small" onClick=${() => onChange(row)}>${t('users.change')}</button>` : null}</span>` },
   ];
@@ -92,10 +93,10 @@ export default function Users() {
   const may = (permission) => me.data && me.data.permissions.includes(permission);
   const province = me.data && me.data.user.roles.some((one) => !one.site);
   const again = () => { users.reload(); acts.reload(); };
-  return html`<${PageHead} title=${t('users.title')}><span class="page-tools"><${Exports} path="/users/export" params=${{ q }} name="users" /></span></${PageHead}>
+  return html`<${PageHead} title=${t('users.title')}><span class="page-tools"><a class="button" href="/users/tokens"><${Icon} name="enrol" size="14" />${t('users.tokens')}</a><${Exports} path="/users/export" params=${{ q }} name="users" /></span></${PageHead}>
     ${may('manage_accounts') ? html`<${Panel} id="create" title=${t('users.create')}><${Create} province=${province} onDone=${again} /></${Panel}>` : null}
     <${Panel} id="acts" flush title=${t('acts.title')} hint=${t('acts.hint')}><${Loaded} resource=${acts} rows=${2}>${(data) => html`<${Acts} data=${data} me=${me.data} onDone=${again} />`}</${Loaded}></${Panel}>
-    <${Panel} id="users" flush title=${t('users.title')} action=${html`<${SearchField} value=${q} label=${t('users.search')} onSearch=${(next) => navigate(hrefWith({ q: next, cursor: null }), { replace: true })} />`}>
+    <${Panel} id="users" flush title=${t('nav.users')} action=${html`<${SearchField} value=${q} label=${t('users.search')} onSearch=${(next) => navigate(hrefWith({ q: next, cursor: null }), { replace: true })} />`}>
       <${Loaded} resource=${users} rows=${6}>${(data) => html`<${List} data=${data} onChange=${change} />`}</${Loaded}></${Panel}>
     ${changing ? html`<${Change} user=${changing} province=${province} onClose=${() => { change(null); again(); }} />` : null}`;
 }

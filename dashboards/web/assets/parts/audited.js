@@ -23,7 +23,7 @@ function named(text, kinds) {
 export const actorName = (text) => (known(`actor.${text}`) ? t(`actor.${text}`) : named(text, WHO));
 
 /** Subjects that are no names. */
-const WHOLE = { '(several)': 'subject.several', '(one-time code)': 'subject.one_time_code', audit: 'subject.audit' };
+const WHOLE = { '(several)': 'subject.several', '(connection)': 'subject.connection', '(one-time code)': 'subject.one_time_code', audit: 'subject.audit' };
 
 /** On what they acted. */
 export function subjectName(text, action) {

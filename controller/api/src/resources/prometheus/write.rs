@@ -33,6 +33,7 @@ use crate::directory::source_key;
 use crate::leftover::discard;
 use crate::problem::chain;
 use crate::program::Writer;
+use crate::refused::Note;
 use crate::state::AppState;
 use body::{Place, Shelf, Unread};
 
@@ -201,6 +202,8 @@ pub(crate) async fn write(
             desk.count(outcome);
             if outcome != "slow" {
                 discard(&mut pieces).await;
+            } else if let Some(note) = head.extensions.get::<Note>() {
+                note.late();
             }
             refused.into_response()
         }

@@ -25,6 +25,8 @@ pub(super) struct Court {
     pub(super) token: String,
     pub(super) approval: i64,
     pub(super) user: i64,
+    /// Of a program that acts for that account.
+    pub(super) api_token: i64,
     pub(super) act: i64,
     /// One of each kind.
     items: Vec<Item>,
@@ -143,6 +145,9 @@ pub(super) async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i
         .store
         .create_user(&new, None, by_system("user.create"));
     let user = made.await.unwrap().user.id;
+    let officer = Grant::at(Role::SecurityOfficer, site.id);
+    let script = format!("{mark}-script");
+    let (api_token, _) = bench.acting(user, &script, officer).await;
     let reason = format!("{mark}-reason");
     let asked = by_system("act.ask");
     let disable = AccountChange::Disable;
@@ -176,6 +181,7 @@ pub(super) async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i
         token: token.id,
         approval,
         user,
+        api_token,
     }
 }
 

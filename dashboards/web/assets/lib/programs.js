@@ -1,0 +1,31 @@
+// Texts about tokens of all programs, for who keeps accounts, in Chinese and English.
+import { addTexts } from './i18n.js';
+
+addTexts({
+  'programs.list': ['有效的令牌', 'Valid tokens'],
+  'programs.list.all': ['全部令牌', 'All tokens'],
+  'programs.back': ['回到账号', 'Back to accounts'],
+  'programs.text': ['“代账号操作”的令牌由本人在“我的账号”里生成，所做的一切记在本人名下；能停用这个账号的人，可以在这里作废它。“读取指标”“写入指标”的令牌不属于任何人，由省级管理员生成。作废后几秒内失效，写入审计。', 'A token that acts for an account is made by its owner on “My account”, and what it does is written down as the owner’s; whoever may disable the account may withdraw it here. Tokens that read or write metrics are nobody’s: a province administrator makes them. A withdrawn token ends within seconds and is audited.'],
+  'programs.create': ['生成读写指标的令牌', 'Make a token for metrics'],
+  'programs.create.text': ['给 Grafana、Prometheus 这类程序用：读取指标，可限于一个单位及其下级；写入指标，必须选定数据所属的单位。', 'For programs such as Grafana or Prometheus: one that reads may be limited to a site and below it, one that writes needs the site that its samples belong to.'],
+  'programs.right': ['用来做什么', 'What it does'],
+  'programs.site': ['单位', 'Site'],
+  'programs.site.needed': ['写入指标的令牌要选定单位。', 'A token that writes metrics needs a site.'],
+  'programs.owner': ['属于谁', 'Whose'],
+  'programs.owner.none': ['不属于个人', 'Nobody’s'],
+  'programs.where': ['角色与范围', 'Role and place'],
+  'programs.made': ['生成于', 'Made'],
+  'programs.used': ['最近使用', 'Last used'],
+  'programs.used.never': ['从未使用', 'Never'],
+  'programs.revoke.ask': ['作废令牌“{name}”？用它的程序几秒内就再也连不上，不能恢复。', 'Withdraw the token “{name}”? Within seconds its program gets in no more, and there is no way back.'],
+  'programs.revoke.ask.of': ['作废 {owner} 的令牌“{name}”？用它的程序几秒内就再也连不上，不能恢复，要由本人另生成一个。', 'Withdraw the token “{name}” of {owner}? Within seconds its program gets in no more; there is no way back but for its owner to make another.'],
+  'programs.none': ['没有有效的令牌。', 'No token is valid.'],
+  'programs.none.ever': ['从来没有过令牌。', 'There never was a token.'],
+  'programs.all': ['连同已失效的', 'Ended ones too'],
+  'programs.valid': ['只看有效的', 'Valid ones only'],
+  'programs.only': ['只看账号 {name} 的', 'Only those of {name}'],
+  'programs.everybody': ['看所有人的', 'Everybody’s'],
+  'right.use-api': ['代账号操作', 'Act for the account'],
+  'right.read-metrics': ['读取指标', 'Read metrics'],
+  'right.write-metrics': ['写入指标', 'Write metrics'],
+});
