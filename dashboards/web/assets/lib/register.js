@@ -23,6 +23,7 @@ addTexts({
   'register.search': ['编号、名称、型号、序列号', 'Code, name, model, serial number'],
   'register.state.all': ['全部状态', 'All states'],
   'register.none': ['没有符合条件的记录。放宽或清除上面的条件再看。', 'Nothing matches. Widen or clear the filters above.'],
+  'register.date.none': ['未填', 'Not set'],
   'register.empty': ['这里还没有登记。可以从表格导入，也可以一条一条新增。', 'Nothing is registered yet. Import a spreadsheet, or add items one by one.'],
   'register.empty.look': ['这里还没有登记。', 'Nothing is registered yet.'],
   'register.shown': ['本页 {n} 条', '{n} on this page'],

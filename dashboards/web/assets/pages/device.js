@@ -13,7 +13,7 @@ import { Table, Pairs } from '../parts/table.js';
 import { HostLink, Status } from '../parts/status.js';
 import { Crumbs } from '../parts/sitechoice.js';
 import { EventList } from './events.js';
-import { DeviceState, kindName } from './devices.js';
+import { DeviceState, LOOKS as EDGES, kindName } from './devices.js';
 
 const TABS = ['ports', 'values', 'facts', 'events'];
 const HOUR_S = 3600;
@@ -29,7 +29,7 @@ const resultOf = (/** @type {any} */ data) => (data && data.data && data.data.re
 const Fact = ({ name, children }) => html`<div class="strip-item"><dt>${name}</dt><dd>${children}</dd></div>`;
 
 function Presence({ device }) {
-  return html`<section class="presence" aria-label=${t('presence.label')}>
+  return html`<section class=${`presence edge-${EDGES[device.state]}`} aria-label=${t('presence.label')}>
     <div class="presence-state"><${DeviceState} state=${device.state} large /><p>
       ${device.state === 'unknown' ? t('devices.unknown.text') : device.problem ? word('device.problem', device.problem) : null}
       ${device.state === 'unknown' ? null : html`<span class="muted"> ${t('devices.since', { d: duration(now() - device.since_ms) })}</span>`}</p></div>

@@ -14,7 +14,7 @@ const SIZE = 50;
 const FILTERS = ['q', 'state', 'kind', 'needs_profile', 'host', 'site', 'cursor'];
 const STATES = ['answered', 'partial', 'silent', 'refused', 'unreachable', 'unknown'];
 /** Which of the four looks of a state each has. */
-const LOOKS = { answered: 'up', partial: 'stale', silent: 'down', refused: 'down', unreachable: 'down', unknown: 'unknown' };
+export const LOOKS = { answered: 'up', partial: 'stale', silent: 'down', refused: 'down', unreachable: 'down', unknown: 'unknown' };
 
 export const DeviceState = ({ state, large }) => html`<${Status} state=${LOOKS[state]} large=${large} text=${t(`device.state.${state}`)} />`;
 

@@ -45,8 +45,8 @@ function Cell({ site, x, y, dim, still }) {
     <title>${told}</title>
     <polygon points=${corners} />
     <path class="hex-icon" d=${iconPath(state)} transform="translate(-6.5 -23) scale(0.650)" />
-    ${lines.map((line, index) => html`<text key=${index} aria-hidden="true" y=${lines.length === 1 ? 6 : 2 + index * 12}>${line}</text>`)}
-    <text class="hex-count" aria-hidden="true" y=${lines.length === 1 ? 19 : 24}>${totalOf(site.hosts) || ''}</text>
+    ${lines.map((line, index) => html`<text key=${index} aria-hidden="true" y=${lines.length === 1 ? 6 : -2 + index * 12}>${line}</text>`)}
+    <text class="hex-count" aria-hidden="true" y=${lines.length === 1 ? 19 : 21}>${totalOf(site.hosts) || ''}</text>
   <//>`;
 }
 

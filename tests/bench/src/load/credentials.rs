@@ -81,7 +81,7 @@ pub async fn prepare(data_dir: &Path, passphrase: &str, count: usize) -> Result<
             needs_approval: false,
             simulated: true,
             created_ms: now,
-            created_by: "load".to_owned(),
+            created_by: "system".to_owned(),
             revoked_ms: None,
         };
         store
@@ -115,7 +115,7 @@ pub async fn prepare(data_dir: &Path, passphrase: &str, count: usize) -> Result<
             },
         };
         store
-            .enrol(&host, now, audit("host.enrol", &id.to_string()))
+            .enrol(&host, now, audit("host.enrolled", &format!("host:{id}")))
             .await?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes())
             .collect::<Result<_, _>>()?;

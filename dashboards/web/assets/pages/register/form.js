@@ -25,7 +25,7 @@ function Field({ kind, field, value, site, wrong, fixed, onInput }) {
   const common = { name: field, value, disabled: fixed, required: REQUIRED.includes(field), 'aria-invalid': wrong ? 'true' : null, 'aria-describedby': error };
   const input = shape.choices ? html`<select class="select" ...${common} onChange=${onInput}>${field === 'state' ? null : html`<option value="">–</option>`}
       ${shape.choices.map(([word, text]) => html`<option key=${word} value=${word}>${text}</option>`)}</select>`
-    : shape.date ? html`<input type="date" min="1900-01-01" max="2200-12-31" ...${common} onInput=${onInput} />`
+    : shape.date ? html`<input type="date" min="1900-01-01" max="2200-12-31" class=${common.value ? null : 'moment-none'} data-none=${t('register.date.none')} ...${common} onInput=${onInput} />`
       : html`<input ...${common} maxlength=${shape.longest || 64} list=${shape.of ? `offers-${field}` : null} autocomplete="off" spellcheck=${false} onInput=${onInput} />`;
   return html`<div class=${`field${field === 'note' ? ' field-whole' : ''}`}><label><span>${fieldName(kind, field)}${REQUIRED.includes(field) ? html` <em>${t('register.required')}</em>` : null}</span>${input}</label>
     ${shape.of ? html`<${Offers} id=${`offers-${field}`} kind=${shape.of} site=${site} />` : null}

@@ -3,7 +3,7 @@ import { html, useState } from '../../lib/html.js';
 import { t } from '../../lib/i18n.js';
 import { send } from '../../lib/api.js';
 import { dateTime } from '../../lib/format.js';
-import { Confirm, Empty } from '../../parts/ui.js';
+import { Confirm } from '../../parts/ui.js';
 import { Table } from '../../parts/table.js';
 import { useMore } from '../../parts/more.js';
 import { roleText } from '../../parts/roles.js';
@@ -21,7 +21,7 @@ export function Acts({ data, me, onDone }) {
   const [error, setError] = useState(null);
   if (handed) return html`<${Handed} ...${handed} onClose=${() => setHanded(null)} />`;
   const shown = rows.filter((act, at) => opened || act.state === 'pending' || at < SHOWN);
-  if (!shown.length) return html`<${Empty} icon="up">${t('acts.none')}</${Empty}>`;
+  if (!shown.length) return html`<p class="panel-note">${t('acts.none')}</p>`;
   const end = async (act) => {
     setError(null);
     try { await send('POST', `/acts/${act.id}/end`, {}); } catch (cause) { setError(cause); }
