@@ -111,6 +111,14 @@ impl Api {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// Takes something away.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn delete(&self, path: &str) -> Result<Value> {
+        self.call(Method::DELETE, path, None).await
+    }
+
     /// Sends a text as it is.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ const WATCHER: &str = include_str!("watcher.js");
 pub(crate) struct Browser {
     driver: WebDriver,
     base: String,
-    look: Look,
+    look: std::cell::Cell<Look>,
     /// Width and height of the window, in CSS pixels.
     window: std::cell::Cell<(u32, u32)>,
     watcher: Option<String>,
@@ -46,7 +46,7 @@ impl Browser {
         let mut browser = Self {
             driver,
             base: format!("http://{}", controller.web()),
-            look,
+            look: std::cell::Cell::new(look),
             window: std::cell::Cell::new(look.size()),
             watcher: None,
             _process: process,
@@ -75,12 +75,7 @@ impl Browser {
 
     /// Looks in another way from the next page on.
     pub(crate) async fn look(&mut self, look: Look) -> Result<()> {
-        self.look = look;
-        let (width, height) = look.size();
-        self.size(width, height).await?;
-        let touch = json!({ "enabled": look.phone });
-        self.cdp("Emulation.setTouchEmulationEnabled", touch)
-            .await?;
+        self.take_size(look).await?;
         if let Some(before) = self.watcher.take() {
             let which = json!({ "identifier": before });
             self.cdp("Page.removeScriptToEvaluateOnNewDocument", which)
@@ -94,6 +89,30 @@ impl Browser {
             .cdp("Page.addScriptToEvaluateOnNewDocument", script)
             .await?;
         self.watcher = added["identifier"].as_str().map(str::to_owned);
+        Ok(())
+    }
+
+    /// Shows the page that is open in another light and size, without loading it anew: what it holds stays.
+    pub(crate) async fn turn(&self, look: Look) -> Result<()> {
+        self.take_size(look).await?;
+        let theme = if look.dark { "dark" } else { "light" };
+        let turned = "localStorage.setItem('xiezhi.theme', arguments[0]); \
+            window.xiezhiApplyTheme(); dispatchEvent(new Event('xiezhi-theme'))";
+        self.run_with(turned, vec![json!(theme)]).await?;
+        // Twice, because the first one may still be of the old size.
+        self.run_async("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+            .await?;
+        let calm = "return !document.getAnimations().some((one) => one instanceof CSSTransition)";
+        self.until("colours have changed", calm).await
+    }
+
+    async fn take_size(&self, look: Look) -> Result<()> {
+        self.look.set(look);
+        let (width, height) = look.size();
+        self.size(width, height).await?;
+        let touch = json!({ "enabled": look.phone });
+        self.cdp("Emulation.setTouchEmulationEnabled", touch)
+            .await?;
         Ok(())
     }
 
@@ -312,7 +331,7 @@ impl Browser {
         let folder = pictures()?;
         std::fs::create_dir_all(&folder)?;
         Ok(std::fs::write(
-            folder.join(format!("{name}-{}.jpg", self.look)),
+            folder.join(format!("{name}-{}.jpg", self.look.get())),
             bytes,
         )?)
     }
@@ -323,7 +342,7 @@ impl Browser {
     }
 
     async fn resize(&self, width: u32, height: u32) -> Result<()> {
-        let phone = self.look.phone;
+        let phone = self.look.get().phone;
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone});
         self.cdp("Emulation.setDeviceMetricsOverride", size).await?;

@@ -29,13 +29,13 @@ function overflow() {
 /** Buttons, badges and headings whose text does not fit into them. */
 function clipped() {
   return [...document.querySelectorAll('button, .button, .segment, .tag, .status, h1, h2, .nav a')]
-    .filter((element) => shown(element) && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0
+    .filter((element) => shown(element) && !element.closest('.visually-hidden') && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0
       && getComputedStyle(element).textOverflow !== 'ellipsis' && getComputedStyle(element).display !== 'inline')
     .map((element) => `text is cut off: ${named(element)} “${element.textContent.trim().slice(0, 30)}”`);
 }
 
 // Units, names of things that have no other name, and the program's own commands.
-const KNOWN = /^(CPU|MAC|USB|TCP|UDP|IP|ID|AP|SSH|TLS|JSON|CSV|I|O|B|KB|MB|GB|TB|PB|bit|kbit|Mbit|Gbit|ms|s|v|UTC|VLAN|root|xlsx|xls|Ctrl)$/;
+const KNOWN = /^(Grafana|Prometheus|CPU|MAC|USB|TCP|UDP|IP|ID|AP|SSH|TLS|JSON|CSV|I|O|B|KB|MB|GB|TB|PB|bit|kbit|Mbit|Gbit|ms|s|v|UTC|VLAN|root|xlsx|xls|Ctrl)$/;
 const COMMAND = /xiezhi-(controller|agent)( [a-z][a-z-]*)*|\.csv|GB\/T \d+-\d+/g;
 
 /** Latin words that a Chinese reader is shown as text; data is marked `translate="no"`. */
@@ -81,6 +81,9 @@ function focused() {
   // The calendar button inside a date field is the browser's own, and so is its ring.
   const own = element.type === 'datetime-local' && !element.matches(':focus');
   const within = element.closest('.search');
-  const visible = ring || own || style.boxShadow !== 'none' || (within && getComputedStyle(within).boxShadow !== 'none') || (within && getComputedStyle(within).outlineStyle !== 'none');
+  // A cell of the wall is drawn, and so is its ring.
+  const edge = element.querySelector('polygon');
+  const drawn = Boolean(edge) && parseFloat(getComputedStyle(edge).strokeWidth) > 2;
+  const visible = ring || own || drawn || style.boxShadow !== 'none' || (within && getComputedStyle(within).boxShadow !== 'none') || (within && getComputedStyle(within).outlineStyle !== 'none');
   return { index: reachable().indexOf(element), visible: Boolean(visible), name: `${named(element)} “${(element.textContent || element.getAttribute('aria-label') || '').trim().slice(0, 30)}”` };
 }

@@ -42,6 +42,20 @@ pub(crate) async fn every_complaint(
     complaints_of(browser, name, look, true).await
 }
 
+/// Takes a picture of the page that is open and asks everything of it, and then the same in the other sizes and
+/// lights, without loading it anew: of half of them what is slow, see [`Look::thorough`].
+pub(crate) async fn around(browser: &Browser, name: &str, look: Look) -> Result<Vec<String>> {
+    browser.picture(name).await?;
+    let mut found = every_complaint(browser, name, look).await?;
+    for other in look.others() {
+        browser.turn(other).await?;
+        browser.picture(name).await?;
+        found.extend(complaints(browser, name, other).await?);
+    }
+    browser.turn(look).await?;
+    Ok(found)
+}
+
 async fn complaints_of(
     browser: &Browser,
     name: &str,

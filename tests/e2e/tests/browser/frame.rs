@@ -18,14 +18,14 @@ async fn keys_lead_anywhere_and_a_part_of_the_organisation_stays_chosen() -> Res
     browser.until("the search of everything", opened).await?;
     browser.type_text("城关").await?;
     browser.until("the court is found", "return !!document.querySelector('.find-on') && document.querySelector('.find-on').textContent.includes('城关')").await?;
-    browser.picture("palette").await?;
-    checks::none_of(&checks::complaints(&browser, "palette", Look::usual()).await?)?;
+    clean(&browser, "palette").await?;
     browser.press("Enter", "Enter", 13, 0).await?;
     browser.until("the court's page", "return /^\\/sites\\/\\d+$/.test(location.pathname) && !document.querySelector('.veil')").await?;
 
     browser.goto("/").await?;
     browser.click(".scope").await?;
     browser.until("the choice of a part", opened).await?;
+    clean(&browser, "scope").await?;
     browser.type_text("兰州市中级").await?;
     browser
         .until(
@@ -78,6 +78,7 @@ async fn keys_lead_anywhere_and_a_part_of_the_organisation_stays_chosen() -> Res
             "return !!document.querySelector('.keys')",
         )
         .await?;
+    clean(&browser, "keys").await?;
     browser.press("Escape", "Escape", 27, 0).await?;
     browser
         .until("it is closed", "return !document.querySelector('.veil')")
@@ -102,6 +103,7 @@ async fn filters_are_kept_under_a_name() -> Result<()> {
             "return document.querySelector('.views li').textContent.includes('停用的房间')",
         )
         .await?;
+    clean(&browser, "views").await?;
     // In another browser of the same person they are there.
     checks::none_of(&browser.problems().await?)?;
     browser.close().await?;
@@ -126,4 +128,9 @@ async fn filters_are_kept_under_a_name() -> Result<()> {
     browser.until("it is gone", none).await?;
     checks::none_of(&browser.problems().await?)?;
     browser.close().await
+}
+
+/// Asks everything of what is open, in all sizes and lights.
+async fn clean(browser: &Browser, name: &str) -> Result<()> {
+    checks::none_of(&checks::around(browser, name, Look::usual()).await?)
 }

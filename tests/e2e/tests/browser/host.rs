@@ -47,6 +47,6 @@ async fn a_new_report_redraws_the_charts_without_a_reload() -> Result<()> {
             "return document.querySelector('main').textContent.includes('代理被停止了')",
         )
         .await?;
-    checks::none_of(&browser.problems().await?)?;
+    checks::none_of(&checks::around(&browser, "host-stopped", Look::usual()).await?)?;
     browser.close().await
 }

@@ -17,15 +17,6 @@ const MORE: &str = "编号,名称,层级,上级,法院代字\ngs-02,嘉峪关市
 const ROOMS: &str =
     "单位,房间编号,房间名称,用途,楼层\n兰州市中级人民法院,301,信息中心机房,机房,3\n";
 
-const LOOKS: [Look; 2] = [
-    Look::usual(),
-    Look {
-        english: false,
-        dark: true,
-        phone: true,
-    },
-];
-
 fn file(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let path = folder.join(format!("{name}.csv"));
     std::fs::write(&path, text)?;
@@ -49,9 +40,10 @@ async fn preview(browser: &Browser, page: &str, file: &Path) -> Result<()> {
         .await
 }
 
-async fn apply(browser: &Browser) -> Result<()> {
+async fn apply(browser: &Browser, look: Look) -> Result<()> {
     browser.click(".import-acts .button-primary").await?;
-    browser.until("the import is done", &says("导入完成")).await
+    let done = says(look.said("导入完成", "Done: "));
+    browser.until("the import is done", &done).await
 }
 
 /// Presses 放弃, which leads back to where a file is chosen.
@@ -72,8 +64,7 @@ async fn give_up(browser: &Browser, look: Look, name: &str) -> Result<()> {
             "return !!document.querySelector('.import-acts .button-primary')",
         )
         .await?;
-    browser.picture(name).await?;
-    checks::none_of(&checks::every_complaint(browser, name, look).await?)?;
+    checks::none_of(&checks::around(browser, name, look).await?)?;
     browser
         .click(".import-acts .button:not(.button-primary)")
         .await?;
@@ -101,11 +92,11 @@ async fn what_waits_is_given_up_and_what_is_done_is_taken_back() -> Result<()> {
     let courts = file(&folder, "courts", COURTS)?;
     let more = file(&folder, "more", MORE)?;
     let rooms = file(&folder, "rooms", ROOMS)?;
-    let mut browser = Browser::signed_in(&controller, LOOKS[0]).await?;
-    for look in LOOKS {
+    let mut browser = Browser::signed_in(&controller, Look::usual()).await?;
+    for look in Look::two() {
         browser.look(look).await?;
         preview(&browser, "/sites/import", &courts).await?;
-        apply(&browser).await?;
+        apply(&browser, look).await?;
 
         // What is only looked at holds the courts, until somebody gives it up.
         preview(&browser, "/register/imports?kind=rooms", &rooms).await?;
@@ -135,12 +126,15 @@ async fn what_waits_is_given_up_and_what_is_done_is_taken_back() -> Result<()> {
         ensure!(newest(&api, "/api/v1/site-imports").await? != "waiting");
         undo(&browser).await?;
         browser
-            .until("the courts are taken back", &says("已撤销"))
+            .until(
+                "the courts are taken back",
+                &says(look.said("已撤销", "Taken back")),
+            )
             .await?;
-        browser.picture("courts-taken-back").await?;
-        checks::none_of(&checks::every_complaint(&browser, "courts-taken-back", look).await?)?;
+        checks::none_of(&checks::around(&browser, "courts-taken-back", look).await?)?;
         browser.goto("/sites").await?;
-        browser.until("no court again", &says("还没有单位")).await?;
+        let none = says(look.said("还没有单位", "no site yet"));
+        browser.until("no court again", &none).await?;
     }
     browser.close().await
 }

@@ -1,8 +1,9 @@
 //! Everything that can be clicked can be reached with the tabulator key, and shows that it was.
 
 use anyhow::{Result, ensure};
-use xiezhi_test_support::{TestAgent, TestController};
+use xiezhi_test_support::{TestController, eventually};
 
+use crate::asked::{agent, device};
 use crate::browser::Browser;
 use crate::checks;
 use crate::look::Look;
@@ -10,8 +11,16 @@ use crate::look::Look;
 #[tokio::test]
 async fn every_control_is_reached_by_keyboard_and_shows_the_focus() -> Result<()> {
     let controller = TestController::start().await?;
-    let agent = TestAgent::start(&controller)?;
-    controller.api().await?.only_host_when("up").await?;
+    let switch = device("huawei-vrp-switch.snmprec").await?;
+    let mut agent = agent(&controller, &[("hx-sw1", &switch)])?;
+    agent.run()?;
+    let api = controller.api().await?;
+    let host = api.only_host_when("up").await?["id"].to_string();
+    let polled = eventually("the switch answers", async || {
+        let list = api.get("/api/v1/devices?q=hx-sw1").await?;
+        Ok(list["items"][0]["id"].as_i64())
+    })
+    .await?;
     let browser = Browser::signed_in(&controller, Look::usual()).await?;
     for address in [
         "/sites",
@@ -20,8 +29,12 @@ async fn every_control_is_reached_by_keyboard_and_shows_the_focus() -> Result<()
         "/sites?add=1",
         "/sites/import",
         "/fleet",
+        "/hosts/$HOST?tab=identity",
+        "/devices",
+        "/devices/$DEVICE",
         "/enrol",
         "/users",
+        "/users/tokens",
         "/me",
         "/audit",
         "/settings",
@@ -29,9 +42,12 @@ async fn every_control_is_reached_by_keyboard_and_shows_the_focus() -> Result<()
         "/register",
         "/register/staff?new=1",
         "/register/imports",
+        "/",
     ] {
-        browser.goto(address).await?;
-        walk(&browser, address).await?;
+        let address = address.replace("$HOST", &host);
+        let address = address.replace("$DEVICE", &polled.to_string());
+        browser.goto(&address).await?;
+        walk(&browser, &address).await?;
     }
     browser.close().await?;
     drop(agent);

@@ -54,7 +54,7 @@ async fn the_printed_address_signs_in_once_and_a_wrong_password_says_so() -> Res
         .await?;
     // The browser itself reports each refusal in its log; nothing else may be there.
     let refused = |text: &String| text.contains("401");
-    let problems = browser.problems().await?;
+    let problems = checks::around(&browser, "login-refused", look).await?;
     let others: Vec<String> = problems.into_iter().filter(|text| !refused(text)).collect();
     checks::none_of(&others)?;
     browser.sign_in().await?;

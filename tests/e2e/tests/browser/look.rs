@@ -35,6 +35,36 @@ impl Look {
         }
     }
 
+    /// Two looks in which journeys are made, so that both languages, lights and sizes occur;
+    /// [`crate::checks::around`] looks at what they lead to in the others.
+    pub(crate) const fn two() -> [Self; 2] {
+        let dark_phone = Self {
+            english: true,
+            dark: true,
+            phone: true,
+        };
+        [Self::usual(), dark_phone]
+    }
+
+    /// The others of the same language.
+    pub(crate) fn others(self) -> [Self; 3] {
+        let (dark, phone) = (!self.dark, !self.phone);
+        [
+            Self { dark, ..self },
+            Self { phone, ..self },
+            Self {
+                dark,
+                phone,
+                ..self
+            },
+        ]
+    }
+
+    /// What a page says, of the two languages.
+    pub(crate) const fn said(self, chinese: &'static str, english: &'static str) -> &'static str {
+        if self.english { english } else { chinese }
+    }
+
     /// Width and height of the window in CSS pixels.
     pub(crate) const fn size(self) -> (u32, u32) {
         if self.phone { (390, 844) } else { (1440, 900) }

@@ -12,6 +12,8 @@
     reason = "a panic in a test is a failure that says where"
 )]
 
+#[path = "../shared/asked.rs"]
+mod asked;
 mod browser;
 mod budget;
 mod checks;
@@ -29,5 +31,6 @@ mod look;
 mod people;
 mod screens;
 mod spreadsheet;
+mod tokens;
 mod unwell;
 mod wall;

@@ -1,5 +1,6 @@
 //! What people do with accounts: two of them decide on what touches security, a second factor is set, used and
-//! taken off, sign-ins are ended, and an account is disabled. On a desk in the light, on a phone in the dark.
+//! taken off, sign-ins are ended, and an account is disabled. In Chinese on a desk in the light, in English on a phone
+//! in the dark; each page on the way in all sizes and lights.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -10,22 +11,18 @@ use crate::browser::{Browser, PASSWORD};
 use crate::checks;
 use crate::look::Look;
 
-const LOOKS: [Look; 2] = [
-    Look::usual(),
-    Look {
-        english: false,
-        dark: true,
-        phone: true,
-    },
-];
-
 /// Button in the row, or on a phone the card, of an account.
 const IN_ROW: &str = "const row = [...document.querySelectorAll(arguments[0])].find((one) => one.textContent.includes(arguments[1]));
     const button = row && [...row.querySelectorAll('button')].find((one) => one.textContent.trim() === arguments[2]);
     if (!button) return false; button.click(); return true";
 
 /// Clicks a button in the row that names an account.
-async fn press_in_row(browser: &Browser, list: &str, account: &str, button: &str) -> Result<()> {
+pub(crate) async fn press_in_row(
+    browser: &Browser,
+    list: &str,
+    account: &str,
+    button: &str,
+) -> Result<()> {
     let rows = format!("section[aria-labelledby={list}] tbody tr");
     let arguments = vec![json!(rows), json!(account), json!(button)];
     xiezhi_test_support::eventually(button, async || {
@@ -36,17 +33,16 @@ async fn press_in_row(browser: &Browser, list: &str, account: &str, button: &str
 }
 
 /// Whether the page says something.
-fn says(text: &str) -> String {
+pub(crate) fn says(text: &str) -> String {
     format!("return document.body.innerText.includes('{text}')")
 }
 
-/// Takes a picture of what is open and asks everything of it.
-async fn look_at(browser: &Browser, name: &str, look: Look) -> Result<()> {
-    browser.picture(name).await?;
-    checks::none_of(&checks::every_complaint(browser, name, look).await?)
+/// Takes pictures of what is open and asks everything of it, in all sizes and lights.
+pub(crate) async fn look_at(browser: &Browser, name: &str, look: Look) -> Result<()> {
+    checks::none_of(&checks::around(browser, name, look).await?)
 }
 
-async fn sign_in(browser: &Browser, account: &str) -> Result<()> {
+pub(crate) async fn sign_in(browser: &Browser, account: &str) -> Result<()> {
     browser.goto("/login").await?;
     browser.fill("input[name=username]", account).await?;
     browser.fill("input[name=password]", PASSWORD).await?;
@@ -54,12 +50,12 @@ async fn sign_in(browser: &Browser, account: &str) -> Result<()> {
 }
 
 /// As [`sign_in`], up to the overview.
-async fn enter(browser: &Browser, account: &str) -> Result<()> {
+pub(crate) async fn enter(browser: &Browser, account: &str) -> Result<()> {
     sign_in(browser, account).await?;
     there(browser).await
 }
 
-async fn there(browser: &Browser) -> Result<()> {
+pub(crate) async fn there(browser: &Browser) -> Result<()> {
     browser
         .until("the overview", "return !!document.querySelector('.tiles')")
         .await?;
@@ -69,21 +65,21 @@ async fn there(browser: &Browser) -> Result<()> {
 }
 
 /// Leaves by the request that the button sends, without looking for where a phone has the button.
-async fn leave(browser: &Browser) -> Result<()> {
+pub(crate) async fn leave(browser: &Browser) -> Result<()> {
     let out = "const done = arguments[arguments.length - 1]; fetch('/api/v1/logout', { method: 'POST', headers: { 'X-Xiezhi-Request': '1' } }).then((answer) => done(answer.ok))";
     ensure!(browser.run_async(out).await? == true, "signing out failed");
     Ok(())
 }
 
 /// An account whose owner has set a password, and a session of it.
-async fn owned(controller: &TestController, name: &str, once: &str) -> Result<Api> {
+pub(crate) async fn owned(controller: &TestController, name: &str, once: &str) -> Result<Api> {
     let first = Api::sign_in_as(controller.web(), name, once).await?;
     let own = json!({"old": once, "new": PASSWORD});
     first.post("/api/v1/me/password", &own).await?;
     Api::sign_in_as(controller.web(), name, PASSWORD).await
 }
 
-async fn made(api: &Api, name: &str, roles: Value) -> Result<String> {
+pub(crate) async fn made(api: &Api, name: &str, roles: Value) -> Result<String> {
     let account = json!({"name": name, "display_name": "", "home": null, "roles": roles});
     let made = api.post("/api/v1/users", &account).await?;
     Ok(made["password"].as_str().context("no password")?.to_owned())
@@ -104,12 +100,12 @@ async fn one_asks_for_a_role_of_security_or_audit_and_another_consents() -> Resu
     }
     let api = controller.api().await?;
     let mut browser = Browser::open(&controller, Look::usual()).await?;
-    for (look, (asker, account, role, reads)) in LOOKS.into_iter().zip(ASKED) {
+    for (look, (asker, account, role, reads)) in Look::two().into_iter().zip(ASKED) {
         made(&api, account, json!([])).await?;
         browser.look(look).await?;
         enter(&browser, asker).await?;
         browser.goto("/users").await?;
-        press_in_row(&browser, "users", account, "更改").await?;
+        press_in_row(&browser, "users", account, look.said("更改", "Change")).await?;
         browser.choose(".dialog select[name=role]", role).await?;
         browser
             .fill(".dialog input[name=reason]", "接替退休同志")
@@ -117,26 +113,38 @@ async fn one_asks_for_a_role_of_security_or_audit_and_another_consents() -> Resu
         look_at(&browser, "people-ask", look).await?;
         browser.click(".dialog .button-primary").await?;
         browser
-            .until("it is asked for", &says("等待第二个人同意"))
+            .until(
+                "it is asked for",
+                &says(look.said("等待第二个人同意", "waits for a second person")),
+            )
             .await?;
         browser.click(".dialog .button-primary").await?;
-        let own = "return [...document.querySelectorAll('section[aria-labelledby=acts] tbody tr')].some((row) => row.innerText.includes('撤回') && !row.innerText.includes('同意并'))";
-        browser.until("who asked may only withdraw it", own).await?;
+        let own = "return [...document.querySelectorAll('section[aria-labelledby=acts] tbody tr')].some((row) => [...row.querySelectorAll('button')].map((one) => one.textContent.trim()).join() === arguments[0])";
+        let withdraw = json!(look.said("撤回", "Withdraw"));
+        browser
+            .until_with("who asked may only withdraw it", own, &withdraw)
+            .await?;
         look_at(&browser, "people-asked", look).await?;
         leave(&browser).await?;
 
         enter(&browser, "赵安全").await?;
         browser.goto("/users").await?;
-        press_in_row(&browser, "acts", account, "同意").await?;
+        press_in_row(&browser, "acts", account, look.said("同意", "Consent")).await?;
         browser
-            .until("what consent does", &says("全部作废"))
+            .until(
+                "what consent does",
+                &says(look.said("全部作废", "second factor end")),
+            )
             .await?;
         look_at(&browser, "people-consent", look).await?;
         browser
             .click("[role=alertdialog] button:not([type=button])")
             .await?;
         browser
-            .until("the password to hand over", &says("把一次性密码交给"))
+            .until(
+                "the password to hand over",
+                &says(look.said("把一次性密码交给", "Hand the one-time password")),
+            )
             .await?;
         look_at(&browser, "people-handed", look).await?;
         let once = browser
@@ -153,7 +161,7 @@ async fn one_asks_for_a_role_of_security_or_audit_and_another_consents() -> Resu
 async fn a_second_factor_is_set_signed_in_with_and_taken_off() -> Result<()> {
     let controller = TestController::start().await?;
     let mut browser = Browser::open(&controller, Look::usual()).await?;
-    for look in LOOKS {
+    for look in Look::two() {
         browser.look(look).await?;
         enter(&browser, "admin").await?;
         browser.goto("/me").await?;
@@ -179,7 +187,12 @@ async fn a_second_factor_is_set_signed_in_with_and_taken_off() -> Result<()> {
         let step = step_now()?;
         browser.fill(&field, &secret.code(step)).await?;
         browser.click(&press).await?;
-        browser.until("the recovery codes", &says("恢复码")).await?;
+        browser
+            .until(
+                "the recovery codes",
+                &says(look.said("恢复码", "Keep the recovery codes")),
+            )
+            .await?;
         look_at(&browser, "factor-recovery", look).await?;
         let codes = browser
             .run("return document.querySelector('.issued pre').textContent")
@@ -190,7 +203,9 @@ async fn a_second_factor_is_set_signed_in_with_and_taken_off() -> Result<()> {
             .context("no codes")?
             .to_owned();
         browser.click(".issued .button-primary").await?;
-        browser.until("it is on", &says("已开启")).await?;
+        browser
+            .until("it is on", &says(look.said("已开启", "It is on")))
+            .await?;
         leave(&browser).await?;
 
         sign_in(&browser, "admin").await?;
@@ -228,12 +243,12 @@ async fn a_second_factor_is_set_signed_in_with_and_taken_off() -> Result<()> {
     browser.close().await
 }
 
-fn secret(text: &str) -> Result<FactorSecret> {
+pub(crate) fn secret(text: &str) -> Result<FactorSecret> {
     let bytes = data_encoding::BASE32_NOPAD.decode(text.trim().as_bytes())?;
     FactorSecret::from_bytes(&bytes).context("a secret of another length")
 }
 
-fn step_now() -> Result<i64> {
+pub(crate) fn step_now() -> Result<i64> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     Ok(i64::try_from(since.as_secs())? / STEP_SECONDS)
 }
@@ -244,7 +259,7 @@ async fn sign_ins_are_ended_by_their_owner_and_by_an_administrator_who_then_disa
     let controller = TestController::start().await?;
     let api = controller.api().await?;
     let mut browser = Browser::open(&controller, Look::usual()).await?;
-    for (look, account) in LOOKS.into_iter().zip(["王技术", "周技术"]) {
+    for (look, account) in Look::two().into_iter().zip(["王技术", "周技术"]) {
         let once = made(&api, account, json!([{"role": "technician", "site": null}])).await?;
         let elsewhere = owned(&controller, account, &once).await?;
         browser.look(look).await?;
@@ -271,8 +286,11 @@ async fn sign_ins_are_ended_by_their_owner_and_by_an_administrator_who_then_disa
         );
         Api::sign_in_as(controller.web(), account, PASSWORD).await?;
         change(&browser, account, "disable", look).await?;
-        let shown = "return [...document.querySelectorAll('section[aria-labelledby=users] tbody tr')].some((row) => row.innerText.includes('停用'))";
-        browser.until("the list says so", shown).await?;
+        let shown = "return [...document.querySelectorAll('section[aria-labelledby=users] tbody tr')].some((row) => row.innerText.includes(arguments[0]))";
+        let disabled = json!(look.said("停用", "Disabled"));
+        browser
+            .until_with("the list says so", shown, &disabled)
+            .await?;
         look_at(&browser, "people-disabled", look).await?;
         let refused = Api::sign_in_as(controller.web(), account, PASSWORD).await;
         ensure!(refused.is_err(), "a disabled account signs in");
@@ -283,11 +301,13 @@ async fn sign_ins_are_ended_by_their_owner_and_by_an_administrator_who_then_disa
 
 /// Changes an account in the dialogue and closes it.
 async fn change(browser: &Browser, account: &str, kind: &str, look: Look) -> Result<()> {
-    press_in_row(browser, "users", account, "更改").await?;
+    press_in_row(browser, "users", account, look.said("更改", "Change")).await?;
     browser.choose(".dialog select", kind).await?;
     look_at(browser, &format!("people-{kind}"), look).await?;
     browser.click(".dialog .button-primary").await?;
-    browser.until("it is done", &says("已完成")).await?;
+    browser
+        .until("it is done", &says(look.said("已完成", "Done.")))
+        .await?;
     browser.click(".dialog .button-primary").await?;
     browser
         .until(
@@ -301,11 +321,20 @@ async fn change(browser: &Browser, account: &str, kind: &str, look: Look) -> Res
 async fn a_name_that_no_account_may_have_is_told_beside_its_field() -> Result<()> {
     let controller = TestController::start().await?;
     let mut browser = Browser::open(&controller, Look::usual()).await?;
-    for look in LOOKS {
+    for look in Look::two() {
         browser.look(look).await?;
         enter(&browser, "admin").await?;
         browser.goto("/users").await?;
-        for (name, why) in [("王 芳", "不能有空格"), ("admin", "已经有这个账号名")] {
+        for (name, why) in [
+            (
+                "王 芳",
+                look.said("不能有空格", "blanks and other signs may not"),
+            ),
+            (
+                "admin",
+                look.said("已经有这个账号名", "an account of that name already"),
+            ),
+        ] {
             browser.fill(".form-row input[name=name]", name).await?;
             browser.choose(".form-row select[name=role]", "").await?;
             browser.click(".form-row .button-primary").await?;

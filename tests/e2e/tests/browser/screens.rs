@@ -3,13 +3,14 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use xiezhi_test_support::{Api, TestAgent, TestController};
+use xiezhi_test_support::{Api, TestController, eventually};
 
-use crate::browser::Browser;
+use crate::asked::{agent, device};
+use crate::browser::{Browser, PASSWORD};
 use crate::checks;
 use crate::look::Look;
 
-/// Name and address of every screen; `$HOST` and `$SITE` stand for numbers.
+/// Name and address of every screen; what begins with `$` stands for a number.
 const SCREENS: &[(&str, &str)] = &[
     ("overview", "/"),
     ("sites", "/sites"),
@@ -21,6 +22,7 @@ const SCREENS: &[(&str, &str)] = &[
     ("fleet", "/fleet"),
     ("fleet-none", "/fleet?presence=down"),
     ("devices", "/devices"),
+    ("device", "/devices/$DEVICE"),
     ("host", "/hosts/$HOST?range=15m"),
     ("host-facts", "/hosts/$HOST?tab=facts"),
     ("host-events", "/hosts/$HOST?tab=events"),
@@ -39,7 +41,10 @@ const SCREENS: &[(&str, &str)] = &[
         "/register/imports?kind=rooms&import=$IMPORT",
     ),
     ("enrol", "/enrol"),
+    ("register-room", "/register/rooms/$ROOM"),
     ("users", "/users"),
+    ("users-tokens", "/users/tokens"),
+    ("users-tokens-all", "/users/tokens?user=1&all=1"),
     ("me", "/me"),
     ("audit", "/audit"),
     ("settings", "/settings"),
@@ -58,7 +63,9 @@ async fn every_screen_holds_on_a_phone() -> Result<()> {
 
 async fn look_at_all(phone: bool) -> Result<()> {
     let controller = TestController::start().await?;
-    let agent = TestAgent::start(&controller)?;
+    let switch = device("huawei-vrp-switch.snmprec").await?;
+    let mut agent = agent(&controller, &[("hx-sw1", &switch)])?;
+    agent.run()?;
     let api = controller.api().await?;
     let host = api.only_host_when("up").await?;
     let id = host["id"].as_i64().context("the row has no id")?;
@@ -81,7 +88,9 @@ async fn look_at_all(phone: bool) -> Result<()> {
             let address = address.replace("$HOST", &id.to_string());
             let address = address.replace("$SITE", &host["site"]["id"].to_string());
             let address = address.replace("$ASSET", &traces.asset.to_string());
+            let address = address.replace("$ROOM", &traces.room.to_string());
             let address = address.replace("$IMPORT", &traces.import.to_string());
+            let address = address.replace("$DEVICE", &traces.device.to_string());
             browser.goto(&address).await?;
             browser.picture(name).await?;
             found.extend(checks::complaints(&browser, name, look).await?);
@@ -105,22 +114,40 @@ async fn leave_traces(api: &Api, host: i64) -> Result<Traces> {
     api.post("/api/v1/users", &person).await?;
     let wrong = json!({"user": "admin", "password": "a wrong one"});
     assert!(api.post("/api/v1/login", &wrong).await.is_err());
-    register(api).await
+    let script =
+        json!({"name": "台账同步", "role": "province_admin", "site": 2, "password": PASSWORD});
+    api.post("/api/v1/me/api-tokens", &script).await?;
+    let gone = json!({"name": "旧脚本", "role": "province_admin", "password": PASSWORD});
+    let gone = api.post("/api/v1/me/api-tokens", &gone).await?;
+    let path = format!("/api/v1/me/api-tokens/{}", gone["made"]["id"]);
+    api.delete(&path).await?;
+    let grafana = json!({"name": "Grafana", "right": "read-metrics", "expires_in_days": 90});
+    api.post("/api/v1/api-tokens", &grafana).await?;
+    let device = eventually("the switch answers", async || {
+        let list = api.get("/api/v1/devices").await?;
+        let first = &list["items"][0];
+        let id = first["id"].as_i64();
+        Ok(id.filter(|_| first["state"] == "answered"))
+    })
+    .await?;
+    register(api, device).await
 }
 
 /// What some addresses name.
 struct Traces {
     asset: i64,
+    room: i64,
     import: i64,
+    device: i64,
 }
 
 /// A room, its technician, his server, and a spreadsheet that waits for a decision.
-async fn register(api: &Api) -> Result<Traces> {
+async fn register(api: &Api, device: i64) -> Result<Traces> {
     let item = |values| json!({ "site": 2, "values": values });
     let room = item(
         json!({"code": "301", "name": "信息中心机房", "use": "server_room", "floor": "3", "phone": "0931-8800301"}),
     );
-    api.post("/api/v1/register/rooms", &room).await?;
+    let room = api.post("/api/v1/register/rooms", &room).await?;
     let person = item(json!({"code": "G001", "name": "王芳", "room": "301", "title": "技术员"}));
     api.post("/api/v1/register/staff", &person).await?;
     let server = item(
@@ -134,6 +161,8 @@ async fn register(api: &Api) -> Result<Traces> {
     let id = |made: &serde_json::Value| made["id"].as_i64().context("no id");
     Ok(Traces {
         asset: id(&asset)?,
+        room: id(&room)?,
+        device,
         import: id(&import)?,
     })
 }

@@ -46,9 +46,8 @@ async fn fill_and_free(controller: &mut TestController, disk: &SmallDisk) -> Res
         browser.goto(page).await?;
         browser.until("the banner", banner).await?;
     }
-    browser.picture("unwell-settings").await?;
     // The browser's log tells of the probe's own refusal.
-    let mut found = checks::complaints(&browser, "unwell", Look::usual()).await?;
+    let mut found = checks::around(&browser, "unwell-settings", Look::usual()).await?;
     found.retain(|complaint| !complaint.contains("503"));
     checks::none_of(&found)?;
 

@@ -27,7 +27,7 @@ async fn the_wall_is_read_from_afar_and_says_when_it_is_old() -> Result<()> {
     let made = api.post("/api/v1/users", &wall).await?;
     let once = made["password"].as_str().context("no password")?;
 
-    let browser = Browser::open(&controller, Look::usual()).await?;
+    let mut browser = Browser::open(&controller, Look::usual()).await?;
     browser.goto("/login").await?;
     let own = "a phrase for the wall to keep";
     for password in [once, own] {
@@ -82,7 +82,10 @@ async fn the_wall_is_read_from_afar_and_says_when_it_is_old() -> Result<()> {
                 "return document.querySelectorAll('.screen .hex').length > 10",
             )
             .await?;
-        browser.picture(&format!("screen-{width}")).await?;
+        let name = format!("screen-{width}");
+        browser.picture(&name).await?;
+        let clean = checks::every_complaint(&browser, &name, Look::usual()).await?;
+        checks::none_of(&clean)?;
         let smallest = browser.run(SMALLEST).await?;
         ensure!(
             smallest[0]
@@ -101,10 +104,37 @@ async fn the_wall_is_read_from_afar_and_says_when_it_is_old() -> Result<()> {
     );
     browser.press("ArrowRight", "ArrowRight", 39, 0).await?;
     browser.until("the next page", "return !!document.querySelector('.screen-cities') || document.querySelector('.screen-foot').textContent.includes('第 2 屏')").await?;
-    checks::none_of(&browser.problems().await?)?;
+    let clean = checks::every_complaint(&browser, "screen-next", Look::usual()).await?;
+    checks::none_of(&clean)?;
+    in_other_looks(&mut browser).await?;
 
     drop(agent);
     controller.kill();
     browser.until("it says that it is old", "const banner = document.querySelector('.screen-old'); return !!banner && banner.textContent.includes('断开')").await?;
     browser.close().await
+}
+
+/// Screens on walls hang in the dark and speak the language that was chosen; a phone shows them when somebody
+/// tries the address there.
+async fn in_other_looks(browser: &mut Browser) -> Result<()> {
+    let mut found = Vec::new();
+    for look in Look::all_of(false).into_iter().chain(Look::all_of(true)) {
+        browser.look(look).await?;
+        if !look.phone {
+            browser.size(1920, 1080).await?;
+        }
+        browser.goto("/?wall=1&rotate=0").await?;
+        browser
+            .until(
+                "the courts",
+                "return document.querySelectorAll('.screen .hex').length > 10",
+            )
+            .await?;
+        browser.picture("screen").await?;
+        found.extend(checks::every_complaint(browser, "screen", look).await?);
+    }
+    browser.look(Look::usual()).await?;
+    browser.size(1920, 1080).await?;
+    browser.goto("/?wall=1&rotate=0").await?;
+    checks::none_of(&found)
 }

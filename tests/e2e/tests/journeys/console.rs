@@ -1,6 +1,8 @@
 //! What the console can do about accounts, and how the audit record is proved elsewhere.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use reqwest::StatusCode;
+use serde_json::json;
 use xiezhi_test_support::TestController;
 
 fn path(controller: &TestController, name: &str) -> String {
@@ -95,5 +97,52 @@ async fn an_exported_audit_record_is_checked_without_the_database() -> Result<()
     controller.command(&["user", "create", "wang"])?;
     let live = controller.command(&["audit", "verify", "--expect-head", &hash])?;
     assert!(live.contains("1 entries came after it"), "{live}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_console_lists_whose_tokens_there_are_and_withdraws_one() -> Result<()> {
+    let controller = TestController::start().await?;
+    let api = controller.api().await?;
+    let wanted = json!({"name": "台账同步", "role": "province_admin", "site": 2,
+        "password": "correct horse battery staple"});
+    let made = api.post("/api/v1/me/api-tokens", &wanted).await?;
+    let secret = made["token"].as_str().context("no token")?;
+    let ask = async || -> Result<StatusCode> {
+        let client = reqwest::Client::builder().build()?;
+        let address = format!("http://{}/api/v1/hosts", controller.web());
+        Ok(client
+            .get(address)
+            .bearer_auth(secret)
+            .send()
+            .await?
+            .status())
+    };
+    let says = |parts: &[&str]| -> Result<()> {
+        let list = controller.command(&["api-token", "list"])?;
+        let line = list.lines().find(|line| line.contains("台账同步"));
+        let line = line.context("not listed")?;
+        for part in parts {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        Ok(())
+    };
+    let whose = "of admin  as province_admin at 兰州市中级人民法院";
+    says(&[
+        "valid",
+        "use-api",
+        whose,
+        "made 20",
+        "last used never",
+        "until 20",
+    ])?;
+    assert_eq!(ask().await?, StatusCode::OK);
+    says(&["valid", " from 127.0.0.1"])?;
+    controller.command(&["api-token", "revoke", &made["made"]["id"].to_string()])?;
+    says(&["revoked"])?;
+    assert_eq!(ask().await?, StatusCode::UNAUTHORIZED);
+    let audit = controller.command(&["audit", "list"])?;
+    let told = |line: &&str| line.contains("api_token.revoke") && line.contains("台账同步");
+    assert!(audit.lines().any(|line| told(&line)), "{audit}");
     Ok(())
 }

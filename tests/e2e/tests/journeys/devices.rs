@@ -1,49 +1,12 @@
 //! A switch and a power supply, asked by an agent: their samples and their state at the controller, and
 //! what stays of both when one falls silent and the agent is killed.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
-use xiezhi_profiles::Walk;
-use xiezhi_test_device::{Behaviour, FakeDevice};
-use xiezhi_test_support::{Api, TestAgent, TestController, eventually};
+use xiezhi_test_device::Behaviour;
+use xiezhi_test_support::{Api, TestController, eventually};
 
-/// A recording of the library, as a device that answers.
-async fn device(recording: &str) -> Result<FakeDevice> {
-    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/profiles/library");
-    let text = std::fs::read_to_string(library.join(recording))?;
-    let (walk, bad) = Walk::parse(&text);
-    ensure!(bad.is_empty(), "{bad:?}");
-    Ok(FakeDevice::start(walk, Behaviour::default()).await?)
-}
-
-/// An agent whose devices are asked every five seconds.
-fn agent(controller: &TestController, devices: &[(&str, &FakeDevice)]) -> Result<TestAgent> {
-    let folder = tempfile::Builder::new()
-        .prefix("xiezhi-devices-")
-        .tempdir()?
-        .keep();
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
-    let mut text = String::from("devices:\n");
-    for (name, device) in devices {
-        text.push_str(&format!(
-            "  - name: {name}\n    address: {}\n    every: 5s\n    credentials: {{version: 2c, community: public}}\n",
-            device.address()
-        ));
-    }
-    std::fs::create_dir(folder.join("devices.d"))?;
-    let file = folder.join("devices.d/room-3.yaml");
-    std::fs::write(&file, text)?;
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
-    let configuration = format!(
-        "interval: 1s\nreconnect_within: 1s\n\
-         devices:\n  folder: {0}/devices.d\n  profiles: {0}/profiles.d\n  state_dir: {0}/state\n  user: daemon\n",
-        folder.display()
-    );
-    TestAgent::enrol(controller, &configuration)
-}
+use crate::asked::{agent, device};
 
 async fn query(api: &Api, promql: &str) -> Result<Vec<Value>> {
     let query: String = form_urlencoded::byte_serialize(promql.as_bytes()).collect();

@@ -9,6 +9,8 @@
     reason = "a panic in a test is a failure that says where"
 )]
 
+#[path = "../shared/asked.rs"]
+mod asked;
 mod backup;
 mod clients;
 mod cluster;
