@@ -7,6 +7,8 @@
 //!
 //! Nothing but this module and its conversions knows the SNMP library.
 
+mod quick;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -22,6 +24,7 @@ use crate::convert;
 use crate::credentials::Login;
 use crate::message::{AskError, Kind, Request, Response};
 use crate::reports;
+use quick::Quick;
 
 /// Receive buffer of the socket, bytes: the answers that may wait while other work is done.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -110,6 +113,12 @@ impl Socket {
             totals: Arc::default(),
         };
         let totals = Arc::clone(&counted.totals);
+        let quick = login.community().filter(|_| login.has_bulk());
+        let quick = quick.map(|community| Quick {
+            transport: counted.clone(),
+            community: community.clone(),
+            timeout,
+        });
         let client = ClientBuilder::new(login.auth())
             .request_timeout(timeout)
             // The planner asks again, and for less.
@@ -118,7 +127,11 @@ impl Socket {
             .engine_cache(Arc::clone(&self.engines))
             .build_with_transport(counted)
             .map_err(|error| convert::error(&error))?;
-        Ok(Snmp { client, totals })
+        Ok(Snmp {
+            client,
+            quick,
+            totals,
+        })
     }
 
     /// Forgets the SNMPv3 engine at `address`: for a device that was replaced, or whose count of
@@ -160,6 +173,8 @@ async fn bind(address: IpAddr) -> Result<UdpTransport, AskError> {
 /// A session with one device.
 pub struct Snmp {
     client: Client<Counted>,
+    /// Of SNMPv2c.
+    quick: Option<Quick>,
     totals: Arc<Totals>,
 }
 
@@ -182,6 +197,9 @@ impl Snmp {
 
 impl Session for Snmp {
     async fn request(&mut self, request: &Request) -> Result<Response, AskError> {
+        if let (Some(quick), Kind::Bulk { repetitions }) = (&self.quick, request.kind) {
+            return quick.bulk(request, repetitions).await;
+        }
         self.totals.report.store(0, Ordering::Relaxed);
         let mut told = self.ask(request).await;
         if self.totals.report.load(Ordering::Relaxed) == reports::UNKNOWN_ENGINE && told.is_err() {
@@ -230,6 +248,7 @@ struct Totals {
 }
 
 /// The library's transport, counting; it also looks at the answers that the library refuses.
+#[derive(Clone)]
 struct Counted {
     handle: UdpHandle,
     totals: Arc<Totals>,

@@ -80,7 +80,7 @@ pub(crate) fn error(error: &Error) -> AskError {
     }
 }
 
-fn refused(status: ErrorStatus, index: u32) -> AskError {
+pub(crate) fn refused(status: ErrorStatus, index: u32) -> AskError {
     let place = usize::try_from(index)
         .ok()
         .and_then(|index| index.checked_sub(1));

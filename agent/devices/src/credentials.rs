@@ -10,7 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use async_snmp::{Auth, AuthProtocol, MasterKeys, PrivProtocol, UsmConfig};
+use async_snmp::{Auth, AuthProtocol, Community, MasterKeys, PrivProtocol, UsmConfig};
 use zeroize::Zeroizing;
 
 /// Fewest characters of an SNMPv3 password (RFC 3414, section 11.2).
@@ -238,6 +238,14 @@ impl Login {
 
     pub(crate) fn auth(&self) -> Auth {
         (*self.auth).clone()
+    }
+
+    /// Its community.
+    pub(crate) fn community(&self) -> Option<&Community> {
+        match &*self.auth {
+            Auth::Community { community, .. } => Some(community),
+            Auth::Usm(_) => None,
+        }
     }
 
     /// Whether the protocol has GETBULK.

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`ask`] | what is asked for, within which bounds, and what went wrong with which object |
+//! | [`answer`] | an answer read without the library, because most time went there |
 //! | [`message`] | one request and its answer, free of any library |
 //! | [`planner`] | which request comes next: pure, so every device's oddity is a test |
 //! | [`credentials`] | communities and users; secrets are wiped and never shown |
@@ -19,6 +20,7 @@
 //!
 //! Nothing here sets anything on a device, and what an object means is said by profiles, not here.
 
+pub mod answer;
 pub mod ask;
 pub mod client;
 pub mod config;

@@ -1,6 +1,7 @@
-//! Readers of what people and devices say of devices: profiles, recorded walks, folders of devices, and
-//! what is remembered of a device.
+//! Readers of what people and devices say of devices: profiles, recorded walks, folders of devices, what
+//! is remembered of a device, and its answers.
 
+use xiezhi_devices::answer;
 use xiezhi_devices::config;
 use xiezhi_devices::counters::Told;
 use xiezhi_devices::memory::{Memory, Row};
@@ -121,6 +122,16 @@ pub fn memory(bytes: &[u8]) {
     drop(next.encode());
 }
 
+/// An answer of SNMPv1 or v2c: what is read has as many values as were told, each with a name.
+pub fn answer(bytes: &[u8]) {
+    let Some(read) = answer::read(bytes) else {
+        return;
+    };
+    assert!(read.community.len() < bytes.len(), "a part of it");
+    read.response
+        .for_each(|name, _| assert!(name.len() > 1, "a name has two arcs"));
+}
+
 const WALK: &str = "1.3.6.1.2.1.1.1.0|4|a device\n1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.318.1.3.27\n\
     1.3.6.1.2.1.2.2.1.2.1|4|eth0\n1.3.6.1.2.1.2.2.1.8.1|2|1\n1.3.6.1.2.1.31.1.1.1.6.1|70|5\n\
     1.3.6.1.4.1.318.1.1.1.2.3.1.0|66|1000\n1.3.6.1.2.1.33.1.4.4.1.5.1|2|12\n";
@@ -174,4 +185,24 @@ pub(crate) fn walks() -> Vec<Vec<u8>> {
         WALK.as_bytes().to_vec(),
         b"1.3.6|4x|00ff\n1.3.7|64|1.2.3.4\n1.3.8|68x|9f780442280000\n".to_vec(),
     ]
+}
+
+/// `30 len 02 01 01 04 06 public`, and a PDU.
+fn community_message(pdu: u8, bindings: &[u8]) -> Vec<u8> {
+    let element = |tag: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).expect("short");
+        [&[tag, length], content].concat()
+    };
+    let head = [&[2, 1, 5, 2, 1, 0, 2, 1, 0][..], &element(0x30, bindings)].concat();
+    let message = [&[2, 1, 1, 4, 6][..], b"public", &element(pdu, &head)].concat();
+    element(0x30, &message)
+}
+
+pub(crate) fn answers() -> Vec<Vec<u8>> {
+    let bindings = [
+        &b"\x30\x0e\x06\x08\x2b\x06\x01\x02\x01\x01\x01\x00\x04\x02ab"[..],
+        b"\x30\x0c\x06\x07\x2b\x06\x01\x02\x01\x01\x03\x43\x01\x07",
+        b"\x30\x0b\x06\x07\x2b\x06\x01\x02\x01\x8f\x7f\x82\x00",
+    ];
+    vec![community_message(0xa2, &bindings.concat())]
 }

@@ -22,7 +22,7 @@ mod seeds;
 mod spreadsheet;
 mod storage;
 
-pub use devices::{devices_file, memory, profile, walk};
+pub use devices::{answer, devices_file, memory, profile, walk};
 pub use polls::polls;
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
@@ -163,5 +163,10 @@ pub const ALL: &[Target] = &[
         name: "memory",
         run: memory,
         seeds: devices::memories,
+    },
+    Target {
+        name: "answer",
+        run: answer,
+        seeds: devices::answers,
     },
 ];
