@@ -41,6 +41,7 @@ fn main() -> anyhow::Result<ExitCode> {
             state_dir: state_dir.with_extension("devices"),
             profiles: state_dir.with_extension("profiles.d"),
             user: user.clone(),
+            traps: None,
         },
         user,
         state_dir,

@@ -9,7 +9,9 @@
 //! and is made anew from its parts, and there is nothing here that it could ask for. Where a warden
 //! runs, the socket is standard output, as its own is standard input.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -29,6 +31,9 @@ const MOST_FIELDS: usize = 32;
 /// How the kinds of events that are about devices begin.
 const ABOUT_DEVICES: &str = "device_";
 
+/// The port that devices send traps to.
+const TRAP_PORT: u16 = 162;
+
 /// How devices are asked, unless the configuration says otherwise.
 pub(crate) fn default_options() -> AskerOptions {
     AskerOptions {
@@ -39,7 +44,32 @@ pub(crate) fn default_options() -> AskerOptions {
         state_dir: PathBuf::from("/var/lib/xiezhi-devices"),
         profiles: PathBuf::from("/etc/xiezhi/profiles.d"),
         user: "xiezhi-devices".to_owned(),
+        traps: Some(any_address(TRAP_PORT)),
     }
+}
+
+/// All addresses of this host, of both families.
+fn any_address(port: u16) -> SocketAddr {
+    (Ipv6Addr::UNSPECIFIED, port).into()
+}
+
+/// `off`, a port, or an address with a port.
+fn read_traps(section: &mut Section<'_>, default: Option<SocketAddr>) -> Option<SocketAddr> {
+    let Some(text) = section.text("traps") else {
+        return default;
+    };
+    if text == "off" {
+        return None;
+    }
+    let port = text.parse().ok().filter(|port| *port != 0).map(any_address);
+    let address = port.or_else(|| text.parse().ok());
+    if address.is_none() {
+        section.problem(
+            "traps",
+            "`traps` is a port such as 162, an address such as 10.8.0.1:162, or off",
+        );
+    }
+    address.or(default)
 }
 
 /// Reads the section `devices` of the configuration.
@@ -60,6 +90,7 @@ pub(crate) fn read_options(
             .text("profiles")
             .map_or(default.profiles, PathBuf::from),
         user: section.text("user").unwrap_or(default.user),
+        traps: read_traps(section, default.traps),
     }
 }
 
@@ -97,8 +128,26 @@ pub(crate) struct AskerState {
     pub(crate) discarded: u64,
     /// Datagrams that were no SNMP, since it started.
     pub(crate) malformed: u64,
+    /// Traps and informs.
+    pub(crate) traps: TrapState,
     /// What is wrong with the files that name the devices, with file and line.
     pub(crate) problems: Vec<String>,
+}
+
+/// What came in without being asked for, since the program started.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct TrapState {
+    /// Whether this host listens for traps.
+    pub(crate) listening: bool,
+    /// Traps and informs of devices, repeated ones among them.
+    pub(crate) taken: u64,
+    /// Those that were the same again.
+    pub(crate) repeated: u64,
+    /// Datagrams that were refused, by reason.
+    pub(crate) refused: BTreeMap<String, u64>,
+    /// Datagrams that were lost, by where.
+    pub(crate) lost: BTreeMap<String, u64>,
 }
 
 impl AskerState {
@@ -113,9 +162,29 @@ impl AskerState {
             ("xiezhi_devices_discarded_total", self.discarded as f64),
             ("xiezhi_devices_malformed_total", self.malformed as f64),
             ("xiezhi_devices_problems", self.problems.len() as f64),
+            (
+                "xiezhi_devices_traps_listening",
+                f64::from(u8::from(self.traps.listening)),
+            ),
+            ("xiezhi_devices_traps_total", self.traps.taken as f64),
+            (
+                "xiezhi_devices_traps_repeated_total",
+                self.traps.repeated as f64,
+            ),
+            (
+                "xiezhi_devices_traps_refused_total",
+                sum(&self.traps.refused),
+            ),
+            ("xiezhi_devices_traps_lost_total", sum(&self.traps.lost)),
         ];
         samples.into_iter().filter(move |_| told)
     }
+}
+
+fn sum(counts: &BTreeMap<String, u64>) -> f64 {
+    counts
+        .values()
+        .fold(0, |sum: u64, count| sum.saturating_add(*count)) as f64
 }
 
 /// The devices' side of a worker: what comes in and, without a warden, the program itself.

@@ -140,13 +140,14 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 fn capabilities(hexadecimal: &str) -> Vec<String> {
-    const NAMES: [(u32, &str); 6] = [
+    const NAMES: [(u32, &str); 7] = [
         (0, "CAP_CHOWN"),
         (2, "CAP_DAC_READ_SEARCH"),
         (5, "CAP_KILL"),
         (6, "CAP_SETGID"),
         (7, "CAP_SETUID"),
         (8, "CAP_SETPCAP"),
+        (10, "CAP_NET_BIND_SERVICE"),
     ];
     let bits = u64::from_str_radix(hexadecimal, 16).unwrap();
     let mut names: Vec<String> = (0..64)

@@ -9,6 +9,7 @@
 //!     address: 10.8.3.9:1161
 //!     profile: apc-smart-ups         # if it should not be recognised by itself
 //!     credentials: {version: 2c, community: "…"}
+//!     traps: {credentials: campus, from: [10.8.0.9]}   # if they come otherwise, or from elsewhere
 //! ```
 //!
 //! Pure: texts in, devices and problems out. A bad device or file stops no other.
@@ -59,10 +60,21 @@ pub struct Device {
     pub credentials: Credentials,
     /// The profile to read it with; `None` recognises it.
     pub profile: Option<String>,
+    /// How its traps are known.
+    pub traps: Traps,
     /// Where it stands, or anything else that its people want to remember.
     pub note: String,
     /// The file that it stands in.
     pub file: String,
+}
+
+/// How the traps of a device are known to be its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traps {
+    /// How they are proved; `None` as its answers are.
+    pub credentials: Option<Credentials>,
+    /// Addresses that they may come from besides the one where it is asked.
+    pub from: Vec<IpAddr>,
 }
 
 /// What a folder says.
@@ -80,6 +92,13 @@ enum Login {
     Set(String),
 }
 
+/// What a device says of its traps, and where their credentials stand.
+#[derive(Default)]
+struct TrapsDraft {
+    login: Option<(Login, (usize, usize))>,
+    from: Vec<IpAddr>,
+}
+
 /// A device before its set of credentials is looked up.
 struct Draft {
     name: String,
@@ -87,6 +106,7 @@ struct Draft {
     every: Duration,
     login: Login,
     profile: Option<String>,
+    traps: TrapsDraft,
     note: String,
     /// Where its name and its credentials stand.
     places: [(usize, usize); 2],
@@ -147,32 +167,50 @@ impl Folder {
             );
             return problems.add(at_name.0, at_name.1, said);
         }
-        let credentials = match draft.login {
-            Login::Own(credentials) => credentials,
-            Login::Set(set) => match sets.get(&set) {
-                Some(Some(credentials)) => credentials.clone(),
-                // What is wrong with the set was told where it stands.
-                Some(None) => return,
-                None => {
-                    let said = Said::new(
-                        format!("no file here has `credentials:` with a set `{set}`"),
-                        format!("各文件的 `credentials:` 中都没有名为 `{set}` 的凭据"),
-                    );
-                    return problems.add(at_login.0, at_login.1, said);
-                }
-            },
+        let Some(credentials) = found(draft.login, sets, at_login, problems) else {
+            return;
         };
+        let mut traps = Traps {
+            from: draft.traps.from,
+            credentials: None,
+        };
+        if let Some((login, place)) = draft.traps.login {
+            traps.credentials = found(login, sets, place, problems);
+        }
         let device = Device {
             name: draft.name.clone(),
             address: draft.address,
             every: draft.every,
             credentials,
             profile: draft.profile,
+            traps,
             note: draft.note,
             file: path.to_owned(),
         };
         self.devices.insert(draft.name, device);
     }
+}
+
+/// The credentials that a login means; what is wrong with a set was told where it stands.
+fn found(
+    login: Login,
+    sets: &BTreeMap<String, Option<Credentials>>,
+    place: (usize, usize),
+    problems: &mut Problems,
+) -> Option<Credentials> {
+    let set = match login {
+        Login::Own(credentials) => return Some(credentials),
+        Login::Set(set) => set,
+    };
+    if let Some(found) = sets.get(&set) {
+        return found.clone();
+    }
+    let said = Said::new(
+        format!("no file here has `credentials:` with a set `{set}`"),
+        format!("各文件的 `credentials:` 中都没有名为 `{set}` 的凭据"),
+    );
+    problems.add(place.0, place.1, said);
+    None
 }
 
 fn read_sets(section: &mut Section<'_>, open: &Opener<'_>) -> Vec<(String, Option<Credentials>)> {
@@ -204,16 +242,8 @@ fn draft(
         return None;
     }
     let note = section.text("note").unwrap_or_default();
-    let login = if section.is_section("credentials") {
-        let own = section.section("credentials", |section| login::credentials(section, open));
-        own.flatten().map(Login::Own)
-    } else {
-        let what = Said::new(
-            "the name of a set, or version, community and so on",
-            "凭据名称，或直接写 version、community 等",
-        );
-        section.required_text("credentials", what).map(Login::Set)
-    };
+    let login = login_of(section, open);
+    let traps = section.section("traps", |section| traps(section, open));
     Some(Draft {
         places: [section.place("name"), section.place("credentials")],
         name: name?,
@@ -221,8 +251,32 @@ fn draft(
         every: every?,
         login: login?,
         profile,
+        traps: traps.unwrap_or_default(),
         note,
     })
+}
+
+/// Credentials, or the name of a set of them.
+fn login_of(section: &mut Section<'_>, open: &Opener<'_>) -> Option<Login> {
+    if section.is_section("credentials") {
+        let own = section.section("credentials", |section| login::credentials(section, open));
+        return own.flatten().map(Login::Own);
+    }
+    let what = Said::new(
+        "the name of a set, or version, community and so on",
+        "凭据名称，或直接写 version、community 等",
+    );
+    section.required_text("credentials", what).map(Login::Set)
+}
+
+fn traps(section: &mut Section<'_>, open: &Opener<'_>) -> TrapsDraft {
+    let place = section.place("credentials");
+    let has_login = section.keys().iter().any(|key| key == "credentials");
+    let login = has_login.then(|| login_of(section, open)).flatten();
+    TrapsDraft {
+        login: login.map(|login| (login, place)),
+        from: section.parsed_list("from", Said::new("an IP address", "IP 地址")),
+    }
 }
 
 fn name(section: &mut Section<'_>) -> Option<String> {
@@ -318,6 +372,34 @@ mod tests {
         assert_eq!(folder.devices["sw-1"].address.port(), PORT);
         assert_eq!(folder.devices["sw-1"].every, EVERY);
         assert_eq!(folder.devices["sw-1"].credentials, device.credentials);
+        assert_eq!(device.traps, Traps::default());
+    }
+
+    #[test]
+    fn traps_may_be_proved_otherwise_and_come_from_elsewhere() {
+        let folder = folder(&[(
+            "a.yaml",
+            "credentials: {traps: {version: 2c, community: other}}\ndevices:\n\
+             - name: sw-1\n  address: 10.0.0.1\n  credentials: {version: 2c, community: public}\n\
+             \x20 traps: {credentials: traps, from: [10.0.0.9, '2001:db8::1']}\n\
+             - name: sw-2\n  address: 10.0.0.2\n  credentials: traps\n\
+             \x20 traps: {credentials: nobody, from: [x]}\n",
+        )]);
+        let traps = &folder.devices["sw-1"].traps;
+        assert_eq!(
+            traps.credentials,
+            Some(folder.devices["sw-2"].credentials.clone())
+        );
+        let from: Vec<IpAddr> = ["10.0.0.9", "2001:db8::1"]
+            .map(|text| text.parse().unwrap())
+            .into();
+        assert_eq!(traps.from, from);
+        let told = told(&folder);
+        assert!(
+            told.contains("no file here has `credentials:` with a set `nobody`"),
+            "{told}"
+        );
+        assert!(told.contains("IP address"), "{told}");
     }
 
     #[test]

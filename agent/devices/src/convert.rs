@@ -23,7 +23,7 @@ pub(crate) fn add(response: &mut Response, bindings: Vec<VarBind>) {
     }
 }
 
-fn cell(value: async_snmp::Value) -> Cell {
+pub(crate) fn cell(value: async_snmp::Value) -> Cell {
     use async_snmp::Value as Told;
     Cell::Value(match value {
         Told::Integer(value) => Value::Integer(value),

@@ -248,6 +248,14 @@ impl Login {
         }
     }
 
+    /// Its SNMPv3 user.
+    pub(crate) fn user(&self) -> Option<&UsmConfig> {
+        match &*self.auth {
+            Auth::Community { .. } => None,
+            Auth::Usm(user) => Some(user),
+        }
+    }
+
     /// Whether the protocol has GETBULK.
     #[must_use]
     pub fn has_bulk(&self) -> bool {

@@ -17,6 +17,7 @@
 //! | [`config`] | the devices of a host as people write them |
 //! | [`visit`] | one device asked, read, remembered and told |
 //! | [`schedule`] | which device is asked when |
+//! | [`traps`] | what devices tell without being asked |
 //!
 //! Nothing here sets anything on a device, and what an object means is said by profiles, not here.
 
@@ -37,6 +38,7 @@ mod reports;
 pub mod schedule;
 pub mod sealed;
 pub mod tables;
+pub mod traps;
 pub mod visit;
 
 pub use ask::{Ask, Fault, Limits, Problem};

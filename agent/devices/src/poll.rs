@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use xiezhi_profiles::{Answers, Hints, Oid, Value, Walk};
+use xiezhi_profiles::{Answers, Hints, Library, Oid, Probe, Value, Walk};
 
 use crate::ask::{Ask, Fault, Limits, Problem};
 use crate::client::{Counts, Session, Snmp, Socket};
@@ -24,6 +24,9 @@ const IDENTITY: [&[u32]; 5] = [
     &[1, 3, 6, 1, 2, 1, 1, 5, 0],
     &[1, 3, 6, 1, 6, 3, 10, 2, 1, 3, 0],
 ];
+
+/// How long a device may take to tell what decides between profiles.
+const PROBE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A device, and how to ask it.
 #[derive(Debug, Clone)]
@@ -155,6 +158,38 @@ impl Poller {
         match polled.error {
             Some(error) => Err(error),
             None => Ok(polled.identity),
+        }
+    }
+
+    /// What profiles are told apart by: who the device says it is, and which of the objects that decide
+    /// between profiles of `library` it has.
+    pub async fn probe(&self, target: &Target, library: &Library, identity: &Identity) -> Probe {
+        let sys_object_id = identity.object_id.clone().unwrap_or_default();
+        let questions = library.questions(&sys_object_id);
+        let is_scalar = |oid: &&Oid| oid.arcs().ends_with(&[0]);
+        let ask = Ask {
+            scalars: questions.iter().filter(is_scalar).cloned().collect(),
+            columns: questions.iter().map(|oid| vec![oid.clone()]).collect(),
+        };
+        // One row is enough to know that there is one.
+        let limits = Limits {
+            rows: 1,
+            ..Limits::default()
+        };
+        let answers = if questions.is_empty() {
+            Answers::new()
+        } else {
+            self.poll(target, &ask, limits, PROBE_PATIENCE)
+                .await
+                .answers
+        };
+        Probe {
+            sys_object_id,
+            sys_descr: identity.description.clone().unwrap_or_default(),
+            has: questions
+                .into_iter()
+                .filter(|oid| !answers.rows(oid).is_empty())
+                .collect(),
         }
     }
 

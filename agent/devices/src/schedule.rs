@@ -13,6 +13,9 @@ use crate::memory::Row;
 /// back, so that its `up` stays in sight.
 const LONGEST_PAUSE_MS: u64 = 240_000;
 
+/// Shortest time between two questions that a device's own traps ask for.
+const TRAP_PAUSE_MS: u64 = 10_000;
+
 /// The devices and when each is due.
 #[derive(Debug, Default)]
 pub struct Schedule {
@@ -27,6 +30,10 @@ struct Entry {
     due_ms: Option<u64>,
     /// Questions in a row without an answer.
     silent: u32,
+    /// When it was last asked because of a trap.
+    trapped_ms: Option<u64>,
+    /// When it is to be asked because of a trap that came while it was being asked.
+    again_ms: Option<u64>,
 }
 
 impl Schedule {
@@ -59,21 +66,52 @@ impl Schedule {
                 every_ms,
                 due_ms,
                 silent: 0,
+                trapped_ms: None,
+                again_ms: None,
             };
             self.devices.insert(name.clone(), entry);
         }
     }
 
-    /// Makes a device due now, if it is not being asked: after a change to it, or a trap of it.
+    /// Makes a device due now, if it is not being asked: after a change to it.
     pub fn hurry(&mut self, name: &str, now_ms: u64) {
+        self.bring_forward(name, now_ms);
+    }
+
+    /// Makes a device due because a trap of it came: now, or ten seconds after the last time that this
+    /// happened, so that one that sends traps without end is asked no oftener. If it is being asked it is
+    /// asked once more, because what it told may be from before the trap.
+    pub fn trap(&mut self, name: &str, now_ms: u64) {
         let Some(entry) = self.devices.get_mut(name) else {
             return;
         };
-        if let Some(due) = entry.due_ms.filter(|due| *due > now_ms) {
-            self.queue.remove(&(due, name.to_owned()));
-            self.queue.insert((now_ms, name.to_owned()));
-            entry.due_ms = Some(now_ms);
+        let at = match entry.trapped_ms {
+            Some(last) => now_ms.max(last.saturating_add(TRAP_PAUSE_MS)),
+            None => now_ms,
+        };
+        if entry.due_ms.is_none() {
+            entry.again_ms.get_or_insert(at);
+            return;
         }
+        if self.bring_forward(name, at)
+            && let Some(entry) = self.devices.get_mut(name)
+        {
+            entry.trapped_ms = Some(at);
+        }
+    }
+
+    /// Makes a device that waits due at `at_ms`, if that is earlier.
+    fn bring_forward(&mut self, name: &str, at_ms: u64) -> bool {
+        let Some(entry) = self.devices.get_mut(name) else {
+            return false;
+        };
+        let Some(due) = entry.due_ms.filter(|due| *due > at_ms) else {
+            return false;
+        };
+        self.queue.remove(&(due, name.to_owned()));
+        self.queue.insert((at_ms, name.to_owned()));
+        entry.due_ms = Some(at_ms);
+        true
     }
 
     fn remove(&mut self, name: &str) {
@@ -119,7 +157,16 @@ impl Schedule {
         };
         let pause = pause_ms(entry.every_ms, entry.silent);
         let after = now_ms.saturating_add(pause - entry.every_ms);
-        let due = slot(name, entry.every_ms, after);
+        let mut due = slot(name, entry.every_ms, after);
+        if let Some(again) = entry
+            .again_ms
+            .take()
+            .map(|at| at.max(now_ms))
+            .filter(|at| *at < due)
+        {
+            due = again;
+            entry.trapped_ms = Some(again);
+        }
         entry.due_ms = Some(due);
         self.queue.insert((due, name.to_owned()));
     }
@@ -241,6 +288,38 @@ mod tests {
         schedule.set(&devices(50), 0);
         schedule.hurry("sw-17", 3);
         assert_eq!(schedule.next(3).as_deref(), Some("sw-17"));
+    }
+
+    #[test]
+    fn traps_without_end_make_a_device_due_every_ten_seconds_at_most() {
+        let mut schedule = Schedule::default();
+        schedule.set(&devices(1), 0);
+        let mut asked = Vec::new();
+        for now in (0..MINUTE_MS).step_by(100) {
+            schedule.trap("sw-0", now);
+            while let Some(name) = schedule.next(now) {
+                schedule.done(&name, true, now);
+                asked.push(now);
+            }
+        }
+        // Its own turn is among them.
+        assert_eq!(asked[0], 0);
+        assert!((6..=7).contains(&asked.len()), "{asked:?}");
+    }
+
+    #[test]
+    fn a_trap_while_a_device_is_being_asked_asks_it_once_more() {
+        let mut schedule = Schedule::default();
+        schedule.set(&devices(1), 0);
+        let now = schedule.next_due_ms().unwrap();
+        let name = schedule.next(now).unwrap();
+        schedule.trap(&name, now);
+        schedule.trap(&name, now + 1);
+        assert_eq!(schedule.next(now + 2), None);
+        schedule.done(&name, true, now + 2);
+        assert_eq!(schedule.next(now + 2), Some(name.clone()));
+        schedule.done(&name, true, now + 3);
+        assert_eq!(schedule.next_due_ms(), Some(now + MINUTE_MS));
     }
 
     proptest! {

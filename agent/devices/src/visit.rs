@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use xiezhi_profiles::{Answers, GENERIC, Hints, Library, Oid, Probe, Profile};
+use xiezhi_profiles::{GENERIC, Hints, Library, Profile};
 use xiezhi_protocol::event::Event;
 
 use crate::ask::{Ask, Limits};
@@ -86,6 +86,8 @@ pub struct Visit {
     pub left_out: std::collections::BTreeMap<String, u64>,
     /// How to ask it the next time.
     pub pace: Option<Pace>,
+    /// The profile that it was read with, if it told anything.
+    pub profile: Option<String>,
     /// What could not be remembered, or made a content, in English.
     pub faults: Vec<String>,
 }
@@ -168,7 +170,8 @@ async fn ask<'p>(
             }
         }
     };
-    let probe = probe(poller, profiles, subject, &identity).await;
+    let target = target(subject, &Hints::default());
+    let probe = poller.probe(&target, &profiles.library, &identity).await;
     let found = profiles.library.recognise(&probe);
     let Some(profile) = found.or_else(|| profiles.library.get(GENERIC)) else {
         // The profiles that come with the program always have it.
@@ -217,39 +220,4 @@ async fn poll(poller: &Poller, subject: &Subject, profile: &Profile) -> Polled {
     poller
         .poll(&target, &ask, Limits::default(), patience)
         .await
-}
-
-/// Which of the objects that decide between profiles the device has.
-pub async fn probe(
-    poller: &Poller,
-    profiles: &Profiles,
-    subject: &Subject,
-    identity: &Identity,
-) -> Probe {
-    let sys_object_id = identity.object_id.clone().unwrap_or_default();
-    let questions = profiles.library.questions(&sys_object_id);
-    let is_scalar = |oid: &&Oid| oid.arcs().ends_with(&[0]);
-    let ask = Ask {
-        scalars: questions.iter().filter(is_scalar).cloned().collect(),
-        columns: questions.iter().map(|oid| vec![oid.clone()]).collect(),
-    };
-    // One row is enough to know that there is one.
-    let limits = Limits {
-        rows: 1,
-        ..Limits::default()
-    };
-    let answers = if questions.is_empty() {
-        Answers::new()
-    } else {
-        let target = target(subject, &Hints::default());
-        poller.poll(&target, &ask, limits, PATIENCE.1).await.answers
-    };
-    Probe {
-        sys_object_id,
-        sys_descr: identity.description.clone().unwrap_or_default(),
-        has: questions
-            .into_iter()
-            .filter(|oid| !answers.rows(oid).is_empty())
-            .collect(),
-    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use xiezhi_devices::{
-    Ask, AskError, Fault, Identity, Limits, Login, PollError, Poller, Secret, Socket, Target,
+    Ask, AskError, Fault, Limits, Login, PollError, Poller, Secret, Socket, Target,
 };
 use xiezhi_document::{Language, Said};
 use xiezhi_profiles::{
@@ -313,7 +313,7 @@ async fn try_live(
         .identify(&target)
         .await
         .map_err(|error| told(language, &error))?;
-    let probe = probe(&poller, &target, library, &identity).await;
+    let probe = poller.probe(&target, library, &identity).await;
     let profile = chosen(library, arguments, &probe, language)?;
     target.hints = profile.hints.clone();
     let (scalars, columns) = profile.objects();
@@ -340,38 +340,6 @@ async fn try_live(
     match &polled.error {
         Some(error) => Err(told(language, error)),
         None => Ok(ExitCode::SUCCESS),
-    }
-}
-
-/// Which of the objects that decide between profiles the device has.
-async fn probe(poller: &Poller, target: &Target, library: &Library, identity: &Identity) -> Probe {
-    let sys_object_id = identity.object_id.clone().unwrap_or_default();
-    let questions = library.questions(&sys_object_id);
-    let ask = Ask {
-        scalars: questions
-            .iter()
-            .filter(|oid| oid.arcs().ends_with(&[0]))
-            .cloned()
-            .collect(),
-        columns: questions.iter().map(|oid| vec![oid.clone()]).collect(),
-    };
-    // One row is enough to know that there is one.
-    let limits = Limits {
-        rows: 1,
-        ..Limits::default()
-    };
-    let answers = if questions.is_empty() {
-        xiezhi_profiles::Answers::new()
-    } else {
-        poller.poll(target, &ask, limits, PATIENCE).await.answers
-    };
-    Probe {
-        sys_object_id,
-        sys_descr: identity.description.clone().unwrap_or_default(),
-        has: questions
-            .into_iter()
-            .filter(|oid| !answers.rows(oid).is_empty())
-            .collect(),
     }
 }
 

@@ -6,13 +6,18 @@
 //!
 //! ```text
 //! xiezhi-devices run --config-dir DIR --state DIR [--profiles DIR] [--key FILE] [--to-fd 0]
+//!                    [--traps ADDRESS:PORT | --traps stdout] [--report-every SECONDS]
 //! ```
+//!
+//! Traps come in at a port that it opens itself, or by the socket that it was started with as standard
+//! output, because it may open no port below 1024.
 
 mod clock;
 mod folder;
 mod limiter;
 mod link;
 mod tally;
+mod traps;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,15 +31,19 @@ use tokio::task::JoinSet;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use xiezhi_devices::memory::Memory;
 use xiezhi_devices::schedule::Schedule;
+use xiezhi_devices::traps::meaning;
 use xiezhi_devices::visit::{Profiles, Subject, Visit, visit};
 use xiezhi_devices::{Poller, Socket};
 use xiezhi_document::Language;
+use xiezhi_protocol::event::Event;
 
 use folder::Folder;
 use limiter::Limiter;
 use link::{Link, Message};
 use tally::Tally;
+use traps::{Port, Taken, Traps};
 
 /// Devices that are read at the same time; each takes some 200 kB meanwhile.
 const AT_ONCE: usize = 16;
@@ -45,10 +54,16 @@ const MOST_ASKED: usize = 1024;
 /// Polls that may wait for the worker before no other is begun.
 const MOST_WAITING: usize = 32;
 
+/// Tasks at the same time; while there are so many, traps wait in their queue.
+const MOST_TASKS: usize = 2 * MOST_ASKED;
+
+/// Traps that are taken before anything else has its turn.
+const TRAPS_AT_ONCE: usize = 64;
+
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often this program tells of itself.
+/// How often this program tells of itself, unless the command line says otherwise.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// What the command line asks.
@@ -56,8 +71,14 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Options {
     /// The folder of devices.
     pub(crate) config: PathBuf,
-    /// The folder of memories.
+    /// The folder of all that is remembered.
+    pub(crate) state: PathBuf,
+    /// The folder of memories of devices, in it.
     pub(crate) memories: PathBuf,
+    /// Where traps come in, if they do.
+    traps: Option<Port>,
+    /// How often this program tells of itself.
+    report_every: Duration,
     /// The folder of profiles.
     pub(crate) profiles: Option<PathBuf>,
     /// The key of sealed secrets.
@@ -68,6 +89,7 @@ pub(crate) struct Options {
 
 fn options(parser: &mut lexopt::Parser) -> Result<Options> {
     let (mut config, mut state, mut profiles, mut key) = (None, None, None, None);
+    let (mut traps, mut report_every) = (None, REPORT_EVERY);
     let mut language = crate::of_the_terminal();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -75,6 +97,19 @@ fn options(parser: &mut lexopt::Parser) -> Result<Options> {
             Long("state") => state = Some(PathBuf::from(parser.value()?)),
             Long("profiles") => profiles = Some(PathBuf::from(parser.value()?)),
             Long("key") => key = Some(PathBuf::from(parser.value()?)),
+            Long("traps") => {
+                let word = parser.value()?.string()?;
+                traps =
+                    Some(match word.as_str() {
+                        "stdout" => Port::HandedOver,
+                        address => Port::Own(address.parse().with_context(|| {
+                            format!("`--traps {word}`: no address with a port")
+                        })?),
+                    });
+            }
+            Long("report-every") => {
+                report_every = Duration::from_secs(parser.value()?.parse::<u32>()?.max(1).into());
+            }
             Long("to-fd") => {
                 let number: u32 = parser.value()?.parse()?;
                 ensure!(
@@ -95,6 +130,9 @@ fn options(parser: &mut lexopt::Parser) -> Result<Options> {
         key: key.unwrap_or_else(|| crate::device::key_beside(&config)),
         config,
         memories: state.join("devices"),
+        state,
+        traps,
+        report_every,
         profiles: profiles.filter(|folder| folder.is_dir()),
         language,
     })
@@ -116,9 +154,9 @@ pub(crate) fn run(parser: &mut lexopt::Parser) -> Result<ExitCode> {
     runtime.block_on(async {
         let link = Link::open()?;
         let socket = Socket::open().await.context("opening a socket for SNMP")?;
-        Run::new(options, link, Poller::new(socket, AT_ONCE))
-            .go()
-            .await
+        let traps = Traps::start(options.traps, &options.state)?;
+        let run = Run::new(options, link, Poller::new(socket, AT_ONCE), traps);
+        run.go().await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -159,11 +197,14 @@ struct Run {
     schedule: Schedule,
     tally: Tally,
     limiter: Limiter,
+    traps: Traps,
+    /// The profile that each device was read with last.
+    recognised: BTreeMap<String, String>,
     asked: JoinSet<(String, Visit, Result<()>)>,
 }
 
 impl Run {
-    fn new(options: Options, link: Link, poller: Poller) -> Self {
+    fn new(options: Options, link: Link, poller: Poller, traps: Traps) -> Self {
         Self {
             options,
             link: Arc::new(link),
@@ -174,6 +215,8 @@ impl Run {
             schedule: Schedule::default(),
             tally: Tally::default(),
             limiter: Limiter::default(),
+            traps,
+            recognised: BTreeMap::new(),
             asked: JoinSet::new(),
         }
     }
@@ -181,7 +224,7 @@ impl Run {
     /// Comes back only with why it cannot go on.
     async fn go(mut self) -> Result<()> {
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut report = tokio::time::interval(REPORT_EVERY);
+        let mut report = tokio::time::interval(self.options.report_every);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first tick comes at once: the folder is read, and there is nothing to tell yet.
@@ -193,6 +236,7 @@ impl Run {
                 () = tokio::time::sleep(due) => {}
                 _ = look.tick() => self.look(),
                 _ = report.tick() => self.report().await?,
+                () = self.traps.come(), if self.asked.len() < MOST_TASKS => self.hear(),
                 Some(done) = self.asked.join_next(), if !self.asked.is_empty() => {
                     if let Ok((name, visit, sent)) = done {
                         sent?;
@@ -276,7 +320,10 @@ impl Run {
             .iter()
             .map(|(name, subject)| (name.clone(), subject.every))
             .collect();
+        self.recognised
+            .retain(|name, _| subjects.contains_key(name));
         self.subjects = subjects;
+        self.traps.know(read.traps);
         self.schedule.set(&every, now_ms);
         for name in changed {
             self.schedule.hurry(&name, now_ms);
@@ -290,27 +337,85 @@ impl Run {
             .done(name, visit.answered, clock::now().boot_ms);
         if let Some(subject) = self.subjects.get_mut(name) {
             subject.pace = visit.pace;
+            if let Some(profile) = &visit.profile {
+                let known = self.recognised.entry(name.to_owned()).or_default();
+                known.clone_from(profile);
+            }
         }
         self.tally.add(visit);
         for fault in &visit.faults {
             tracing::warn!(device = name, "{fault}");
         }
         for event in self.limiter.pass(name, &visit.events, clock::now().boot_ms) {
-            tracing::info!(device = name, kind = event.kind, "{}", event.message);
-            let link = Arc::clone(&self.link);
-            // In the queue behind what was sent before it; whoever is gone is found out by the next poll.
-            self.asked.spawn(async move {
-                let sent = link.send(&Message::Event(&event)).await;
-                (String::new(), Visit::default(), sent)
-            });
+            self.tell(event);
         }
+    }
+
+    /// Tells an event.
+    fn tell(&mut self, event: Event) {
+        tracing::info!(kind = event.kind, "{}", event.message);
+        let link = Arc::clone(&self.link);
+        // In the queue behind what was sent before it; whoever is gone is found out by the next poll.
+        self.asked.spawn(async move {
+            let sent = link.send(&Message::Event(&event)).await;
+            (String::new(), Visit::default(), sent)
+        });
+    }
+
+    /// Takes some of the traps that wait: their devices are asked at once, because what a trap says is
+    /// never the whole truth.
+    fn hear(&mut self) {
+        let now = clock::now();
+        for _ in 0..TRAPS_AT_ONCE {
+            let (profiles, recognised) = (&self.profiles, &self.recognised);
+            let subjects = &self.subjects;
+            let taken = self.traps.take(now, |device, notice| {
+                let chosen = subjects.get(device).and_then(|one| one.profile.as_ref());
+                let name = chosen.or_else(|| recognised.get(device));
+                meaning::clears(name.and_then(|name| profiles.library().get(name)), notice)
+            });
+            match taken {
+                None => return,
+                Some(Taken::New(new)) => {
+                    self.schedule.trap(&new.device, now.boot_ms);
+                    self.tell_trap(*new);
+                }
+                Some(Taken::HeldBack(device)) => self.schedule.trap(&device, now.boot_ms),
+                Some(Taken::Nothing(None)) => {}
+                Some(Taken::Nothing(Some(event))) => self.tell(event),
+            }
+        }
+    }
+
+    /// Tells a trap in the words of its device's profile, with its ports' names, which lie in its memory.
+    fn tell_trap(&mut self, new: traps::New) {
+        let (link, profiles) = (Arc::clone(&self.link), Arc::clone(&self.profiles));
+        let chosen = self
+            .subjects
+            .get(&new.device)
+            .and_then(|one| one.profile.clone());
+        let path = Memory::path(&self.options.memories, &new.device);
+        self.asked.spawn(async move {
+            let loaded = tokio::task::spawn_blocking(move || Memory::load(&path).0).await;
+            let memory = loaded.unwrap_or_default();
+            let name = chosen.unwrap_or(memory.profile);
+            let event = new.event(profiles.library().get(&name), &memory.ports);
+            tracing::info!(kind = event.kind, "{}", event.message);
+            let sent = link.send(&Message::Event(&event)).await;
+            (String::new(), Visit::default(), sent)
+        });
     }
 
     /// Tells of itself.
     async fn report(&mut self) -> Result<()> {
-        let report = self
-            .tally
-            .report(self.schedule.count(), self.poller.socket().strays());
+        for event in self.traps.tend(clock::now()) {
+            self.tell(event);
+        }
+        let report = self.tally.report(
+            self.schedule.count(),
+            self.poller.socket().strays(),
+            self.traps.report(),
+        );
         // A worker that takes nothing at all must not keep this loop.
         if self.link.waiting() == 0 {
             self.link.send(&Message::Report(&report)).await?;

@@ -141,6 +141,16 @@ pub mod kinds {
     pub const DEVICE_PORT_UP: &str = "device_port_up";
     /// A port that nobody disabled went down: as [`DEVICE_PORT_UP`].
     pub const DEVICE_PORT_DOWN: &str = "device_port_down";
+    /// It told something by itself (a trap or an inform): `device`, `address`, `trap` (the OID), `name` if
+    /// it is a standard one, `text_zh`, `text_en`, `port`, `values`, `clears` (the trap that it ends),
+    /// `repeats` that were not told, `held_back` traps of before.
+    pub const DEVICE_TRAP: &str = "device_trap";
+    /// Traps of a device were refused: `device`, `address`, `reason`, `count`.
+    pub const DEVICE_TRAPS_REFUSED: &str = "device_traps_refused";
+    /// Traps came from addresses of no device: `addresses`, `count`.
+    pub const DEVICE_TRAPS_UNKNOWN: &str = "device_traps_unknown";
+    /// Traps were lost on this host before anybody read them: `kernel`, `queue`, `rate`.
+    pub const DEVICE_TRAPS_LOST: &str = "device_traps_lost";
 }
 
 #[cfg(test)]

@@ -5,8 +5,12 @@
 //! packets through a pair of sockets that outlives both, so that a packet is never torn and what was
 //! handed over is read by the worker that comes next. Nothing is started on a host whose folder of
 //! devices is empty.
+//!
+//! Traps come to a port below 1024, which it may not open. The warden opens it, once there are devices,
+//! and hands the socket over as standard output; it never reads from it.
 
 use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +21,7 @@ use anyhow::{Context as _, Result};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
+use rustix::thread::CapabilitySet;
 
 use super::accounts::{self, Account};
 use super::{ASKER_NAME, HELPER_NAME, confine, handover, say};
@@ -34,6 +39,8 @@ pub(crate) struct AskerOptions {
     pub(crate) profiles: PathBuf,
     /// User that the program runs as.
     pub(crate) user: String,
+    /// Where traps come in; `None` if they are not received.
+    pub(crate) traps: Option<SocketAddr>,
 }
 
 /// How often the folder is looked at while nothing runs.
@@ -52,6 +59,8 @@ pub(crate) struct Asker {
     confined: bool,
     /// The program's end of the pair, its standard input.
     socket: OwnedFd,
+    /// Where traps come in, under a warden, once it is open.
+    traps: Option<UdpSocket>,
     child: Option<Child>,
     started: Instant,
     look_at: Instant,
@@ -78,6 +87,7 @@ impl Asker {
             options,
             confined,
             socket: theirs,
+            traps: None,
             child: None,
             started: Instant::now(),
             look_at: Instant::now(),
@@ -159,7 +169,23 @@ impl Asker {
         entries.is_ok_and(|entries| entries.flatten().any(|entry| is_device_file(&entry.path())))
     }
 
-    fn start(&self) -> Result<Child> {
+    /// The socket for traps, opened if it is not open yet. Without it devices are asked all the same.
+    fn open_traps(&mut self) {
+        let Some(address) = self.options.traps.filter(|_| self.traps.is_none()) else {
+            return;
+        };
+        let opened = confine::with(CapabilitySet::NET_BIND_SERVICE, || bind(address));
+        match opened {
+            Ok(socket) => self.traps = Some(socket),
+            Err(error) => self.tell_once(Some(error.context(format!(
+                "traps of devices are not received: port {} cannot be opened; another program such as \
+                 snmptrapd may have it; `devices: {{traps: off}}` in the configuration ends this message",
+                address.port()
+            )))),
+        }
+    }
+
+    fn start(&mut self) -> Result<Child> {
         let socket = self.socket.try_clone().context("sharing the socket")?;
         let mut words: Vec<std::ffi::OsString> = vec!["run".into()];
         for (name, path) in [
@@ -170,6 +196,9 @@ impl Asker {
             words.extend([name.into(), path.clone().into_os_string()]);
         }
         if !self.confined {
+            if let Some(address) = self.options.traps {
+                words.extend(["--traps".into(), address.to_string().into()]);
+            }
             return Command::new(&self.options.program)
                 .arg0(ASKER_NAME)
                 .args(words)
@@ -182,7 +211,14 @@ impl Asker {
         // Opened here, because the user may not be able to get to the program's folder.
         let program = File::open(&self.options.program).with_context(|| self.cannot_start())?;
         rustix::io::fcntl_setfd(&program, FdFlags::empty()).context("handing the program over")?;
-        self.confined_command(&account, &program)
+        self.open_traps();
+        let mut command = self.confined_command(&account, &program);
+        if let Some(traps) = &self.traps {
+            let traps = traps.try_clone().context("sharing the socket for traps")?;
+            words.extend(["--traps".into(), "stdout".into()]);
+            command.stdout(Stdio::from(OwnedFd::from(traps)));
+        }
+        command
             .args(words)
             .stdin(Stdio::from(socket))
             .spawn()
@@ -224,6 +260,22 @@ impl Drop for Asker {
             drop(child.wait());
         }
     }
+}
+
+/// A socket at `address`; on a host without IPv6 at all addresses of IPv4 instead of all.
+fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    UdpSocket::bind(address).or_else(|error| {
+        let is_any = address.is_ipv6() && address.ip().is_unspecified();
+        match error
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
+            Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL) if is_any => {
+                UdpSocket::bind((IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))
+            }
+            _ => Err(error),
+        }
+    })
 }
 
 /// Files that editors and packages leave beside others are none.

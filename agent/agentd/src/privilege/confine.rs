@@ -62,6 +62,22 @@ pub(super) fn hold(effective: CapabilitySet, permitted: CapabilitySet) -> Result
     Ok(())
 }
 
+/// Does `act` with one capability more, if this process is permitted it; without it as it is.
+pub(super) fn with<T>(
+    capability: CapabilitySet,
+    act: impl FnOnce() -> std::io::Result<T>,
+) -> Result<T> {
+    let before = thread::capabilities(None).context("reading capabilities")?;
+    let more = CapabilitySets {
+        effective: before.effective | (before.permitted & capability),
+        ..before
+    };
+    thread::set_capabilities(None, more).context("raising a capability")?;
+    let done = act();
+    thread::set_capabilities(None, before).context("lowering a capability")?;
+    Ok(done?)
+}
+
 /// Takes another identity, for good, keeping only `keep`.
 pub(super) fn become_user(account: &Account, keep: CapabilitySet) -> Result<()> {
     // A child inherits the warden's blocked signals.

@@ -33,6 +33,7 @@ pub(crate) struct Row {
 const WARDEN: &[&str] = &[
     "CAP_DAC_READ_SEARCH",
     "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
     "CAP_SETGID",
     "CAP_SETPCAP",
     "CAP_SETUID",
@@ -49,7 +50,7 @@ const ROWS: &[Row] = &[
         bounding: WARDEN,
         system_calls: "fork, exec, kill, wait, poll, signalfd; at the start chown of the state folder",
         filtered: false,
-        sockets: "one socket pair to the worker; reads 64-byte requests of a closed enum; holds both ends of the asker's pair, reads neither",
+        sockets: "one socket pair to the worker; reads 64-byte requests of a closed enum; holds both ends of the asker's pair, and opens UDP 162 for it once there are devices; reads none of them",
         compromise: "everything: it is root. Before it drops rights it also reads the configuration, /etc/passwd, /etc/group and, to enrol, the policy root, which all come from the administrator; never network input",
     },
     Row {
@@ -73,7 +74,7 @@ const ROWS: &[Row] = &[
         bounding: &[],
         system_calls: "sockets, files of its own folders",
         filtered: true,
-        sockets: "UDP to the devices; writes to the worker's pair",
+        sockets: "UDP to the devices; UDP 162, opened by the warden, for their traps; writes to the worker's pair",
         compromise: "what logs in to the devices, and what this host says of them; neither the host's identity nor its spool",
     },
     Row {

@@ -50,11 +50,13 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// How long a worker may take to stop; systemd's own patience is 90 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What may be made effective later: by the worker's and the helpers' first step.
+/// What may be made effective later: by the worker's and the helpers' first step, and for the moment in
+/// which the port for traps is opened.
 pub(super) const PERMITTED: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::KILL)
+    .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::DAC_READ_SEARCH);
 /// What the warden itself uses: it ends processes of another user.
 pub(super) const EFFECTIVE: CapabilitySet = CapabilitySet::KILL;
@@ -107,7 +109,8 @@ fn confine_warden() -> Result<()> {
     let held = rustix::thread::capabilities(None)
         .context("reading capabilities")?
         .permitted;
-    let needed = PERMITTED.difference(CapabilitySet::DAC_READ_SEARCH);
+    let spared = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::NET_BIND_SERVICE;
+    let needed = PERMITTED.difference(spared);
     ensure!(
         held.contains(needed),
         "the warden needs CAP_SETUID, CAP_SETGID, CAP_SETPCAP and CAP_KILL; check CapabilityBoundingSet of the unit"

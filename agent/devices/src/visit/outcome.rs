@@ -96,6 +96,7 @@ fn told(
     visit.answered = true;
     visit.events = events;
     visit.pace = Some(polled.pace);
+    visit.profile = Some(profile.name.clone());
     visit
 }
 

@@ -148,12 +148,20 @@ pub(crate) fn plain_places(text: &str) -> Vec<Plain> {
         };
         section.section("credentials", |section| names(section, &mut found));
         section.sections("devices", |section| {
-            if section.is_section("credentials") {
-                section.section("credentials", |section| of_login(section, &mut found));
+            of_own(section, &mut found);
+            if section.is_section("traps") {
+                section.section("traps", |section| of_own(section, &mut found));
             }
         });
     });
     found
+}
+
+/// A login of its own, not the name of a set.
+fn of_own(section: &mut Section<'_>, found: &mut Vec<Plain>) {
+    if section.is_section("credentials") {
+        section.section("credentials", |section| of_login(section, found));
+    }
 }
 
 fn of_login(section: &mut Section<'_>, found: &mut Vec<Plain>) {

@@ -11,6 +11,7 @@ use xiezhi_devices::{Credentials, Login};
 use xiezhi_profiles::Library;
 
 use super::Options;
+use super::traps::Source;
 use crate::{device, files};
 
 /// What a look remembers: each file with its time, length and number.
@@ -30,6 +31,8 @@ pub(crate) struct Folder {
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) subjects: Vec<Subject>,
+    /// Whose traps are known how.
+    pub(crate) traps: Vec<Source>,
     /// The profiles, if they changed.
     pub(crate) profiles: Option<Profiles>,
     /// What is wrong, each with file and line.
@@ -113,8 +116,21 @@ impl Folder {
         }
         let mut logins = Vec::new();
         for device in folder.devices.into_values() {
-            match self.login(&device, &mut logins) {
-                Ok(login) => read.subjects.push(subject(device, login)),
+            let trap_credentials = device.traps.credentials.as_ref();
+            let wanted = trap_credentials.unwrap_or(&device.credentials);
+            let ready = self
+                .login(&device.credentials, &mut logins)
+                .and_then(|login| Ok((login, self.login(wanted, &mut logins)?)));
+            match ready {
+                Ok((login, trap_login)) => {
+                    read.traps.push(Source {
+                        device: device.name.clone(),
+                        address: device.address,
+                        login: trap_login,
+                        from: device.traps.from.clone(),
+                    });
+                    read.subjects.push(subject(device, login));
+                }
                 Err(error) => {
                     read.problems
                         .push(format!("{}: device {}: {error}", device.file, device.name));
@@ -124,13 +140,12 @@ impl Folder {
         self.logins = logins;
     }
 
-    /// The login of a device, shared with all that have the same.
+    /// A login, shared with all devices that have the same.
     fn login(
         &self,
-        device: &Device,
+        wanted: &Credentials,
         logins: &mut Vec<(Credentials, Login)>,
     ) -> Result<Login, xiezhi_devices::BadCredentials> {
-        let wanted = &device.credentials;
         let mut known = logins.iter().chain(&self.logins);
         let found = known.find(|(credentials, _)| credentials == wanted);
         let login = match found {

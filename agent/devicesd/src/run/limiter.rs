@@ -28,31 +28,39 @@ struct Bucket {
 impl Limiter {
     /// Those of `events` that may pass.
     pub(crate) fn pass(&mut self, device: &str, events: &[Event], now_ms: u64) -> Vec<Event> {
-        if events.is_empty() {
-            return Vec::new();
+        let mut passed = Vec::new();
+        for event in events {
+            match self.admit(device, now_ms) {
+                None => {}
+                Some(0) => passed.push(event.clone()),
+                Some(held_back) => {
+                    passed.push(event.clone().with("held_back", held_back.to_string()));
+                }
+            }
         }
-        let bucket = self.devices.entry(device.to_owned()).or_insert(Bucket {
-            room: BURST,
-            at_ms: now_ms,
-            held_back: 0,
-        });
+        passed
+    }
+
+    /// Whether one more of `device` may pass; then with how many were held back before it.
+    pub(crate) fn admit(&mut self, device: &str, now_ms: u64) -> Option<u64> {
+        if !self.devices.contains_key(device) {
+            let bucket = Bucket {
+                room: BURST,
+                at_ms: now_ms,
+                held_back: 0,
+            };
+            self.devices.insert(device.to_owned(), bucket);
+        }
+        let bucket = self.devices.get_mut(device)?;
         let refilled = now_ms.saturating_sub(bucket.at_ms) / REFILL_MS;
         bucket.room = bucket.room.saturating_add(refilled).min(BURST);
         bucket.at_ms += refilled * REFILL_MS;
-        let mut passed = Vec::new();
-        for event in events {
-            if bucket.room == 0 {
-                bucket.held_back += 1;
-                continue;
-            }
-            bucket.room -= 1;
-            let event = event.clone();
-            passed.push(match std::mem::take(&mut bucket.held_back) {
-                0 => event,
-                held_back => event.with("held_back", held_back.to_string()),
-            });
+        if bucket.room == 0 {
+            bucket.held_back += 1;
+            return None;
         }
-        passed
+        bucket.room -= 1;
+        Some(std::mem::take(&mut bucket.held_back))
     }
 }
 

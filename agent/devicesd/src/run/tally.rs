@@ -6,6 +6,8 @@ use serde::Serialize;
 use xiezhi_devices::Strays;
 use xiezhi_devices::visit::Visit;
 
+use super::traps::HeardReport;
+
 /// Problems of the configuration that are told; the log has all.
 const MOST_PROBLEMS: usize = 20;
 
@@ -42,6 +44,8 @@ pub(crate) struct Report {
     discarded: u64,
     /// Datagrams that were no SNMP.
     malformed: u64,
+    /// Traps and informs.
+    traps: HeardReport,
     /// What is wrong with the configuration, with file and line.
     problems: Vec<String>,
 }
@@ -57,7 +61,12 @@ impl Tally {
         }
     }
 
-    pub(crate) fn report(&self, (devices, silent): (usize, usize), strays: Strays) -> Report {
+    pub(crate) fn report(
+        &self,
+        (devices, silent): (usize, usize),
+        strays: Strays,
+        traps: HeardReport,
+    ) -> Report {
         Report {
             devices,
             silent,
@@ -68,6 +77,7 @@ impl Tally {
             faults: self.faults,
             discarded: strays.discarded,
             malformed: strays.malformed,
+            traps,
             problems: self.problems.iter().take(MOST_PROBLEMS).cloned().collect(),
         }
     }

@@ -21,7 +21,15 @@ const FIELDS = {
   package: '软件包', before: '之前', after: '之后', vendor_id: '厂商编号', product_id: '产品编号', product: '产品', serial: '序列号',
   step_ms: '跳变（毫秒）', reason: '原因', source: '来源', from_ms: '开始', to_ms: '结束', count: '次数', version: '版本', process: '程序',
   pid: '进程号', shell: '登录程序', home: '主目录', record: '记录类型', login_uid: '登录用户编号', result: '结果', key: '规则名', log: '日志',
+  device: '设备', trap: '告警编号', text_zh: '含义', text_en: '英文含义', values: '附带的值', clears: '解除的告警', repeats: '重复次数', held_back: '未列出', addresses: '来源地址', name: '名称',
   summarised: '合并', forged: '疑似伪造', written_by: '写入程序', written_by_uid: '写入用户编号', account: '账号',
+};
+
+/** Why traps of a device are refused. @type {Record<string, string>} */
+const REFUSALS = {
+  malformed: '报文损坏', not_a_trap: '不是告警报文', wrong_community: '团体字不对，或应使用 SNMPv3', ambiguous: '同一地址有多台设备，无法区分',
+  unknown_user: '用户名不对', unsigned: '没有签名，或签名加密方式与配置不符', wrong_signature: '口令不对，或系伪造', wrong_cipher: '加密口令不对',
+  wrong_time: '时间不符，可能是重放', wrong_engine: '不是发给本机的',
 };
 
 const TIMES = new Set(['from_ms', 'to_ms']);
@@ -77,6 +85,10 @@ const SENTENCES = {
   device_restarted: (f) => `设备 ${f.device || ''} 重新启动${f.uptime_s ? `，已运行 ${f.uptime_s} 秒` : ''}`,
   device_changed: (f) => `设备 ${f.device || ''} ${f.change === 'model' ? '换了型号' : '的描述有变化，可能升级了固件'}`,
   device_port_up: (f) => `设备 ${f.device || ''} 的端口 ${f.port || ''}${f.alias ? `（${f.alias}）` : ''} 接通${f.more ? `，另有 ${f.more} 个端口` : ''}`,
+  device_trap: (f) => `设备 ${f.device || ''}：${f.text_zh || '主动上报'}${f.port ? `，端口 ${f.port}` : ''}${f.text_zh === '设备主动上报' ? `（${f.trap}）` : ''}${f.repeats ? `，此前重复 ${f.repeats} 次` : ''}${f.held_back ? `，另有 ${f.held_back} 条未逐一列出` : ''}`,
+  device_traps_refused: (f) => `设备 ${f.device || ''} 上报的告警未被接受：${REFUSALS[f.reason] || f.reason || ''}${f.count ? `，共 ${f.count} 条` : ''}`,
+  device_traps_unknown: (f) => `收到来自未登记地址的告警，未予采信：${f.addresses || ''}${f.count ? `，共 ${f.count} 条` : ''}`,
+  device_traps_lost: (f) => `本机来不及接收，丢失了设备上报的告警（${Number(f.kernel || 0) + Number(f.queue || 0) + Number(f.rate || 0)} 条）；设备仍在照常采集`,
   device_port_down: (f) => `设备 ${f.device || ''} 的端口 ${f.port || ''}${f.alias ? `（${f.alias}）` : ''} 断开${f.more ? `，另有 ${f.more} 个端口` : ''}`,
 };
 

@@ -178,6 +178,10 @@ const TABLE = {
   'kind.device_changed': ['设备变更', 'Device changed'],
   'kind.device_port_up': ['端口接通', 'Port up'],
   'kind.device_port_down': ['端口断开', 'Port down'],
+  'kind.device_trap': ['设备上报', 'Trap'],
+  'kind.device_traps_refused': ['上报被拒', 'Traps refused'],
+  'kind.device_traps_unknown': ['未知来源上报', 'Traps of strangers'],
+  'kind.device_traps_lost': ['上报丢失', 'Traps lost'],
 
   'simulated.tag': ['模拟', 'Simulated'],
   'simulated.title': ['演示用的模拟主机，不是真实设备', 'A simulated host of the demo, not a real machine'],

@@ -1,11 +1,13 @@
 //! Readers of what people and devices say of devices: profiles, recorded walks, folders of devices, what
-//! is remembered of a device, and its answers.
+//! is remembered of a device, its answers and its traps.
 
 use xiezhi_devices::answer;
 use xiezhi_devices::config;
 use xiezhi_devices::counters::Told;
 use xiezhi_devices::memory::{Memory, Row};
 use xiezhi_devices::moment::{Clocks, Moment};
+use xiezhi_devices::traps::{Ear, Engine};
+use xiezhi_devices::{Cipher, Credentials, Digest, Login, Secret, Security, User};
 use xiezhi_document::Language;
 use xiezhi_profiles::{File, Library, Walk, learn, replay};
 
@@ -132,6 +134,46 @@ pub fn answer(bytes: &[u8]) {
         .for_each(|name, _| assert!(name.len() > 1, "a name has two arcs"));
 }
 
+/// A datagram at the port for traps, of a device with a community and of one with a user: what is taken
+/// is of one of them, and nobody who proves nothing gets more back than he sent.
+pub fn traps(bytes: &[u8]) {
+    thread_local! {
+        static LOGINS: [Login; 2] = logins();
+    }
+    LOGINS.with(|logins| {
+        let engine = Engine::new(b"\x80\0\0\0\x05fuzzed".to_vec(), 1).expect("an identity");
+        let mut ear = Ear::new(engine);
+        let source = std::net::Ipv4Addr::LOCALHOST.into();
+        let logins: Vec<&Login> = logins.iter().collect();
+        let heard = ear.take(bytes, source, &logins, 100);
+        match heard.what {
+            Ok((place, notice)) => {
+                assert!(place < 2, "one of them");
+                assert_eq!(heard.reply.is_some(), notice.is_inform);
+            }
+            Err(why) => assert!(!why.word().is_empty()),
+        }
+    });
+}
+
+fn logins() -> [Login; 2] {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let user = Credentials::V3(User {
+        name: "reader".to_owned(),
+        context: String::new(),
+        security: Security::Private {
+            digest: Digest::Sha1,
+            password: secret("long-enough"),
+            cipher: Cipher::Aes128,
+            cipher_password: secret("long-enough"),
+        },
+    });
+    let community = Credentials::V2c {
+        community: secret("public"),
+    };
+    [community, user].map(|one| Login::new(&one).expect("a login"))
+}
+
 const WALK: &str = "1.3.6.1.2.1.1.1.0|4|a device\n1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.318.1.3.27\n\
     1.3.6.1.2.1.2.2.1.2.1|4|eth0\n1.3.6.1.2.1.2.2.1.8.1|2|1\n1.3.6.1.2.1.31.1.1.1.6.1|70|5\n\
     1.3.6.1.4.1.318.1.1.1.2.3.1.0|66|1000\n1.3.6.1.2.1.33.1.4.4.1.5.1|2|12\n";
@@ -205,4 +247,22 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
         b"\x30\x0b\x06\x07\x2b\x06\x01\x02\x01\x8f\x7f\x82\x00",
     ];
     vec![community_message(0xa2, &bindings.concat())]
+}
+
+pub(crate) fn trap_datagrams() -> Vec<Vec<u8>> {
+    let bindings = [
+        &b"\x30\x0d\x06\x08\x2b\x06\x01\x02\x01\x01\x03\x00\x43\x01\x07"[..],
+        b"\x30\x17\x06\x0a\x2b\x06\x01\x06\x03\x01\x01\x04\x01\x00\x06\x09\x2b\x06\x01\x06\x03\x01\x01\x05\x03",
+    ];
+    let bindings = bindings.concat();
+    // A sender of informs that asks who this is.
+    let discovery =
+        b"\x30\x38\x02\x01\x03\x30\x0e\x02\x01\x07\x02\x03\x00\xff\xe3\x04\x01\x04\x02\x01\x03\
+        \x04\x10\x30\x0e\x04\x00\x02\x01\x00\x02\x01\x00\x04\x00\x04\x00\x04\x00\
+        \x30\x11\x04\x00\x04\x00\xa0\x0b\x02\x01\x07\x02\x01\x00\x02\x01\x00\x30\x00";
+    vec![
+        community_message(0xa7, &bindings),
+        community_message(0xa6, &bindings),
+        discovery.to_vec(),
+    ]
 }

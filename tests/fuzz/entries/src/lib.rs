@@ -22,7 +22,7 @@ mod seeds;
 mod spreadsheet;
 mod storage;
 
-pub use devices::{answer, devices_file, memory, profile, walk};
+pub use devices::{answer, devices_file, memory, profile, traps, walk};
 pub use polls::polls;
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
@@ -168,5 +168,10 @@ pub const ALL: &[Target] = &[
         name: "answer",
         run: answer,
         seeds: devices::answers,
+    },
+    Target {
+        name: "traps",
+        run: traps,
+        seeds: devices::trap_datagrams,
     },
 ];
