@@ -7,6 +7,7 @@ use xiezhi_profiles::{Oid, Value};
 pub(crate) const GET: u8 = 0xa0;
 pub(crate) const RESPONSE: u8 = 0xa2;
 pub(crate) const GET_BULK: u8 = 0xa5;
+pub(crate) const TRAP: u8 = 0xa7;
 
 /// A message; of a request only the names count.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! The device itself: a socket, a walk and a behaviour.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +13,11 @@ use xiezhi_profiles::{Oid, Value, Walk};
 
 use crate::alive;
 use crate::behaviour::{Behaviour, Stray};
-use crate::ber::{self, GET, GET_BULK, Message, RESPONSE, Told};
+use crate::ber::{self, GET, GET_BULK, Message, RESPONSE, TRAP, Told};
+
+/// `sysUpTime.0` and `snmpTrapOID.0`, which begin every trap.
+const UPTIME: &[u32] = &[1, 3, 6, 1, 2, 1, 1, 3, 0];
+const TRAP_OID: &[u32] = &[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
 
 /// Most names of an answer: what fits into a datagram, about.
 const MOST_NAMES: usize = 2000;
@@ -20,6 +25,7 @@ const MOST_NAMES: usize = 2000;
 /// A device on loopback; it goes away with this.
 pub struct FakeDevice {
     address: SocketAddr,
+    socket: Arc<UdpSocket>,
     state: Arc<State>,
     task: JoinHandle<()>,
 }
@@ -63,9 +69,11 @@ impl FakeDevice {
             behaviour: Mutex::new(behaviour),
             asked: AtomicU32::new(0),
         });
-        let task = tokio::spawn(serve(Arc::new(socket), Arc::clone(&state)));
+        let socket = Arc::new(socket);
+        let task = tokio::spawn(serve(Arc::clone(&socket), Arc::clone(&state)));
         Ok(Self {
             address,
+            socket,
             state,
             task,
         })
@@ -83,6 +91,38 @@ impl FakeDevice {
         self.state.asked.load(Ordering::Relaxed)
     }
 
+    /// Sends an SNMPv2c trap with its community to `receiver`.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub async fn trap(
+        &self,
+        receiver: SocketAddr,
+        trap: &Oid,
+        values: &[(Oid, Value)],
+    ) -> io::Result<()> {
+        let community = locked(&self.state.behaviour).community.clone();
+        let head = [
+            (UPTIME, Value::Ticks(100)),
+            (TRAP_OID, Value::Oid(trap.clone())),
+        ];
+        let head = head.map(|(name, value)| (Oid::new(name), value));
+        let bindings = head.iter().chain(values);
+        let message = Message {
+            version: 1,
+            community: community.into_bytes(),
+            kind: TRAP,
+            number: 1,
+            first: 0,
+            second: 0,
+            bindings: bindings
+                .map(|(name, value)| (name.clone(), Told::Value(value.clone())))
+                .collect(),
+        };
+        self.socket.send_to(&ber::write(&message), receiver).await?;
+        Ok(())
+    }
+
     /// From now on it tells this: after a restart, a renumbering, a change of model.
     pub fn tell(&self, walk: Walk) {
         *locked(&self.state.walk) = Arc::new(walk);
@@ -98,16 +138,29 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+thread_local! {
+    /// Shared by all devices of a thread, because thousands of them would need 64 kB each.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 65_536]);
+}
+
+/// The next datagram: who sent it, and the request that it is.
+async fn next(socket: &UdpSocket) -> Option<(SocketAddr, Option<Message>)> {
+    socket.readable().await.ok()?;
+    BUFFER.with_borrow_mut(|buffer| {
+        let (length, from) = socket.try_recv_from(buffer).ok()?;
+        Some((from, buffer.get(..length).and_then(ber::read)))
+    })
+}
+
 async fn serve(socket: Arc<UdpSocket>, state: Arc<State>) {
-    let mut buffer = vec![0; 65_536];
     loop {
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+        let Some((from, request)) = next(&socket).await else {
             continue;
         };
         let asked = state.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let behaviour = locked(&state.behaviour).clone();
         let walk = Arc::clone(&locked(&state.walk));
-        let Some(request) = buffer.get(..length).and_then(ber::read) else {
+        let Some(request) = request else {
             continue;
         };
         if request.community != behaviour.community.as_bytes() {

@@ -6,6 +6,7 @@
 mod agent;
 mod authorisation;
 mod conformance;
+mod devices;
 mod engine;
 mod http;
 mod ingest;
@@ -62,6 +63,8 @@ const PLAIN: &[Plain] = &[
     ("promql-conformance", |_| conformance::promql()),
     ("authorisation-matrix", |_| authorisation::matrix()),
     ("snmp-walk", snmp::walk),
+    ("snmp-fleet", devices::fleet),
+    ("trap-burst", devices::traps),
 ];
 
 /// How large a plain row's data is, if not as large as the row says itself.

@@ -65,7 +65,7 @@ pub(super) fn walk(_: &Size) -> Result<()> {
 fn measure(folder: &Path) -> Result<(f64, f64)> {
     let recording = folder.join("switch.snmprec");
     std::fs::write(&recording, switch())?;
-    let (switches, addresses) = Switches::start(&recording)?;
+    let (switches, addresses) = Switches::start(&[SWITCHES], &recording)?;
     let list = folder.join("addresses");
     std::fs::write(&list, addresses.join("\n"))?;
     let mut walks = Command::new(target().join("release/examples/walks"));
@@ -91,7 +91,7 @@ fn measure(folder: &Path) -> Result<(f64, f64)> {
 }
 
 /// The played switches; they end with this.
-struct Switches(Child);
+pub(super) struct Switches(Child);
 
 impl Drop for Switches {
     fn drop(&mut self) {
@@ -101,9 +101,10 @@ impl Drop for Switches {
 }
 
 impl Switches {
-    fn start(recording: &Path) -> Result<(Self, Vec<String>)> {
+    /// Starts those that `words` ask for; their addresses come with them.
+    pub(super) fn start(words: &[&str], recording: &Path) -> Result<(Self, Vec<String>)> {
         let mut child = Command::new(target().join("release/xiezhi-fake-devices"))
-            .arg(SWITCHES)
+            .args(words)
             .arg(recording)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -123,7 +124,7 @@ impl Switches {
 }
 
 /// ifTable and ifXTable of a switch, as snmpsim writes them.
-fn switch() -> String {
+pub(super) fn switch() -> String {
     let mut lines = vec!["1.3.6.1.2.1.1.1.0|4|a switch of 100 ports".to_owned()];
     for port in 1..=PORTS {
         let mut add = |table: &str, column: u32, kind: &str, value: String| {
