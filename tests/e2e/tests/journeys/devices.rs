@@ -6,7 +6,7 @@ use serde_json::Value;
 use xiezhi_test_device::Behaviour;
 use xiezhi_test_support::{Api, TestController, eventually};
 
-use crate::asked::{agent, device};
+use crate::asked::{agent, agent_with, device};
 
 async fn query(api: &Api, promql: &str) -> Result<Vec<Value>> {
     let query: String = form_urlencoded::byte_serialize(promql.as_bytes()).collect();
@@ -84,4 +84,51 @@ async fn devices_are_asked_and_silence_is_neither_down_nor_the_hosts() -> Result
     // Where nobody asks, nothing is known, whatever was answered last.
     agent.stop()?;
     until_state(&api, "sw-1", "unknown").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trap_becomes_an_event_and_its_device_is_asked_before_its_turn() -> Result<()> {
+    let controller = TestController::start().await?;
+    let api = controller.api().await?;
+    let supply = device("apc-smart-ups.snmprec").await?;
+    let free = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    let receiver = free.local_addr()?;
+    drop(free);
+    // Asked once an hour: whatever comes within minutes was not its turn.
+    let devices = [("ups-1", &supply)];
+    let mut agent = agent_with(&controller, &devices, "1h", &receiver.to_string())?;
+    agent.run()?;
+
+    let mains_lost = "1.3.6.1.4.1.318.0.5".parse()?;
+    let event = eventually("the trap is an event", async || {
+        agent.process()?.check()?;
+        // Again until somebody listens; the same again makes no second event.
+        supply.trap(receiver, &mains_lost, &[]).await?;
+        let events = api
+            .get("/api/v1/events?stream=events&kind=device_trap")
+            .await?;
+        Ok(events["items"].get(0).cloned())
+    })
+    .await?;
+    assert_eq!(event["fields"]["device"], "ups-1");
+    assert_eq!(event["fields"]["trap"], "1.3.6.1.4.1.318.0.5");
+    until_state(&api, "ups-1", "answered").await?;
+    let up = only(&api, "up{job=\"snmp\",instance=\"ups-1\"}").await?;
+    assert_eq!(up.map(|(_, up)| up), Some(1.0));
+
+    // Now that it was recognised, its profile says what a trap means and what it ends.
+    let mains_back = "1.3.6.1.4.1.318.0.9".parse()?;
+    supply.trap(receiver, &mains_back, &[]).await?;
+    let event = eventually("the second trap is an event", async || {
+        let events = api
+            .get("/api/v1/events?stream=events&kind=device_trap")
+            .await?;
+        let items = events["items"].as_array().context("no events")?;
+        let back = |event: &&Value| event["fields"]["trap"] == "1.3.6.1.4.1.318.0.9";
+        Ok(items.iter().find(back).cloned())
+    })
+    .await?;
+    assert_eq!(event["fields"]["text_zh"], "市电恢复");
+    assert_eq!(event["fields"]["clears"], "1.3.6.1.4.1.318.0.5");
+    agent.stop()
 }

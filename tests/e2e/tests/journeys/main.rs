@@ -31,6 +31,7 @@ mod profiles;
 mod remote_write;
 mod reporting;
 mod revocation;
+mod snmpd;
 mod supervision;
 mod tokens;
 mod web_certificate;

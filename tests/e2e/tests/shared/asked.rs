@@ -22,6 +22,16 @@ pub(crate) fn agent(
     controller: &TestController,
     devices: &[(&str, &FakeDevice)],
 ) -> Result<TestAgent> {
+    agent_with(controller, devices, "5s", "off")
+}
+
+/// The same, whose devices are asked every so often, and that receives traps there.
+pub(crate) fn agent_with(
+    controller: &TestController,
+    devices: &[(&str, &FakeDevice)],
+    every: &str,
+    traps: &str,
+) -> Result<TestAgent> {
     let folder = tempfile::Builder::new()
         .prefix("xiezhi-devices-")
         .tempdir()?
@@ -30,7 +40,7 @@ pub(crate) fn agent(
     let mut text = String::from("devices:\n");
     for (name, device) in devices {
         text.push_str(&format!(
-            "  - name: {name}\n    address: {}\n    every: 5s\n    credentials: {{version: 2c, community: public}}\n",
+            "  - name: {name}\n    address: {}\n    every: {every}\n    credentials: {{version: 2c, community: public}}\n",
             device.address()
         ));
     }
@@ -40,7 +50,7 @@ pub(crate) fn agent(
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
     let configuration = format!(
         "interval: 1s\nreconnect_within: 1s\n\
-         devices:\n  folder: {0}/devices.d\n  profiles: {0}/profiles.d\n  state_dir: {0}/state\n  user: daemon\n",
+         devices:\n  folder: {0}/devices.d\n  profiles: {0}/profiles.d\n  state_dir: {0}/state\n  user: daemon\n  traps: {traps}\n",
         folder.display()
     );
     TestAgent::enrol(controller, &configuration)
