@@ -26,6 +26,8 @@ pub struct EventQuery {
     pub site: Option<SiteId>,
     /// One host.
     pub host: Option<HostId>,
+    /// About this device of a host, by its name.
+    pub device: Option<String>,
     /// One stream.
     pub stream: Option<EventStream>,
     /// Any of these kinds; empty means all.
@@ -252,6 +254,7 @@ impl Statement {
         statement.add_plain_conditions(query);
         statement.add_kinds(&query.kinds);
         statement.add_text(query.text.as_deref());
+        statement.add_device(query.device.as_deref());
         if let Some(EventCursor { time_ms, id }) = query.after {
             let (time, id) = (
                 statement.bind(Value::Number(time_ms)),
@@ -325,6 +328,16 @@ impl Statement {
             " AND (LOWER(e.message) LIKE {place} ESCAPE '!' \
              OR LOWER(e.fields) LIKE {place} ESCAPE '!')"
         ));
+    }
+
+    /// The field as it is written in JSON: a device's name needs no escapes there.
+    fn add_device(&mut self, device: Option<&str>) {
+        let Some(device) = device else { return };
+        let name = row::storable(device).replace('!', "!!").replace('%', "!%");
+        let pattern = format!("%\"device\":\"{}\"%", name.replace('_', "!_"));
+        let place = self.bind(Value::Text(pattern));
+        self.sql
+            .push_str(&format!(" AND e.fields LIKE {place} ESCAPE '!'"));
     }
 
     fn bind(&mut self, value: Value) -> String {

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::HostView;
-use xiezhi_model::{Device, DeviceId, DeviceState, HostId, Presence, SiteId};
+use xiezhi_model::{
+    Device, DeviceId, DeviceState, Field, HostId, Item, Permission, Presence, RegisterKind, SiteId,
+};
 use xiezhi_protocol::poll::About;
+use xiezhi_store::RegisterQuery;
 
 use super::gaps::host_name;
 use crate::answer::Answer;
@@ -18,6 +21,12 @@ use crate::view::View;
 
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 500;
+
+/// Shorter ones (`0`, `n/a`) are none.
+const SHORTEST_SERIAL: usize = 4;
+
+/// Assets that are looked at because they hold a serial number anywhere in their texts.
+const ALIKE: u32 = 50;
 
 /// How a device answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -105,12 +114,28 @@ pub(crate) struct Devices {
     kinds: Vec<String>,
 }
 
+/// What the register says of a device.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Asset {
+    id: i64,
+    site: SiteName,
+    code: String,
+    name: String,
+    /// Code of the room where it stands; empty if nobody wrote it down.
+    room: String,
+    /// Code of the person who has it.
+    owner: String,
+}
+
 /// A device.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct DevicePage {
     device: DeviceRow,
     /// The sites above and its own, from the root down.
     path: Vec<SiteName>,
+    /// The asset of the register that it is: the only one in use with its serial number, at its site or
+    /// below, that the caller may see.
+    asset: Option<Asset>,
     /// What it said of itself when it answered last.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     about: About,
@@ -163,8 +188,49 @@ pub(crate) async fn read(view: View, Path(id): Path<i64>) -> Result<Answer<Devic
     Ok(Answer(DevicePage {
         device: row(&device, &view, &Heard::of(&view)),
         path: SiteName::path_to(device.site, view.tree()),
+        asset: asset_of(&view, &device).await?,
         // Read tolerantly: a field that this build does not know is left out, a missing one is empty.
         about: serde_json::from_str(&about).unwrap_or_default(),
+    }))
+}
+
+/// The asset with the device's serial number. One of two that are alike would be a guess, and none is.
+async fn asset_of(view: &View, device: &Device) -> Result<Option<Asset>, Problem> {
+    let serial = device.serial.trim();
+    let Some(scope) = view.scope_of(Permission::SeeRegister) else {
+        return Ok(None);
+    };
+    if serial.chars().count() < SHORTEST_SERIAL {
+        return Ok(None);
+    }
+    let query = RegisterQuery {
+        sites: Some(view.tree().subtree(device.site)),
+        text: Some(serial.to_owned()),
+        limit: ALIKE,
+        ..RegisterQuery::default()
+    };
+    let kind = RegisterKind::Asset;
+    let page = view.state.inner.store.register_page(kind, &query, &scope);
+    let is_it = |item: &&Item| {
+        item.is_in_use()
+            && item
+                .value(Field::Serial)
+                .trim()
+                .eq_ignore_ascii_case(serial)
+    };
+    let page = page.await?;
+    let mut found = page.items.iter().filter(is_it);
+    let (Some(item), None) = (found.next(), found.next()) else {
+        return Ok(None);
+    };
+    let value = |field| item.value(field).to_owned();
+    Ok(Some(Asset {
+        id: item.id,
+        site: SiteName::of(item.site, view.tree()),
+        code: value(Field::Code),
+        name: value(Field::Name),
+        room: value(Field::Room),
+        owner: value(Field::Owner),
     }))
 }
 

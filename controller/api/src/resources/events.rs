@@ -28,6 +28,8 @@ pub(crate) struct Filter {
     site: Option<i64>,
     /// Only of this host.
     host: Option<i64>,
+    /// Only about this device of a host, by its name.
+    device: Option<String>,
     /// One kind.
     kind: Option<String>,
     /// At least this severe.
@@ -145,10 +147,11 @@ fn query_of(filter: &Filter) -> Result<EventQuery, Problem> {
         .as_deref()
         .map(str::trim)
         .filter(|text| !text.is_empty());
-    if text.is_some_and(|text| text.chars().count() > MAX_TEXT) {
-        return Err(Problem::bad_request(format!(
-            "`q` may have {MAX_TEXT} characters at most"
-        )));
+    for (name, text) in [("q", text), ("device", filter.device.as_deref())] {
+        if text.is_some_and(|text| text.chars().count() > MAX_TEXT) {
+            let detail = format!("`{name}` may have {MAX_TEXT} characters at most");
+            return Err(Problem::bad_request(detail));
+        }
     }
     let cursor = filter
         .cursor
@@ -158,6 +161,7 @@ fn query_of(filter: &Filter) -> Result<EventQuery, Problem> {
     Ok(EventQuery {
         site: filter.site.map(SiteId),
         host: filter.host.map(HostId),
+        device: filter.device.clone(),
         stream: match filter.stream {
             Stream::Security => Some(EventStream::Security),
             Stream::Events => Some(EventStream::Events),

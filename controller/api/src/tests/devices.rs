@@ -145,3 +145,32 @@ async fn devices_are_listed_by_pages_and_filters_and_a_host_that_is_not_heard_le
     let none = bench.get(&cookie, "/api/v1/devices/999").await;
     assert_eq!(none.status, axum::http::StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_device_is_the_one_asset_in_use_with_its_serial_number_or_none() {
+    let bench = Bench::new().await;
+    let cookie = bench.sign_in().await;
+    let host = bench.host("gs-01", "alpha", false).await;
+    let device = polled(&bench, host.id, "core-1").await;
+    let path = format!("/api/v1/devices/{device}");
+    let add = async |site: &str, code: &str, serial: &str| {
+        let site = bench.site(site).await.id.0;
+        let values = json!({"code": code, "name": "交换机", "serial": serial});
+        let body = json!({"site": site, "values": values});
+        let made = bench.post(&cookie, "/api/v1/register/assets", body).await;
+        assert_eq!(made.status, axum::http::StatusCode::CREATED);
+        made.json()
+    };
+    // Longer, and at another court.
+    add("gs-01", "A-1", "0000001").await;
+    add("gs-02", "A-1", "000000").await;
+    let page = bench.read(&cookie, &path).await;
+    assert_eq!(page["asset"], json!(null));
+    let own = add("gs-01", "A-2", "000000").await;
+    let page = bench.read(&cookie, &path).await;
+    assert_eq!(page["asset"]["id"], own["id"]);
+    assert_eq!(page["asset"]["code"], "A-2");
+    add("gs-01", "A-3", "000000").await;
+    let page = bench.read(&cookie, &path).await;
+    assert_eq!(page["asset"], json!(null), "two that are alike");
+}

@@ -283,6 +283,43 @@ async fn with_events() -> (Fresh, [HostId; 2], [xiezhi_model::SiteId; 4]) {
 }
 
 #[tokio::test]
+async fn events_of_a_device_are_those_of_no_other_whose_name_is_like_it() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let host = enrolled(&fresh, root).await;
+    let about = |time_ms, device: &str, message: &str| {
+        let mut about = event(time_ms, "device_trap", message);
+        about.fields.insert("device".to_owned(), device.to_owned());
+        about
+    };
+    let events = vec![
+        about(NOW, "sw-1", "its own"),
+        about(NOW + 1, "sw-10", "another's"),
+        about(NOW + 2, "sw_1", "\"device\":\"sw-1\""),
+        event(NOW + 3, "device_traps_lost", "of no device"),
+    ];
+    let batch = EventBatch {
+        stream: EventStream::Events,
+        ..batch(host, 1, 1, events)
+    };
+    fresh.insert_batches(&[batch], NOW + 10).await.unwrap();
+    for (device, expected) in [
+        ("sw-1", vec!["its own"]),
+        ("sw_1", vec!["\"device\":\"sw-1\""]),
+        ("sw%", vec![]),
+        ("", vec![]),
+    ] {
+        let query = EventQuery {
+            device: Some(device.to_owned()),
+            ..EventQuery::default()
+        };
+        let page = fresh.search_events(&query, &Scope::Province).await.unwrap();
+        let told: Vec<_> = page.events.iter().map(|event| &event.message).collect();
+        assert_eq!(told, expected, "{device}");
+    }
+}
+
+#[tokio::test]
 async fn events_are_found_by_every_condition() {
     let (fresh, hosts, [root, court, other, tribunal]) = with_events().await;
     let all = EventQuery::default;

@@ -1,8 +1,8 @@
 // A device: whether it answers, its ports, what it measures, what it is, what happened to it.
 import '../lib/devices.js';
 import { html, useMemo } from '../lib/html.js';
-import { isEnglish, t, word } from '../lib/i18n.js';
-import { useRoute, hrefWith } from '../lib/router.js';
+import { isEnglish, t, word, words } from '../lib/i18n.js';
+import { useRoute, hrefWith, setQuery } from '../lib/router.js';
 import { url, useResource } from '../lib/api.js';
 import { now } from '../lib/live.js';
 import { ago, bitsPerSecond, bytes, dateTime, duration, number } from '../lib/format.js';
@@ -159,11 +159,15 @@ function Values({ device, about }) {
 const mono = (text) => text && html`<span class="mono" translate=${false}>${text}</span>`;
 const plain = (text) => text && html`<span translate=${false}>${text}</span>`;
 
-function Facts({ device, about }) {
+/** What the register says of it. */
+const asset = (/** @type {any} */ item) => item && html`<a translate=${false} href=${`/register/assets/${item.id}`}>${item.name}</a> <span class="mono muted" translate=${false}>${item.code}</span>${item.room ? html` · ${t('device.room')} <a translate=${false} href=${`/register/rooms?site=${item.site.id}&q=${encodeURIComponent(item.room)}`}>${item.room}</a>` : null}`;
+
+function Facts({ device, about, item }) {
   const left = Object.entries(about.left_out || {});
   return html`<${Panel} id="device-facts" title=${t('device.said')}><${Pairs} pairs=${[
     [t('devices.model'), plain(device.model)], [t('device.serial'), mono(device.serial)],
     [t('device.sysname'), plain(about.name)], [t('device.description'), plain(about.description)],
+    [t('device.asset'), asset(item) || html`<span class="muted">${t('device.asset.none')}</span>`],
     [t('device.address'), mono(about.address)], [t('device.object'), mono(about.object_id)],
     [t('device.profile'), plain(device.profile)],
     ...Object.entries(about.facts || {}).filter(([name]) => name !== 'model' && name !== 'serial').map(([name, text]) => [plain(name), plain(text)]),
@@ -171,23 +175,36 @@ function Facts({ device, about }) {
   ]} /></${Panel}>`;
 }
 
-function Tab({ tab, device, about }) {
+/** What happened to it, and what it told by itself. */
+function Events({ device }) {
+  const { query } = useRoute();
+  const filters = { stream: 'events', device: device.name, host: device.host.id, kind: query.get('kind'), severity: query.get('severity') };
+  const choose = (/** @type {string} */ name) => (/** @type {any} */ event) => setQuery({ [name]: event.currentTarget.value });
+  return html`<${Panel} flush><div class="filters">
+    <select class="select" aria-label=${t('events.severity')} value=${filters.severity || ''} onChange=${choose('severity')}><option value="">${t('events.severity.all')}</option>
+      ${['critical', 'warning', 'notice'].map((one) => html`<option key=${one} value=${one}>${one === 'critical' ? word('severity', one) : t('events.severity.from', { name: word('severity', one) })}</option>`)}</select>
+    <select class="select" aria-label=${t('events.kind')} value=${filters.kind || ''} onChange=${choose('kind')}><option value="">${t('events.kind.all')}</option>
+      ${words('kind').filter((one) => one.startsWith('device_')).map((one) => html`<option key=${one} value=${one}>${word('kind', one)}</option>`)}</select></div>
+    <${EventList} filters=${filters} host /></${Panel}>`;
+}
+
+function Tab({ tab, device, about, item }) {
   if (tab === 'values') return html`<${Values} device=${device} about=${about} />`;
-  if (tab === 'facts') return html`<${Facts} device=${device} about=${about} />`;
-  if (tab === 'events') return html`<${Panel} flush><${EventList} filters=${{ host: device.host.id, q: device.name }} host /></${Panel}>`;
+  if (tab === 'facts') return html`<${Facts} device=${device} about=${about} item=${item} />`;
+  if (tab === 'events') return html`<${Events} device=${device} />`;
   return html`<${Ports} device=${device} about=${about} />`;
 }
 
 export default function Device({ id }) {
   const { query } = useRoute();
   const resource = useResource(url(`/devices/${id}`), 15000);
-  return html`<${Loaded} resource=${resource} rows=${10}>${({ device, path, about }) => {
+  return html`<${Loaded} resource=${resource} rows=${10}>${({ device, path, about, asset: item }) => {
     const first = (about.ports || []).length ? 'ports' : 'values';
     const tab = TABS.find((one) => one === query.get('tab')) || first;
     return html`<${PageHead} title=${html`<span translate=${false}>${device.name}</span>`} crumbs=${html`<${Crumbs} path=${path} />`}>${device.model ? html`<span class="muted" translate=${false}>${device.model}</span>` : null}</${PageHead}>
       ${device.needs_profile ? html`<p class="notice notice-stale"><${Icon} name="warning" size="15" />${t('devices.needs_profile.text')}</p>` : null}
       <${Presence} device=${device} />
       <div class="tabs"><${Segments} label=${t('device.tabs')} current=${tab} items=${TABS.map((one) => ({ value: one, text: t(`device.tab.${one}`), href: hrefWith({ tab: one === first ? '' : one }) }))} /></div>
-      <${Tab} tab=${tab} device=${device} about=${about} />`;
+      <${Tab} tab=${tab} device=${device} about=${about} item=${item} />`;
   }}</${Loaded}>`;
 }

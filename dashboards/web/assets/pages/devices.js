@@ -13,8 +13,8 @@ import { HostLink, Status } from '../parts/status.js';
 const SIZE = 50;
 const FILTERS = ['q', 'state', 'kind', 'needs_profile', 'host', 'site', 'cursor'];
 const STATES = ['answered', 'partial', 'silent', 'refused', 'unreachable', 'unknown'];
-/** Which of the four looks of a state each has. */
-export const LOOKS = { answered: 'up', partial: 'stale', silent: 'down', refused: 'down', unreachable: 'down', unknown: 'unknown' };
+/** Which of the four looks of a state each has. Silence is not down: nobody knows whether it is the device or the way to it. */
+export const LOOKS = { answered: 'up', partial: 'stale', silent: 'stale', refused: 'down', unreachable: 'stale', unknown: 'unknown' };
 
 export const DeviceState = ({ state, large }) => html`<${Status} state=${LOOKS[state]} large=${large} text=${t(`device.state.${state}`)} />`;
 
