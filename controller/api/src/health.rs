@@ -101,7 +101,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Ailment {
     pub(crate) part: Part,
-    /// `disk_full`, `away` or `failed`; of two people `glass_broken`; of series `left_out`; of what is sealed `without_steps`; of what is stored `damaged` or `refused`; of the clock `jumped`; of a cluster `failed` or `refused`; of a certificate `certificate_ends`, `certificate_ended` or
+    /// `disk_full`, `away` or `failed`; of two people `glass_broken`; of series `left_out`; of what is sealed `without_steps`; of what is stored `damaged`, `refused` or `stray`; of the clock `jumped`; of a cluster `failed` or `refused`; of a certificate `certificate_ends`, `certificate_ended` or
     /// `certificate_unusable`.
     pub(crate) code: &'static str,
     pub(crate) since_ms: i64,
@@ -214,6 +214,7 @@ async fn examine(state: &AppState, before: &[Ailment]) -> Vec<Ailment> {
     ];
     let certificates = certificates.map(|(part, which)| certificate(state, part, which, now_ms));
     let stored = stored::damaged(state, since(Part::Stored));
+    let stored = stored.or_else(|| stored::strays(state, since(Part::Stored)));
     let written = state.inner.write_desk.trouble(now_ms);
     let series = [
         taken(Part::RemoteWrite, written),

@@ -13,6 +13,7 @@ mod health;
 mod hostile_queries;
 mod interface;
 mod isolation;
+mod lacking;
 mod lists;
 mod live;
 mod long_exports;

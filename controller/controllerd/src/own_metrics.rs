@@ -34,6 +34,7 @@ struct Gauges {
     undecoded: IntGauge,
     set_aside: IntGauge,
     refused_files: IntGauge,
+    stray_files: IntGauge,
     without_steps: Counter,
     memory_bytes: IntGauge,
     resident_bytes: IntGauge,
@@ -93,6 +94,10 @@ impl Gauges {
                 "xiezhi_series_refused_files",
                 "Files of samples that the disk refused at the start; they wait until it gives them.",
             )?,
+            stray_files: gauge(
+                "xiezhi_series_stray_files",
+                "Folders, links and files that are named as files of samples and are none; they are left alone.",
+            )?,
             memory_bytes: gauge(
                 "xiezhi_series_memory_bytes",
                 "Memory of the samples' head and indexes, estimated.",
@@ -124,6 +129,7 @@ impl Gauges {
         self.undecoded.set(signed(stats.undecoded_frames));
         self.set_aside.set(signed(stats.set_aside));
         self.refused_files.set(signed(stats.refused_files));
+        self.stray_files.set(signed(stats.stray_files));
         self.memory_bytes.set(signed(stats.memory_bytes));
         if let Some((resident_bytes, cpu_seconds)) = process() {
             self.resident_bytes.set(signed(resident_bytes));

@@ -87,10 +87,10 @@ pub trait Storage: Send + Sync {
     /// If reading fails or the budget ends.
     fn select(&self, request: &Select, budget: &Budget) -> Result<Vec<Series>, StorageError>;
 
-    /// What the readings since the last call had to leave out and what to do about it, for whoever
-    /// asks; none if they are whole. An answer carries it as a warning.
-    fn left_out(&self) -> Option<String> {
-        None
+    /// What the readings since the last call had to leave out or may lack, and what to do about it, for
+    /// whoever asks; none if they are whole. An answer carries each as a warning.
+    fn left_out(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Label sets that satisfy all matchers and have a sample in the span; `request.hint` is empty.

@@ -1,14 +1,17 @@
 //! A block: the samples of one log or of several that follow each other, by series and then host.
 //!
 //! ```text
-//! block = header header page* record* ledger* directory* directory* footer footer tail tail
+//! block = header tail page* record* ledger* directory* footer
+//!         zero* directory* footer header tail            from the beginning of a sector on
 //! ```
 //!
 //! Pages lie in the order of (series text, host): a metric of all hosts is read in one go, a series
 //! of one host by one look into the directory and one into a page. Records are frames that could
 //! not be decoded; the ledger tells every frame by number and checksum. Only the first lines of
 //! directory and ledger are in memory, a few bytes per hundred pages. Every piece has a checksum:
-//! a damaged page costs itself, and what finds pages is there twice.
+//! a damaged page costs itself, and what finds pages is there twice, in sectors that lie apart: either end
+//! of the file leads to either footer. Blocks of version 1 are read for ever: they have both headers at the
+//! beginning, side by side, and at the end both footers and both tails.
 //!
 //! A block never changes; it is replaced by a larger one or removed.
 
@@ -25,7 +28,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use self::envelope::{Kind, Place};
-use self::footer::{Footer, TAIL_BYTES};
+use self::footer::{Ends, Footer, TAIL_BYTES};
 use self::ledger::Noted;
 use self::page::{Page, PageExtent};
 pub(crate) use self::writer::BlockWriter;
@@ -34,9 +37,10 @@ use crate::damage::Places;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
 use crate::log::Span;
-use crate::record::{self, FileKind, HEADER_BYTES};
+use crate::record::{self, FileKind, HEADER_BYTES, Header};
 use crate::refused;
 use crate::scan::{Scanner, Step};
+use crate::stray::HIGHEST;
 
 /// Read at once when pages follow each other.
 const READ_BYTES: u64 = 1 << 20;
@@ -49,8 +53,18 @@ pub(crate) fn name(first: u64, last: u64, resolution_ms: u64) -> String {
     }
 }
 
-/// The logs and the resolution in a file name.
+/// The logs and the resolution in a file name, if it is written as [`name`] writes it.
 pub(crate) fn parse_name(name: &str) -> Option<(u64, u64, u64)> {
+    let (first, last, resolution_ms) = parse_numbers(name)?;
+    let is_ours = first <= last && last <= HIGHEST;
+    (is_ours && self::name(first, last, resolution_ms) == name).then_some((
+        first,
+        last,
+        resolution_ms,
+    ))
+}
+
+fn parse_numbers(name: &str) -> Option<(u64, u64, u64)> {
     let stem = name.strip_suffix(".xzb")?;
     let mut parts = stem.split('-');
     let kind = parts.next()?;
@@ -60,7 +74,10 @@ pub(crate) fn parse_name(name: &str) -> Option<(u64, u64, u64)> {
         ("rollup", Some(seconds)) => seconds.parse::<u64>().ok()?.checked_mul(1000)?,
         _ => return None,
     };
-    (parts.next().is_none() && first <= last).then_some((first, last, resolution_ms))
+    parts
+        .next()
+        .is_none()
+        .then_some((first, last, resolution_ms))
 }
 
 /// Takes the index and the body of a page; `None` for a damaged one.
@@ -79,6 +96,7 @@ pub(crate) struct Block {
     pub(crate) name: String,
     pub(crate) bytes: u64,
     footer: Footer,
+    ends: Ends,
     seed: u32,
     disk: Arc<dyn Disk>,
     /// Rollups are many and rarely read: they are opened for each reading.
@@ -100,12 +118,13 @@ impl Block {
             return Ok(None);
         };
         let file = disk.open(name)?;
-        let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
-        let Some(salt) = record::read_header(&header, FileKind::Block, first) else {
+        let bytes = file.length()?;
+        let Some((Header { salt, is_old }, damaged)) = read_headers(&*file, bytes, first)? else {
             return Ok(None);
         };
-        let (seed, bytes) = (record::seed(salt), file.length()?);
-        let Some(footer) = read_footer(&*file, bytes, seed)? else {
+        let (seed, ends) = (record::seed(salt), Ends::of(bytes, is_old));
+        let Some(ends) = ends else { return Ok(None) };
+        let Some(footer) = read_footer(&*file, ends, seed)? else {
             return Ok(None);
         };
         if (footer.first, footer.last, footer.resolution_ms) != (first, last, resolution_ms) {
@@ -113,16 +132,24 @@ impl Block {
         }
         let keep = resolution_ms == 0;
         let undecoded = count_orphans(&*file, seed, footer.orphans)?;
-        Ok(Some(Self {
+        let opened = Self {
             damage: Arc::clone(damage),
             undecoded,
             name: name.to_owned(),
             bytes,
             footer,
+            ends,
             seed,
             disk: Arc::clone(disk),
             file: keep.then_some(file),
-        }))
+        };
+        if let Some(offset) = damaged {
+            opened.note_damage(
+                offset,
+                "a copy of the header is damaged, the other one is read",
+            );
+        }
+        Ok(Some(opened))
     }
 
     pub(crate) fn first(&self) -> u64 {
@@ -368,8 +395,13 @@ impl Block {
                 .iter()
                 .map(|line| (line.place, Kind::Ledger)),
         );
-        for tail in 1..=2 {
-            let offset = self.bytes.saturating_sub(tail * TAIL_BYTES as u64);
+        for offset in self.ends.headers {
+            match read_header(&*file, offset, self.first())? {
+                Some(_) => self.damage.well(&self.name, offset),
+                None => damage(offset, HEADER_BYTES as u64),
+            }
+        }
+        for offset in self.ends.tails {
             match read_tail(&*file, offset)? {
                 Some(places) => {
                     self.damage.well(&self.name, offset);
@@ -414,6 +446,24 @@ impl Block {
     }
 }
 
+/// From when to when the samples of a block are that lies at `path` and is named `name` otherwise; `None` if
+/// its ends are not readable.
+pub(crate) fn span_of(disk: &dyn Disk, name: &str, path: &str) -> io::Result<Option<Span>> {
+    let Some((first, ..)) = parse_name(name) else {
+        return Ok(None);
+    };
+    let file = disk.open(path)?;
+    let bytes = file.length()?;
+    let Some((header, _)) = read_headers(&*file, bytes, first)? else {
+        return Ok(None);
+    };
+    let Some(ends) = Ends::of(bytes, header.is_old) else {
+        return Ok(None);
+    };
+    let footer = read_footer(&*file, ends, record::seed(header.salt))?;
+    Ok(footer.map(|footer| footer.span))
+}
+
 /// Records between two places, by host: hardly ever any.
 fn count_orphans(
     file: &dyn DiskFile,
@@ -436,11 +486,39 @@ fn read_tail(file: &dyn DiskFile, offset: u64) -> io::Result<Option<[Place; 2]>>
     )?))
 }
 
-fn read_footer(file: &dyn DiskFile, bytes: u64, seed: u32) -> io::Result<Option<Footer>> {
-    for tail in 1..=2 {
-        let Some(offset) = bytes.checked_sub(tail * TAIL_BYTES as u64) else {
+fn read_header(file: &dyn DiskFile, offset: u64, first: u64) -> io::Result<Option<Header>> {
+    let header = disk::read_block(file, offset, HEADER_BYTES)?;
+    Ok(record::read_header(&header, FileKind::Block, first))
+}
+
+/// What the first readable copy of the header says, and where one is that is not readable.
+fn read_headers(
+    file: &dyn DiskFile,
+    bytes: u64,
+    first: u64,
+) -> io::Result<Option<(Header, Option<u64>)>> {
+    let header = read_header(file, 0, first)?;
+    if header.is_some() {
+        return Ok(header.map(|header| (header, None)));
+    }
+    for is_old in [false, true] {
+        let Some(Ends {
+            headers: [_, other],
+            ..
+        }) = Ends::of(bytes, is_old)
+        else {
             continue;
         };
+        let header = read_header(file, other, first)?;
+        if let Some(header) = header.filter(|header| header.is_old == is_old) {
+            return Ok(Some((header, Some(0))));
+        }
+    }
+    Ok(None)
+}
+
+fn read_footer(file: &dyn DiskFile, ends: Ends, seed: u32) -> io::Result<Option<Footer>> {
+    for offset in ends.tails {
         for place in read_tail(file, offset)?.into_iter().flatten() {
             let body = envelope::read(file, place, seed, Kind::Footer)?;
             if let Some(footer) = body.as_deref().and_then(Footer::parse) {

@@ -114,6 +114,10 @@ impl Disk for Unchanged {
         self.0.list()
     }
 
+    fn others(&self) -> io::Result<Vec<String>> {
+        self.0.others()
+    }
+
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(File::open(self.path(name))?))
     }

@@ -21,7 +21,7 @@ use xiezhi_protocol::range_set::RangeSet;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
 use crate::lane::Lane;
-use crate::record::{Fields, VERSION};
+use crate::record::Fields;
 use crate::refused;
 
 /// The newest checkpoint.
@@ -30,6 +30,7 @@ pub(crate) const NAME: &str = "dedup.checkpoint";
 pub(crate) const PREVIOUS: &str = "dedup.previous";
 /// A checkpoint being written.
 const UNFINISHED: &str = "dedup.checkpoint.tmp";
+const VERSION: u8 = 1;
 const TAG: [u8; 3] = *b"ckp";
 const BUFFER: usize = 1 << 20;
 
@@ -130,7 +131,15 @@ pub(crate) fn load(disk: &dyn Disk) -> io::Result<(u64, Lanes, u64)> {
     for name in [NAME, PREVIOUS] {
         let bytes = match refused::or_nothing(read(disk, name).map(Some)) {
             Ok(bytes) => bytes.unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // A folder in its place is nobody's checkpoint.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         if let Some((through, lanes)) = parse(&bytes) {

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::SeriesError;
+use crate::lacking;
 
 /// How files end that are kept for a person to look at and are not served.
 const ASIDE: &str = ".damaged";
@@ -71,6 +72,16 @@ impl Places {
         known.get(file).is_some_and(|one| !one.places.is_empty())
     }
 
+    /// Whether a file has damaged places other than these.
+    pub(crate) fn has_beside(&self, file: &str, places: &[u64]) -> bool {
+        if !self.any.load(Ordering::Relaxed) {
+            return false;
+        }
+        let known = self.known();
+        let of_file = known.get(file).map(|one| &one.places);
+        of_file.is_some_and(|known| known.iter().any(|place| !places.contains(place)))
+    }
+
     /// How often damage was met in a file so far.
     pub(crate) fn met(&self, file: &str) -> u64 {
         self.known().get(file).map_or(0, |one| one.met)
@@ -95,6 +106,11 @@ pub(crate) fn set_aside(disk: &dyn Disk) -> std::io::Result<Vec<String>> {
     names.retain(|name| name.ends_with(ASIDE));
     names.sort_unstable();
     Ok(names)
+}
+
+/// The name that a file had before it was set aside.
+pub(crate) fn base_of(name: &str) -> Option<&str> {
+    name.strip_suffix(ASIDE)
 }
 
 /// The name under which a file is kept for a person.
@@ -123,7 +139,13 @@ pub(crate) fn remove_if_whole(
         .disk
         .rename(name, &aside(name))
         .and_then(|()| engine.disk.sync())
-        .map_err(engine.error("set aside", name))
+        .map_err(engine.error("set aside", name))?;
+    // Answers name it from now on; if that fails now, whoever looks at the store next tries again.
+    lacking::list_aside(engine).map_or_else(
+        |error| tracing::warn!(%error, "the folder of samples cannot be listed"),
+        drop,
+    );
+    Ok(())
 }
 
 #[cfg(test)]

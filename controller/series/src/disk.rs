@@ -50,6 +50,13 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// What the device says.
     fn list(&self) -> io::Result<Vec<String>>;
+    /// Names of all else: folders, links, pipes, sockets.
+    ///
+    /// # Errors
+    /// What the device says.
+    fn others(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
     /// Opens an existing file.
     ///
     /// # Errors
@@ -99,6 +106,28 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Names of files, or of all else.
+    fn names(&self, of_files: bool) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let is_file = match entry.file_type() {
+                Ok(kind) => kind.is_file(),
+                // It went meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if is_file == of_files
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+}
+
 impl ReadAt for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, buffer, offset)
@@ -125,13 +154,11 @@ impl DiskFile for File {
 
 impl Disk for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        self.names(true)
+    }
+
+    fn others(&self) -> io::Result<Vec<String>> {
+        self.names(false)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {

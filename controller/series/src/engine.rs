@@ -24,6 +24,7 @@ use crate::error::SeriesError;
 use crate::frame::{HostKey, SealingTrouble};
 use crate::head::Heads;
 use crate::held::Held;
+use crate::lacking::Reach;
 use crate::log::Log;
 use crate::options::SeriesOptions;
 use crate::refused::{Refusals, Watch};
@@ -72,6 +73,10 @@ pub(crate) struct Catalog {
     pub(crate) active: Option<u64>,
     /// The newest log that was there when the store was opened: those before it may hold what it has too.
     pub(crate) opened_through: u64,
+    /// Files that were set aside and have samples that no other file has, and where these lie in time.
+    pub(crate) aside: BTreeMap<String, Reach>,
+    /// Whether the folder could not be listed when that was looked for.
+    pub(crate) is_unlisted: bool,
     /// Files that the disk refused when the store was opened, and refuses yet, by name. Logs and blocks of
     /// which a part could be read are in the lists above as well.
     pub(crate) unread: BTreeMap<String, Unread>,

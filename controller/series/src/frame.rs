@@ -73,6 +73,8 @@ pub struct RangeAnswer {
     pub undecodable: u64,
     /// Damaged places met while reading; what they held is missing above.
     pub damaged: u64,
+    /// What may be missing above, a sentence for each thing; none if nothing is.
+    pub lacking: Vec<String>,
 }
 
 /// The last values of a host.
@@ -158,6 +160,8 @@ pub struct SeriesStats {
     pub set_aside: u64,
     /// Files that the disk refused when the store was opened, and refuses yet.
     pub refused_files: u64,
+    /// What is named as a file of the store, is none, and lies in the folder.
+    pub stray_files: u64,
     /// Frames held that cannot be decoded: their samples are in no answer.
     pub undecoded_frames: u64,
     /// Frames that queries could not decode since opening.
@@ -242,6 +246,11 @@ pub struct DamageMet {
     /// Files that the disk refused when the store was opened, whole or in part, and refuses yet, ascending.
     /// They are asked for again and come back by themselves.
     pub refused: Vec<String>,
+    /// Whether the folder cannot be listed, so that `set_aside` is what was known before.
+    pub is_unlisted: bool,
+    /// What is named as a file of the store and is none (a folder, a link, a number that cannot be), ascending:
+    /// it is left alone and not read.
+    pub strays: Vec<String>,
     /// Of the places, those in files that are refused: they come back with them.
     pub refused_places: u64,
     /// Of the frames, those in files that are refused.
@@ -252,7 +261,7 @@ impl DamageMet {
     /// Whether nothing is damaged, as far as is known.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        let all_read = self.set_aside.is_empty() && self.refused.is_empty();
+        let all_read = self.set_aside.is_empty() && self.refused.is_empty() && !self.is_unlisted;
         self.places == 0 && self.undecoded_frames == 0 && all_read
     }
 
@@ -262,7 +271,8 @@ impl DamageMet {
     pub fn only_waits(&self) -> bool {
         let is_all = self.places == self.refused_places
             && self.undecoded_frames == self.refused_frames
-            && self.set_aside.is_empty();
+            && self.set_aside.is_empty()
+            && !self.is_unlisted;
         is_all && !self.refused.is_empty()
     }
 }

@@ -6,7 +6,6 @@ use crate::block::page::Page;
 use crate::block::{directory, footer, ledger};
 use crate::chunk::{self, Encoder, Grid, Points};
 use crate::column::{self, Scratch};
-use crate::record::HEADER_BYTES;
 use crate::scan::{Scanner, Step};
 use crate::{checkpoint, record};
 
@@ -32,11 +31,11 @@ pub fn records(bytes: &[u8], seed: u32) -> usize {
     records
 }
 
-/// Reads `bytes` as a file header and as a de-duplication checkpoint; returns whether it was one.
+/// Reads `bytes` as the beginning of a file and as a de-duplication checkpoint; returns whether it was one.
 #[must_use]
 pub fn checkpoint(bytes: &[u8]) -> bool {
-    let header = bytes.get(..HEADER_BYTES as usize).unwrap_or(bytes);
-    let is_header = record::read_header(header, record::FileKind::Sealed, 1).is_some();
+    let is_header = record::read_old_header(bytes, record::FileKind::Sealed, 1).is_some()
+        || record::read_log_head(bytes, 1).is_some();
     is_header || checkpoint::parse(bytes).is_some()
 }
 

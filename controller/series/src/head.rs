@@ -11,7 +11,7 @@ mod run;
 pub(crate) mod texts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use xiezhi_protocol::codec::{Column, Decoder, SeriesName};
@@ -39,6 +39,8 @@ pub(crate) struct Heads {
     numbering: RwLock<()>,
     series: AtomicU64,
     refused: AtomicU64,
+    /// Whether there ever was a frame that could not be decoded: almost no store looks further.
+    orphans: AtomicBool,
     pub(crate) left_out: Board,
 }
 
@@ -146,6 +148,7 @@ impl Heads {
             numbering: RwLock::default(),
             series: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            orphans: AtomicBool::new(false),
             left_out: Board::default(),
         }
     }
@@ -217,6 +220,9 @@ impl Heads {
         let keep = self.keep(host, head.counted, now_ms);
         let outcome = act(&mut head, &keep);
         self.count(&mut head);
+        if !head.orphans.is_empty() {
+            self.orphans.store(true, Ordering::Relaxed);
+        }
         outcome
     }
 
@@ -270,6 +276,11 @@ impl Heads {
         self.with(host, now_ms, |head, keep| {
             head.catch_up(|chain| chain.log <= log, keep)
         });
+    }
+
+    /// Whether there may be frames that could not be decoded.
+    pub(crate) fn have_orphans(&self) -> bool {
+        self.orphans.load(Ordering::Relaxed)
     }
 
     /// Offsets of a log's frames of a host that could not be decoded.

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::damage;
-use crate::disk::{self, Disk, DiskFile};
+use crate::disk::{Disk, DiskFile};
 use crate::engine::{Catalog, Engine, count};
 use crate::error::SeriesError;
 use crate::log::{self, Log};
-use crate::record::{self, Content, FileKind, HEADER_BYTES};
+use crate::record::{self, Content, LogHead};
 use crate::scan::{self, Scanner, Step};
 
 /// A log whose frames are in a block.
@@ -23,6 +23,8 @@ pub(crate) struct Held {
     pub(crate) id: u64,
     pub(crate) name: String,
     pub(crate) seed: u32,
+    /// Where its records begin.
+    pub(crate) start: u64,
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) length: u64,
     pub(crate) last_received_ms: i64,
@@ -38,6 +40,7 @@ impl Held {
             id: log.id,
             name: log.name.clone(),
             seed: log.seed,
+            start: log.start,
             file: Arc::clone(&log.file),
             length: state.length,
             last_received_ms: state.span.last_received_ms,
@@ -49,8 +52,7 @@ impl Held {
     pub(crate) fn open(disk: &dyn Disk, id: u64) -> io::Result<Option<Self>> {
         let name = log::name(id);
         let file = disk.open(&name)?;
-        let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
-        let Some(salt) = record::read_header(&header, FileKind::Log, id) else {
+        let Some(LogHead { salt, start, .. }) = log::read_head(&*file, id)? else {
             return Ok(None);
         };
         let (seed, length) = (record::seed(salt), file.length()?);
@@ -58,13 +60,14 @@ impl Held {
             id,
             name,
             seed,
+            start,
             length,
             last_received_ms: i64::MAX,
             is_in_block: true,
             file,
         };
         // The first record's arrival stands for all: they are half an hour.
-        let mut scanner = Scanner::new(&*held.file, seed, HEADER_BYTES, length);
+        let mut scanner = Scanner::new(&*held.file, seed, start, length);
         while let Some(step) = scanner.step()? {
             if let Step::Record { record, .. } = step {
                 held.last_received_ms = record.received_ms;
@@ -76,7 +79,7 @@ impl Held {
 
     /// Frames from `offset` on.
     pub(crate) fn frames_behind(&self, offset: u64) -> io::Result<u64> {
-        let mut scanner = Scanner::new(&*self.file, self.seed, HEADER_BYTES, self.length);
+        let mut scanner = Scanner::new(&*self.file, self.seed, self.start, self.length);
         let mut frames = 0;
         while let Some(step) = scanner.step()? {
             if let Step::Record {
@@ -141,7 +144,7 @@ pub(crate) fn release(engine: &Engine, newest_ms: i64) -> Result<(), SeriesError
 pub(crate) fn remove(engine: &Engine, held: &Held) -> Result<(), SeriesError> {
     let is_whole = held.is_in_block
         && (!engine.damage.has(&held.name)
-            || scan::is_whole(&*held.file, held.seed, held.length)
+            || scan::is_whole(&*held.file, held.seed, held.start..held.length)
                 .map_err(engine.error("read", &held.name))?);
     damage::remove_if_whole(engine, &held.name, is_whole)
 }

@@ -315,3 +315,76 @@ fn each_sample(
         Ok::<(), std::io::Error>(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Clock, ForeignSeries, Sealing, SeriesOptions, SeriesStore};
+
+    const SOURCE: HostKey = -7;
+    const START: i64 = 1_700_000_000_000;
+    const MINUTE: i64 = 60_000;
+    /// Samples of a week, a minute apart.
+    const OTHERS: i64 = 7 * 1440;
+
+    fn append(store: &SeriesStore, points: &[(i64, f64)]) {
+        let series = ForeignSeries { text: "up", points };
+        store.append_foreign(SOURCE, &[series]).unwrap();
+    }
+
+    /// A week is in a block, then in a log; the log that comes late has two samples a week apart, so that
+    /// its span is that of all others.
+    #[test]
+    fn of_what_others_hold_no_more_is_remembered_than_the_log_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let now_ms = Arc::new(std::sync::atomic::AtomicI64::new(START));
+        let clock = Clock::new({
+            let now_ms = Arc::clone(&now_ms);
+            move || now_ms.load(std::sync::atomic::Ordering::Relaxed)
+        });
+        let options = SeriesOptions {
+            sealing: Sealing::Manual,
+            seal_bytes_per_s: u64::MAX,
+            clock,
+            ..SeriesOptions::default()
+        };
+        let store = SeriesStore::open(dir.path(), options).unwrap();
+        let next_log = || {
+            let half_hour = Duration::from_secs(1900).as_millis() as i64;
+            now_ms.fetch_add(half_hour, std::sync::atomic::Ordering::Relaxed);
+        };
+        let week = |half: i64| -> Vec<(i64, f64)> {
+            let minutes = (0..OTHERS).filter(|minute| minute % 2 == half);
+            minutes
+                .map(|minute| (START + minute * MINUTE, minute as f64))
+                .collect()
+        };
+        append(&store, &week(0));
+        next_log();
+        append(&store, &week(1));
+        store.maintain().unwrap();
+        next_log();
+        append(&store, &[(START - 1, 1.0), (START + OTHERS * MINUTE, 1.0)]);
+        let engine = store.engine();
+        let files = engine.files();
+        let late = files.logs.values().next_back().unwrap();
+        let mut others = Others {
+            blocks: files.blocks.values().cloned().collect(),
+            logs: files
+                .logs
+                .values()
+                .filter(|log| log.id != late.id)
+                .cloned()
+                .collect(),
+        };
+        assert_eq!((others.blocks.len(), others.logs.len()), (1, 1));
+        let found = Elsewhere::find(engine, late, &engine.heads, &others).unwrap();
+        assert!(found.samples.is_empty(), "{} samples", found.samples());
+        // What another file has too is found.
+        others.logs.push(Arc::clone(late));
+        let found = Elsewhere::find(engine, late, &engine.heads, &others).unwrap();
+        assert_eq!(found.samples(), 2);
+    }
+}

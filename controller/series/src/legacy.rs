@@ -39,6 +39,7 @@ pub(crate) fn range(
         frames: gathering.frames().len() as u64,
         undecodable,
         damaged: gathering.damaged,
+        lacking: Vec::new(),
     })
 }
 

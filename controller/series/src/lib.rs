@@ -48,6 +48,8 @@
 //! | `tail`, `held` | following the log, for who sends samples on |
 //! | `damage` | which places are damaged, each told once; what is kept for a person |
 //! | `refused` | places that the disk refuses to read, which become damage |
+//! | `lacking` | what an answer lacks, and says so |
+//! | `stray` | what is named as a file of ours and is none |
 //! | `unread`, `unsent` | files that it refused at the start, which wait until it gives them; what a follower missed of them |
 //! | `verify`, `backup`, `check` | reading everything; a copy while the store runs, and whether it is whole |
 //! | `reading`, `query`, `select` | what callers ask: points of a host, series by label |
@@ -74,6 +76,7 @@ pub mod fuzz;
 mod gather;
 mod head;
 mod held;
+mod lacking;
 mod lane;
 mod late;
 mod legacy;
@@ -95,6 +98,7 @@ mod segment;
 mod select;
 mod stepless;
 mod store;
+mod stray;
 mod tail;
 mod unread;
 mod unsent;

@@ -11,9 +11,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::disk::{self, Disk, DiskFile};
 use crate::foreign::batch;
 use crate::frame::{Damage, HostKey};
-use crate::record::{self, Content, FileKind, HEADER_BYTES, Measured, Record};
-use crate::refused;
+use crate::record::{self, Content, HEADER_BYTES, LOG_START, LogHead, Measured, OLD_START, Record};
+use crate::refused::{self, SECTOR};
 use crate::scan::{Scanner, Step};
+use crate::stray::HIGHEST;
 
 /// Read at once for one record: almost every frame is shorter.
 const GUESS_BYTES: usize = 512;
@@ -26,12 +27,11 @@ pub(crate) fn name(id: u64) -> String {
     format!("wal-{id:010}.log")
 }
 
-/// The id in a file name.
+/// The id in a file name, if it is written as [`name`] writes it.
 pub(crate) fn id_of(name: &str) -> Option<u64> {
-    name.strip_prefix("wal-")?
-        .strip_suffix(".log")?
-        .parse()
-        .ok()
+    let number = name.strip_prefix("wal-")?.strip_suffix(".log")?;
+    let id = number.parse().ok()?;
+    (id <= HIGHEST && self::name(id) == name).then_some(id)
 }
 
 /// The name of the file that holds the torn end of a log.
@@ -51,6 +51,8 @@ pub(crate) struct Log {
     pub(crate) name: String,
     pub(crate) salt: u64,
     pub(crate) seed: u32,
+    /// Where its records begin.
+    pub(crate) start: u64,
     pub(crate) file: Arc<dyn DiskFile>,
     state: RwLock<State>,
 }
@@ -121,11 +123,11 @@ impl Log {
     pub(crate) fn create(disk: &dyn Disk, id: u64, salt: u64) -> io::Result<Self> {
         let name = name(id);
         let file = disk.create(&name)?;
-        file.write_at(&record::write_header(FileKind::Log, id, salt), 0)?;
+        file.write_at(&record::write_log_head(id, salt), 0)?;
         file.sync()?;
         disk.sync()?;
         let state = State {
-            length: HEADER_BYTES,
+            length: LOG_START,
             ..State::default()
         };
         Ok(Self {
@@ -133,6 +135,7 @@ impl Log {
             name,
             salt,
             seed: record::seed(salt),
+            start: LOG_START,
             file,
             state: RwLock::new(state),
         })
@@ -140,7 +143,7 @@ impl Log {
 
     /// Opens a log segment and reads it through: `seen` gets every frame, `damaged` every place
     /// that is none. The last value is the length of a torn end, which is left to the caller.
-    /// `None` if the header is unreadable.
+    /// `None` if the header is unreadable, or damaged and nothing was stored.
     ///
     /// Damage with no beginning of a group behind it is a group that was being written when the
     /// power went, and never acknowledged: it is torn off at its first unreadable byte. Damage
@@ -162,18 +165,33 @@ impl Log {
         // holds. They count as stored from here on, so they must be: a replay of one of them is
         // acknowledged without another write.
         file.sync()?;
-        let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
-        let Some(salt) = record::read_header(&header, FileKind::Log, id) else {
+        let Some(LogHead {
+            salt,
+            start,
+            damaged: copy,
+        }) = read_head(&*file, id)?
+        else {
             return Ok(None);
         };
-        let seed = record::seed(salt);
         let end = file.length()?;
+        if let Some(offset) = copy {
+            // The power went when it was made, and nothing was stored in it.
+            if end <= start {
+                return Ok(None);
+            }
+            damaged(Damage {
+                file: name.clone(),
+                offset,
+                bytes: HEADER_BYTES as u64,
+            });
+        }
+        let seed = record::seed(salt);
         let mut state = State {
-            length: HEADER_BYTES,
+            length: start,
             ..State::default()
         };
         let mut doubt = Doubt::default();
-        let mut scanner = Scanner::new(&*file, seed, HEADER_BYTES, end);
+        let mut scanner = Scanner::new(&*file, seed, start, end);
         while let Some(step) = scanner.step()? {
             match step {
                 Step::Damaged { offset, length } => doubt.damaged.push((offset, length)),
@@ -203,6 +221,7 @@ impl Log {
                 name,
                 salt,
                 seed,
+                start,
                 file,
                 state: RwLock::new(state),
             },
@@ -258,6 +277,11 @@ impl Log {
         self.file.sync()
     }
 
+    /// Where the copies of its header are.
+    pub(crate) fn copies(&self) -> [u64; 2] {
+        [0, self.start - HEADER_BYTES as u64]
+    }
+
     /// Where a host's records are.
     pub(crate) fn offsets(&self, host: HostKey) -> Vec<u32> {
         self.state().index.get(&host).cloned().unwrap_or_default()
@@ -286,6 +310,23 @@ impl Log {
             }
         }
     }
+}
+
+/// How a log begins; `None` if that is not readable, or it is not this log.
+pub(crate) fn read_head(file: &dyn DiskFile, id: u64) -> io::Result<Option<LogHead>> {
+    let head = disk::read_block(file, 0, LOG_START as usize)?;
+    Ok(record::read_log_head(&head, id))
+}
+
+/// Whether a log without a readable header was cut short when it was made: nothing was stored in it yet.
+pub(crate) fn is_unborn(file: &dyn DiskFile) -> io::Result<bool> {
+    let length = file.length()?;
+    if length > LOG_START {
+        return Ok(false);
+    }
+    let head = disk::read_block(file, 0, LOG_START as usize)?;
+    let mut between = head.iter().take(SECTOR as usize).skip(HEADER_BYTES);
+    Ok(length <= OLD_START || between.all(|byte| *byte == 0))
 }
 
 /// What was read of a log and may belong to a torn group.

@@ -13,14 +13,16 @@ use crate::error::SeriesError;
 use crate::frame::Damage;
 use crate::head::{Arrival, Heads};
 use crate::held::Held;
+use crate::lacking;
 use crate::legacy;
 use crate::log::{self, Log};
 use crate::options::SeriesOptions;
-use crate::record::{Content, HEADER_BYTES};
+use crate::record::Content;
 use crate::refused::{self, Refusals, Salvaging};
 use crate::scan::{Scanner, Step};
 use crate::segment::{self, Segment};
 use crate::stepless::Stepless;
+use crate::stray;
 use crate::unread::Unread;
 use crate::writer::Writer;
 
@@ -104,7 +106,7 @@ fn begin(
     list_unread(&engine, &data);
     engine.refusals.end();
     tell_undecoded(&engine);
-    let set_aside = damage::set_aside(&*engine.disk).map_err(engine.error("list", ""))?;
+    let set_aside = lacking::list_aside(&engine).map_err(engine.error("list", ""))?;
     if !set_aside.is_empty() {
         tracing::error!(
             files = set_aside.join(" "),
@@ -169,7 +171,7 @@ fn tell_undecoded(engine: &Engine) {
 /// Pushes the frames of a log into the heads.
 pub(crate) fn fill_heads(engine: &Engine, heads: &Heads, log: &Log) -> Result<(), SeriesError> {
     let end = log.state().length;
-    let mut scanner = Scanner::new(&*log.file, log.seed, HEADER_BYTES, end);
+    let mut scanner = Scanner::new(&*log.file, log.seed, log.start, end);
     let has_segments = !engine.files().sealed.is_empty();
     while let Some(step) = scanner.step().map_err(engine.error("read", &log.name))? {
         let Step::Record { offset, record, .. } = step else {
@@ -237,11 +239,21 @@ fn follow_segment(
     Ok(())
 }
 
-/// Tells of damaged records of a log.
+/// Tells what is named as a file of ours and is none.
+fn tell_strays(strays: &[String]) {
+    if !strays.is_empty() {
+        tracing::error!(
+            files = strays.join(" "),
+            "these are named as files of samples and are none: they stay as they are and are not read; move them elsewhere"
+        );
+    }
+}
+
+/// Tells of damaged places of a log.
 pub(crate) fn tell_damaged(places: &Places, damage: &Damage) {
     places.note(&damage.file, damage.offset);
     tracing::error!(file = %damage.file, offset = damage.offset, bytes = damage.bytes,
-        "damaged records in the log are lost");
+        "a place in the log is damaged; what lay there is lost, unless it was a copy of its header");
 }
 
 /// Notes the frames of a block.
@@ -279,6 +291,21 @@ pub(crate) fn learn_from_sealed(lanes: &mut Lanes, segment: &Segment) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Whether smaller blocks have all of these logs.
+fn has_sources(blocks: &BTreeSet<(u64, u64, u64)>, first: u64, last: u64) -> bool {
+    let mut next = first;
+    while next <= last {
+        let of_next = blocks.range((next, next, 0)..=(next, last, 0));
+        let mut smaller =
+            of_next.filter(|block| block.2 == 0 && (block.0, block.1) != (first, last));
+        match smaller.next_back() {
+            Some(block) => next = block.1 + 1,
+            None => return false,
+        }
+    }
+    true
 }
 
 struct Opening {
@@ -345,16 +372,13 @@ impl Opening {
             // All of its time is gone by retention.
             self.disk.remove(name).map_err(error("remove", name))?;
         }
-        let highest = sealed.last().max(logs.last()).copied().unwrap_or(0);
-        let highest = blocks.iter().map(|block| block.1).fold(highest, u64::max);
-        self.next_id = highest.max(through) + 1;
         // The widest first: what they were made of may still be there, because the power went before
         // it was removed.
         let mut widest: Vec<_> = blocks.iter().copied().collect();
         widest.sort_by_key(|&(first, last, _)| (std::cmp::Reverse(last - first), first));
         for (first, last, resolution_ms) in widest {
             let name = block::name(first, last, resolution_ms);
-            self.open_block(&name, (first, last), resolution_ms, &logs)
+            self.open_block(&name, (first, last), resolution_ms, (&logs, &blocks))
                 .map_err(error("open", &name))?;
         }
         for &id in &sealed {
@@ -369,8 +393,23 @@ impl Opening {
         let newest = self.files.logs.values().next_back();
         let newest = newest.filter(|log| self.refusals.met(&log.name) == 0);
         self.files.active = newest.map(|log| log.id);
-        self.files.opened_through = logs.last().copied().unwrap_or(0);
+        let strays = stray::list(&*disk).map_err(error("list", ""))?;
+        tell_strays(&strays);
+        let highest = stray::highest(self.highest_read(), names.iter().chain(&strays));
+        self.next_id = highest + 1;
+        let before = logs.range(..self.next_id).next_back();
+        self.files.opened_through = before.copied().unwrap_or(0);
         self.disk.sync().map_err(error("sync", ""))
+    }
+
+    /// The highest number of what could be read, or is known to have been there.
+    fn highest_read(&self) -> u64 {
+        let files = &self.files;
+        let blocks = files.blocks.values().chain(files.rollups.values());
+        let blocks = blocks.map(|block| block.last());
+        let logs = files.logs.keys().chain(files.held.keys());
+        let logs = logs.chain(files.sealed.keys()).copied();
+        logs.chain(blocks).fold(self.through, u64::max)
     }
 
     fn open_sealed(&mut self, id: u64, has_log: bool) -> io::Result<()> {
@@ -402,7 +441,7 @@ impl Opening {
         name: &str,
         (first, last): (u64, u64),
         resolution_ms: u64,
-        logs: &BTreeSet<u64>,
+        (logs, blocks): (&BTreeSet<u64>, &BTreeSet<(u64, u64, u64)>),
     ) -> io::Result<()> {
         if resolution_ms == 0 && self.files.covers(first, last) {
             return self.remove_merged(name);
@@ -417,6 +456,11 @@ impl Opening {
             }
             return self.set_aside(name, UNREADABLE);
         };
+        // What it was made of is whole, as long as the disk refuses to read this one.
+        let is_second = resolution_ms == 0 && self.is_refused(name);
+        if is_second && has_sources(blocks, first, last) {
+            return Ok(());
+        }
         let opened = Arc::new(opened);
         if resolution_ms > 0 {
             self.files.rollups.insert((resolution_ms, first), opened);
@@ -522,8 +566,8 @@ impl Opening {
 
     /// A log without a readable header: cut short at its creation, or damaged.
     fn discard_unreadable(&mut self, name: &str) -> io::Result<()> {
-        let length = self.disk.open(name).and_then(|file| file.length());
-        if length.is_ok_and(|length| length <= HEADER_BYTES) {
+        let file = self.disk.open(name);
+        if file.is_ok_and(|file| log::is_unborn(&*file).unwrap_or(false)) {
             return self.disk.remove(name);
         }
         self.set_aside(name, UNREADABLE)

@@ -59,9 +59,13 @@ impl<'e> Output<'e> {
         Ok(())
     }
 
-    /// Makes all of it durable. It still has its temporary name.
-    pub(crate) fn finish(mut self) -> Result<(), SeriesError> {
+    /// Writes `bytes` over what was written at `offset`, then makes all of it durable. It still has its
+    /// temporary name.
+    pub(crate) fn finish_with(mut self, bytes: &[u8], offset: u64) -> Result<(), SeriesError> {
         self.write_out()?;
+        self.file
+            .write_at(bytes, offset)
+            .map_err(self.engine.error("write", &self.name))?;
         self.sync()
     }
 

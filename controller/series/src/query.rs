@@ -45,7 +45,10 @@ pub(crate) fn range(
         charge: &charge,
     };
     let found = reading::read(engine, &wanted).map_err(|error| error.of_series(engine))?;
-    answer.damaged += found.damaged;
+    answer.damaged += found.lacking.pages;
+    let mut lacking = found.lacking;
+    (lacking.pages, lacking.frames) = (answer.damaged, answer.undecodable);
+    answer.lacking = lacking.sentences();
     let mut series = older;
     for ((number, _), points) in found.series {
         let Some(text) = found.texts.get(number as usize) else {

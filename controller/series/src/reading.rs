@@ -6,6 +6,7 @@
 
 mod ends;
 mod foreign;
+mod orphans;
 mod steps;
 
 use std::cell::RefCell;
@@ -26,6 +27,7 @@ use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::head::texts::{Schema, TextId, metric_of};
 use crate::head::{self, Chain, Head, Run};
+use crate::lacking::Lacking;
 use crate::legacy;
 use crate::rollup::AGGREGATES;
 
@@ -104,8 +106,8 @@ pub(crate) struct Found {
     pub(crate) series: HashMap<(u32, HostKey), Points>,
     /// Of those in which steps of rollups are, what the values stand for.
     pub(crate) coarse: HashMap<(u32, HostKey), Coarse>,
-    /// Damaged places met.
-    pub(crate) damaged: u64,
+    /// What of it may be missing.
+    pub(crate) lacking: Lacking,
 }
 
 /// Rows that the head holds of a series, usually.
@@ -139,6 +141,12 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
     let mut reading = Reading::new(engine, wanted);
     reading.read_heads()?;
     let files = engine.files();
+    let asked = (wanted.from_ms, wanted.to_ms);
+    reading
+        .found
+        .lacking
+        .join(Lacking::of(engine, &files, asked));
+    reading.note_orphans(&files);
     if wanted.segments && !files.sealed.is_empty() {
         reading.read_segments()?;
     }
@@ -146,6 +154,7 @@ pub(crate) fn read(engine: &Engine, wanted: &Wanted<'_>) -> Result<Found, ReadEr
         // A row of a rollup stands for the step before it.
         let to_ms = wanted.to_ms.saturating_add_unsigned(block.resolution_ms());
         if block.span().overlaps(wanted.from_ms, to_ms) {
+            reading.note_undecoded(&block);
             reading.read_block(&block)?;
         }
     }
@@ -339,7 +348,7 @@ impl Reading<'_, '_> {
             let known = RefCell::new(&mut *self);
             let want = |series: &str| known.borrow_mut().number(series).is_some();
             let answer = legacy::range(engine, host, from_ms, to_ms, &want)?;
-            self.found.damaged += answer.damaged;
+            self.found.lacking.pages += answer.damaged;
             for one in answer.series {
                 let Some(number) = self.number(&one.series) else {
                     continue;
@@ -374,7 +383,7 @@ impl Reading<'_, '_> {
                     if let Some((_, place)) = found {
                         block.note_damage(place.offset, NOT_READABLE);
                     }
-                    self.found.damaged += 1;
+                    self.found.lacking.pages += 1;
                     Ok(())
                 }
             }
@@ -417,7 +426,7 @@ impl Reading<'_, '_> {
                 }
             }
         }
-        self.found.damaged += damaged;
+        self.found.lacking.pages += damaged;
         Ok(pages)
     }
 
@@ -445,7 +454,7 @@ impl Reading<'_, '_> {
             };
             let Some(extent) = chunk::extent(page.grid, bytes) else {
                 block.note_damage(place.offset, NOT_READABLE);
-                self.found.damaged += 1;
+                self.found.lacking.pages += 1;
                 continue;
             };
             if extent.start_ms > to_ms.saturating_add_unsigned(resolution_ms)
@@ -494,7 +503,7 @@ impl Reading<'_, '_> {
             };
             if decoded.is_none() {
                 block.note_damage(place.offset, NOT_READABLE);
-                self.found.damaged += 1;
+                self.found.lacking.pages += 1;
                 continue;
             }
             read += points.len() - before;

@@ -1,7 +1,7 @@
-//! The bytes of a stored frame, the same in the log and in sealed segments.
+//! The bytes of a stored frame, the same in the log and in sealed segments, and how files begin.
 //!
 //! ```text
-//! file   = header header record*                        (the header twice, against one bad sector)
+//! log    = header zero* header record*                  the second header at 4,096: no sector has both
 //! header = version:u8 kind:[u8;3] id:u64 salt:u64 crc:u32
 //! record = marker:[u8;2] length:u32 crc:u32 check:u16 body
 //! body   = flags:u8 host:signed epoch:varint seq:varint time:signed wait:signed checksum:u32 frame
@@ -10,6 +10,9 @@
 //! In a log a record may also hold samples of a foreign source ([`crate::foreign`]): the source's key
 //! stands in the place of the host, the oldest sample's time in that of the frame, numbers and
 //! checksum are 0.
+//!
+//! Files of version 1, which are read and no longer written, begin with two headers side by side: one bad
+//! sector costs such a file. Where a block of version 2 has its headers, [`crate::block`] says.
 //!
 //! Everything is little-endian; `wait` is arrival minus frame time. Both sums are seeded with the
 //! file's random salt: frames come from agents, and without the salt an agent could place a
@@ -20,11 +23,18 @@ use xiezhi_protocol::batch::BatchInfo;
 use xiezhi_protocol::codec::varint;
 
 use crate::frame::HostKey;
+use crate::refused::SECTOR;
 
-/// Version byte of both file kinds.
-pub(crate) const VERSION: u8 = 1;
-/// Bytes before the first record: two copies of the header.
-pub(crate) const HEADER_BYTES: u64 = 2 * COPY_BYTES as u64;
+/// Version byte of files that are written.
+const VERSION: u8 = 2;
+/// Version byte of files whose headers lie side by side.
+const VERSION_SIDE_BY_SIDE: u8 = 1;
+/// Bytes of one header.
+pub(crate) const HEADER_BYTES: usize = 24;
+/// Bytes before the first record of a log.
+pub(crate) const LOG_START: u64 = SECTOR + HEADER_BYTES as u64;
+/// The same of a file of version 1.
+pub(crate) const OLD_START: u64 = 2 * HEADER_BYTES as u64;
 /// First byte of a record.
 pub(crate) const MARKER: [u8; 2] = [0xE7, 0x5A];
 /// Bytes of a record's head.
@@ -33,7 +43,6 @@ pub(crate) const HEAD_BYTES: usize = 12;
 pub(crate) const MAX_FRAME_BYTES: usize = 4 << 20;
 /// Largest body: a frame and its fields at their longest.
 const MAX_BODY_BYTES: usize = MAX_FRAME_BYTES + 64;
-const COPY_BYTES: usize = 24;
 const FLAG_KEY: u8 = 1;
 const FLAG_GROUP: u8 = 2;
 const FLAG_STATE: u8 = 4;
@@ -60,26 +69,85 @@ impl FileKind {
     }
 }
 
-/// Both copies of a file's header.
+/// One copy of a file's header.
 pub(crate) fn write_header(kind: FileKind, id: u64, salt: u64) -> Vec<u8> {
     let mut copy = vec![VERSION];
     copy.extend_from_slice(&kind.tag());
     copy.extend_from_slice(&id.to_le_bytes());
     copy.extend_from_slice(&salt.to_le_bytes());
     copy.extend_from_slice(&crc32fast::hash(&copy).to_le_bytes());
-    copy.repeat(2)
+    copy
 }
 
-/// The salt of a file, if one copy of its header is intact and says what is expected.
-pub(crate) fn read_header(bytes: &[u8], kind: FileKind, id: u64) -> Option<u64> {
-    bytes.chunks_exact(COPY_BYTES).take(2).find_map(|copy| {
-        let (content, crc) = copy.split_last_chunk::<4>()?;
-        let mut fields = Fields(content);
-        let known = u32::from_le_bytes(*crc) == crc32fast::hash(content)
-            && fields.array::<1>()? == [VERSION]
-            && fields.array::<3>()? == kind.tag()
-            && fields.u64()? == id;
-        known.then(|| fields.u64()).flatten()
+/// The beginning of a log: both copies of its header, a sector apart.
+pub(crate) fn write_log_head(id: u64, salt: u64) -> Vec<u8> {
+    let header = write_header(FileKind::Log, id, salt);
+    let mut head = header.clone();
+    head.resize(SECTOR as usize, 0);
+    head.extend_from_slice(&header);
+    head
+}
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) salt: u64,
+    /// Whether the file is of version 1: its copies lie side by side.
+    pub(crate) is_old: bool,
+}
+
+/// One copy of a header, if it is intact and says what is expected.
+pub(crate) fn read_header(bytes: &[u8], kind: FileKind, id: u64) -> Option<Header> {
+    let (content, crc) = bytes.get(..HEADER_BYTES)?.split_last_chunk::<4>()?;
+    let mut fields = Fields(content);
+    let is_intact = u32::from_le_bytes(*crc) == crc32fast::hash(content);
+    let [version] = fields.array::<1>()?;
+    let is_old = version == VERSION_SIDE_BY_SIDE;
+    let is_known = is_intact
+        && (is_old || version == VERSION)
+        && fields.array::<3>()? == kind.tag()
+        && fields.u64()? == id;
+    let salt = fields.u64()?;
+    is_known.then_some(Header { salt, is_old })
+}
+
+/// The salt of a file of version 1, from its first [`OLD_START`] bytes.
+pub(crate) fn read_old_header(bytes: &[u8], kind: FileKind, id: u64) -> Option<u64> {
+    let mut copies = bytes.chunks_exact(HEADER_BYTES).take(2);
+    let found = copies.find_map(|copy| read_header(copy, kind, id).filter(|header| header.is_old));
+    found.map(|header| header.salt)
+}
+
+/// How a log begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogHead {
+    pub(crate) salt: u64,
+    /// Where its records begin.
+    pub(crate) start: u64,
+    /// Where a copy of the header lies that is not readable.
+    pub(crate) damaged: Option<u64>,
+}
+
+/// Reads the beginning of a log, of its first [`LOG_START`] bytes or fewer; `None` if no copy of its header
+/// is intact or it is not this log.
+pub(crate) fn read_log_head(bytes: &[u8], id: u64) -> Option<LogHead> {
+    let salt_at = |offset: u64, is_old: bool| {
+        let copy = read_header(bytes.get(offset as usize..)?, FileKind::Log, id)?;
+        (copy.is_old == is_old).then_some(copy.salt)
+    };
+    let layouts = [
+        (false, SECTOR, LOG_START),
+        (true, HEADER_BYTES as u64, OLD_START),
+    ];
+    layouts.into_iter().find_map(|(is_old, second, start)| {
+        let copies = [0, second].map(|offset| (offset, salt_at(offset, is_old)));
+        let salt = copies.iter().find_map(|copy| copy.1)?;
+        let damaged = copies.iter().find(|copy| copy.1.is_none());
+        Some(LogHead {
+            salt,
+            start,
+            damaged: damaged.map(|copy| copy.0),
+        })
     })
 }
 
@@ -309,23 +377,61 @@ mod tests {
             prop_assert!(!matches!(measure(&bytes, 7), Measured::Whole(_)));
             let _ = read(&bytes);
             let _ = read_header(&bytes, FileKind::Log, 1);
+            let _ = read_log_head(&bytes, 1);
         }
+    }
+
+    fn side_by_side(kind: FileKind, id: u64, salt: u64) -> Vec<u8> {
+        let mut copy = write_header(kind, id, salt);
+        copy[0] = VERSION_SIDE_BY_SIDE;
+        let crc = crc32fast::hash(&copy[..HEADER_BYTES - 4]).to_le_bytes();
+        copy[HEADER_BYTES - 4..].copy_from_slice(&crc);
+        copy.repeat(2)
     }
 
     #[test]
     fn one_intact_copy_of_the_header_is_enough() {
-        let whole = write_header(FileKind::Sealed, 7, 99);
-        assert_eq!(whole.len() as u64, HEADER_BYTES);
+        let whole = write_log_head(7, 99);
+        assert_eq!(whole.len() as u64, LOG_START);
+        let head = |bytes: &[u8]| {
+            read_log_head(bytes, 7).map(|head| (head.salt, head.start, head.damaged))
+        };
+        assert_eq!(head(&whole), Some((99, LOG_START, None)));
+        for sector in [0, SECTOR as usize] {
+            let mut damaged = whole.clone();
+            let end = damaged.len().min(sector + SECTOR as usize);
+            damaged[sector..end].fill(0);
+            let lost = Some(sector as u64);
+            assert_eq!(head(&damaged), Some((99, LOG_START, lost)));
+        }
+        assert_eq!(read_log_head(&whole, 8), None);
+        assert_eq!(read_header(&whole, FileKind::Block, 7), None);
+        let mut damaged = whole;
+        damaged[0] = 3;
+        damaged[SECTOR as usize] = 3;
+        assert_eq!(read_log_head(&damaged, 7), None);
+    }
+
+    #[test]
+    fn headers_side_by_side_are_read_for_ever() {
+        let whole = side_by_side(FileKind::Sealed, 7, 99);
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
-            assert_eq!(read_header(&damaged, FileKind::Sealed, 7), Some(99));
+            assert_eq!(read_old_header(&damaged, FileKind::Sealed, 7), Some(99));
         }
-        assert_eq!(read_header(&whole, FileKind::Sealed, 8), None);
-        assert_eq!(read_header(&whole, FileKind::Log, 7), None);
-        let mut damaged = whole;
-        damaged[0] = 2;
-        damaged[COPY_BYTES] = 2;
-        assert_eq!(read_header(&damaged, FileKind::Sealed, 7), None);
+        assert_eq!(read_old_header(&whole, FileKind::Sealed, 8), None);
+        assert_eq!(read_old_header(&whole, FileKind::Log, 7), None);
+        let mut log = side_by_side(FileKind::Log, 7, 99);
+        assert_eq!(log.len() as u64, OLD_START);
+        log.resize(9_000, 3);
+        let head = read_log_head(&log, 7).unwrap();
+        assert_eq!((head.salt, head.start, head.damaged), (99, OLD_START, None));
+        log[3] ^= 1;
+        let head = read_log_head(&log, 7).unwrap();
+        assert_eq!(
+            (head.salt, head.start, head.damaged),
+            (99, OLD_START, Some(0))
+        );
     }
 }

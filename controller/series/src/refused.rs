@@ -145,6 +145,11 @@ impl Refusals {
         })
     }
 
+    /// Whether sectors of a file are refused, and none of them was asked for lately.
+    pub(crate) fn is_due(&self, name: &str) -> bool {
+        !self.of(name).is_empty() && !self.has_just_refused(name, 0..u64::MAX)
+    }
+
     fn files(&self) -> MutexGuard<'_, BTreeMap<String, OfFile>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -331,6 +336,10 @@ impl Salvaging {
 impl Disk for Salvaging {
     fn list(&self) -> io::Result<Vec<String>> {
         self.disk.list()
+    }
+
+    fn others(&self) -> io::Result<Vec<String>> {
+        self.disk.others()
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {

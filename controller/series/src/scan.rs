@@ -1,9 +1,10 @@
 //! Reads records one after another and finds the next intact one behind damage.
 
 use std::io;
+use std::ops::Range;
 
 use crate::disk::{self, ReadAt};
-use crate::record::{self, HEAD_BYTES, HEADER_BYTES, MARKER, Measured, Record};
+use crate::record::{self, HEAD_BYTES, MARKER, Measured, Record};
 
 /// Read at least this much at once when scanning a file.
 const CHUNK: usize = 256 << 10;
@@ -29,12 +30,16 @@ pub(crate) enum Step<'a> {
     },
 }
 
-/// Whether all that a file holds up to `end` is intact records.
+/// Whether all that a file holds in this range is intact records.
 ///
 /// # Errors
 /// What the device says.
-pub(crate) fn is_whole<S: ReadAt + ?Sized>(source: &S, seed: u32, end: u64) -> io::Result<bool> {
-    let mut scanner = Scanner::new(source, seed, HEADER_BYTES, end);
+pub(crate) fn is_whole<S: ReadAt + ?Sized>(
+    source: &S,
+    seed: u32,
+    range: Range<u64>,
+) -> io::Result<bool> {
+    let mut scanner = Scanner::new(source, seed, range.start, range.end);
     while let Some(step) = scanner.step()? {
         if matches!(step, Step::Damaged { .. }) {
             return Ok(false);

@@ -21,8 +21,9 @@ use std::sync::{Arc, OnceLock};
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::HostKey;
 use crate::log::Span;
-use crate::record::{self, Fields, FileKind, HEADER_BYTES, Record};
+use crate::record::{self, Fields, FileKind, OLD_START, Record};
 use crate::scan::{Scanner, Step};
+use crate::stray::HIGHEST;
 
 const ENTRY_BYTES: usize = 72;
 const LINE_BYTES: usize = 28;
@@ -35,12 +36,11 @@ pub(crate) fn name(id: u64) -> String {
     format!("segment-{id:010}.xzs")
 }
 
-/// The id in a file name.
+/// The id in a file name, if it is written as [`name`] writes it.
 pub(crate) fn id_of(name: &str) -> Option<u64> {
-    name.strip_prefix("segment-")?
-        .strip_suffix(".xzs")?
-        .parse()
-        .ok()
+    let number = name.strip_prefix("segment-")?.strip_suffix(".xzs")?;
+    let id = number.parse().ok()?;
+    (id <= HIGHEST && self::name(id) == name).then_some(id)
 }
 
 /// Where the frames of one (host, epoch) are in a sealed segment.
@@ -143,8 +143,8 @@ impl Segment {
     pub(crate) fn open(disk: &dyn Disk, id: u64, rebuild: bool) -> io::Result<Option<Self>> {
         let name = name(id);
         let file = disk.open(&name)?;
-        let header = disk::read_block(&*file, 0, HEADER_BYTES as usize)?;
-        let Some(salt) = record::read_header(&header, FileKind::Sealed, id) else {
+        let header = disk::read_block(&*file, 0, OLD_START as usize)?;
+        let Some(salt) = record::read_old_header(&header, FileKind::Sealed, id) else {
             return Ok(None);
         };
         let bytes = file.length()?;
@@ -219,7 +219,7 @@ impl Segment {
     /// Reads all records to learn what the footer no longer tells.
     fn rebuild_all(&mut self) -> io::Result<()> {
         let mut span = Span::default();
-        let mut end = HEADER_BYTES;
+        let mut end = OLD_START;
         let entries = scan_entries(&*self.file, self.seed, self.bytes, &mut |record, next| {
             span.add(record.batch.time_ms, record.received_ms);
             end = next;
@@ -363,7 +363,7 @@ fn scan_entries(
     seen: &mut dyn FnMut(&Record<'_>, u64),
 ) -> io::Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
-    let mut scanner = Scanner::new(file, seed, HEADER_BYTES, end);
+    let mut scanner = Scanner::new(file, seed, OLD_START, end);
     while let Some(step) = scanner.step()? {
         let Step::Record {
             offset,

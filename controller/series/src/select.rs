@@ -10,8 +10,7 @@ mod twins;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xiezhi_promql::{
     Budget, Coarse, Label, Labels, METRIC_NAME, MatchOp, Matcher, Named, Select, Series, Storage,
@@ -22,6 +21,7 @@ use xiezhi_protocol::report::parse_series;
 use crate::chunk::Points;
 use crate::error::SeriesError;
 use crate::frame::HostKey;
+use crate::lacking::Lacking;
 use crate::reading::{Found, ReadError, Rolled, Wanted};
 use crate::rollup::{Answer, COARSE_MS, RESOLUTIONS, is_counter};
 use crate::store::SeriesStore;
@@ -53,8 +53,8 @@ pub trait HostLabels: Send + Sync {
 pub struct Selector {
     store: SeriesStore,
     hosts: Arc<dyn HostLabels>,
-    /// Damaged pages that were met and not told yet.
-    damaged: Arc<AtomicU64>,
+    /// What was lacking and is not told yet.
+    lacking: Arc<Mutex<Lacking>>,
 }
 
 impl std::fmt::Debug for Selector {
@@ -78,12 +78,15 @@ impl Selector {
     /// The store with these hosts.
     #[must_use]
     pub fn new(store: SeriesStore, hosts: Arc<dyn HostLabels>) -> Self {
-        let damaged = Arc::default();
         Self {
             store,
             hosts,
-            damaged,
+            lacking: Arc::default(),
         }
+    }
+
+    fn lacking(&self) -> MutexGuard<'_, Lacking> {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(
@@ -153,7 +156,8 @@ impl Selector {
             Err(ReadError::Series(error)) => return Err(failed(error)),
             Err(ReadError::Io(error)) => return Err(failed(error)),
         };
-        self.damaged.fetch_add(found.damaged, Ordering::Relaxed);
+        let mut found = found;
+        self.lacking().join(std::mem::take(&mut found.lacking));
         Ok(Selection {
             all,
             texts: texts.into_inner(),
@@ -457,15 +461,8 @@ impl Storage for Selector {
         })
     }
 
-    fn left_out(&self) -> Option<String> {
-        let pages = match self.damaged.swap(0, Ordering::Relaxed) {
-            0 => return None,
-            1 => "1 damaged page was".to_owned(),
-            several => format!("{several} damaged pages were"),
-        };
-        Some(format!(
-            "{pages} left out; `xiezhi-controller series verify` names what is damaged"
-        ))
+    fn left_out(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lacking()).sentences()
     }
 
     fn label_names(&self, request: &Select, budget: &Budget) -> Result<Vec<String>, StorageError> {

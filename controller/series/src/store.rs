@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::damage;
 use crate::disk::{Disk, Folder};
 use crate::engine::Engine;
 use crate::error::SeriesError;
@@ -20,7 +19,9 @@ use crate::lock::Lock;
 use crate::log::Span;
 use crate::options::{Sealing, SeriesOptions};
 use crate::reading::{Found, ReadError, Wanted};
-use crate::{arrivals, backup, foreign, maintain, open, query, reading, unread, verify};
+use crate::{
+    arrivals, backup, foreign, lacking, maintain, open, query, reading, stray, unread, verify,
+};
 
 /// The samples of all hosts. Cheap to clone; calls block, so async callers use a thread.
 #[derive(Debug, Clone)]
@@ -279,6 +280,8 @@ impl SeriesStore {
     #[must_use]
     pub fn damage_met(&self) -> DamageMet {
         let engine = self.engine();
+        // A person moves them away meanwhile.
+        let aside = lacking::list_aside(engine);
         let files = engine.files();
         let is_refused = |name: &str| files.unread.contains_key(name);
         let (mut undecoded_frames, mut refused_frames) = (0, 0);
@@ -298,8 +301,9 @@ impl SeriesStore {
             refused_places: engine.damage.count_in(is_refused),
             undecoded_frames,
             refused_frames,
-            // A person moves them away meanwhile; a folder that cannot be listed has louder trouble.
-            set_aside: damage::set_aside(&*engine.disk).unwrap_or_default(),
+            set_aside: aside.unwrap_or_else(|_| files.aside.keys().cloned().collect()),
+            is_unlisted: files.is_unlisted,
+            strays: stray::list(&*engine.disk).unwrap_or_default(),
             refused: files.unread.into_keys().collect(),
         }
     }
@@ -326,6 +330,7 @@ impl SeriesStore {
             log_segments: files.logs.len() as u64,
             set_aside: met.set_aside.len() as u64,
             refused_files: met.refused.len() as u64,
+            stray_files: met.strays.len() as u64,
             undecoded_frames: met.undecoded_frames,
             hosts: engine.hosts().len() as u64,
             held_logs: files.held.len() as u64,

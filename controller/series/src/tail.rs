@@ -23,7 +23,7 @@ use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::held::Held;
 use crate::log::Log;
-use crate::record::{Content, HEADER_BYTES};
+use crate::record::Content;
 use crate::scan::{Scanner, Step};
 use crate::store::SeriesStore;
 
@@ -124,6 +124,14 @@ impl Source {
         match self {
             Self::Log(log) => &*log.file,
             Self::Held(held) => &*held.file,
+        }
+    }
+
+    /// Where its records begin.
+    fn start(&self) -> u64 {
+        match self {
+            Self::Log(log) => log.start,
+            Self::Held(held) => held.start,
         }
     }
 
@@ -236,11 +244,11 @@ impl Tail {
         if self.place.log != source.id() || self.place.mark != source.seed() {
             self.place = Place {
                 log: source.id(),
-                offset: HEADER_BYTES,
+                offset: source.start(),
                 mark: source.seed(),
             };
         }
-        self.decoded = HEADER_BYTES;
+        self.decoded = source.start();
         self.chains = Chains::default();
         self.source = Some(source.clone());
     }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::arrivals::lateness;
 use crate::block::{self, Block};
 use crate::checkpoint::{self, Lanes};
 use crate::damage;
@@ -80,7 +81,23 @@ pub(crate) fn open_what_answers(engine: &Engine) -> Result<(), SeriesError> {
             outcome = outcome.and(take_in(engine, name));
         }
     }
-    outcome
+    outcome.and(look_again(engine))
+}
+
+/// Of blocks that are listed, the disk may have refused sectors that nobody asks for again, since what they
+/// have is there twice: when it gives them, what is told of their damage must go.
+fn look_again(engine: &Engine) -> Result<(), SeriesError> {
+    let files = engine.files();
+    let blocks = files.blocks.values().chain(files.rollups.values());
+    let is_it = |name: &str| !files.unread.contains_key(name) && engine.refusals.is_due(name);
+    for block in blocks.filter(|block| is_it(&block.name)) {
+        if engine.refusals.are_given(&*engine.disk, &block.name) {
+            let note = &mut |offset, _| block.note_damage(offset, "a part of a block is damaged");
+            let read = block.verify(note);
+            read.map_err(engine.error("read", &block.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether it is time to ask for a file, and the disk gives what it refused of it.
@@ -254,15 +271,48 @@ pub(crate) fn cut_what_answers(engine: &Engine) -> Result<(), SeriesError> {
     let mut outcome = Ok(());
     for name in engine.files().unread.keys() {
         let Some(id) = log::id_of(name) else { continue };
-        if !is_given(engine, name) {
+        let cut = if is_given(engine, name) {
+            cut_anew(engine, name, id)
+        } else if let Some(log) = too_old(engine, id) {
+            cut_as_it_is(engine, &log)
+        } else {
             continue;
-        }
-        match cut_anew(engine, name, id) {
+        };
+        match cut {
             Err(error) if !refused::is_told_by(&error) => return outcome.and(Err(error)),
             done => outcome = outcome.and(done),
         }
     }
     outcome
+}
+
+/// A log that waits although its samples are too old to be kept.
+fn too_old(engine: &Engine, id: u64) -> Option<Arc<Log>> {
+    let files = engine.files();
+    let log = files.logs.get(&id)?;
+    let retention_ms = i64::try_from(engine.options.retention.as_millis()).ok()?;
+    let oldest_ms = lateness(engine, &files)
+        .believed_ms
+        .saturating_sub(retention_ms);
+    let state = log.state();
+    let is_over = !state.is_empty() && state.span.last_received_ms < oldest_ms;
+    is_over.then(|| Arc::clone(log))
+}
+
+/// What could be read of a log becomes a block, which goes for its age like any other and leaves steps. What
+/// came again is in later files, which are there yet: so it counts once.
+fn cut_as_it_is(engine: &Engine, log: &Arc<Log>) -> Result<(), SeriesError> {
+    cut::cut(engine, log, &engine.heads)?;
+    tracing::error!(file = %log.name,
+        "the disk refused a part of these samples until they were too old; what could be read is summed up");
+    engine.damage.forget(&log.name);
+    if engine.files().held.contains_key(&log.id) {
+        return Ok(());
+    }
+    engine
+        .disk
+        .remove(&log.name)
+        .map_err(engine.error("remove", &log.name))
 }
 
 fn cut_anew(engine: &Engine, name: &str, id: u64) -> Result<(), SeriesError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use crate::checkpoint;
 use crate::damage;
@@ -9,7 +10,8 @@ use crate::disk::DiskFile;
 use crate::engine::{Catalog, Engine};
 use crate::error::SeriesError;
 use crate::frame::{Damage, HostKey, Undecoded, VerifyReport};
-use crate::record::HEADER_BYTES;
+use crate::log::{self, Log};
+use crate::record::{HEADER_BYTES, OLD_START};
 use crate::refused::{SECTOR, Thorough};
 use crate::scan::{Scanner, Step};
 
@@ -42,7 +44,7 @@ pub(crate) fn read(
             &*segment.file,
             &segment.name,
             segment.seed,
-            segment.data_end,
+            OLD_START..segment.data_end,
             &mut report,
         )
         .and_then(|()| segment.damaged_blocks())
@@ -74,7 +76,18 @@ pub(crate) fn read(
     }
     for log in files.logs.values() {
         let end = log.state().length;
-        walk(engine, &*log.file, &log.name, log.seed, end, &mut report)
+        check_head(engine, log, &mut report)
+            .and_then(|()| {
+                let records = log.start..end;
+                walk(
+                    engine,
+                    &*log.file,
+                    &log.name,
+                    log.seed,
+                    records,
+                    &mut report,
+                )
+            })
             .map_err(engine.error("read", &log.name))?;
         let of_log = undecoded.range((log.id, HostKey::MIN)..=(log.id, HostKey::MAX));
         let hosts = of_log.map(|((_, host), frames)| (host, frames));
@@ -131,16 +144,32 @@ fn note_undecoded<'a>(
     }
 }
 
+/// Looks at both copies of a log's header.
+fn check_head(engine: &Engine, log: &Log, report: &mut VerifyReport) -> io::Result<()> {
+    let damaged = match log::read_head(&*log.file, log.id)? {
+        Some(head) => head.damaged,
+        None => Some(0),
+    };
+    match damaged {
+        Some(offset) => note(engine, report, &log.name, offset, HEADER_BYTES as u64),
+        None => log
+            .copies()
+            .into_iter()
+            .for_each(|offset| engine.damage.well(&log.name, offset)),
+    }
+    Ok(())
+}
+
 fn walk(
     engine: &Engine,
     file: &dyn DiskFile,
     name: &str,
     seed: u32,
-    end: u64,
+    records: Range<u64>,
     report: &mut VerifyReport,
 ) -> io::Result<()> {
     report.files += 1;
-    let mut scanner = Scanner::new(file, seed, HEADER_BYTES, end);
+    let mut scanner = Scanner::new(file, seed, records.start, records.end);
     while let Some(step) = scanner.step()? {
         match step {
             Step::Record { offset, .. } => {

@@ -438,7 +438,8 @@ fn is_due(log: &Log, options: &SeriesOptions, received_ms: i64, size: u64) -> bo
         return false;
     }
     let span_ms = u64::try_from(options.segment_span.as_millis()).unwrap_or(u64::MAX);
-    let too_large = state.length + size > options.segment_bytes.min(MAX_SEGMENT_BYTES);
+    let records = state.length.saturating_sub(log.start);
+    let too_large = records + size > options.segment_bytes.min(MAX_SEGMENT_BYTES);
     // By distance, so that a clock that went back ends a segment too.
     too_large || received_ms.abs_diff(state.span.first_received_ms) >= span_ms
 }

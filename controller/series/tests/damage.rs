@@ -15,6 +15,8 @@ use common::{ManualClock, Owned, Reporter, frames, options};
 use xiezhi_series::{SeriesStore, Undecoded, check_backup};
 
 const LOG: &str = "wal-0000000001.log";
+/// A byte of its first record, which lies behind the second copy of the header.
+const IN_FIRST: usize = 4300;
 
 fn open(disk: &PowerDisk, clock: &ManualClock) -> SeriesStore {
     SeriesStore::open_on(Arc::new(disk.clone()), options(clock)).unwrap()
@@ -45,7 +47,7 @@ fn frames_behind_a_damaged_key_frame_are_named_by_log_and_host() {
     assert_eq!(store.verify().unwrap().undecoded, []);
     drop(store);
     // The first record is the key frame of host 1.
-    disk.flip(LOG, 200);
+    disk.flip(LOG, IN_FIRST);
     let store = open(&disk, &clock);
     let lost = |file: &str| Undecoded {
         file: file.to_owned(),
@@ -94,7 +96,7 @@ fn a_file_set_aside_is_named_until_a_person_moves_it() {
     let (disk, clock) = (PowerDisk::default(), ManualClock::new());
     tell(&open(&disk, &clock), 1..=5);
     disk.flip(LOG, 5);
-    disk.flip(LOG, 24 + 5);
+    disk.flip(LOG, 4096 + 5);
     for _ in 0..3 {
         let store = open(&disk, &clock);
         assert_eq!(store.stats().set_aside, 1);
@@ -136,7 +138,7 @@ fn a_damaged_source_of_a_merge_is_kept_aside_and_named() {
 fn a_damaged_log_is_kept_aside_when_it_became_a_block() {
     let (disk, clock) = (PowerDisk::default(), ManualClock::new());
     tell(&open(&disk, &clock), 1..=50);
-    disk.flip(LOG, 200);
+    disk.flip(LOG, IN_FIRST);
     let store = open(&disk, &clock);
     next_log(&store, &clock, 1);
     assert_eq!(
@@ -227,7 +229,7 @@ fn a_backup_is_read_as_samples_are_and_stays_as_it_is() {
     assert!(check_backup(&target).unwrap().is_whole());
     let log = target.join(LOG);
     // The key frame of host 1, and the last record.
-    flip(&log, 200);
+    flip(&log, IN_FIRST);
     let length = std::fs::metadata(&log).unwrap().len();
     flip(&log, length as usize - 3);
     let check = check_backup(&target).unwrap();

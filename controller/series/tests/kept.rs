@@ -206,3 +206,134 @@ fn foreign_samples_in_their_first_form_are_read() {
     }
     assert_eq!(store.verify().unwrap().damaged, []);
 }
+
+/// Half hours in the kept folder of blocks: a day, which has steps, and a few of the next.
+const HALF_HOURS: u64 = 56;
+/// Reports of each.
+const OF_HALF_HOUR: u64 = 3;
+
+/// As above: `-E 'test(kept_blocks)'`.
+#[test]
+#[ignore = "writes the kept folder anew; the command stands above it"]
+fn write_the_kept_blocks() {
+    let clock = ManualClock::new();
+    let store = SeriesStore::open(&kept("blocks1"), options(&clock)).unwrap();
+    let mut encoders: Vec<Encoder> = (0..HOSTS).map(|_| Encoder::new(15_000)).collect();
+    for half_hour in 0..HALF_HOURS {
+        clock.advance(Duration::from_secs(1800));
+        for seq in half_hour * OF_HALF_HOUR + 1..=(half_hour + 1) * OF_HALF_HOUR {
+            for host in 1..=HOSTS {
+                append(
+                    &store,
+                    &mut encoders[host as usize - 1],
+                    host,
+                    seq,
+                    block_time(seq),
+                );
+            }
+            let point = [(block_time(seq), seq as f64)];
+            let series = [ForeignSeries {
+                text: "up{job=\"db\"}",
+                points: &point,
+            }];
+            store.append_foreign(SOURCE, &series).unwrap();
+        }
+        // The first is behind a report that no store has: kept as it is.
+        let mut lost = Encoder::new(15_000);
+        lost.encode(1, &a_report(1, 1, START), &mut Vec::new());
+        append(&store, &mut lost, 9, half_hour + 2, block_time(half_hour));
+        store.maintain().unwrap();
+    }
+    assert!(store.stats().rollups > 0);
+    drop(store);
+    std::fs::remove_file(kept("blocks1").join("lock")).unwrap();
+}
+
+fn block_time(seq: u64) -> i64 {
+    START + seq as i64 * 600_000
+}
+
+fn a_report(host: i64, seq: u64, time_ms: i64) -> Report {
+    let mut report = Report::new();
+    report.start(time_ms);
+    for (series, value) in values(host, seq) {
+        report.push(series, &[], value).unwrap();
+    }
+    report
+}
+
+fn append(store: &SeriesStore, encoder: &mut Encoder, host: i64, seq: u64, time_ms: i64) {
+    let mut bytes = Vec::new();
+    let batch = encoder.encode(seq, &a_report(host, seq, time_ms), &mut bytes);
+    let key = peek(&bytes).unwrap().key;
+    let frame = Frame {
+        host,
+        epoch: 1,
+        batch,
+        key,
+        bytes: &bytes,
+    };
+    assert_eq!(store.append(&[frame]).unwrap(), [Appended::Stored]);
+}
+
+fn check_blocks(store: &SeriesStore) {
+    let last = HALF_HOURS * OF_HALF_HOUR;
+    for host in 1..=HOSTS {
+        let mut expected: std::collections::BTreeMap<&str, Vec<(i64, f64)>> = Default::default();
+        for seq in 1..=last {
+            for (series, value) in values(host, seq) {
+                let points = expected.entry(series).or_default();
+                points.push((block_time(seq), value));
+            }
+        }
+        let report = store
+            .range_report(host, i64::MIN, i64::MAX, &|_| true)
+            .unwrap();
+        assert_eq!((report.undecodable, report.damaged), (0, 0));
+        let found: Vec<(&str, Vec<(i64, f64)>)> = report
+            .series
+            .iter()
+            .map(|one| (&*one.series, one.points.clone()))
+            .collect();
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        let seqs = store.frames(host).unwrap().into_iter();
+        let seqs: Vec<u64> = seqs.map(|frame| frame.batch.seq).collect();
+        assert_eq!(seqs, (1..=last).collect::<Vec<_>>());
+    }
+    let found = store.range(SOURCE, i64::MIN, i64::MAX, &|_| true).unwrap();
+    let expected: Vec<(i64, f64)> = (1..=last)
+        .map(|seq| (block_time(seq), seq as f64))
+        .collect();
+    assert_eq!(found[0].points, expected);
+    let report = store.verify().unwrap();
+    assert_eq!(report.damaged, []);
+    assert_eq!(report.undecoded_frames, 1);
+}
+
+/// `tests/kept/blocks1` holds blocks, rollups and a log of the first form of their heads, in which both
+/// copies of what describes a file lie next to each other.
+#[test]
+fn blocks_in_their_first_form_open_and_go_on() {
+    let (copy, clock) = (copy(&kept("blocks1")), ManualClock::new());
+    clock.advance(Duration::from_secs(HALF_HOURS * 1800));
+    let open = || SeriesStore::open(copy.path(), options(&clock)).unwrap();
+    let store = open();
+    let (rollups, blocks) = (store.stats().rollups, store.stats().sealed_segments);
+    assert!(rollups > 0 && blocks > 1, "{rollups} {blocks}");
+    check_blocks(&store);
+    // The next half hours end the log and merge what is of the old form into the new one.
+    for number in 0..12 {
+        clock.advance(Duration::from_secs(1900));
+        append(
+            &store,
+            &mut Encoder::new(15_000),
+            5,
+            number + 1,
+            block_time(number),
+        );
+        store.maintain().unwrap();
+    }
+    check_blocks(&store);
+    drop(store);
+    check_blocks(&open());
+}

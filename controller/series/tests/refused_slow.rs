@@ -106,6 +106,37 @@ fn a_disk_is_not_taken_for_gone_by_the_files_that_come_first() {
 }
 
 #[test]
+fn a_start_ends_however_many_files_a_slow_disk_refuses() {
+    const REFUSED: usize = 300;
+    let mut scene = Scene::new(|_| {});
+    let store = scene.open();
+    for seq in 1..=REFUSED as u64 + 10 {
+        scene.clock.advance(Duration::from_secs(1800));
+        store
+            .append(&[Reporter::new(1).report(seq).frame()])
+            .unwrap();
+    }
+    drop(store);
+    scene.options.ask_again = slow();
+    let names = scene.disk.names();
+    for name in names.iter().take(REFUSED) {
+        scene.disk.refuse(name, None);
+    }
+    let began = now();
+    let store = scene.open();
+    let took = now() - began;
+    let most = PATIENCE + Duration::from_secs(300) + 20 * EACH;
+    assert!(took <= most, "{took:?}, not {most:?}");
+    // What was not asked for waits with the others, healthy or not, and comes back.
+    assert!(store.damage_met().refused.len() >= REFUSED);
+    drop(store);
+    scene.disk.relent_after(0);
+    let store = scene.open();
+    assert!(store.damage_met().is_none());
+    assert_eq!(store.frames(1).unwrap().len(), REFUSED + 10);
+}
+
+#[test]
 fn a_disk_that_is_gone_is_told_before_long() {
     let (scene, names) = with_logs(40);
     for name in &names {

@@ -217,7 +217,7 @@ fn a_log_without_a_readable_header_is_set_aside_and_never_removed() {
         9,
         "the second copy serves"
     );
-    disk.flip("wal-0000000001.log", 24 + 5);
+    disk.flip("wal-0000000001.log", 4096 + 5);
     let store = open(&disk, &clock);
     assert_eq!(store.stats().damaged, 1);
     assert!(
@@ -261,7 +261,7 @@ fn retention_removes_the_oldest_segments_by_age_and_by_size() {
     );
     let bytes = store.stats().bytes;
     drop(store);
-    options.max_bytes = Some(bytes * 3 / 5);
+    options.max_bytes = Some(bytes * 2 / 3);
     let store = SeriesStore::open_on(Arc::new(disk), options).unwrap();
     store.maintain().unwrap();
     assert_eq!(stored(&store), [8, 9, 10]);

@@ -10,8 +10,9 @@ mod common;
 
 use std::time::Duration;
 
+use common::Reporter;
 use common::power::PowerDisk;
-use common::scene::{Scene, ask};
+use common::scene::{HOSTS, Scene, ask};
 use xiezhi_series::check_backup;
 
 const SECOND: &str = "block-0000000002-0000000002.xzb";
@@ -76,6 +77,34 @@ fn a_file_of_which_nothing_can_be_read_goes_when_what_came_after_it_is_too_old()
         let lost = store.without_steps().map_or(0, |lost| lost.files);
         assert_eq!(lost, u64::from(goes), "{name}");
     }
+}
+
+#[test]
+fn a_log_that_the_disk_never_gives_goes_when_its_time_is_over_and_leaves_steps() {
+    const LOG: &str = "wal-0000000001.log";
+    let mut scene = Scene::new(|options| options.retention = Duration::from_secs(7200));
+    let store = scene.open();
+    scene.tell(&store);
+    drop(store);
+    scene.disk.refuse(LOG, Some(2));
+    let store = scene.open();
+    assert_eq!(store.damage_met().refused, [LOG.to_owned()]);
+    let could_be_read = ask(&store).0.len();
+    assert!(could_be_read > 0);
+    // Agents that connect again begin with a whole report.
+    scene.reporters = (1..=HOSTS).map(Reporter::new).collect();
+    for half_hour in 0..9 {
+        scene.tell(&store);
+        drop(store.maintain());
+        let is_kept = half_hour < 4;
+        assert!(!is_kept || has(&scene.disk, LOG), "{half_hour}");
+    }
+    assert!(!has(&scene.disk, LOG), "{:?}", scene.disk.names());
+    assert!(has(&scene.disk, "rollup-0000000001-0000000001-300.xzb"));
+    // It is in no memory either, and nothing tells of it.
+    assert_eq!(store.stats().log_segments, 1);
+    assert!(store.damage_met().is_none(), "{:?}", store.damage_met());
+    store.maintain().unwrap();
 }
 
 #[test]

@@ -87,12 +87,37 @@ pub(super) fn damaged(state: &AppState, since_ms: i64) -> Option<Ailment> {
         let named = named.unwrap_or_default().join(" ");
         reason.push_str(&format!("; {what}: {} ({named})", files.len()));
     }
+    if met.is_unlisted {
+        reason.push_str("; the folder of samples cannot be listed");
+    }
     Some(Ailment {
         part: Part::Stored,
         code,
         since_ms,
         days_left: None,
         reason,
+    })
+}
+
+/// What is named as a file of samples and is none.
+pub(super) fn strays(state: &AppState, since_ms: i64) -> Option<Ailment> {
+    let strays = state.inner.series.damage_met().strays;
+    if strays.is_empty() {
+        return None;
+    }
+    Some(Ailment {
+        part: Part::Stored,
+        code: "stray",
+        since_ms,
+        days_left: None,
+        reason: format!(
+            "named as files of samples, but none of them: {} ({})",
+            strays.len(),
+            strays
+                .get(..NAMED_FILES.min(strays.len()))
+                .unwrap_or_default()
+                .join(" ")
+        ),
     })
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Series {
     series: Vec<Column>,
     /// Frames that could not be read; what they held is missing above.
     damaged: u64,
+    /// What may be missing above, a sentence for each thing: damage, and files that are not served.
+    warnings: Vec<String>,
 }
 
 pub(crate) async fn read(
@@ -116,6 +118,7 @@ fn answer(
         times: grid.times_s(),
         series: columns::columns(&grid, &asked.shape, &found.series),
         damaged: found.damaged + found.undecodable,
+        warnings: found.lacking,
     })
 }
 

@@ -27,10 +27,10 @@ impl<T> Body<T> {
         self
     }
 
-    /// The same answer with a warning, if there is one.
+    /// The same answer with these warnings.
     #[must_use]
-    pub fn warned(mut self, warning: Option<String>) -> Self {
-        self.warnings.extend(warning);
+    pub fn warned(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
         self
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Evaluator<'a> {
         };
         let series = self.storage.select(&request, self.budget)?;
         self.budget.check()?;
-        if let Some(left_out) = self.storage.left_out() {
+        for left_out in self.storage.left_out() {
             self.warn(selector.span, left_out);
         }
         let steps = series

@@ -5,10 +5,10 @@
 //!          oldest newest first-received last-received:signed orphans-start orphans-end:varint
 //!          copy:varint lines:varint (text-length:varint text host:signed offset length:varint)*
 //!          lines:varint (host:signed offset length:varint)*
-//! tail   = footer-offset:u64 copy-offset:u64 length:u32 "xzbt" crc:u32       twice, at the very end
+//! tail   = footer-offset:u64 copy-offset:u64 length:u32 "xzbt" crc:u32
 //! ```
 //!
-//! Directory and footer are written twice, so that one bad sector costs nothing.
+//! Directory, footer and tail are there twice, in different sectors: one bad sector costs none of them.
 
 use std::sync::Arc;
 
@@ -17,12 +17,39 @@ use xiezhi_protocol::codec::varint;
 use super::envelope::Place;
 use super::{directory, ledger};
 use crate::log::Span;
-use crate::record::Fields;
+use crate::record::{Fields, HEADER_BYTES};
 
 const VERSION: u8 = 1;
 const TAG: [u8; 4] = *b"xzbt";
 /// Bytes of one tail.
 pub(crate) const TAIL_BYTES: usize = 28;
+
+/// The ends of a block, which tell what it is and where its footers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// Where the headers are.
+    pub(crate) headers: [u64; 2],
+    /// Where the tails are, the one that is looked at first in front.
+    pub(crate) tails: [u64; 2],
+}
+
+impl Ends {
+    /// Those of a block of so many bytes, of which enough are there.
+    pub(crate) fn of(bytes: u64, is_old: bool) -> Option<Self> {
+        let (header, tail) = (HEADER_BYTES as u64, TAIL_BYTES as u64);
+        let last = bytes.checked_sub(header + 2 * tail)? + header + tail;
+        Some(match is_old {
+            true => Self {
+                headers: [0, header],
+                tails: [last, last - tail],
+            },
+            false => Self {
+                headers: [0, last - header],
+                tails: [header, last],
+            },
+        })
+    }
+}
 
 /// What the footer says.
 #[derive(Debug, Clone, Default)]
@@ -149,15 +176,14 @@ fn read_numbers<const N: usize>(bytes: &mut &[u8]) -> Option<[u64; N]> {
     Some(numbers)
 }
 
-/// Appends both tails.
-pub(crate) fn write_tails(out: &mut Vec<u8>, footer: Place, copy: Place) {
+/// A tail.
+pub(crate) fn write_tail(footer: Place, copy: Place) -> Vec<u8> {
     let mut tail = footer.offset.to_le_bytes().to_vec();
     tail.extend_from_slice(&copy.offset.to_le_bytes());
     tail.extend_from_slice(&footer.length.to_le_bytes());
     tail.extend_from_slice(&TAG);
     tail.extend_from_slice(&crc32fast::hash(&tail).to_le_bytes());
-    out.extend_from_slice(&tail);
-    out.extend_from_slice(&tail);
+    tail
 }
 
 /// Where footer and copy are, of one tail.

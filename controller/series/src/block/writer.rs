@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::directory::{self, Entry};
 use super::envelope::{self, Kind, Place};
-use super::footer::{self, Footer};
+use super::footer::{self, Footer, TAIL_BYTES};
 use super::ledger::{self, Noted};
 use super::page::PageWriter;
 use crate::chunk::Points;
@@ -13,7 +13,8 @@ use crate::error::SeriesError;
 use crate::frame::HostKey;
 use crate::log::Span;
 use crate::output::Output;
-use crate::record::{self, FileKind};
+use crate::record::{self, FileKind, HEADER_BYTES};
+use crate::refused::SECTOR;
 
 /// A piece of the ledger is full when it holds so many bytes.
 const LEDGER_BYTES: usize = 16 << 10;
@@ -22,6 +23,7 @@ const LEDGER_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct BlockWriter<'e> {
     output: Output<'e>,
+    header: Vec<u8>,
     seed: u32,
     page: PageWriter,
     text: Arc<str>,
@@ -44,9 +46,12 @@ impl<'e> BlockWriter<'e> {
     ) -> Result<Self, SeriesError> {
         let mut output = Output::create(engine, name)?;
         let header = record::write_header(FileKind::Block, first, salt);
-        output.buffer().extend_from_slice(&header);
+        let buffer = output.buffer();
+        buffer.extend_from_slice(&header);
+        buffer.resize(HEADER_BYTES + TAIL_BYTES, 0);
         Ok(Self {
             output,
+            header,
             seed: record::seed(salt),
             page: PageWriter::default(),
             text: Arc::from(""),
@@ -176,27 +181,36 @@ impl<'e> BlockWriter<'e> {
             line.place.offset += base;
         }
         self.output.buffer().append(&mut self.ledger);
-        self.write_directory()?;
+        let start = self.output.position();
+        let pieces: Vec<_> = directory::pieces(&self.entries).collect();
+        for (line, body) in &pieces {
+            let place = put(&mut self.output, self.seed, Kind::Directory, body);
+            let line = line.clone();
+            self.footer
+                .directory
+                .push(directory::Line { place, ..line });
+            self.output.flush()?;
+        }
+        // The copies begin a sector of their own, behind a footer of which only this number is not known.
+        self.footer.copy = u64::MAX;
+        let most = (self.footer.write().len() + envelope::HEAD_BYTES) as u64;
+        let copies = (self.output.position() + most).next_multiple_of(SECTOR);
+        self.footer.copy = copies - start;
         let body = self.footer.write();
         let first = put(&mut self.output, self.seed, Kind::Footer, &body);
+        let gap = copies - self.output.position();
+        let buffer = self.output.buffer();
+        buffer.resize(buffer.len() + gap as usize, 0);
+        for (_, body) in &pieces {
+            put(&mut self.output, self.seed, Kind::Directory, body);
+            self.output.flush()?;
+        }
         let second = put(&mut self.output, self.seed, Kind::Footer, &body);
-        footer::write_tails(self.output.buffer(), first, second);
-        self.output.finish()
-    }
-
-    fn write_directory(&mut self) -> Result<(), SeriesError> {
-        let start = self.output.position();
-        for (mut line, body) in directory::pieces(&self.entries) {
-            line.place = put(&mut self.output, self.seed, Kind::Directory, &body);
-            self.footer.directory.push(line);
-            self.output.flush()?;
-        }
-        self.footer.copy = self.output.position() - start;
-        for (_, body) in directory::pieces(&self.entries) {
-            put(&mut self.output, self.seed, Kind::Directory, &body);
-            self.output.flush()?;
-        }
-        Ok(())
+        let tail = footer::write_tail(first, second);
+        let buffer = self.output.buffer();
+        buffer.extend_from_slice(&self.header);
+        buffer.extend_from_slice(&tail);
+        self.output.finish_with(&tail, HEADER_BYTES as u64)
     }
 }
 

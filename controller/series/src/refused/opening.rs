@@ -1,8 +1,8 @@
 //! How patient a start is with a disk that refuses, and where its patience ends.
 //!
 //! What is refused is asked for again for half a minute, all files together. A disk may take seconds to
-//! refuse: when so much time went with that as well, nothing more is asked of a file that was refused once, so
-//! that a start ends. What was not asked for waits like what was refused.
+//! refuse: when so much time went with that as well, nothing more is asked of a file that was refused once, and
+//! after five minutes of any file, so that a start ends. What was not asked for waits like what was refused.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,6 +16,8 @@ use crate::disk::{self, Disk};
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// Time that a start spends at most with waiting for refusals, once it has no more patience.
 const MOST_SPENT: Duration = Duration::from_secs(30);
+/// Time that it spends at most with the first refusal of file after file.
+const MOST_SPENT_AT_ALL: Duration = Duration::from_secs(300);
 /// Files that are tried at least before a disk is said to be gone.
 const LEAST_TRIED: usize = 16;
 
@@ -90,12 +92,14 @@ impl Refusals {
         Some(pause)
     }
 
-    /// Whether a start asks no more of a file.
+    /// Whether a start asks no more of a file: the disk refused it once, or refused so many others that nothing
+    /// more is asked of any.
     pub(super) fn is_given_up(&self, name: &str) -> bool {
         let guard = self.opening();
-        let is_spent = |opening: &&Opening| opening.spent >= MOST_SPENT;
-        let opening = guard.as_ref().filter(is_spent);
-        opening.is_some_and(|opening| opening.refused.contains(name))
+        guard.as_ref().is_some_and(|opening| {
+            let is_second = opening.refused.contains(name) && opening.spent >= MOST_SPENT;
+            is_second || opening.spent >= MOST_SPENT_AT_ALL
+        })
     }
 
     /// Waits until the disk gives one of these files at least, as long as a start may.

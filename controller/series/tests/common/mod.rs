@@ -98,8 +98,12 @@ impl Reporter {
     }
 
     pub fn report(&mut self, seq: u64) -> Owned {
+        self.report_at(seq, 1_700_000_010_000 + seq as i64 * 15_000)
+    }
+
+    pub fn report_at(&mut self, seq: u64, time_ms: i64) -> Owned {
         let mut report = xiezhi_protocol::report::Report::new();
-        report.start(1_700_000_010_000 + seq as i64 * 15_000);
+        report.start(time_ms);
         for (series, value) in Self::values(self.host, seq) {
             report.push_series(&series, value).unwrap();
         }

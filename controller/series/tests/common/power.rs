@@ -51,6 +51,7 @@ struct State {
     refusals: u64,
     /// Readings of refused sectors left before all of them can be read; None: never.
     refusals_left: Option<u64>,
+    refuses_listing: bool,
     /// Bytes that fit; None: endless.
     capacity: Option<usize>,
 }
@@ -138,6 +139,11 @@ impl PowerDisk {
         state.refused.insert((file, sector));
     }
 
+    /// Whether the folder cannot be listed.
+    pub fn refuse_listing(&self, refused: bool) {
+        self.state().refuses_listing = refused;
+    }
+
     /// What is refused can be read after so many refusals more.
     pub fn relent_after(&self, refusals: u64) {
         let mut state = self.state();
@@ -196,6 +202,24 @@ impl PowerDisk {
             };
             if let Some(byte) = bytes.get_mut(offset) {
                 *byte ^= 0x10;
+            }
+        }
+    }
+
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        let state = self.state();
+        state.files[state.names[name]].now.clone()
+    }
+
+    /// Sectors of this length are zeros, or all of their bytes are others.
+    pub fn spoil(&self, name: &str, sector: usize, length: usize, zeroed: bool) {
+        let mut state = self.state();
+        let file = state.names[name];
+        let file = &mut state.files[file];
+        for bytes in [&mut file.now, &mut file.durable] {
+            let end = bytes.len().min((sector + 1) * length);
+            for byte in bytes.iter_mut().take(end).skip(sector * length) {
+                *byte = if zeroed { 0 } else { !*byte };
             }
         }
     }
@@ -476,6 +500,9 @@ impl DiskFile for PowerFile {
 
 impl Disk for PowerDisk {
     fn list(&self) -> io::Result<Vec<String>> {
+        if self.state().refuses_listing {
+            return Err(io::Error::from_raw_os_error(REFUSAL));
+        }
         Ok(self.names())
     }
 

@@ -287,6 +287,7 @@ const TABLE = {
   'chart.disk': ['磁盘读写', 'Disk I/O'],
   'chart.network': ['网络流量', 'Network'],
   'chart.load': ['系统负载', 'Load'],
+  'chart.lacking': ['这段时间有部分数据损坏或暂时读不出来，曲线可能不完整。', 'Some data of this time is damaged or cannot be read for now: the charts may lack it.'],
   'chart.filesystems': ['文件系统', 'Filesystems'],
   'chart.none': ['这段时间没有数据', 'No data in this range'],
   'chart.label': ['{title}，{from} 至 {to}', '{title}, {from} to {to}'],

@@ -5,6 +5,7 @@ import { useRoute, hrefWith } from '../../lib/router.js';
 import { url, useResource } from '../../lib/api.js';
 import { now } from '../../lib/live.js';
 import { bytes, dateTime, bytesPerSecond, bitsPerSecond, percent, number } from '../../lib/format.js';
+import { Icon } from '../../parts/icons.js';
 import { Panel, Loaded, Segments, Empty } from '../../parts/ui.js';
 import { Chart } from '../../parts/chart.js';
 import { Table } from '../../parts/table.js';
@@ -124,7 +125,7 @@ function Drawn({ data }) {
     filesystems: filesystems(data),
   }), [data]);
   const shared = { times: data.times, from: data.from_ms, to: data.to_ms };
-  return html`<div class="charts">
+  return html`${data.warnings.length ? html`<p class="notice notice-stale" title=${data.warnings.join('\n')}><${Icon} name="warning" size="15" />${t('chart.lacking')}</p>` : null}<div class="charts">
     <${Panel}><${Chart} ...${shared} title=${t('chart.cpu')} lines=${parts.cpu} stacked max=${100} format=${(value) => percent(value, value !== null && value > 0 && value < 10 ? 1 : 0)} /></${Panel}>
     <${Panel}><${Chart} ...${shared} title=${t('chart.memory')} lines=${parts.memory.lines} max=${parts.memory.max || undefined} stacked binary format=${bytes} /></${Panel}>
     <${Panel}><${Chart} ...${shared} title=${t('chart.network')} lines=${parts.network.lines} note=${parts.network.note} least=${IDLE} format=${bitsPerSecond} /></${Panel}>
