@@ -20,6 +20,7 @@ mod sender;
 mod sessions;
 mod snmp;
 mod span;
+mod stamp;
 mod tree;
 mod usage;
 mod wire;
@@ -62,6 +63,7 @@ const PLAIN: &[Plain] = &[
     ("promql-conformance", |_| conformance::promql()),
     ("authorisation-matrix", |_| authorisation::matrix()),
     ("snmp-walk", snmp::walk),
+    ("stamp-accuracy", stamp::accuracy),
 ];
 
 /// How large a plain row's data is, if not as large as the row says itself.
