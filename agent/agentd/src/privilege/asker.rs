@@ -1,10 +1,10 @@
-//! Keeps `xiezhi-devices` running while there are devices to ask.
+//! Keeps `xiezhi-devices` running while there are devices to ask or links to measure.
 //!
 //! It is a program and, under the warden, a user of its own: what reads the answers of any box on the
 //! network holds neither the host's identity nor its spool. It hands what it learnt to the worker as
 //! packets through a pair of sockets that outlives both, so that a packet is never torn and what was
-//! handed over is read by the worker that comes next. Nothing is started on a host whose folder of
-//! devices is empty.
+//! handed over is read by the worker that comes next. Nothing is started on a host whose folders of
+//! devices and links are empty.
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -28,6 +28,8 @@ pub(crate) struct AskerOptions {
     pub(crate) program: PathBuf,
     /// Files that name the devices and how to log in to them.
     pub(crate) folder: PathBuf,
+    /// Files that name the links that are measured, and who may measure.
+    pub(crate) links: PathBuf,
     /// What is remembered of each device.
     pub(crate) state_dir: PathBuf,
     /// Profiles of the court's own.
@@ -153,10 +155,14 @@ impl Asker {
         self.look_at = Instant::now() + wait;
     }
 
-    /// Whether the folder names any device. What it may not be read for is not there.
+    /// Whether the folders name any device or link. What they may not be read for is not there.
     fn has_devices(&self) -> bool {
-        let entries = fs::read_dir(&self.options.folder);
-        entries.is_ok_and(|entries| entries.flatten().any(|entry| is_device_file(&entry.path())))
+        let folders = [&self.options.folder, &self.options.links];
+        folders.into_iter().any(|folder| {
+            let entries = fs::read_dir(folder);
+            entries
+                .is_ok_and(|entries| entries.flatten().any(|entry| is_device_file(&entry.path())))
+        })
     }
 
     fn start(&self) -> Result<Child> {
@@ -165,6 +171,7 @@ impl Asker {
         for (name, path) in [
             ("--config-dir", &self.options.folder),
             ("--state", &self.options.state_dir),
+            ("--links", &self.options.links),
             ("--profiles", &self.options.profiles),
         ] {
             words.extend([name.into(), path.clone().into_os_string()]);
