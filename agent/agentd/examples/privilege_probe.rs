@@ -39,6 +39,7 @@ fn main() -> anyhow::Result<ExitCode> {
             program: std::env::current_exe()?,
             folder: state_dir.with_extension("devices.d"),
             state_dir: state_dir.with_extension("devices"),
+            links: state_dir.with_extension("links.d"),
             profiles: state_dir.with_extension("profiles.d"),
             user: user.clone(),
             traps: None,

@@ -26,6 +26,7 @@ if ! getent passwd "$devices" >/dev/null; then
 fi
 install -d -m 0755 /etc/xiezhi
 install -d -m 0750 -o root -g "$devices" /etc/xiezhi/devices.d
+install -d -m 0750 -o root -g "$devices" /etc/xiezhi/links.d
 install -d -m 0755 /etc/xiezhi/profiles.d
 install -d -m 0700 -o "$devices" -g "$devices" /var/lib/xiezhi-devices
 install -d -m 0700 -o "$user" -g "$user" "$state"

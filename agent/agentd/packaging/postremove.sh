@@ -9,6 +9,6 @@ if [ -d /run/systemd/system ]; then
 fi
 if [ "$1" = purge ]; then
     rm -rf /var/lib/xiezhi-agent /var/lib/xiezhi-devices
-    # How this host logs in to devices; profiles that somebody wrote stay.
-    rm -rf /etc/xiezhi/devices.d /etc/xiezhi/devices.key
+    # How this host logs in to devices and what signs its links; profiles that somebody wrote stay.
+    rm -rf /etc/xiezhi/devices.d /etc/xiezhi/links.d /etc/xiezhi/devices.key
 fi

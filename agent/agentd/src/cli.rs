@@ -29,6 +29,7 @@ xiezhi-agent: reports this host's health and security events to the controller
   xiezhi-agent check-config               show every problem of the configuration
   xiezhi-agent profile …                  how devices are read: list, check, try, learn
   xiezhi-agent device …                   the devices that this host polls: add, list, test, remove
+  xiezhi-agent link …                     the lines that it measures: add, list, test, remove, reflect
   xiezhi-agent version
 
   --config FILE                           default: /etc/xiezhi/agent.yaml if it exists
@@ -58,6 +59,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         "enrol" => enrol(&config()?, &arguments),
         "status" => show_status(&config()?, &arguments),
         "profile" => Err(profile::become_it(None, &mut parser)),
+        "link" => Err(profile::become_it(Some("link"), &mut parser)),
         "device" => Err(profile::become_it(Some("device"), &mut parser)),
         "profile-as-worker" => profile::as_worker(&config()?, &mut parser).map(code_of),
         "check-config" => {
@@ -99,7 +101,8 @@ fn parse(parser: &mut lexopt::Parser) -> Result<Arguments> {
             Long("force") => arguments.force = true,
             Value(word) if arguments.command.is_empty() => {
                 arguments.command = word.string()?;
-                if arguments.command.starts_with("profile") || arguments.command == "device" {
+                let own = ["device", "link"].contains(&arguments.command.as_str());
+                if own || arguments.command.starts_with("profile") {
                     break;
                 }
             }

@@ -42,6 +42,7 @@ pub(crate) fn default_options() -> AskerOptions {
             .with_file_name("xiezhi-devices"),
         folder: PathBuf::from("/etc/xiezhi/devices.d"),
         state_dir: PathBuf::from("/var/lib/xiezhi-devices"),
+        links: PathBuf::from("/etc/xiezhi/links.d"),
         profiles: PathBuf::from("/etc/xiezhi/profiles.d"),
         user: "xiezhi-devices".to_owned(),
         traps: Some(any_address(TRAP_PORT)),
@@ -86,6 +87,7 @@ pub(crate) fn read_options(
         program: default.program,
         folder: section.text("folder").map_or(default.folder, PathBuf::from),
         state_dir: state_dir.unwrap_or(default.state_dir),
+        links: section.text("links").map_or(default.links, PathBuf::from),
         profiles: section
             .text("profiles")
             .map_or(default.profiles, PathBuf::from),
@@ -130,6 +132,12 @@ pub(crate) struct AskerState {
     pub(crate) malformed: u64,
     /// Traps and informs.
     pub(crate) traps: TrapState,
+    /// Links that it measures.
+    pub(crate) links: u64,
+    /// Packets of others that its reflector answered, since it started.
+    pub(crate) reflected: u64,
+    /// Those that it refused.
+    pub(crate) reflect_refused: u64,
     /// What is wrong with the files that name the devices, with file and line.
     pub(crate) problems: Vec<String>,
 }
@@ -161,6 +169,12 @@ impl AskerState {
             ("xiezhi_devices_faults_total", self.faults as f64),
             ("xiezhi_devices_discarded_total", self.discarded as f64),
             ("xiezhi_devices_malformed_total", self.malformed as f64),
+            ("xiezhi_links", self.links as f64),
+            ("xiezhi_reflector_answered_total", self.reflected as f64),
+            (
+                "xiezhi_reflector_refused_total",
+                self.reflect_refused as f64,
+            ),
             ("xiezhi_devices_problems", self.problems.len() as f64),
             (
                 "xiezhi_devices_traps_listening",

@@ -110,7 +110,16 @@ const HELP: &[(&str, &str)] = &[
     ),
     (
         "xiezhi_devices_problems",
-        "Problems of the files that name the devices.",
+        "Problems of the files that name the devices and the links.",
+    ),
+    ("xiezhi_links", "Links that this host measures."),
+    (
+        "xiezhi_reflector_answered_total",
+        "Test packets of other hosts that were answered.",
+    ),
+    (
+        "xiezhi_reflector_refused_total",
+        "Test packets of others that were refused.",
     ),
     ("xiezhi_agent_info", "Version of the agent; always 1."),
     (

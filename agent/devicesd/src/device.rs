@@ -20,7 +20,9 @@ use xiezhi_document::{Language, Problems};
 
 use crate::{Arguments, files, network, show};
 
-pub(crate) use secrets::{Keys, plain_secrets};
+pub(crate) use secrets::{
+    Keys, asked, key as sealing_key, plain_secrets, quoted, write_for_devices,
+};
 
 const HELP: &str = "\
 xiezhi-agent device: the devices that this host polls

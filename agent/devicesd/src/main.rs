@@ -1,7 +1,8 @@
 //! `xiezhi-devices`: what `xiezhi-agent profile` and `device` do, and the polling itself, in a program of
 //! its own.
 //!
-//! `run` polls devices for as long as the agent runs; `device …` adds, lists, tests and removes them.
+//! `run` polls devices and measures links for as long as the agent runs; `device …` and `link …` add, list, test
+//! and remove them.
 //! `learn` draws up a profile from a live device or a recording, `check` tells every problem of a file
 //! with its line and tries its recordings, `try` shows what it reads from a live device.
 //!
@@ -26,6 +27,7 @@ mod check;
 mod credentials;
 mod device;
 mod files;
+mod link;
 mod network;
 mod run;
 mod show;
@@ -105,7 +107,7 @@ fn main() -> ExitCode {
 /// Does what the command line asks.
 fn run_command() -> Result<ExitCode> {
     let mut parser = lexopt::Parser::from_env();
-    // Two commands have words of their own.
+    // Some commands have words of their own.
     match std::env::args_os()
         .nth(1)
         .and_then(|word| word.into_string().ok())
@@ -114,6 +116,14 @@ fn run_command() -> Result<ExitCode> {
         Some("run") => {
             parser.next()?;
             return run::run(&mut parser);
+        }
+        Some("link") => {
+            parser.next()?;
+            return link::run(&mut parser);
+        }
+        Some("link-try") => {
+            parser.next()?;
+            return link::attempt(&mut parser);
         }
         Some("device") => {
             parser.next()?;

@@ -197,6 +197,25 @@ fn as_worker(arguments: &Arguments, command: &str) -> Result<ExitCode> {
     Ok(code(status.success()))
 }
 
+/// Runs a command of this program as the agent's worker, which reads `secret` from its standard input; whether it
+/// went well.
+pub(crate) fn by_worker(
+    config: Option<&Path>,
+    words: &[OsString],
+    secret: &Secret,
+) -> Result<bool> {
+    let arguments = Arguments {
+        config: config.map(Path::to_owned),
+        ..Arguments::default()
+    };
+    let mut child = agent(&arguments, words)?
+        .spawn()
+        .context("starting the agent's worker")?;
+    hand_over(&mut child, secret)?;
+    let status = child.wait().context("waiting for the agent's worker")?;
+    Ok(status.success())
+}
+
 fn ask_worker(arguments: &Arguments, command: &str) -> Result<String> {
     let (words, secret) = words(arguments, command)?;
     let mut child = agent(arguments, &words)?

@@ -1,11 +1,12 @@
-//! `xiezhi-devices run`: asks every device of a folder when its turn comes, for as long as it runs.
+//! `xiezhi-devices run`: asks every device of a folder when its turn comes, and measures the links of another, for
+//! as long as it runs.
 //!
 //! What it reads goes to the agent's worker over one socket, which it was given; it holds no identity
 //! and no spool, and connects to nothing but devices. A full socket delays and loses nothing: a poll
 //! waits, and while many wait no other is begun.
 //!
 //! ```text
-//! xiezhi-devices run --config-dir DIR --state DIR [--profiles DIR] [--key FILE] [--to-fd 0]
+//! xiezhi-devices run --config-dir DIR --state DIR [--profiles DIR] [--links DIR] [--key FILE] [--to-fd 0]
 //!                    [--traps ADDRESS:PORT | --traps stdout] [--report-every SECONDS]
 //! ```
 //!
@@ -16,6 +17,7 @@ mod clock;
 mod folder;
 mod limiter;
 mod link;
+mod links;
 mod tally;
 mod traps;
 
@@ -38,12 +40,16 @@ use xiezhi_devices::visit::{Profiles, Subject, Visit, visit};
 use xiezhi_devices::{Poller, Socket};
 use xiezhi_document::Language;
 use xiezhi_protocol::event::Event;
+use xiezhi_protocol::poll::Poll;
 
 use folder::Folder;
 use limiter::Limiter;
 use link::{Link, Message};
+use links::Links;
 use tally::Tally;
 use traps::{Port, Taken, Traps};
+
+pub(crate) use links::read as read_links;
 
 /// Devices that are read at the same time; each takes some 200 kB meanwhile.
 const AT_ONCE: usize = 16;
@@ -81,6 +87,8 @@ pub(crate) struct Options {
     report_every: Duration,
     /// The folder of profiles.
     pub(crate) profiles: Option<PathBuf>,
+    /// The folder of links.
+    pub(crate) links: PathBuf,
     /// The key of sealed secrets.
     pub(crate) key: PathBuf,
     /// In which problems are told.
@@ -90,12 +98,14 @@ pub(crate) struct Options {
 fn options(parser: &mut lexopt::Parser) -> Result<Options> {
     let (mut config, mut state, mut profiles, mut key) = (None, None, None, None);
     let (mut traps, mut report_every) = (None, REPORT_EVERY);
+    let mut links = None;
     let mut language = crate::of_the_terminal();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("config-dir") => config = Some(PathBuf::from(parser.value()?)),
             Long("state") => state = Some(PathBuf::from(parser.value()?)),
             Long("profiles") => profiles = Some(PathBuf::from(parser.value()?)),
+            Long("links") => links = Some(PathBuf::from(parser.value()?)),
             Long("key") => key = Some(PathBuf::from(parser.value()?)),
             Long("traps") => {
                 let word = parser.value()?.string()?;
@@ -128,6 +138,7 @@ fn options(parser: &mut lexopt::Parser) -> Result<Options> {
     let state = state.context("--state DIR is missing")?;
     Ok(Options {
         key: key.unwrap_or_else(|| crate::device::key_beside(&config)),
+        links: links.unwrap_or_else(|| config.with_file_name("links.d")),
         config,
         memories: state.join("devices"),
         state,
@@ -196,6 +207,7 @@ struct Run {
     subjects: BTreeMap<String, Subject>,
     schedule: Schedule,
     tally: Tally,
+    links: Links,
     limiter: Limiter,
     traps: Traps,
     /// The profile that each device was read with last.
@@ -206,6 +218,7 @@ struct Run {
 impl Run {
     fn new(options: Options, link: Link, poller: Poller, traps: Traps) -> Self {
         Self {
+            links: Links::new(&options.links, &options.key),
             options,
             link: Arc::new(link),
             poller: Arc::new(poller),
@@ -235,12 +248,13 @@ impl Run {
             tokio::select! {
                 () = tokio::time::sleep(due) => {}
                 _ = look.tick() => self.look(),
+                measured = self.links.next() => self.tell_of_link(&measured),
                 _ = report.tick() => self.report().await?,
                 () = self.traps.come(), if self.asked.len() < MOST_TASKS => self.hear(),
                 Some(done) = self.asked.join_next(), if !self.asked.is_empty() => {
                     if let Ok((name, visit, sent)) = done {
                         sent?;
-                        // An event that was sent has no device.
+                        // An event or a link that was told has no device.
                         if !name.is_empty() {
                             self.take(&name, &visit);
                         }
@@ -290,6 +304,7 @@ impl Run {
 
     /// Looks at the folder, and takes up what changed.
     fn look(&mut self) {
+        self.links.look(self.options.language);
         let Some(read) = self.folder.look(&self.options) else {
             return;
         };
@@ -406,16 +421,35 @@ impl Run {
         });
     }
 
+    /// Hands over what was measured of a link.
+    fn tell_of_link(&mut self, measured: &Poll) {
+        let mut content = Vec::new();
+        if let Err(error) = measured.encode_content(&mut content) {
+            tracing::warn!(link = measured.device, %error, "numbers of a link cannot be told");
+            return;
+        }
+        // A worker that takes nothing keeps so many; more are lost, and their counters are in the next.
+        if self.link.waiting() >= MOST_WAITING {
+            return;
+        }
+        let (link, time_ms) = (Arc::clone(&self.link), measured.time_ms);
+        self.asked.spawn(async move {
+            let sent = link.send(&Message::Poll(time_ms, &content)).await;
+            (String::new(), Visit::default(), sent)
+        });
+    }
+
     /// Tells of itself.
     async fn report(&mut self) -> Result<()> {
         for event in self.traps.tend(clock::now()) {
             self.tell(event);
         }
-        let report = self.tally.report(
+        let mut report = self.tally.report(
             self.schedule.count(),
             self.poller.socket().strays(),
             self.traps.report(),
         );
+        report.add_links(&self.links);
         // A worker that takes nothing at all must not keep this loop.
         if self.link.waiting() == 0 {
             self.link.send(&Message::Report(&report)).await?;

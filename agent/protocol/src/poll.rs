@@ -9,7 +9,7 @@
 //! ```text
 //! batch   = 1:u8  seq:varint  time:signed  content  checksum:u32le   of seq, time and the content's bytes
 //! content = 1:u8  part:varint  parts:varint  length:varint  deflated body
-//! body    = device:text  about:text  tables:varint  table*           about is JSON, empty for none
+//! body    = source:text  about:text  tables:varint  table*           about is JSON, empty for none
 //! table   = labels:varint text*  rows:varint  (labels × rows):text*  columns:varint  column*
 //! column  = kind:u8  name:text  [ presence: a bit per row, the first lowest ]  value*
 //! kind    = 0 integers | 1 unsigned | 2 real | 3 mixed;  + 4: a counter;  + 8: with presence
@@ -94,8 +94,9 @@ pub enum PollError {
     /// More than a content may hold; a sender splits before it.
     #[error("poll has more {0} than one content may hold")]
     TooLarge(&'static str),
-    /// The name of the device is none: lower-case letters, digits, `.`, `_` and `-`, a letter or digit first.
-    #[error("{0:?} is no name of a device")]
+    /// The name of the source is none: lower-case letters, digits, `.`, `_` and `-`, a letter or digit first;
+    /// that of a link with `link:` before it.
+    #[error("{0:?} is no name of a device or a link")]
     Device(String),
     /// A metric or a label has no name that Prometheus would take.
     #[error("{0:?} is no name of a metric or a label")]
@@ -120,7 +121,8 @@ pub enum PollError {
 /// What a host read of a device at one time, or a part of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Poll {
-    /// The device's name on the host that polls it: see [`is_device_name`].
+    /// The device's name on the host that polls it: see [`is_device_name`]. Of a link that is measured, its name
+    /// with `link:` before it: see [`link_source`].
     pub device: String,
     /// When the poll began by the host's clock, Unix milliseconds.
     pub time_ms: i64,
@@ -363,6 +365,28 @@ pub fn is_device_name(text: &str) -> bool {
         && bytes.next().is_some_and(is_plain)
         && bytes.all(|byte| is_plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
 }
+
+/// What polls of a link have in the place of a device's name: what is measured of a line between two places
+/// comes as what is read of a device does. No device has such a name.
+#[must_use]
+pub fn link_source(link: &str) -> String {
+    format!("{LINK}{link}")
+}
+
+/// The name of the link whose polls have this in the place of a device's name; `None` for a device.
+#[must_use]
+pub fn link_of(source: &str) -> Option<&str> {
+    source.strip_prefix(LINK)
+}
+
+/// Whether a text may stand in the place of a device's name: a device, or a link.
+#[must_use]
+pub fn is_source_name(text: &str) -> bool {
+    is_device_name(link_of(text).unwrap_or(text))
+}
+
+/// What the names of links have before them.
+const LINK: &str = "link:";
 
 /// Whether a text may name a metric of a poll: as Prometheus has it, without colons.
 #[must_use]

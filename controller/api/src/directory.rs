@@ -9,6 +9,7 @@ use xiezhi_metrics::cluster::{FreshDirectory, Refreshed};
 use xiezhi_metrics::{DEVICE, Directory, Origins, SOURCE};
 use xiezhi_model::{ApiRight, Device, Scope, SiteId, SiteTree};
 use xiezhi_promql::Labels;
+use xiezhi_protocol::poll::link_of;
 use xiezhi_series::{HostKey, LabelledHost, device_key};
 use xiezhi_store::{Store, StoreError};
 
@@ -154,13 +155,17 @@ fn labelled_host(host: &HostView, sites: &SiteTree) -> LabelledHost {
 
 fn labelled_device(device: &Device, sites: &SiteTree) -> LabelledHost {
     let site = sites.get(device.site).map_or("", |site| site.key.as_str());
+    // What dashboards made for snmp_exporter select by; what is measured of a link is no device's.
+    let (instance, job) = match link_of(&device.name) {
+        Some(link) => (link, "stamp"),
+        None => (device.name.as_str(), "snmp"),
+    };
     labelled(
         device_key(device.id.0),
         &[
             (DEVICE, &device.id.to_string()),
-            ("instance", &device.name),
-            // What dashboards made for snmp_exporter select by.
-            ("job", "snmp"),
+            ("instance", instance),
+            ("job", job),
             ("site", site),
             ("site_id", &device.site.to_string()),
         ],

@@ -164,6 +164,7 @@ fn every_text_that_a_page_asks_for_is_in_the_table_in_both_languages() {
         "importpreview",
         "enrol",
         "devices",
+        "links",
         "tree",
         "display",
         "audited",

@@ -27,7 +27,7 @@ pub use api::{Api, fetch};
 pub use cable::{Cable, FAR, NEAR};
 pub use clock::WrongClock;
 pub use controller::TestController;
-pub use lossy::{Carried, Conditions, LossyLine, Way};
+pub use lossy::{Carriage, Carried, Conditions, LossyLine, Way};
 pub use namespace::{Inside, Namespace};
 pub use postgres::TestPostgres;
 pub use process::{Running, free_port, program};

@@ -1,12 +1,13 @@
 //! A lossy link: a relay of IP packets between two namespaces that is thin, slow and forgetful.
 //!
 //! Each side has a TUN interface; a thread of its own carries packets between them, so the line goes
-//! on while a test waits for a process. What a packet suffers is decided by a seed. Packets never
-//! overtake each other: a line is a queue.
+//! on while a test waits for a process. What a packet suffers is decided by a seed. Packets do not
+//! overtake each other, as a line is a queue, unless some are told to dawdle.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -35,8 +36,29 @@ pub struct Conditions {
     pub bytes_per_second: u64,
     /// Packets that may wait for their turn; more are lost.
     pub queue: usize,
+    /// Packets of a hundred that come twice, at random.
+    pub twice_percent: u64,
+    /// Packets of a hundred that take this much longer, so that others overtake them, at random.
+    pub dawdle: (u64, Duration),
+    /// Whether it is noted what became of each packet, see [`LossyLine::carriages`].
+    pub noted: bool,
     /// Decides what is random.
     pub seed: u64,
+}
+
+/// Most packets of one way that are noted.
+const MOST_NOTED: usize = 200_000;
+
+/// Octets of a packet that are noted.
+const NOTED_OCTETS: usize = 80;
+
+/// What became of a packet, by the relay's own clock.
+#[derive(Debug, Clone)]
+pub struct Carriage {
+    /// Its first octets, from the IP header on.
+    pub head: Vec<u8>,
+    /// How long it was under way; `None` if it was lost.
+    pub took: Option<Duration>,
 }
 
 impl Default for Conditions {
@@ -48,6 +70,9 @@ impl Default for Conditions {
             loss_percent: 0,
             bytes_per_second: 12_500_000,
             queue: 1000,
+            twice_percent: 0,
+            dawdle: (0, Duration::ZERO),
+            noted: false,
             seed: 1,
         }
     }
@@ -87,6 +112,23 @@ struct State {
     passed: AtomicU64,
     lost: AtomicU64,
     swallowed: AtomicU64,
+    notes: Mutex<Vec<Carriage>>,
+}
+
+impl State {
+    fn note(&self, conditions: &Conditions, bytes: &[u8], came: Option<Instant>) {
+        if !conditions.noted {
+            return;
+        }
+        let carriage = Carriage {
+            head: bytes.iter().take(NOTED_OCTETS).copied().collect(),
+            took: came.map(|came| came.elapsed()),
+        };
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() < MOST_NOTED {
+            notes.push(carriage);
+        }
+    }
 }
 
 impl LossyLine {
@@ -147,6 +189,14 @@ impl LossyLine {
         }
     }
 
+    /// What became of each packet of one way so far, in the order of its end; nothing unless
+    /// [`Conditions::noted`]. Packets that a closed way swallowed are lost ones.
+    #[must_use]
+    pub fn carriages(&self, way: Way) -> Vec<Carriage> {
+        let notes = &self.state(way).notes;
+        notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     const fn state(&self, way: Way) -> &Arc<State> {
         let [to_near, to_far] = &self.ways;
         match way {
@@ -190,23 +240,21 @@ fn end(namespace: &Namespace, address: &str) -> Result<Tun> {
         .context("a TUN interface cannot be made")
 }
 
-/// A packet and when it arrives.
-struct Packet {
-    at: Instant,
-    bytes: Vec<u8>,
-}
+/// A packet: when it arrives, which one it is, when it came, and its octets.
+type Packet = (Instant, u64, Instant, Vec<u8>);
 
 /// Carries packets one way for ever.
 async fn carry(from: &Tun, to: &Tun, state: &State, conditions: Conditions, mut random: Random) {
-    let mut waiting: VecDeque<Packet> = VecDeque::new();
+    let mut waiting: BinaryHeap<Reverse<Packet>> = BinaryHeap::new();
     let mut line = Line {
         conditions,
         free_at: Instant::now(),
         last_at: Instant::now(),
     };
+    let mut number = 0;
     let mut buffer = vec![0; MTU + 4];
     loop {
-        let next = waiting.front().map(|packet| packet.at);
+        let next = waiting.peek().map(|Reverse(packet)| packet.0);
         let due = async {
             match next {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -216,28 +264,43 @@ async fn carry(from: &Tun, to: &Tun, state: &State, conditions: Conditions, mut 
         tokio::select! {
             received = from.recv(&mut buffer) => {
                 let Ok(length) = received else { return };
+                let came = Instant::now();
                 let bytes = buffer.get(..length).unwrap_or_default();
                 if state.closed.load(Ordering::Relaxed) {
                     state.swallowed.fetch_add(1, Ordering::Relaxed);
+                    state.note(&conditions, bytes, None);
                 } else if waiting.len() >= conditions.queue
                     || random.below(100) < conditions.loss_percent
                 {
                     state.lost.fetch_add(1, Ordering::Relaxed);
+                    state.note(&conditions, bytes, None);
                 } else {
                     let at = line.arrival(length, &mut random);
-                    waiting.push_back(Packet { at, bytes: bytes.to_vec() });
+                    number += 1;
+                    waiting.push(Reverse((at, number, came, bytes.to_vec())));
+                    if happens(conditions.twice_percent, &mut random) {
+                        number += 1;
+                        waiting.push(Reverse((at, number, came, bytes.to_vec())));
+                    }
                 }
             }
             () = due => {
-                let Some(packet) = waiting.pop_front() else { continue };
+                let Some(Reverse((_, _, came, bytes))) = waiting.pop() else { continue };
+                // Noted before it is there, so that whoever sees it finds it noted.
+                state.note(&conditions, &bytes, Some(came));
                 // An interface that is down loses packets, as the line does.
-                match to.send(&packet.bytes).await {
+                match to.send(&bytes).await {
                     Ok(_) => state.passed.fetch_add(1, Ordering::Relaxed),
                     Err(_) => state.lost.fetch_add(1, Ordering::Relaxed),
                 };
             }
         }
     }
+}
+
+/// Asks for no random number where nothing can happen, so that seeds mean what they meant before.
+fn happens(percent: u64, random: &mut Random) -> bool {
+    percent > 0 && random.below(100) < percent
 }
 
 /// The clockwork of one way.
@@ -255,6 +318,10 @@ impl Line {
         let sending = Duration::from_secs_f64(length as f64 / rate);
         self.free_at = self.free_at.max(Instant::now()) + sending;
         let travel = self.conditions.delay + random.moment(self.conditions.jitter);
+        let (percent, longer) = self.conditions.dawdle;
+        if happens(percent, random) {
+            return self.last_at.max(self.free_at + travel) + longer;
+        }
         self.last_at = self.last_at.max(self.free_at + travel);
         self.last_at
     }

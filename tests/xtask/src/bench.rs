@@ -21,6 +21,7 @@ mod sender;
 mod sessions;
 mod snmp;
 mod span;
+mod stamp;
 mod tree;
 mod usage;
 mod wire;
@@ -65,6 +66,7 @@ const PLAIN: &[Plain] = &[
     ("snmp-walk", snmp::walk),
     ("snmp-fleet", devices::fleet),
     ("trap-burst", devices::traps),
+    ("stamp-accuracy", stamp::accuracy),
 ];
 
 /// How large a plain row's data is, if not as large as the row says itself.

@@ -108,6 +108,11 @@ pub(crate) const TEST: &[Package] = &[
         "mkfs.btrfs",
         "a device that refuses to read a sector",
     ),
+    package(
+        "python3-minimal",
+        "python3",
+        "the other end of a link, by others",
+    ),
     package("snmpd", "snmpd", "a device that is asked over SNMP"),
     package(
         "snmp",

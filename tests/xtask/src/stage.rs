@@ -49,7 +49,7 @@ impl Stage {
         );
         let agent = format!(
             "state_dir: {folder}/agent\nuser: nobody\nlog: warn\n\
-             devices: {{folder: {folder}/devices.d, profiles: {folder}/profiles.d, \
+             devices: {{folder: {folder}/devices.d, links: {folder}/links.d, profiles: {folder}/profiles.d, \
              state_dir: {folder}/devices, user: nobody}}\n{agent_lines}"
         );
         std::fs::write(stage.folder().join("controller.yaml"), configuration)?;

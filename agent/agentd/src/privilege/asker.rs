@@ -1,10 +1,10 @@
-//! Keeps `xiezhi-devices` running while there are devices to ask.
+//! Keeps `xiezhi-devices` running while there are devices to ask or links to measure.
 //!
 //! It is a program and, under the warden, a user of its own: what reads the answers of any box on the
 //! network holds neither the host's identity nor its spool. It hands what it learnt to the worker as
 //! packets through a pair of sockets that outlives both, so that a packet is never torn and what was
-//! handed over is read by the worker that comes next. Nothing is started on a host whose folder of
-//! devices is empty.
+//! handed over is read by the worker that comes next. Nothing is started on a host whose folders of
+//! devices and links are empty.
 //!
 //! Traps come to a port below 1024, which it may not open. The warden opens it, once there are devices,
 //! and hands the socket over as standard output; it never reads from it.
@@ -33,6 +33,8 @@ pub(crate) struct AskerOptions {
     pub(crate) program: PathBuf,
     /// Files that name the devices and how to log in to them.
     pub(crate) folder: PathBuf,
+    /// Files that name the links that are measured, and who may measure.
+    pub(crate) links: PathBuf,
     /// What is remembered of each device.
     pub(crate) state_dir: PathBuf,
     /// Profiles of the court's own.
@@ -163,10 +165,14 @@ impl Asker {
         self.look_at = Instant::now() + wait;
     }
 
-    /// Whether the folder names any device. What it may not be read for is not there.
+    /// Whether the folders name any device or link. What they may not be read for is not there.
     fn has_devices(&self) -> bool {
-        let entries = fs::read_dir(&self.options.folder);
-        entries.is_ok_and(|entries| entries.flatten().any(|entry| is_device_file(&entry.path())))
+        let folders = [&self.options.folder, &self.options.links];
+        folders.into_iter().any(|folder| {
+            let entries = fs::read_dir(folder);
+            entries
+                .is_ok_and(|entries| entries.flatten().any(|entry| is_device_file(&entry.path())))
+        })
     }
 
     /// The socket for traps, opened if it is not open yet. Without it devices are asked all the same.
@@ -191,6 +197,7 @@ impl Asker {
         for (name, path) in [
             ("--config-dir", &self.options.folder),
             ("--state", &self.options.state_dir),
+            ("--links", &self.options.links),
             ("--profiles", &self.options.profiles),
         ] {
             words.extend([name.into(), path.clone().into_os_string()]);

@@ -15,7 +15,7 @@ use super::traps::Source;
 use crate::{device, files};
 
 /// What a look remembers: each file with its time, length and number.
-type Seen = BTreeMap<PathBuf, (i64, i64, u64, u64)>;
+pub(super) type Seen = BTreeMap<PathBuf, (i64, i64, u64, u64)>;
 
 /// What was read last.
 #[derive(Debug, Default)]
@@ -171,7 +171,7 @@ fn subject(device: Device, login: Login) -> Subject {
 }
 
 /// The files of a folder, or the one file, as they are now.
-fn look_at(path: &Path) -> Seen {
+pub(super) fn look_at(path: &Path) -> Seen {
     let entries = fs::read_dir(path).map(|entries| {
         let paths = entries.flatten().map(|entry| entry.path());
         paths

@@ -6,6 +6,7 @@ use serde::Serialize;
 use xiezhi_devices::Strays;
 use xiezhi_devices::visit::Visit;
 
+use super::links::Links;
 use super::traps::HeardReport;
 
 /// Problems of the configuration that are told; the log has all.
@@ -46,8 +47,23 @@ pub(crate) struct Report {
     malformed: u64,
     /// Traps and informs.
     traps: HeardReport,
+    /// Links that are measured.
+    links: usize,
+    /// Packets of others that the reflector answered, and that it refused.
+    reflected: u64,
+    reflect_refused: u64,
     /// What is wrong with the configuration, with file and line.
     problems: Vec<String>,
+}
+
+impl Report {
+    /// How the links do.
+    pub(crate) fn add_links(&mut self, links: &Links) {
+        self.links = links.count;
+        (self.reflected, self.reflect_refused) = links.reflected();
+        let room = MOST_PROBLEMS.saturating_sub(self.problems.len());
+        self.problems.extend(links.troubles().take(room).cloned());
+    }
 }
 
 impl Tally {
@@ -78,6 +94,9 @@ impl Tally {
             discarded: strays.discarded,
             malformed: strays.malformed,
             traps,
+            links: 0,
+            reflected: 0,
+            reflect_refused: 0,
             problems: self.problems.iter().take(MOST_PROBLEMS).cloned().collect(),
         }
     }

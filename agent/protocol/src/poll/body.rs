@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use super::{
     MAX_BODY_BYTES, MAX_LABEL_VALUES, MAX_PARTS, MAX_POLL_BYTES, MAX_SERIES_PER_POLL, MAX_TABLES,
     MAX_TEXT_BYTES, MAX_WIDTH, POLL_VERSION, Poll, PollColumn, PollError, PollTable, PollValue,
-    clean, is_device_name, is_label_name, is_metric_name,
+    clean, is_label_name, is_metric_name, is_source_name,
 };
 use crate::codec::varint;
 
@@ -84,7 +84,7 @@ pub(super) fn encode(
 
 /// Everything that a reader would refuse, so that nothing is sent for nothing.
 fn check(device: &str, tables: &[PollTable]) -> Result<(), PollError> {
-    if !is_device_name(device) {
+    if !is_source_name(device) {
         return Err(PollError::Device(clean(device)));
     }
     if tables.len() > MAX_TABLES {

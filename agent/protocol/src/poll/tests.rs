@@ -179,6 +179,8 @@ fn what_a_reader_would_refuse_is_refused_when_it_is_written() {
         [
             refused(|poll| poll.device = "../etc".to_owned()),
             refused(|poll| poll.device = "x".repeat(64)),
+            refused(|poll| poll.device = "link:".to_owned()),
+            refused(|poll| poll.device = "link:link:x".to_owned()),
             refused(|poll| poll.part = (1, 1)),
             refused(|poll| poll.tables[1].labels[0] = "__name__".to_owned()),
             refused(|poll| poll.tables[1].columns[0].name = "if-in".to_owned()),
@@ -194,6 +196,16 @@ fn what_a_reader_would_refuse_is_refused_when_it_is_written() {
         ]
         .join("\n")
     );
+}
+
+#[test]
+fn a_link_has_the_place_of_a_device_and_no_devices_name() {
+    let mut poll = switch(1);
+    poll.device = link_source("core-1");
+    let back = read_poll(&batch(&poll)).unwrap().1;
+    assert_eq!(link_of(&back.device), Some("core-1"));
+    assert_eq!(link_of("core-1"), None);
+    assert!(!is_device_name(&back.device));
 }
 
 #[test]

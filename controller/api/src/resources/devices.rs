@@ -9,7 +9,7 @@ use xiezhi_ingest::HostView;
 use xiezhi_model::{
     Device, DeviceId, DeviceState, Field, HostId, Item, Permission, Presence, RegisterKind, SiteId,
 };
-use xiezhi_protocol::poll::About;
+use xiezhi_protocol::poll::{About, link_of};
 use xiezhi_store::RegisterQuery;
 
 use super::gaps::host_name;
@@ -69,6 +69,8 @@ pub(crate) struct Filter {
     kind: Option<String>,
     /// Only devices that no profile knows.
     needs_profile: bool,
+    /// What hosts measure of links, instead of devices.
+    links: bool,
     /// Devices on a page, 500 at most; 100 unless given.
     limit: Option<usize>,
     /// Where the page before ended.
@@ -79,6 +81,7 @@ pub(crate) struct Filter {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DeviceRow {
     id: i64,
+    /// Of a link, what the host calls it.
     name: String,
     site: SiteName,
     /// Who polls it.
@@ -147,7 +150,9 @@ pub(crate) async fn list(
 ) -> Result<Answer<Devices>, Problem> {
     let cursor = filter.cursor.as_deref().map(parse_cursor).transpose()?;
     let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-    let devices = view.state.inner.store.devices(&view.scope).await?;
+    let mut devices = view.state.inner.store.devices(&view.scope).await?;
+    // Links that hosts measure come the same way and are no devices.
+    devices.retain(|device| link_of(&device.name).is_some() == filter.links);
     let mut kinds: Vec<String> = devices.iter().map(|device| device.kind.clone()).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -267,7 +272,7 @@ fn select(filter: &Filter, view: &View, mut devices: Vec<Device>) -> Vec<Device>
     let text = text.filter(|text| !text.is_empty());
     let has = |device: &Device, text: &str| {
         let site = tree.get(device.site).map_or("", |site| site.name.as_str());
-        let mut texts = [&*device.name, &*device.model, &*device.serial, site].into_iter();
+        let mut texts = [shown(device), &*device.model, &*device.serial, site].into_iter();
         texts.any(|own| own.to_lowercase().contains(text))
     };
     devices.retain(|device| {
@@ -282,10 +287,15 @@ fn select(filter: &Filter, view: &View, mut devices: Vec<Device>) -> Vec<Device>
     devices
 }
 
+/// Its name, of a link as its people call it.
+fn shown(device: &Device) -> &str {
+    link_of(&device.name).unwrap_or(&device.name)
+}
+
 fn row(device: &Device, view: &View, heard: &Heard) -> DeviceRow {
     DeviceRow {
         id: device.id.0,
-        name: device.name.clone(),
+        name: shown(device).to_owned(),
         site: SiteName::of(device.site, view.tree()),
         host: host_name(device.host, &view.state.inner.fleet),
         state: heard.state_of(device).into(),

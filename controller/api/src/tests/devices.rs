@@ -85,6 +85,36 @@ async fn a_device_has_labels_of_ours_and_only_its_sites_people_see_it() {
 }
 
 #[tokio::test]
+async fn what_is_measured_of_a_link_is_its_sites_and_no_device() {
+    let bench = Bench::new().await;
+    let cookie = bench.sign_in().await;
+    let here = bench.host("gs-01", "alpha", false).await;
+    let there = bench.host("gs-02", "beta", false).await;
+    let device = polled(&bench, here.id, "centre").await;
+    let link = polled(&bench, here.id, "link:centre").await;
+    polled(&bench, there.id, "link:centre").await;
+    let (_, technician) = token(&bench, ApiRight::ReadMetrics, Some("gs-01")).await;
+    let seen = found(&bench, &technician, "ifHCInOctets{job=\"stamp\"}").await;
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    let labels = json!({"__name__": "ifHCInOctets", "ifName": "eth0", "device_id": link.to_string(),
+        "instance": "centre", "job": "stamp", "site": "gs-01", "site_id": here.site.to_string()});
+    assert_eq!(seen[0]["metric"], labels);
+    let page = bench.read(&cookie, "/api/v1/devices").await;
+    assert_eq!(
+        (&page["total"], &page["items"][0]["id"]),
+        (&json!(1), &json!(device.0))
+    );
+    let links = "/api/v1/devices?links=true&q=CENTRE";
+    let page = bench.read(&cookie, links).await;
+    assert_eq!(
+        (&page["total"], &page["items"][0]["name"]),
+        (&json!(2), &json!("centre"))
+    );
+    let path = format!("/api/v1/devices/{link}");
+    assert_eq!(bench.read(&cookie, &path).await["device"]["name"], "centre");
+}
+
+#[tokio::test]
 async fn devices_are_listed_by_pages_and_filters_and_a_host_that_is_not_heard_leaves_them_unknown()
 {
     let bench = Bench::new().await;

@@ -18,6 +18,7 @@ const TABLE = {
   'nav.sites.short': ['组织', 'Courts'],
   'nav.fleet': ['主机', 'Fleet'],
   'nav.devices': ['设备', 'Devices'],
+  'nav.links': ['链路', 'Links'],
   'nav.events': ['安全事件', 'Security events'],
   'nav.events.short': ['事件', 'Events'],
   'nav.enrol': ['接入', 'Enrolment'],

@@ -28,10 +28,10 @@ const resultOf = (/** @type {any} */ data) => (data && data.data && data.data.re
 
 const Fact = ({ name, children }) => html`<div class="strip-item"><dt>${name}</dt><dd>${children}</dd></div>`;
 
-function Presence({ device }) {
+export function Presence({ device, why }) {
   return html`<section class=${`presence edge-${EDGES[device.state]}`} aria-label=${t('presence.label')}>
     <div class="presence-state"><${DeviceState} state=${device.state} large /><p>
-      ${device.state === 'unknown' ? t('devices.unknown.text') : device.problem ? word('device.problem', device.problem) : null}
+      ${why !== undefined ? why : device.state === 'unknown' ? t('devices.unknown.text') : device.problem ? word('device.problem', device.problem) : null}
       ${device.state === 'unknown' ? null : html`<span class="muted"> ${t('devices.since', { d: duration(now() - device.since_ms) })}</span>`}</p></div>
     <dl class=${device.state === 'answered' ? 'strip' : 'strip strip-old'}>
       <${Fact} name=${t('devices.answer')}><span title=${dateTime(device.last_answer_ms)}>${ago(device.last_answer_ms, now())}</span></${Fact}>
@@ -128,7 +128,7 @@ function Measured({ value, measure }) {
   const unit = measure ? measure.unit : '';
   if (unit === 'bytes') return bytes(amount);
   if (unit === 'bits_per_second') return bitsPerSecond(amount / 8);
-  if (unit === 'seconds') return duration(amount * 1000);
+  if (unit === 'seconds') return amount < 1 ? html`<span class="nowrap">${number(amount * 1000, 2)} ms</span>` : duration(amount * 1000);
   const text = number(amount, Number.isInteger(amount) ? 0 : 2);
   return html`<span class="nowrap">${text}${SIGNS[unit] ? ` ${SIGNS[unit]}` : ''}</span>`;
 }
@@ -136,7 +136,7 @@ function Measured({ value, measure }) {
 const order = (/** @type {any} */ row) => `${row.measure ? said(row.measure) : `~${row.name}`} ${row.of}`;
 
 /** What it measures beside its ports, by what its profile calls it. */
-function Values({ device, about }) {
+export function Values({ device, about }) {
   const known = useMemo(() => new Map((about.measures || []).map((/** @type {any} */ one) => [`${one.name} ${one.measure || ''}`, one])), [about]);
   const query = `last_over_time({device_id="${device.id}",__name__!~"if[A-Z].*|snmp_.*|up|xiezhi_.*"}[${windowS(device)}s])`;
   const resource = useResource(url('/query', { query }), 30000);
@@ -162,7 +162,7 @@ const plain = (text) => text && html`<span translate=${false}>${text}</span>`;
 /** What the register says of it. */
 const asset = (/** @type {any} */ item) => item && html`<a translate=${false} href=${`/register/assets/${item.id}`}>${item.name}</a> <span class="mono muted" translate=${false}>${item.code}</span>${item.room ? html` · ${t('device.room')} <a translate=${false} href=${`/register/rooms?site=${item.site.id}&q=${encodeURIComponent(item.room)}`}>${item.room}</a>` : null}`;
 
-function Facts({ device, about, item }) {
+export function Facts({ device, about, item }) {
   const left = Object.entries(about.left_out || {});
   return html`<${Panel} id="device-facts" title=${t('device.said')}><${Pairs} pairs=${[
     [t('devices.model'), plain(device.model)], [t('device.serial'), mono(device.serial)],

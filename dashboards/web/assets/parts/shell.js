@@ -21,6 +21,7 @@ const NAVIGATION = [
   ['events', '/events', 'see_security_events', 'nav.events', 'nav.events.short'],
   ['register', '/register', 'see_register', 'nav.register'],
   ['devices', '/devices', 'see_hosts', 'nav.devices'],
+  ['links', '/links', 'see_hosts', 'nav.links'],
   ['enrol', '/enrol', 'manage_hosts', 'nav.enrol', 'nav.enrol.short'],
   ['users', '/users', 'see_accounts', 'nav.users'],
   ['audit', '/audit', 'see_audit', 'nav.audit'],

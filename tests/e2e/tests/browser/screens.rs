@@ -23,6 +23,7 @@ const SCREENS: &[(&str, &str)] = &[
     ("fleet-none", "/fleet?presence=down"),
     ("devices", "/devices"),
     ("device", "/devices/$DEVICE"),
+    ("links", "/links"),
     ("host", "/hosts/$HOST?range=15m"),
     ("host-facts", "/hosts/$HOST?tab=facts"),
     ("host-events", "/hosts/$HOST?tab=events"),

@@ -24,6 +24,7 @@ mod fuzzed;
 mod hardware;
 mod identity;
 mod leaving;
+mod links;
 mod metrics;
 mod peers;
 mod privileges;

@@ -14,6 +14,7 @@
 
 mod devices;
 mod disk;
+mod links;
 mod polls;
 mod protocol;
 mod query;
@@ -23,6 +24,7 @@ mod spreadsheet;
 mod storage;
 
 pub use devices::{answer, devices_file, memory, profile, traps, walk};
+pub use links::{links_file, stamp};
 pub use polls::polls;
 pub use protocol::{acks, events, frames, messages, records, token};
 pub use query::promql;
@@ -173,5 +175,15 @@ pub const ALL: &[Target] = &[
         name: "traps",
         run: traps,
         seeds: devices::trap_datagrams,
+    },
+    Target {
+        name: "stamp",
+        run: stamp,
+        seeds: links::stamps,
+    },
+    Target {
+        name: "links_file",
+        run: links_file,
+        seeds: links::links_files,
     },
 ];

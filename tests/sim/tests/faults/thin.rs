@@ -20,6 +20,7 @@ async fn a_thin_and_forgetful_line_delivers_everything_once() -> Result<()> {
         bytes_per_second: 8000,
         queue: 50,
         seed: from_environment("XIEZHI_SEED", 1),
+        ..Conditions::default()
     };
     let line = match LossyLine::lay(&near, &far, conditions) {
         Ok(line) => line,

@@ -1,5 +1,5 @@
 //! Devices for the demonstration: a switch, a power supply and a camera that answer SNMP on loopback, and
-//! a terminal that is switched off.
+//! a terminal that is switched off; and two lines, one of which leads nowhere.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -66,8 +66,22 @@ pub(super) fn start(
     write_device(&mut text, SILENT.0, SILENT.1)?;
     let named = folder.join("devices.d");
     std::fs::create_dir_all(&named)?;
-    std::fs::write(named.join("demo.yaml"), text).context("naming the devices")
+    std::fs::write(named.join("demo.yaml"), text).context("naming the devices")?;
+    let named = folder.join("links.d");
+    std::fs::create_dir_all(&named)?;
+    std::fs::write(named.join("demo.yaml"), LINKS).context("naming the links")
 }
+
+/// Two lines of one host to itself: at the other end of one nobody listens.
+const LINKS: &str = "\
+reflector:
+  listen: [127.0.0.1]
+  peers:
+    - {address: 127.0.0.0/8, key: a key of both ends}
+links:
+  - {name: zy-dianxin, address: 127.0.0.1, every: 15s, key: a key of both ends, note: 至中院 电信 200M}
+  - {name: ft-yidong, address: \"127.0.0.1:9\", every: 15s, note: 至第三派出法庭 移动 20M}
+";
 
 fn write_device(text: &mut String, name: &str, address: &str) -> Result<()> {
     Ok(writeln!(

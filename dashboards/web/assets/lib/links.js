@@ -1,0 +1,30 @@
+// Texts of the pages of links, in Chinese and English.
+import { addTexts } from './i18n.js';
+
+addTexts({
+  'links.empty': ['还没有测量任何线路。在线路一端的主机上添加：', 'No link is measured yet. Add one on the host at its end:'],
+  'links.none': ['没有符合条件的线路。', 'No link matches.'],
+  'links.name': ['线路', 'Link'],
+  'links.total': ['共 {n} 条线路', '{n} links'],
+  'links.host': ['测量主机', 'Measured by'],
+  'links.rtt': ['往返时延', 'Round trip'],
+  'links.rtt.title': ['最近一次测量的中位数 / P95', 'Median / 95th percentile of the latest interval'],
+  'links.jitter': ['抖动', 'Jitter'],
+  'links.lost.forward': ['去向丢包', 'Lost there'],
+  'links.lost.backward': ['回向丢包', 'Lost back'],
+  'links.lost.title': ['最近一小时丢失报文的比例', 'Share of packets lost within the last hour'],
+  'links.unknown.text': ['测量主机没有消息，或者最近没有测量，所以不知道线路的状态。', 'The measuring host is not heard or has not measured lately, so nobody knows.'],
+  'links.chart.rtt': ['往返时延', 'Round trip'],
+  'links.chart.rtt.median': ['中位数', 'Median'],
+  'links.chart.rtt.p95': ['P95', '95th percentile'],
+  'links.chart.lost': ['丢包率', 'Loss'],
+  'links.chart.lost.forward': ['去向（本端到对端）', 'There'],
+  'links.chart.lost.backward': ['回向（对端到本端）', 'Back'],
+  'links.chart.lost.unknown': ['方向不明', 'On an unknown way'],
+  'links.quality': ['质量', 'Quality'],
+  'links.ms': ['{n} 毫秒', '{n} ms'],
+  'link.problem.no_answer': ['对端没有应答。请检查线路、防火墙（UDP）和对端允许的网段。', 'The other end does not answer. Look at the line, firewalls (UDP) and whom the other end allows.'],
+  'link.problem.nobody_listens': ['对端没有程序在应答。请在对端主机运行 xiezhi-agent link reflect。', 'Nobody answers there. Run xiezhi-agent link reflect on the other host.'],
+  'link.problem.no_way': ['网络到不了对端：没有路由，或源地址不是测量主机的。', 'There is no way to the other end: no route, or `source` is none of the measuring host’s addresses.'],
+  'link.problem.wrong_key': ['两端的密钥不一致。', 'The two ends have different keys.'],
+});
