@@ -79,9 +79,15 @@ fn case(method: &Method, route: &str, of: &Court, kind: RegisterKind) -> Case {
         ("GET", "/api/v1/overview" | "/api/v1/sites" | "/api/v1/hosts" | "/api/v1/gaps") => {
             reads(path(&""))
         }
-        ("GET", "/api/v1/hosts/export" | "/api/v1/sites/export" | "/api/v1/users/export") => {
-            reads(path(&""))
-        }
+        (
+            "GET",
+            "/api/v1/hosts/export"
+            | "/api/v1/sites/export"
+            | "/api/v1/users/export"
+            | "/api/v1/devices/export"
+            | "/api/v1/gaps/export",
+        ) => reads(path(&"")),
+        ("GET", "/api/v1/events/export") => reads(format!("{route}?stream=all")),
         ("GET", "/api/v1/fleet") => silent(reads(path(&""))),
         ("GET", "/api/v1/events") => reads(format!("{route}?stream=all")),
         ("GET", "/api/v1/sites/{id}") => reads(path(&site)),

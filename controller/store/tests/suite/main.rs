@@ -10,6 +10,7 @@
 mod accounts;
 mod api_tokens;
 mod audit;
+mod audit_search;
 mod break_glass;
 mod copy;
 mod devices;
