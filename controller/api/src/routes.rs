@@ -226,7 +226,8 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/imports/{id}", May(ManageRegister), register::imports::preview, "What a waiting import would do now").also(&[(409, "")]),
         route(DELETE, "/api/v1/imports/{id}", May(ManageRegister), register::imports::give_up, "Give a waiting import up"),
         route(POST, "/api/v1/imports/{id}/apply", May(ManageRegister), register::imports::apply, "Do what was looked at, whole or not at all"),
-        route(POST, "/api/v1/imports/{id}/undo", May(ManageRegister), register::imports::undo, "Take an import back, while nothing of it changed"),
+        route(GET, "/api/v1/imports/{id}/undo", May(ManageRegister), register::imports::undo::preview, "What taking an import back would do now, row by row, and what is in the way").also(&[(409, "")]),
+        route(POST, "/api/v1/imports/{id}/undo", May(ManageRegister), register::imports::undo::undo, "Take an import back, while nothing of it changed"),
         route(GET, "/api/v1/api-tokens", May(SeeAccounts), api_tokens::list, "Tokens of programs, with whose they are and when they were used"),
         route(POST, "/api/v1/api-tokens", May(ManagePrograms), api_tokens::create, "Make an API token; it is shown once").also(&[(404, "")]),
         // Who may withdraw one depends on whose it is: the handler decides.

@@ -29,6 +29,7 @@ mod register;
 mod remote_write;
 mod signing_in;
 mod sites;
+mod undo;
 mod uploads;
 mod views;
 mod writes;

@@ -88,7 +88,7 @@ pub use older::Older;
 pub use proofs::BatchProof;
 pub use register::{
     Import, ImportRow, ImportState, Plan, PlanProblem, PlannedRow, RegisterCursor, RegisterError,
-    RegisterPage, RegisterQuery, UndoObstacle,
+    RegisterPage, RegisterQuery, UNDO_DETAILS, UndoField, UndoObstacle, UndoPlan, UndoRow,
 };
 pub use second_factor::StoredFactor;
 pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};

@@ -29,3 +29,4 @@ mod retired;
 mod server;
 mod sites;
 mod support;
+mod undo;
