@@ -4,6 +4,7 @@ mod all_tokens;
 mod bad_clients;
 mod bench;
 pub(crate) mod bodies;
+mod both;
 mod budgets;
 mod clients;
 mod closed;
