@@ -4,6 +4,7 @@ mod audit;
 #[cfg(test)]
 mod examples;
 mod register;
+mod reported;
 mod sites;
 mod user;
 
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::audit::Audit;
 pub(crate) use self::register::{Listed, Narrowed, OneItem, Register};
+pub(crate) use self::reported::{DeviceCommand, EventCommand, Events, WhichStream};
 pub(crate) use self::sites::{NewSiteAt, Sites};
 pub(crate) use self::user::{BreakGlass, RoleAt, User};
 use xiezhi_identity::Pkcs11Address;
@@ -73,6 +75,12 @@ pub(crate) enum Command {
     /// Hosts
     #[command(subcommand)]
     Host(Host),
+    /// Events that hosts reported, and the gaps among them
+    #[command(subcommand)]
+    Event(EventCommand),
+    /// Devices of the network that hosts poll
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// Bandwidth budgets of sites
     #[command(subcommand)]
     Bandwidth(Bandwidth),

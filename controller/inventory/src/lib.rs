@@ -7,6 +7,7 @@ pub mod export;
 mod language;
 pub mod lists;
 pub mod register;
+mod reported;
 mod sites;
 
 pub use language::{Both, Language};

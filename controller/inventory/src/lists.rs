@@ -3,6 +3,10 @@
 use time::OffsetDateTime;
 use xiezhi_model::{Account, AuditRecord, Grant, Host, Role, Site, SiteId, SiteTree};
 
+pub use crate::reported::{
+    DEVICE_HEADER, DeviceLine, EVENT_HEADER, GAP_HEADER, device_row, event_gap_row, event_row,
+    gap_row,
+};
 use crate::sites::tier_name;
 use crate::{Both, Language};
 
@@ -82,7 +86,7 @@ pub fn time_text(time_ms: i64) -> String {
     text.unwrap_or_else(|| time_ms.to_string())
 }
 
-fn place(site: Option<SiteId>, tree: &SiteTree) -> [String; 2] {
+pub(crate) fn place(site: Option<SiteId>, tree: &SiteTree) -> [String; 2] {
     let site = site.and_then(|site| tree.get(site));
     site.map_or_else(Default::default, |site| {
         [site.key.clone(), site.name.clone()]

@@ -14,6 +14,7 @@ mod xlsx;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use xiezhi_model::register::half_width;
 use xiezhi_model::{Field, FieldProblem, RegisterKind, SiteId, SiteTree, Values};
 
 pub use self::export::{export_header, export_row};
@@ -72,6 +73,8 @@ pub struct Reading {
     pub sheet: Sheet,
     /// Headers that are no field.
     pub ignored: Vec<String>,
+    /// Other sheets of the workbook that hold something; only the first is read.
+    pub left_sheets: Vec<String>,
     /// At most [`MOST_LISTED`], in the file's order.
     pub problems: Vec<CellProblem>,
     /// How many there are.
@@ -113,6 +116,7 @@ pub fn read_register(
             rows,
         },
         ignored: reader.ignored,
+        left_sheets: table.left_sheets,
         problems,
         problem_count,
     }
@@ -153,6 +157,9 @@ impl Reader {
         for (line, cells) in table.rows.iter().skip(header + 1) {
             if cells.iter().all(String::is_empty) {
                 continue;
+            }
+            if let Some((column, kind)) = table.overflow(header, cells) {
+                self.add(*line, Some(column), kind);
             }
             let Some(row) = self.row(*line, cells) else {
                 continue;
@@ -252,7 +259,9 @@ impl Reader {
         let text = text.map_or("", |text| text.trim());
         let column = self.site_column.and_then(column_at);
         let found = || text.chars().take(80).collect::<String>();
-        let kind = match (text, self.usual, self.sites.get(text)) {
+        let known = self.sites.get(text);
+        let known = known.or_else(|| self.sites.get(&half_width(text)));
+        let kind = match (text, self.usual, known) {
             ("", Some(usual), _) => return Some(usual),
             ("", None, _) => Kind::NoSite,
             (_, _, Some(Some(site))) => return Some(*site),

@@ -85,6 +85,8 @@ pub struct SiteReading {
     pub list: SiteList,
     /// Headers that are no field.
     pub ignored: Vec<String>,
+    /// Other sheets of the workbook that hold something; only the first is read.
+    pub left_sheets: Vec<String>,
     /// At most [`MOST_LISTED`], in the file's order.
     pub problems: Vec<CellProblem>,
     /// How many there are.
@@ -116,6 +118,7 @@ pub fn read_sites(bytes: &[u8], tree: &SiteTree) -> SiteReading {
     SiteReading {
         list: reader.list,
         ignored: reader.ignored,
+        left_sheets: table.left_sheets,
         problems,
         problem_count,
     }
@@ -140,6 +143,9 @@ impl Reader<'_> {
         };
         for (line, cells) in table.rows.iter().skip(header + 1) {
             if !cells.iter().all(String::is_empty) {
+                if let Some((column, kind)) = table.overflow(header, cells) {
+                    self.add(*line, Some(column), kind);
+                }
                 self.row(*line, cells);
             }
         }

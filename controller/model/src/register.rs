@@ -9,7 +9,7 @@ mod field;
 
 use std::collections::BTreeMap;
 
-pub use self::field::{DATE_SHAPE, Field, FieldProblem, Shape};
+pub use self::field::{DATE_SHAPE, Field, FieldProblem, Shape, half_width};
 use crate::SiteId;
 
 /// Values by field. A field that holds nothing is not in it.

@@ -344,7 +344,7 @@ fn no_acknowledged_sample_is_lost_and_none_doubled_at_any_odd_step_of_cut_and_me
 
 /// Two tests make every step, so that two cores share them.
 fn power_goes_at_every_second_step_of_cut_and_merge(first: u64) {
-    const LAST: u64 = 30;
+    const LAST: u64 = 36;
     let clock = ManualClock::new();
     let whole = PowerDisk::default();
     send_all(&whole, &clock, LAST, &mut 0).unwrap();

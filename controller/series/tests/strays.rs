@@ -185,7 +185,7 @@ fn a_file_of_others_under_a_number_that_could_be_ours_is_set_aside_as_it_is() {
         fs::write(folder.path().join(name), &theirs).unwrap();
         let store = folder.open();
         let aside = format!("{name}.damaged");
-        assert_eq!(store.damage_met().set_aside, [aside.clone()]);
+        assert_eq!(store.damage_met().set_aside, std::slice::from_ref(&aside));
         drop(store);
         let goes_on = |folder: &mut Folder| {
             let store = folder.open();

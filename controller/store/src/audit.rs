@@ -1,17 +1,19 @@
 //! The audit log: hash-chained, written in the same transaction as the act. Its head is kept in a row of
 //! its own, so that newest entries which were cut off are missed.
 
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::Query;
-use sqlx::{Any, Row as _};
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 use xiezhi_evidence::{ChainLine, Entry, Hash, Head, MAX_TEXT_BYTES, Record, Verifier};
 use xiezhi_model::{AuditEntry, AuditRecord};
 
 use crate::row::{self, Write};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, audit_search};
 
 /// Name of this chain; a record of another chain does not fit into it.
 const CHAIN: &str = "audit";
+
+/// Entries that one statement writes: 200 × 9 values are within what both databases take.
+const AT_ONCE: usize = 200;
 
 /// Records that are verified at a time.
 const SLICE: usize = 1000;
@@ -23,15 +25,6 @@ macro_rules! select {
             "FROM audit ",
             $tail
         )
-    };
-}
-
-/// What [`bound`] binds.
-macro_rules! matching {
-    () => {
-        "WHERE seq < $1 AND ($2 = '' OR subject = $2) \
-         AND ($3 = '' OR SUBSTR(action, 1, LENGTH($3)) = $3) AND ($4 = '' OR actor = $4) \
-         AND time_ms >= $5 AND time_ms <= $6 AND ($7 = '' OR detail LIKE $7)"
     };
 }
 
@@ -88,32 +81,19 @@ impl Store {
         Ok(position)
     }
 
-    /// One page of entries, newest first.
+    /// Chains many entries in one transaction, in their order.
     ///
     /// # Errors
-    /// If the database fails.
-    pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
-        let limit = if query.limit == 0 {
-            100
-        } else {
-            query.limit.min(1000)
-        };
-        let sql = concat!(select!(""), matching!(), " ORDER BY seq DESC LIMIT $8");
-        let rows = bound(sql, query)
-            .bind(i64::from(limit))
-            .fetch_all(self.database.read())
-            .await?;
-        rows.iter().map(public_record).collect()
-    }
-
-    /// How many entries match, on all pages.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn audit_count(&self, query: &AuditQuery) -> Result<u64, StoreError> {
-        let sql = concat!("SELECT COUNT(*) AS entries FROM audit ", matching!());
-        let found = bound(sql, query).fetch_one(self.database.read()).await?;
-        Ok(row::number(&found, "entries")?.unsigned_abs())
+    /// If the database fails; then none of them is there.
+    pub async fn append_audits(&self, entries: &[AuditEntry]) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        for some in entries.chunks(AT_ONCE) {
+            let texts = some.iter().map(texts_of);
+            let texts = texts.collect::<Result<Vec<_>, _>>()?;
+            append_all(&mut write, &texts).await?;
+        }
+        write.commit().await?;
+        Ok(())
     }
 
     /// Where the chain ends, by what is kept apart from its entries.
@@ -208,6 +188,9 @@ impl Store {
             let first = row::signed(now.seq.saturating_add(1));
             return Ok(broken(first, "it was not written by the controller"));
         }
+        if let Some(first) = self.wrong_audit_span().await? {
+            return Ok(broken(first, WRONG_SPAN));
+        }
         Ok(AuditVerdict::Intact {
             position: row::signed(walked.seq),
             hash: walked.hash.to_string(),
@@ -215,22 +198,10 @@ impl Store {
     }
 }
 
-/// A statement with what `matching!` asks for. An action is not matched by LIKE, for which `_` is anything; the
-/// number of an item has no such signs, and no text in a detail looks like it: its quotes are escaped.
-fn bound<'q>(sql: &'static str, query: &AuditQuery) -> Query<'q, Any, AnyArguments> {
-    let text = |text: &Option<String>| row::storable(text.as_deref().unwrap_or_default());
-    let item = query.item.map(|item| format!("%\"item\":\"{item}\"%"));
-    sqlx::query(sql)
-        .bind(query.before.unwrap_or(i64::MAX))
-        .bind(text(&query.subject))
-        .bind(text(&query.action))
-        .bind(text(&query.actor))
-        .bind(query.from_ms.unwrap_or(i64::MIN))
-        .bind(query.to_ms.unwrap_or(i64::MAX))
-        .bind(item.unwrap_or_default())
-}
-
 const NO_HEAD: &str = "the head that is kept apart from the entries is gone";
+
+const WRONG_SPAN: &str = "the times that are kept of it and the entries after it are not theirs: a search for \
+                          a time passes them over";
 
 fn broken(position: i64, reason: &str) -> AuditVerdict {
     AuditVerdict::Broken {
@@ -250,36 +221,56 @@ pub(crate) struct Texts {
 
 /// Chains an entry in the transaction of its act; returns its position.
 pub(crate) async fn append(write: &mut Write, entry: &AuditEntry) -> Result<i64, StoreError> {
-    let texts = Texts {
+    append_texts(write, &texts_of(entry)?).await
+}
+
+fn texts_of(entry: &AuditEntry) -> Result<Texts, StoreError> {
+    Ok(Texts {
         time_ms: entry.time_ms,
         actor: row::storable(&entry.actor.to_string()),
         action: row::storable(&entry.action),
         subject: row::storable(&entry.subject),
         detail: row::json_of(&entry.detail)?,
-    };
-    append_texts(write, &texts).await
+    })
 }
 
 /// As [`append`], for an entry that was stored before.
 pub(crate) async fn append_texts(write: &mut Write, texts: &Texts) -> Result<i64, StoreError> {
-    let entry = Entry {
-        time_ms: texts.time_ms,
-        // An overlong name must not keep an act from being recorded.
-        actor: row::cut(&texts.actor, MAX_TEXT_BYTES),
-        action: row::cut(&texts.action, MAX_TEXT_BYTES),
-        subject: row::cut(&texts.subject, MAX_TEXT_BYTES),
-        detail: texts.detail.as_bytes(),
-    };
-    let head = head(write).await?;
-    let appended = xiezhi_evidence::append(&head, &entry);
-    let record = appended.map_err(|error| StoreError::Impossible(error.to_string()))?;
-    insert(write, &record, &texts.detail).await?;
+    append_all(write, std::slice::from_ref(texts)).await
+}
+
+/// Chains some entries; the position of the last.
+async fn append_all(write: &mut Write, all: &[Texts]) -> Result<i64, StoreError> {
+    let mut end = head(write).await?;
+    let mut records = Vec::with_capacity(all.len());
+    for texts in all {
+        let entry = Entry {
+            time_ms: texts.time_ms,
+            // An overlong name must not keep an act from being recorded.
+            actor: row::cut(&texts.actor, MAX_TEXT_BYTES),
+            action: row::cut(&texts.action, MAX_TEXT_BYTES),
+            subject: row::cut(&texts.subject, MAX_TEXT_BYTES),
+            detail: texts.detail.as_bytes(),
+        };
+        let appended = xiezhi_evidence::append(&end, &entry);
+        let record = appended.map_err(|error| StoreError::Impossible(error.to_string()))?;
+        end = Head {
+            seq: record.seq,
+            hash: record.hash,
+        };
+        records.push((record, texts.detail.as_str()));
+    }
+    insert(write, &records).await?;
+    let spans = records
+        .iter()
+        .map(|(record, _)| (row::signed(record.seq), record.time_ms));
+    audit_search::keep_spans(write, spans).await?;
     let sql = "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1";
     let query = sqlx::query(sql)
-        .bind(row::signed(record.seq))
-        .bind(record.hash.to_string());
+        .bind(row::signed(end.seq))
+        .bind(end.hash.to_string());
     query.execute(&mut **write).await?;
-    Ok(row::signed(record.seq))
+    Ok(row::signed(end.seq))
 }
 
 const HEAD: &str = "SELECT seq, hash FROM audit_head WHERE id = 1";
@@ -302,21 +293,27 @@ fn head_from(row: Option<AnyRow>) -> Result<Head, StoreError> {
     Ok(Head { seq, hash })
 }
 
-async fn insert(write: &mut Write, record: &Record, detail: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO audit (seq, previous, time_ms, actor, action, subject, detail, \
-               detail_hash, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    sqlx::query(sql)
-        .bind(row::signed(record.seq))
-        .bind(record.previous.to_string())
-        .bind(record.time_ms)
-        .bind(&record.actor)
-        .bind(&record.action)
-        .bind(&record.subject)
-        .bind(detail)
-        .bind(record.detail_hash.to_string())
-        .bind(record.hash.to_string())
-        .execute(&mut **write)
-        .await?;
+/// At most [`AT_ONCE`] of them.
+async fn insert(write: &mut Write, records: &[(Record, &str)]) -> Result<(), StoreError> {
+    let places = row::placeholders(records.len(), 9);
+    let sql = format!(
+        "INSERT INTO audit (seq, previous, time_ms, actor, action, subject, detail, detail_hash, hash) \
+         VALUES {places}"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for (record, detail) in records {
+        query = query
+            .bind(row::signed(record.seq))
+            .bind(record.previous.to_string())
+            .bind(record.time_ms)
+            .bind(record.actor.clone())
+            .bind(record.action.clone())
+            .bind(record.subject.clone())
+            .bind((*detail).to_owned())
+            .bind(record.detail_hash.to_string())
+            .bind(record.hash.to_string());
+    }
+    query.execute(&mut **write).await?;
     Ok(())
 }
 
@@ -340,7 +337,7 @@ fn chained_record(row: &AnyRow) -> Result<Option<Record>, StoreError> {
     }))
 }
 
-fn public_record(row: &AnyRow) -> Result<AuditRecord, StoreError> {
+pub(crate) fn public_record(row: &AnyRow) -> Result<AuditRecord, StoreError> {
     let detail: Option<String> = row.try_get("detail")?;
     Ok(AuditRecord {
         position: row::number(row, "seq")?,

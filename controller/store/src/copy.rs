@@ -62,7 +62,8 @@ const TABLES: &[Table] = &[
     table("api_tokens", &["id"]),
     table("register_items", &["id"]),
     table("register_changes", &["id"]),
-    large("devices", &["id"]),
+    table("devices", &["id"]),
+    large("device_said", &["device_id"]),
     large("register_imports", &["id"]),
     table("register_import_sites", &["import_id", "site_id"]),
     table("site_changes", &["id"]),
@@ -70,6 +71,7 @@ const TABLES: &[Table] = &[
     table("broken_glass", &["id"]),
     table("audit", &["seq"]),
     table(AUDIT_HEAD, &["id"]),
+    table("audit_spans", &["block"]),
     table("audit_repeats", &["repeat_key"]),
 ];
 

@@ -6,17 +6,20 @@ use xiezhi_model::{Device, DeviceId, DeviceState, HostId, Scope, SiteId};
 use crate::row::{self, Write};
 use crate::{Store, StoreError, reach};
 
+/// Without what a device says of itself.
 macro_rules! select_device {
     ($tail:literal) => {
         concat!(
             "SELECT d.id, d.host_id, d.name, COALESCE(d.site_id, h.site_id) AS site_id, d.state, ",
             "d.problem, d.state_since_ms, d.first_poll_ms, d.last_poll_ms, d.last_answer_ms, ",
-            "d.every_s, d.kind, d.profile, d.model, d.serial, d.needs_profile, d.about ",
+            "d.every_s, d.kind, d.profile, d.model, d.serial, d.needs_profile ",
             "FROM devices d JOIN hosts h ON h.id = d.host_id ",
             $tail
         )
     };
 }
+
+pub(crate) use select_device;
 
 /// The least that tells devices apart: its number, its host, its name there.
 pub type DeviceName = (DeviceId, HostId, String);
@@ -127,9 +130,17 @@ impl Store {
     /// If the database fails.
     pub async fn device(&self, id: DeviceId) -> Result<Option<(Device, String)>, StoreError> {
         let query = sqlx::query(select_device!("WHERE d.id = $1")).bind(id.0);
-        let row = query.fetch_optional(self.database.read()).await?;
-        let with_about = |row: &AnyRow| Ok((device_from(row)?, row::text(row, "about")?));
-        row.as_ref().map(with_about).transpose()
+        let Some(found) = query.fetch_optional(self.database.read()).await? else {
+            return Ok(None);
+        };
+        let query = sqlx::query("SELECT about FROM device_said WHERE device_id = $1").bind(id.0);
+        let said = query.fetch_optional(self.database.read()).await?;
+        let about = said
+            .as_ref()
+            .map(|row| row::text(row, "about"))
+            .transpose()?;
+        let about = about.unwrap_or_else(|| "{}".to_owned());
+        Ok(Some((device_from(&found)?, about)))
     }
 }
 
@@ -148,8 +159,8 @@ async fn insert(write: &mut Write, poll: &DevicePoll) -> Result<DeviceId, StoreE
     }
     let id = row::count_up(write, "devices", 1).await?;
     let sql = "INSERT INTO devices (id, host_id, name, state, problem, state_since_ms, \
-               first_poll_ms, last_poll_ms, every_s, kind, profile, model, serial, needs_profile, \
-               about) VALUES ($1, $2, $3, 'unknown', '', $4, $4, $4, 0, '', '', '', '', 0, '{}')";
+               first_poll_ms, last_poll_ms, every_s, kind, profile, model, serial, needs_profile) \
+               VALUES ($1, $2, $3, 'unknown', '', $4, $4, $4, 0, '', '', '', '', 0)";
     sqlx::query(sql)
         .bind(id)
         .bind(poll.host.0)
@@ -184,7 +195,7 @@ async fn update(
         return Ok(());
     };
     let sql = "UPDATE devices SET kind = $2, profile = $3, model = $4, serial = $5, \
-               needs_profile = $6, about = $7 WHERE id = $1";
+               needs_profile = $6 WHERE id = $1";
     sqlx::query(sql)
         .bind(id.0)
         .bind(row::storable(&said.kind))
@@ -192,13 +203,17 @@ async fn update(
         .bind(row::storable(&said.model))
         .bind(row::storable(&said.serial))
         .bind(i64::from(said.needs_profile))
-        .bind(row::storable(&said.about))
         .execute(&mut **write)
         .await?;
+    let sql = "INSERT INTO device_said (device_id, about) VALUES ($1, $2) \
+               ON CONFLICT (device_id) DO UPDATE SET about = excluded.about";
+    let query = sqlx::query(sql).bind(id.0);
+    let query = query.bind(row::storable(&said.about));
+    query.execute(&mut **write).await?;
     Ok(())
 }
 
-fn device_from(row: &AnyRow) -> Result<Device, StoreError> {
+pub(crate) fn device_from(row: &AnyRow) -> Result<Device, StoreError> {
     Ok(Device {
         id: DeviceId(row::number(row, "id")?),
         host: HostId(row::number(row, "host_id")?),

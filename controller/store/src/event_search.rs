@@ -41,6 +41,8 @@ pub struct EventQuery {
     pub from_ms: Option<i64>,
     /// Before this time of the host's clock, Unix milliseconds.
     pub to_ms: Option<i64>,
+    /// Only events up to this number: what is stored later is left out.
+    pub up_to: Option<i64>,
     /// Go on after the page that returned this.
     pub after: Option<EventCursor>,
     /// Events per page, at most 1,000; 0 means 100.
@@ -150,25 +152,14 @@ impl Store {
         query: &EventQuery,
         sight: &EventSight,
     ) -> Result<EventPage, StoreError> {
-        let scope = &sight.anywhere(query.stream);
-        let few_hosts = match query.site {
-            Some(site) => self.count_hosts_below(site).await? <= FEW_HOSTS,
-            None => self.count_hosts_in(scope).await? <= FEW_HOSTS,
-        };
         let limit = if query.limit == 0 {
             USUAL_PAGE
         } else {
             query.limit.min(LARGEST_PAGE)
         };
-        let Statement { sql, values } = Statement::new(query, sight, few_hosts, limit);
-        let mut prepared = sqlx::query(AssertSqlSafe(sql));
-        for value in values {
-            prepared = match value {
-                Value::Number(number) => prepared.bind(number),
-                Value::Text(text) => prepared.bind(text),
-            };
-        }
-        let rows = prepared.fetch_all(self.database.read()).await?;
+        let few_hosts = self.are_few_hosts(query, sight).await?;
+        let statement = Statement::of_page(query, sight, few_hosts, limit);
+        let rows = self.event_rows(statement).await?;
         let mut events = rows.iter().map(event_from).collect::<Result<Vec<_>, _>>()?;
         let more = events.len() > limit as usize;
         events.truncate(limit as usize);
@@ -178,6 +169,57 @@ impl Store {
             id: event.id,
         });
         Ok(EventPage { events, next })
+    }
+
+    /// How many events match, on all pages. Each of them is looked at.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_events_seen(
+        &self,
+        query: &EventQuery,
+        sight: &EventSight,
+    ) -> Result<u64, StoreError> {
+        let few_hosts = self.are_few_hosts(query, sight).await?;
+        let statement = Statement::of_count(query, sight, few_hosts);
+        let rows = self.event_rows(statement).await?;
+        rows.first()
+            .map_or(Ok(0), |found| row::unsigned(found, "events"))
+    }
+
+    /// Number of the event that was stored last; 0 if there is none.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn newest_event(&self) -> Result<i64, StoreError> {
+        let query = sqlx::query("SELECT COALESCE(MAX(id), 0) AS id FROM events");
+        row::number(&query.fetch_one(self.database.read()).await?, "id")
+    }
+
+    async fn event_rows(
+        &self,
+        Statement { sql, values }: Statement,
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        let mut prepared = sqlx::query(AssertSqlSafe(sql));
+        for value in values {
+            prepared = match value {
+                Value::Number(number) => prepared.bind(number),
+                Value::Text(text) => prepared.bind(text),
+            };
+        }
+        Ok(prepared.fetch_all(self.database.read()).await?)
+    }
+
+    async fn are_few_hosts(
+        &self,
+        query: &EventQuery,
+        sight: &EventSight,
+    ) -> Result<bool, StoreError> {
+        let hosts = match query.site {
+            Some(site) => self.count_hosts_below(site).await?,
+            None => self.count_hosts_in(&sight.anywhere(query.stream)).await?,
+        };
+        Ok(hosts <= FEW_HOSTS)
     }
 
     async fn count_hosts_in(&self, scope: &Scope) -> Result<i64, StoreError> {
@@ -219,7 +261,23 @@ struct Statement {
 }
 
 impl Statement {
-    fn new(query: &EventQuery, sight: &EventSight, few_hosts: bool, limit: u32) -> Self {
+    fn of_page(query: &EventQuery, sight: &EventSight, few_hosts: bool, limit: u32) -> Self {
+        let columns = "e.id, e.host_id, h.hostname, h.site_id, e.stream, e.time_ms, e.received_ms, \
+                       e.kind, e.severity, e.message, e.fields, e.signature";
+        let mut statement = Self::matching(columns, query, sight, few_hosts);
+        // One more than the page tells whether there is a next one.
+        let limit = statement.bind(Value::Number(i64::from(limit) + 1));
+        statement.sql.push_str(&format!(
+            " ORDER BY e.time_ms DESC, e.id DESC LIMIT {limit}"
+        ));
+        statement
+    }
+
+    fn of_count(query: &EventQuery, sight: &EventSight, few_hosts: bool) -> Self {
+        Self::matching("COUNT(*) AS events", query, sight, few_hosts)
+    }
+
+    fn matching(columns: &str, query: &EventQuery, sight: &EventSight, few_hosts: bool) -> Self {
         let mut statement = Self {
             sql: String::new(),
             values: Vec::new(),
@@ -231,11 +289,9 @@ impl Statement {
                  UNION SELECT s.id FROM sites s JOIN below b ON s.parent_id = b.id) "
             );
         }
-        statement.sql.push_str(
-            "SELECT e.id, e.host_id, h.hostname, h.site_id, e.stream, e.time_ms, e.received_ms, \
-             e.kind, e.severity, e.message, e.fields, e.signature \
-             FROM events e JOIN hosts h ON h.id = e.host_id WHERE 1 = 1",
-        );
+        statement.sql.push_str(&format!(
+            "SELECT {columns} FROM events e JOIN hosts h ON h.id = e.host_id WHERE 1 = 1"
+        ));
         if query.site.is_some() {
             // The plus keeps SQLite from collecting and sorting all events of a thousand hosts.
             let plus = if few_hosts { "" } else { "+" };
@@ -265,11 +321,6 @@ impl Statement {
                 format!(" AND e.time_ms <= {time} AND (e.time_ms < {time} OR e.id < {id})");
             statement.sql.push_str(&condition);
         }
-        // One more than the page tells whether there is a next one.
-        let limit = statement.bind(Value::Number(i64::from(limit) + 1));
-        statement.sql.push_str(&format!(
-            " ORDER BY e.time_ms DESC, e.id DESC LIMIT {limit}"
-        ));
         statement
     }
 
@@ -290,6 +341,8 @@ impl Statement {
             ("e.severity >=", query.least_severity.map(Severity::number)),
             ("e.time_ms >=", query.from_ms),
             ("e.time_ms <", query.to_ms),
+            // The plus keeps SQLite from walking along the numbers instead of the times.
+            ("+e.id <=", query.up_to),
         ];
         for (condition, value) in conditions {
             if let Some(value) = value {
@@ -315,14 +368,7 @@ impl Statement {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return;
         };
-        let mut pattern = String::from("%");
-        for character in row::storable(text).to_ascii_lowercase().chars() {
-            if matches!(character, '%' | '_' | '!') {
-                pattern.push('!');
-            }
-            pattern.push(character);
-        }
-        pattern.push('%');
+        let pattern = row::pattern(&text.to_ascii_lowercase());
         let place = self.bind(Value::Text(pattern));
         self.sql.push_str(&format!(
             " AND (LOWER(e.message) LIKE {place} ESCAPE '!' \

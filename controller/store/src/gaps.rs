@@ -16,6 +16,10 @@ const MOST: u32 = 1001;
 /// Oldest first; no two gaps have the same of all of these.
 const ORDER: &str = "from_ms, host_id, epoch, first_seq, stream, reason";
 
+/// Of a host, or of all, that touch a time. Host numbers begin at 1.
+const TOUCHING: &str = "($1 = 0 OR host_id = $1) AND (to_ms >= $2 OR to_ms = 0) \
+                        AND (from_ms < $3 OR from_ms = 0)";
+
 /// Where a page of gaps ended. Its text is for addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GapCursor {
@@ -145,12 +149,10 @@ impl Store {
         };
         let sql = format!(
             "SELECT host_id, epoch, stream, first_seq, last_seq, from_ms, to_ms, reason \
-             FROM gaps WHERE ($1 = 0 OR host_id = $1) \
-             AND (to_ms >= $2 OR to_ms = 0) AND (from_ms < $3 OR from_ms = 0){within}{behind} \
+             FROM gaps WHERE {TOUCHING}{within}{behind} \
              ORDER BY {ORDER} LIMIT {}",
             limit.min(MOST)
         );
-        // Host numbers begin at 1.
         let mut query = sqlx::query(AssertSqlSafe(sql))
             .persistent(false)
             .bind(host.map_or(0, |host| host.0))
@@ -171,6 +173,30 @@ impl Store {
             .iter()
             .map(gap_from)
             .collect()
+    }
+}
+
+impl Store {
+    /// How many gaps [`Store::gaps_page`] gives, on all pages.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn gap_count(
+        &self,
+        host: Option<HostId>,
+        scope: &Scope,
+        (from_ms, to_ms): (i64, i64),
+    ) -> Result<u64, StoreError> {
+        let within = reach::hosts("host_id", scope);
+        let sql = format!("SELECT COUNT(*) AS gaps FROM gaps WHERE {TOUCHING}{within}");
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .bind(host.map_or(0, |host| host.0))
+            .bind(from_ms)
+            .bind(to_ms)
+            .fetch_one(self.database.read())
+            .await?;
+        row::unsigned(&found, "gaps")
     }
 }
 

@@ -21,6 +21,7 @@ mod address;
 mod api_tokens;
 mod approvals;
 mod audit;
+mod audit_search;
 mod authority;
 mod bounded;
 mod break_glass;
@@ -29,6 +30,7 @@ mod controller_lock;
 mod copy;
 mod database;
 mod dedup;
+mod device_search;
 mod devices;
 mod enrolment;
 mod error;
@@ -70,6 +72,7 @@ pub use approvals::ApprovalRequest;
 pub use audit::{AuditQuery, AuditVerdict};
 pub use break_glass::BrokenGlass;
 pub use copy::CopiedTable;
+pub use device_search::{DeviceCursor, DevicePage, DeviceQuery, StatesOfHost};
 pub use devices::{DeviceAnswer, DeviceName, DevicePoll, DeviceSaid};
 pub use enrolment::{EnrolError, EnrolRefusal, NewHost};
 pub use error::StoreError;
@@ -85,7 +88,7 @@ pub use older::Older;
 pub use proofs::BatchProof;
 pub use register::{
     Import, ImportRow, ImportState, Plan, PlanProblem, PlannedRow, RegisterCursor, RegisterError,
-    RegisterPage, RegisterQuery, UndoObstacle,
+    RegisterPage, RegisterQuery, UNDO_DETAILS, UndoField, UndoObstacle, UndoPlan, UndoRow,
 };
 pub use second_factor::StoredFactor;
 pub use sessions::{IdentityConflict, SessionOutcome, SessionRequest};

@@ -16,7 +16,7 @@ pub use imports::{Import, ImportState};
 pub(crate) use imports::{forget_stale, forgotten, is_stale};
 pub use plan::{ImportRow, Plan, PlanProblem, PlannedRow};
 pub use search::{RegisterCursor, RegisterPage, RegisterQuery};
-pub use undo::UndoObstacle;
+pub use undo::{UNDO_DETAILS, UndoField, UndoObstacle, UndoPlan, UndoRow};
 
 /// Why the register was not changed.
 #[derive(Debug, thiserror::Error)]

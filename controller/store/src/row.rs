@@ -45,6 +45,19 @@ pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', " ")
 }
 
+/// `%text%` for LIKE with `!` as its escape: the pattern's own signs stand for themselves.
+pub(crate) fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for sign in storable(text).chars() {
+        if matches!(sign, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(sign);
+    }
+    pattern.push('%');
+    pattern
+}
+
 /// A map as JSON text.
 pub(crate) fn json_of(map: &BTreeMap<String, String>) -> Result<String, StoreError> {
     // JSON writes U+0000 as an escape, so the text is storable as it is.

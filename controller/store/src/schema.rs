@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0015_devices.sql"),
     include_str!("../migrations/0016_own_tokens.sql"),
     include_str!("../migrations/0017_token_use.sql"),
+    include_str!("../migrations/0018_long_lists.sql"),
 ];
 
 const MAKE_VERSION: &str =

@@ -29,7 +29,7 @@ pub use clock::WrongClock;
 pub use controller::TestController;
 pub use lossy::{Carriage, Carried, Conditions, LossyLine, Way};
 pub use namespace::{Inside, Namespace};
-pub use postgres::TestPostgres;
+pub use postgres::{TestPostgres, schema_on};
 pub use process::{Running, free_port, program};
 pub use random::Random;
 pub use skip::skip;

@@ -248,6 +248,20 @@ impl Drop for TestPostgres {
     }
 }
 
+/// Makes an empty schema on a server by its [`TestPostgres::url`], and yields the address of a database that
+/// is nobody else's: for processes that share one server.
+///
+/// # Errors
+/// PostgreSQL is not installed, or the server refused.
+pub fn schema_on(server: &str, name: &str) -> Result<String> {
+    let programs = programs().context("PostgreSQL is not installed")?;
+    let mut command = Command::new(programs.join("psql"));
+    let sql = format!("CREATE SCHEMA {name}");
+    output(command.args([server, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", &sql]))?;
+    let mark = if server.contains('?') { '&' } else { '?' };
+    Ok(format!("{server}{mark}options[search_path]={name}"))
+}
+
 fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir(VERSIONS).ok()?;
     let folders = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin")));

@@ -1,3 +1,5 @@
+//! What a file of links may say, and what is told where it says something else.
+
 use super::*;
 use xiezhi_document::Language;
 

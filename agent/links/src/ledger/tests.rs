@@ -1,3 +1,5 @@
+//! What becomes of each packet, against a model and by example.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Packets as the RFCs draw them, byte by byte, and what is none.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! From packets to the numbers of an interval.
+
 use std::time::Duration;
 
 use super::*;

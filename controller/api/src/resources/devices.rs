@@ -1,7 +1,9 @@
-//! Devices of the network that hosts poll: a list that is filtered and paged here, and one of them with what
-//! it said of itself. Their samples are asked for by PromQL, by `device_id`.
+//! Devices of the network that hosts poll: a list, filtered and by pages, and one of them with what it said of
+//! itself. Their samples are asked for by PromQL, by `device_id`.
 
-use std::collections::BTreeMap;
+pub(crate) mod export;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use xiezhi_model::{
     Device, DeviceId, DeviceState, Field, HostId, Item, Permission, Presence, RegisterKind, SiteId,
 };
 use xiezhi_protocol::poll::{About, link_of};
-use xiezhi_store::RegisterQuery;
+use xiezhi_store::{CursorError, DeviceCursor, DeviceQuery, RegisterQuery};
 
 use super::gaps::host_name;
 use crate::answer::Answer;
@@ -19,8 +21,8 @@ use crate::problem::Problem;
 use crate::rows::{HostName, SiteName};
 use crate::view::View;
 
-const PAGE: usize = 100;
-const LARGEST_PAGE: usize = 500;
+const PAGE: u32 = 100;
+const LARGEST_PAGE: u32 = 500;
 
 /// Shorter ones (`0`, `n/a`) are none.
 const SHORTEST_SERIAL: usize = 4;
@@ -40,6 +42,19 @@ pub(crate) enum State {
     Unknown,
 }
 
+impl From<State> for DeviceState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Answered => Self::Answered,
+            State::Partial => Self::Partial,
+            State::Silent => Self::Silent,
+            State::Refused => Self::Refused,
+            State::Unreachable => Self::Unreachable,
+            State::Unknown => Self::Unknown,
+        }
+    }
+}
+
 impl From<DeviceState> for State {
     fn from(state: DeviceState) -> Self {
         match state {
@@ -57,7 +72,7 @@ impl From<DeviceState> for State {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Filter {
-    /// Part of a device's name, model, serial number or site's name, whatever its case.
+    /// Part of a device's name, model, serial number or site's name; the letters a to z in either case.
     q: Option<String>,
     /// Only this site and the sites below it.
     site: Option<i64>,
@@ -72,7 +87,7 @@ pub(crate) struct Filter {
     /// What hosts measure of links, instead of devices.
     links: bool,
     /// Devices on a page, 500 at most; 100 unless given.
-    limit: Option<usize>,
+    limit: Option<u32>,
     /// Where the page before ended.
     cursor: Option<String>,
 }
@@ -110,9 +125,9 @@ pub(crate) struct Devices {
     /// Where to go on; `None` on the last page.
     next: Option<String>,
     /// Devices that match, on all pages.
-    total: usize,
+    total: u64,
     /// Devices that match but for the filter on state, by state.
-    states: BTreeMap<&'static str, usize>,
+    states: BTreeMap<&'static str, u64>,
     /// Kinds of all devices.
     kinds: Vec<String>,
 }
@@ -148,40 +163,25 @@ pub(crate) async fn list(
     view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Devices>, Problem> {
-    let cursor = filter.cursor.as_deref().map(parse_cursor).transpose()?;
-    let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-    let mut devices = view.state.inner.store.devices(&view.scope).await?;
-    // Links that hosts measure come the same way and are no devices.
-    devices.retain(|device| link_of(&device.name).is_some() == filter.links);
-    let mut kinds: Vec<String> = devices.iter().map(|device| device.kind.clone()).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    kinds.retain(|kind| !kind.is_empty());
-
+    let after = filter.cursor.as_deref().map(str::parse).transpose();
+    let after: Option<DeviceCursor> =
+        after.map_err(|error: CursorError| Problem::bad_request(error.to_string()))?;
     let heard = Heard::of(&view);
-    let mut found = select(&filter, &view, devices);
-    let mut states = BTreeMap::new();
-    for device in &found {
-        *states.entry(heard.state_of(device).word()).or_default() += 1;
-    }
-    if let Some(state) = filter.state {
-        found.retain(|device| State::from(heard.state_of(device)) == state);
-    }
-    found.sort_by(|left, right| (&left.name, left.id).cmp(&(&right.name, right.id)));
-    let total = found.len();
-    let start = cursor.map_or(0, |(id, name)| {
-        found.partition_point(|device| (&device.name, device.id) <= (&name, id))
-    });
-    let page: Vec<&Device> = found.iter().skip(start).take(limit).collect();
-    let last = page.last().filter(|_| start + page.len() < total);
+    let asked = Asked::of(&filter, &view, &heard).await?;
+    let query = DeviceQuery {
+        after,
+        limit: filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE),
+        ..asked.query
+    };
+    let store = &view.state.inner.store;
+    let page = store.device_page(&query, &view.scope).await?;
+    let kinds = store.device_kinds(filter.links, &view.scope).await?;
+    let rows = page.devices.iter();
     Ok(Answer(Devices {
-        next: last.map(|device| format!("{}.{}", device.id, device.name)),
-        items: page
-            .iter()
-            .map(|device| row(device, &view, &heard))
-            .collect(),
-        total,
-        states,
+        next: page.next.as_ref().map(ToString::to_string),
+        items: rows.map(|device| row(device, &view, &heard)).collect(),
+        total: asked.total,
+        states: asked.states,
         kinds,
     }))
 }
@@ -242,7 +242,7 @@ async fn asset_of(view: &View, device: &Device) -> Result<Option<Asset>, Problem
 /// Which hosts are heard now.
 struct Heard {
     now_ms: i64,
-    hosts: Vec<HostId>,
+    hosts: BTreeSet<HostId>,
 }
 
 impl Heard {
@@ -250,41 +250,75 @@ impl Heard {
         let hosts = view.state.inner.fleet.snapshot();
         let is_heard =
             |host: &&HostView| host.presence.presence == Presence::Up && host.revoked_ms.is_none();
-        let mut hosts: Vec<HostId> = hosts.iter().filter(is_heard).map(|host| host.id).collect();
-        hosts.sort_unstable();
         Self {
             now_ms: view.state.now_ms(),
-            hosts,
+            hosts: hosts.iter().filter(is_heard).map(|host| host.id).collect(),
         }
     }
 
     fn state_of(&self, device: &Device) -> DeviceState {
-        let is_heard = self.hosts.binary_search(&device.host).is_ok();
-        device.state_at(self.now_ms, is_heard)
+        device.state_at(self.now_ms, self.hosts.contains(&device.host))
     }
 }
 
-/// The devices that match all but the filter on state.
-fn select(filter: &Filter, view: &View, mut devices: Vec<Device>) -> Vec<Device> {
-    let tree = view.tree();
-    let sites = filter.site.map(|site| tree.subtree(SiteId(site)));
-    let text = filter.q.as_deref().map(|text| text.trim().to_lowercase());
-    let text = text.filter(|text| !text.is_empty());
-    let has = |device: &Device, text: &str| {
-        let site = tree.get(device.site).map_or("", |site| site.name.as_str());
-        let mut texts = [shown(device), &*device.model, &*device.serial, site].into_iter();
-        texts.any(|own| own.to_lowercase().contains(text))
-    };
-    devices.retain(|device| {
-        sites
-            .as_ref()
-            .is_none_or(|sites| sites.contains(&device.site))
-            && filter.host.is_none_or(|host| device.host.0 == host)
-            && filter.kind.as_ref().is_none_or(|kind| &device.kind == kind)
-            && (device.needs_profile || !filter.needs_profile)
-            && text.as_ref().is_none_or(|text| has(device, text))
-    });
-    devices
+/// A filter as the store takes it, and how many devices match.
+struct Asked {
+    query: DeviceQuery,
+    total: u64,
+    states: BTreeMap<&'static str, u64>,
+}
+
+impl Asked {
+    async fn of(filter: &Filter, view: &View, heard: &Heard) -> Result<Self, Problem> {
+        let tree = view.tree();
+        let text = filter.q.as_deref().map(|text| text.trim().to_lowercase());
+        let text = text.filter(|text| !text.is_empty());
+        let called = |text: &String| {
+            let sites = tree.iter();
+            let sites = sites.filter(|site| site.name.to_lowercase().contains(text));
+            sites.map(|site| site.id).collect()
+        };
+        let mut query = DeviceQuery {
+            sites: filter.site.map(|site| tree.subtree(SiteId(site))),
+            host: filter.host.map(HostId),
+            kind: filter.kind.clone(),
+            needs_profile: filter.needs_profile,
+            links: filter.links,
+            text_sites: text.as_ref().map(called).unwrap_or_default(),
+            text,
+            state: None,
+            now_ms: heard.now_ms,
+            after: None,
+            limit: 0,
+        };
+        let store = &view.state.inner.store;
+        let counted = store.device_states(&query, &view.scope).await?;
+        let mut states = BTreeMap::new();
+        let mut polling = BTreeSet::new();
+        for one in counted {
+            let is_heard = heard.hosts.contains(&one.host);
+            polling.extend(is_heard.then_some(one.host));
+            let state = if is_heard {
+                one.state
+            } else {
+                DeviceState::Unknown
+            };
+            *states.entry(state.word()).or_default() += one.devices;
+        }
+        let total = match filter.state {
+            None => states.values().sum(),
+            Some(state) => {
+                let state = DeviceState::from(state);
+                query.state = Some((state, polling));
+                states.get(state.word()).copied().unwrap_or(0)
+            }
+        };
+        Ok(Self {
+            query,
+            total,
+            states,
+        })
+    }
 }
 
 /// Its name, of a link as its people call it.
@@ -310,12 +344,4 @@ fn row(device: &Device, view: &View, heard: &Heard) -> DeviceRow {
         serial: device.serial.clone(),
         needs_profile: device.needs_profile,
     }
-}
-
-fn parse_cursor(text: &str) -> Result<(DeviceId, String), Problem> {
-    let parsed = text.split_once('.').and_then(|(id, name)| {
-        let id = id.parse().ok()?;
-        Some((DeviceId(id), name.to_owned()))
-    });
-    parsed.ok_or_else(|| Problem::bad_request("`cursor` is not one that a page gave"))
 }

@@ -1,5 +1,7 @@
 //! Search of events, newest first, with the gaps that lie among them.
 
+pub(crate) mod export;
+
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
@@ -7,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
 use xiezhi_model::{EventStream, Gap, HostId, Permission, Severity, SiteId, SiteTree, StoredEvent};
-use xiezhi_store::{EventCursor, EventPage, EventQuery, EventSight};
+use xiezhi_store::{EventCursor, EventPage, EventQuery, EventSight, GapCursor};
 
 use super::gaps::GapRow;
 use crate::answer::Answer;
@@ -177,6 +179,7 @@ fn query_of(filter: &Filter) -> Result<EventQuery, Problem> {
         text: text.map(str::to_owned),
         from_ms: filter.from,
         to_ms: filter.to,
+        up_to: None,
         after: cursor.map_err(|error| Problem::bad_request(format!("`cursor`: {error}")))?,
         limit: filter.limit.unwrap_or(100).clamp(1, 1000),
     })
@@ -188,11 +191,32 @@ async fn gaps_of(
     page: &EventPage,
     sight: &EventSight,
 ) -> Result<Vec<GapRow>, Problem> {
-    let (state, tree) = (&view.state, view.tree());
     let newest = query.after.map(|cursor| cursor.time_ms);
-    let to_ms = newest.or(query.to_ms).unwrap_or_else(|| state.now_ms());
+    let to_ms = newest.or(query.to_ms);
+    let to_ms = to_ms.unwrap_or_else(|| view.state.now_ms());
     let oldest = page.next.map(|cursor| cursor.time_ms);
     let from_ms = oldest.or(query.from_ms).unwrap_or(0);
+    let (gaps, _) = seen_gaps(view, query, (from_ms, to_ms), None, sight).await?;
+    let fleet = &view.state.inner.fleet;
+    Ok(gaps
+        .into_iter()
+        .map(|gap| GapRow::new(gap, fleet))
+        .collect())
+}
+
+/// Gaps of a page.
+const GAPS: u32 = 1000;
+
+/// A page of the gaps of event streams within a time, of hosts that were asked for and that the caller sees;
+/// and where to go on.
+async fn seen_gaps(
+    view: &View,
+    query: &EventQuery,
+    span: (i64, i64),
+    after: Option<&GapCursor>,
+    sight: &EventSight,
+) -> Result<(Vec<Gap>, Option<GapCursor>), Problem> {
+    let (state, tree) = (&view.state, view.tree());
     let sites = query.site.map(|site| tree.subtree(site));
     let fleet = &state.inner.fleet;
     let within = |host: HostId| {
@@ -202,11 +226,12 @@ async fn gaps_of(
                 .is_some_and(|host| sites.contains(&host.site))
         })
     };
-    let mut gaps = state
-        .inner
-        .store
-        .gaps(query.host, &sight.anywhere(query.stream), from_ms, to_ms)
-        .await?;
+    let scope = sight.anywhere(query.stream);
+    let store = &state.inner.store;
+    let page = store.gaps_page(query.host, &scope, span, after, GAPS);
+    let mut gaps = page.await?;
+    let full = gaps.len() == GAPS as usize;
+    let next = gaps.last().filter(|_| full).map(GapCursor::from);
     let is_seen = |gap: &Gap| {
         let mut streams = EventStream::ALL.into_iter();
         let stream = streams.find(|stream| stream.word() == gap.stream);
@@ -216,8 +241,5 @@ async fn gaps_of(
             .is_some_and(|(stream, host)| sight.of(stream).sees(host.site))
     };
     gaps.retain(|gap| gap.stream != "samples" && within(gap.host) && is_seen(gap));
-    Ok(gaps
-        .into_iter()
-        .map(|gap| GapRow::new(gap, fleet))
-        .collect())
+    Ok((gaps, next))
 }

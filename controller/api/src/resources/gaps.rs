@@ -1,5 +1,7 @@
 //! Gaps: data that hosts gave up, so that a hole in a chart or a list has a reason.
 
+pub(crate) mod export;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_ingest::Fleet;
@@ -29,6 +31,13 @@ pub(crate) struct Filter {
     limit: Option<u32>,
     /// Where the page before ended.
     cursor: Option<String>,
+}
+
+impl Filter {
+    /// The time that it asks for.
+    fn span(&self, now_ms: i64) -> (i64, i64) {
+        (self.from.unwrap_or(0), self.to.unwrap_or(now_ms))
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -85,10 +94,7 @@ pub(crate) async fn list(
     view: View,
     Query(filter): Query<Filter>,
 ) -> Result<Answer<Gaps>, Problem> {
-    let (from, to) = (
-        filter.from.unwrap_or(0),
-        filter.to.unwrap_or_else(|| view.state.now_ms()),
-    );
+    let span = filter.span(view.state.now_ms());
     let inner = &view.state.inner;
     let host = filter.host.map(HostId);
     let after = filter.cursor.as_deref().map(str::parse).transpose();
@@ -98,7 +104,7 @@ pub(crate) async fn list(
     let gaps = inner.store.gaps_page(
         host,
         &view.scope,
-        (from, to),
+        span,
         after.as_ref(),
         // One more tells whether there is another page.
         size + 1,

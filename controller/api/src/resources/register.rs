@@ -296,10 +296,11 @@ impl From<RegisterError> for Problem {
             RegisterError::Moved => conflict("moved"),
             RegisterError::NotUndone(rows) => {
                 let told = rows.iter().take(MOST_NAMED);
-                let told: Vec<String> = told
-                    .map(|row| format!("row {} {:?}: {}", row.line, row.code, row.why))
-                    .collect();
-                let detail = format!("{said}: {}", told.join("; "));
+                let told: Vec<String> = told.map(ToString::to_string).collect();
+                let detail = format!(
+                    "{said}: {}; a GET of the same address says what was changed, row by row",
+                    told.join("; ")
+                );
                 Self::new(StatusCode::CONFLICT, "not_undone", detail)
             }
             RegisterError::Unknown { field, .. } => {

@@ -95,7 +95,16 @@ async fn tokens_are_seen_with_their_accounts_and_withdrawn_by_who_may_ask_to_dis
     let admin = bench.sign_in().await;
     let (here, there) = (bench.site("gs-01").await.id, bench.site("gs-02").await.id);
     let at = |role, site| Grant::at(role, site);
-    let account = async |name: &str, grants: &[Grant]| bench.account(name, grants).await;
+    // At home where the first role is; of no home are those of the province, which no court changes.
+    let account = async |name: &str, grants: &[Grant]| {
+        let mut new = new_user(name, grants);
+        new.home = grants.first().and_then(|grant| grant.site);
+        let made = bench
+            .store
+            .create_user(&new, None, by_system("user.create"));
+        let user = made.await.unwrap().user.id;
+        (user, bench.session_of(user).await)
+    };
     let (tech, _) = account("tech", &[at(Role::Technician, here)]).await;
     let (far, _) = account("far", &[at(Role::Technician, there)]).await;
     let both = [at(Role::Technician, here), at(Role::Technician, there)];

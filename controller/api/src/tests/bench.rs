@@ -46,6 +46,21 @@ pub(super) struct Bench {
     folder: tempfile::TempDir,
 }
 
+/// Names a server while the suite runs on it.
+pub(super) const SERVER: &str = "XIEZHI_TEST_POSTGRES";
+
+/// Where the state of a controller lies: in a file, or in a schema of its own on the server.
+fn address_of(folder: &Path) -> String {
+    let Ok(server) = std::env::var(SERVER) else {
+        return folder.join("state.db").to_str().unwrap().to_owned();
+    };
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    let signs = name.chars().filter(char::is_ascii_alphanumeric);
+    let name: String = signs.collect::<String>().to_lowercase();
+    let schema = format!("t{}_{name}", std::process::id());
+    xiezhi_test_support::schema_on(&server, &schema).unwrap()
+}
+
 /// What a test may want otherwise.
 pub(super) struct Shape {
     pub(super) options: ApiOptions,
@@ -125,9 +140,7 @@ impl Bench {
             let now_ms = Arc::clone(&now_ms);
             move || now_ms.load(Ordering::Relaxed)
         });
-        let store = Store::open(path("state.db").to_str().unwrap())
-            .await
-            .unwrap();
+        let store = Store::open(&address_of(folder.path())).await.unwrap();
         let series_options = SeriesOptions {
             clock: xiezhi_series::Clock::new({
                 let now_ms = Arc::clone(&now_ms);

@@ -5,9 +5,11 @@ use std::io::Cursor;
 use axum::http::{Method, StatusCode, header};
 use calamine::{Data, Reader as _};
 use serde_json::json;
-use xiezhi_model::{Grant, Role};
+use xiezhi_model::{EventStream, Gap, Grant, Role, Severity};
+use xiezhi_store::{EventBatch, NewEvent};
 
 use super::bench::{Bench, Got, request};
+use super::devices::polled;
 
 fn sheet(got: &Got) -> Vec<Vec<String>> {
     assert_eq!(got.status, StatusCode::OK, "{got:?}");
@@ -158,6 +160,142 @@ async fn every_list_is_a_file_of_what_its_reader_sees() {
     assert!(String::from_utf8_lossy(&whole.body).contains(&record.hash));
     let refused = bench.get(&court, "/api/v1/audit/sheet").await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn what_hosts_report_leaves_as_files_within_the_readers_scope() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in().await;
+    let site = bench.site("gs-01").await;
+    let grants = [Grant::at(Role::CourtAdministrator, site.id)];
+    let (_, court) = bench.account("zz-court", &grants).await;
+    let (_, officer) = bench
+        .account("zz-officer", &[Grant::at(Role::SecurityOfficer, site.id)])
+        .await;
+    let (_, reader) = bench
+        .account("zz-reader", &[Grant::at(Role::ReadOnly, site.id)])
+        .await;
+    for (key, name) in [("gs-01", "alpha"), ("gs-02", "bravo")] {
+        let host = bench.host(key, name, false).await;
+        polled(&bench, host.id, &format!("={name}-core")).await;
+        let now_ms = bench.now_ms();
+        let event = |at: i64, message: &str| NewEvent {
+            time_ms: now_ms - at * 1000,
+            kind: "login_failed".to_owned(),
+            severity: Severity::Warning,
+            message: format!("{name} {message}"),
+            fields: Default::default(),
+        };
+        let batch = |stream, seq, events| EventBatch {
+            host: host.id,
+            epoch: 1,
+            stream,
+            seq,
+            checksum: 1,
+            events,
+            facts: None,
+            proof: None,
+        };
+        let batches = [
+            batch(
+                EventStream::Security,
+                1,
+                vec![event(1, "new"), event(60, "old")],
+            ),
+            batch(EventStream::Events, 2, vec![event(30, "plain")]),
+        ];
+        bench.store.insert_batches(&batches, now_ms).await.unwrap();
+        let gap = Gap {
+            host: host.id,
+            epoch: 1,
+            stream: "security".to_owned(),
+            first: 3,
+            last: 4,
+            from_ms: now_ms - 50_000,
+            to_ms: now_ms - 40_000,
+            reason: "full".to_owned(),
+        };
+        bench.store.insert_gaps(&[gap], now_ms).await.unwrap();
+    }
+    let column = |rows: &[Vec<String>], at: usize| -> Vec<String> {
+        rows[1..].iter().map(|row| row[at].clone()).collect()
+    };
+    let events = both(&bench, &admin, "/api/v1/events/export?stream=all&lang=en").await;
+    let messages = column(&events, 11);
+    assert_eq!(messages.len(), 6 + 2, "{messages:?}");
+    // Newest first, and the gap where nobody knows what was.
+    let own: Vec<_> = events[1..].iter().filter(|row| row[4] == "alpha").collect();
+    let kinds: Vec<&str> = own.iter().map(|row| row[10].as_str()).collect();
+    assert_eq!(
+        kinds,
+        ["login_failed", "login_failed", "gap", "login_failed"]
+    );
+    assert!(
+        own[2][11].starts_with("2 batches missing between"),
+        "{own:?}"
+    );
+
+    // Who sees no security events has the plain ones; gaps are of hosts, and theirs who see those.
+    let refused = bench.get(&reader, "/api/v1/events/export").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let plain = both(&bench, &reader, "/api/v1/events/export?stream=all").await;
+    assert_eq!(column(&plain, 10), ["login_failed", "gap"]);
+    assert_eq!(column(&plain, 11)[0], "alpha plain");
+    let seen = both(&bench, &officer, "/api/v1/events/export?q=old").await;
+    assert_eq!(seen.len(), 1 + 2, "{seen:?}");
+    assert!(seen[1..].iter().all(|row| row[4] == "alpha"), "{seen:?}");
+    let raw = bench.get(&officer, "/api/v1/events/export").await;
+    assert_eq!(raw.headers["xiezhi-rows"], "3");
+
+    let devices = both(&bench, &admin, "/api/v1/devices/export?q=core").await;
+    assert_eq!(column(&devices, 1), ["=alpha-core", "=bravo-core"]);
+    assert_eq!(column(&devices, 4), ["未知", "未知"]);
+    let devices = both(
+        &bench,
+        &court,
+        "/api/v1/devices/export?lang=en&state=unknown",
+    )
+    .await;
+    assert_eq!(column(&devices, 1), ["=alpha-core"]);
+    assert_eq!(
+        (devices[1][4].as_str(), devices[1][13].as_str()),
+        ("Unknown", "alpha")
+    );
+    let none = both(&bench, &court, "/api/v1/devices/export?state=silent").await;
+    assert_eq!(none.len(), 1);
+    let raw = bench.get(&court, "/api/v1/devices/export").await;
+    assert!(String::from_utf8_lossy(&raw.body).contains(",'=alpha-core,"));
+
+    let gaps = both(&bench, &admin, "/api/v1/gaps/export").await;
+    assert_eq!(column(&gaps, 8), ["2", "2"]);
+    let gaps = both(&bench, &court, "/api/v1/gaps/export?lang=en").await;
+    assert_eq!(
+        (column(&gaps, 1), gaps[1][11].as_str()),
+        (vec!["alpha".to_owned()], "spool full")
+    );
+
+    let told = bench.store.audit(&Default::default()).await.unwrap();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|one| one.action.ends_with(".export"))
+        .take(3)
+        .map(|one| {
+            (
+                one.action.as_str(),
+                one.detail["rows"].as_str(),
+                one.actor.as_str(),
+            )
+        })
+        .collect();
+    let by = "user:zz-court";
+    assert_eq!(
+        told,
+        [
+            ("gaps.export", "1", by),
+            ("gaps.export", "1", by),
+            ("gaps.export", "2", "user:admin")
+        ]
+    );
 }
 
 #[tokio::test]

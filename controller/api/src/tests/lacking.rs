@@ -74,7 +74,7 @@ async fn answers_of_the_time_of_a_file_that_was_set_aside_name_it_and_its_time()
     std::fs::write(&file, a_block(begin_ms)).unwrap();
     // Whoever looks at the store sees it.
     bench.get("", "/metrics").await;
-    bench.series.stats();
+    let _seen = bench.series.stats();
 
     let then_s = begin_ms / 1000;
     let at = |time_s: i64| {
@@ -124,7 +124,7 @@ async fn answers_of_the_time_of_a_file_that_was_set_aside_name_it_and_its_time()
     assert_eq!(body["warnings"].as_array().unwrap().len(), 0, "{body}");
 
     std::fs::remove_file(file).unwrap();
-    bench.series.stats();
+    let _seen = bench.series.stats();
     for path in at(then_s + 120) {
         let got = asked(&bench, &secret, &path).await;
         assert_eq!(warnings(&got.json()), "", "{path}");

@@ -103,6 +103,9 @@ pub(crate) enum Register {
     Undo {
         /// Its number, as in `register imports`
         id: i64,
+        /// Only say, row by row and field by field, what would change back and what is in the way
+        #[arg(long, visible_alias = "preview")]
+        dry_run: bool,
     },
 }
 

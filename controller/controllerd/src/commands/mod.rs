@@ -11,6 +11,7 @@ mod hosts;
 mod init;
 mod passwords;
 mod register;
+mod reported;
 mod series;
 mod settings;
 mod sites;
@@ -59,6 +60,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Token(what) => wait(tokens::run(&config, what)),
         Command::ApiToken(what) => wait(api_tokens::run(&config, what)),
         Command::Host(what) => wait(hosts::run(&config, what)),
+        Command::Event(what) => wait(reported::events(&config, what)),
+        Command::Device(what) => wait(reported::devices(&config, what)),
         Command::Bandwidth(what) => wait(bandwidth::run(&config, what)),
         Command::Settings(what) => wait(settings::run(&config, what)),
         Command::Audit(what) => wait(audit::run(&config, what)),

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use xiezhi_inventory::register::{CellProblem, MAX_FILE_BYTES, MOST_LISTED, Sheet, read_register};
 use xiezhi_model::{Field, FieldChange, RegisterKind, Scope, SiteId};
-use xiezhi_store::{ImportRow, Older, Plan, RegisterError, Store};
+use xiezhi_store::{ImportRow, Older, Plan, RegisterError, Store, UndoObstacle, UndoRow};
 
 use super::{by_console, change_told, file_name, local_time, one_line, open_store};
 use crate::cli::Register;
@@ -63,7 +63,7 @@ pub(super) async fn run(config: &Config, what: Register) -> Result<()> {
             paper::instructions(config, &store, asked).await?;
         }
         Register::Imports => list(&store).await?,
-        Register::Undo { id } => undo(&store, id).await?,
+        Register::Undo { id, dry_run } => undo(&store, id, dry_run).await?,
     }
     store.close().await;
     Ok(())
@@ -131,6 +131,12 @@ async fn read(store: &Store, file: &Path, kind: RegisterKind, site: Option<&str>
         say!(
             "columns left out: {}",
             one_line(&reading.ignored.join(", "))
+        );
+    }
+    if !reading.left_sheets.is_empty() {
+        say!(
+            "sheets that were not read: {}",
+            one_line(&reading.left_sheets.join(", "))
         );
     }
     Ok(reading.sheet)
@@ -203,18 +209,78 @@ async fn list(store: &Store) -> Result<()> {
     Ok(())
 }
 
-async fn undo(store: &Store, id: i64) -> Result<()> {
+async fn undo(store: &Store, id: i64, dry_run: bool) -> Result<()> {
+    if dry_run {
+        let plan = store.undo_plan(id).await?;
+        plan.rows.iter().for_each(show_undo);
+        let stopped = plan.rows.iter().filter(|row| row.obstacle.is_some());
+        match stopped.count() {
+            0 => say!("would take back {} rows", plan.rows.len()),
+            count => say!("{count} rows are in the way: nothing would be taken back"),
+        }
+        return Ok(());
+    }
     let audit = by_console("register.undo", format!("import:{id}"));
     match store.undo_import(id, audit).await {
         Ok(_) => say!("import {id} was taken back"),
         Err(RegisterError::NotUndone(rows)) => {
-            let told = rows.iter().take(MOST_LISTED);
-            let told: Vec<String> = told
-                .map(|row| format!("row {} {}: {}", row.line, one_line(&row.code), row.why))
-                .collect();
+            let told = rows.iter().take(MOST_LISTED).flat_map(obstacle_told);
+            let told: Vec<String> = told.collect();
             bail!("nothing was taken back:\n{}", told.join("\n"));
         }
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+/// What would become of a row, and what is in the way.
+fn show_undo(row: &UndoRow) {
+    let what = if row.is_new { "delete" } else { "change back" };
+    let fields = row.fields.iter().filter(|_| !row.is_new).map(|field| {
+        let name = field.field.map_or("site", Field::word);
+        change_told(name, &field.now, &field.back)
+    });
+    let fields: Vec<String> = fields.collect();
+    say!(
+        "row {}: {what} {} {}{}",
+        row.line,
+        one_line(&row.code),
+        one_line(&row.name),
+        if fields.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", fields.join(", "))
+        }
+    );
+    for line in row.obstacle.iter().flat_map(obstacle_told) {
+        say!("  in the way: {line}");
+    }
+}
+
+/// An obstacle, and each later change or each thing that names the item.
+fn obstacle_told(obstacle: &UndoObstacle) -> Vec<String> {
+    let mut lines = vec![one_line(&obstacle.to_string())];
+    lines.extend(obstacle.later.iter().map(|later| {
+        let told = later.changes.iter().map(|change| {
+            let field = change.field.map_or("site", Field::word);
+            change_told(field, &change.before, &change.after)
+        });
+        let told: Vec<String> = told.collect();
+        let import = later
+            .import
+            .map_or_else(String::new, |import| format!(" (import {import})"));
+        let text = format!(
+            "{} {} {}{import}: {}",
+            local_time(later.time_ms),
+            later.actor,
+            later.action,
+            told.join(", ")
+        );
+        format!("    {}", one_line(&text))
+    }));
+    lines.extend(obstacle.namers.iter().map(|(kind, _, code, name)| {
+        let text = format!("named by {} {code} {name}", kind.noun());
+        format!("    {}", one_line(&text))
+    }));
+    lines
 }

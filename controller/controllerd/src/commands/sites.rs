@@ -64,6 +64,10 @@ async fn import(store: &Store, file: Option<&Path>, preview: bool) -> Result<()>
         let left_out = one_line(&reading.ignored.join(", "));
         say!("columns left out: {left_out}");
     }
+    if !reading.left_sheets.is_empty() {
+        let left = one_line(&reading.left_sheets.join(", "));
+        say!("sheets that were not read: {left}");
+    }
     let rows = &reading.list.rows;
     let (plan, digest) = store.plan_sites(rows).await?;
     let problems: Vec<CellProblem> = reading.list.problems(&plan).collect();

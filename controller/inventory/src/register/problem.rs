@@ -59,6 +59,11 @@ pub enum CellProblemKind {
     /// `.xls` of before 2007.
     #[error("this is an old .xls file: open it and save it as .xlsx or as CSV")]
     OldFormat,
+    /// An archive that is no workbook of Excel.
+    #[error(
+        "this is no .xlsx workbook, but .ods, .docx or the like: open it and save it as .xlsx or as CSV"
+    )]
+    OtherFormat,
     /// Too many bytes, packed or unpacked.
     #[error("the file is too large: at most {} MB and {MAX_ROWS} rows; split it", MAX_FILE_BYTES >> 20)]
     TooLarge,
@@ -90,6 +95,23 @@ pub enum CellProblemKind {
     /// The spreadsheet's own error.
     #[error("the cell holds the error {0}: correct its formula or write the value")]
     ErrorCell(String),
+    /// A formula whose result is not in the file.
+    #[error(
+        "the cell holds a formula without its result: open the file in a spreadsheet and save it again"
+    )]
+    NoResult,
+    /// A quotation mark that is never closed.
+    #[error(
+        "a quotation mark in this row is never closed, so all rows behind it are part of one cell: close it \
+         or take it out"
+    )]
+    OpenQuote,
+    /// More cells than columns.
+    #[error(
+        "the row has more cells than the header, which has {0}: put a text with a comma in quotation marks, \
+         or save the file as .xlsx"
+    )]
+    MoreCells(usize),
     /// A number that is longer than a spreadsheet can hold.
     #[error(
         "the spreadsheet has rounded this number: format the column as text and write it again"
@@ -198,6 +220,10 @@ impl CellProblemKind {
             Self::Unreadable(_) => "unreadable",
             Self::Protected => "protected",
             Self::OldFormat => "old_format",
+            Self::OtherFormat => "other_format",
+            Self::NoResult => "no_result",
+            Self::OpenQuote => "open_quote",
+            Self::MoreCells(_) => "more_cells",
             Self::TooLarge => "too_large",
             Self::Encoding => "encoding",
             Self::NoHeader(_) => "no_header",

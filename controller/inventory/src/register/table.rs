@@ -13,12 +13,26 @@ pub(super) const MAX_CELL_BYTES: usize = 8192;
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<(u32, Vec<String>)>,
+    /// Sheets that hold something and were not read.
+    pub(crate) left_sheets: Vec<String>,
+    /// Whether signs of the file part the cells: one that is not in quotation marks moves all behind it.
+    pub(crate) is_text: bool,
 }
 
 impl Table {
     /// Whether one more row is one too many.
     pub(super) fn is_full(&self) -> bool {
         self.rows.len() >= MAX_ROWS + HEADER_WITHIN
+    }
+}
+
+impl Table {
+    /// What is wrong with a row of a text that has more cells than the header has columns.
+    pub(crate) fn overflow(&self, header: usize, cells: &[String]) -> Option<(u32, Kind)> {
+        let width = self.rows.get(header).map_or(0, |(_, cells)| cells.len());
+        let is_over = self.is_text && cells.iter().skip(width).any(|cell| !cell.is_empty());
+        let column = u32::try_from(width).unwrap_or(u32::MAX).saturating_add(1);
+        is_over.then_some((column, Kind::MoreCells(width)))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Spreadsheets as people make them.
 
+mod nasty;
+
 use std::io::{Cursor, Write as _};
 
 use proptest::prelude::*;

@@ -20,7 +20,13 @@ pub(super) fn read(bytes: &[u8]) -> (Table, Vec<CellProblem>) {
         .flexible(true)
         .delimiter(delimiter(&text))
         .from_reader(text.as_bytes());
-    let (mut table, mut problems) = (Table::default(), Vec::new());
+    let mut table = Table {
+        is_text: true,
+        ..Table::default()
+    };
+    let mut problems = Vec::new();
+    // A spreadsheet counts a cell of several lines as one row.
+    let (mut inner, mut last) = (0_u32, None);
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
@@ -29,8 +35,14 @@ pub(super) fn read(bytes: &[u8]) -> (Table, Vec<CellProblem>) {
                 break;
             }
         };
-        let line = record.position().map_or(0, csv::Position::line);
-        let line = u32::try_from(line).unwrap_or(u32::MAX);
+        let line = record.position().map_or(0, |at| line_at(at, &text));
+        let line = u32::try_from(line)
+            .unwrap_or(u32::MAX)
+            .saturating_sub(inner);
+        let ends: usize = record.iter().map(|cell| cell.matches('\n').count()).sum();
+        let ends = u32::try_from(ends).unwrap_or(u32::MAX);
+        inner = inner.saturating_add(ends);
+        last = Some((line, ends));
         if table.is_full() {
             problems.push(problem(line, None, Kind::TooLarge));
             break;
@@ -38,7 +50,20 @@ pub(super) fn read(bytes: &[u8]) -> (Table, Vec<CellProblem>) {
         let cells = record.iter().take(MAX_COLUMNS).map(cell).collect();
         table.rows.push((line, cells));
     }
+    // One that is never closed swallows all rows behind it.
+    let odd = !text.matches('"').count().is_multiple_of(2);
+    if let Some((line, _)) = last.filter(|(_, ends)| odd && *ends > 0) {
+        problems.push(problem(line, None, Kind::OpenQuote));
+    }
     (table, problems)
+}
+
+/// The line of a record: its position is that of the empty lines before it.
+fn line_at(at: &csv::Position, text: &str) -> u64 {
+    let from = usize::try_from(at.byte()).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(from..).unwrap_or_default();
+    let empty = rest.iter().take_while(|byte| **byte == b'\n').count();
+    at.line().saturating_add(empty as u64)
 }
 
 /// The whole text, or the line of the first sign that is none.
@@ -47,6 +72,8 @@ fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, u32> {
         return decode_as(encoding, bytes.get(mark..).unwrap_or_default());
     }
     match std::str::from_utf8(bytes) {
+        // UTF-16 without its mark: every second byte is zero.
+        Ok(text) if text.bytes().filter(|byte| *byte == 0).count() > text.len() / 4 => Err(1),
         Ok(text) => Ok(Cow::Borrowed(text)),
         // Chinese in GB18030 is hardly ever good UTF-8 for long. A UTF-8 file with one broken sign has
         // many good ones before it.

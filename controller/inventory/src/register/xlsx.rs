@@ -18,6 +18,10 @@ const MAX_UNPACKED_BYTES: u64 = 128 << 20;
 /// Most parts of an archive.
 const MAX_PARTS: usize = 2000;
 
+/// Other sheets that are looked at, and cells of each.
+const MOST_SHEETS: usize = 20;
+const CELLS_LOOKED_AT: usize = 10_000;
+
 /// Whole numbers up to here are exact in a spreadsheet, which keeps 15 digits.
 const EXACT: f64 = 1e15;
 
@@ -42,7 +46,8 @@ fn read_workbook(bytes: &[u8]) -> Result<(Table, Vec<CellProblem>), Kind> {
     };
     let merged = book.merge_cells_by_sheet_name(&name).map_err(unreadable)?;
     let mut problems = Vec::new();
-    let table = read_cells(&mut book, &name, &mut problems)?;
+    let mut table = read_cells(&mut book, &name, &mut problems)?;
+    table.left_sheets = left_sheets(&mut book, &name)?;
     let header = table.rows.iter().take(super::HEADER_WITHIN);
     // A title above the table is merged as a rule, and harmless: it has one cell with a text.
     let lone = |cells: &Vec<String>| cells.iter().filter(|cell| !cell.is_empty()).count() == 1;
@@ -65,6 +70,33 @@ fn read_workbook(bytes: &[u8]) -> Result<(Table, Vec<CellProblem>), Kind> {
     Ok((table, problems))
 }
 
+/// Other visible sheets that hold anything: who filled them in must hear that they were not read.
+fn left_sheets(book: &mut Xlsx<Cursor<&[u8]>>, read: &str) -> Result<Vec<String>, Kind> {
+    let sheets = book.sheets_metadata().iter();
+    let others = sheets.filter(|sheet| {
+        let is_shown = sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible;
+        is_shown && sheet.name != read
+    });
+    let names: Vec<String> = others
+        .map(|sheet| sheet.name.clone())
+        .take(MOST_SHEETS)
+        .collect();
+    let mut left = Vec::new();
+    for name in names {
+        let mut cells = book.worksheet_cells_reader(&name).map_err(unreadable)?;
+        let mut looked_at = 0;
+        while let Some(cell) = cells.next_cell().map_err(unreadable)? {
+            let is_filled = text_of(cell.get_value()).map_or(true, |text| !text.is_empty());
+            looked_at += 1;
+            if is_filled || looked_at > CELLS_LOOKED_AT {
+                left.push(name.chars().take(40).collect());
+                break;
+            }
+        }
+    }
+    Ok(left)
+}
+
 fn unreadable(error: XlsxError) -> Kind {
     match error {
         XlsxError::Password => Kind::Protected,
@@ -78,6 +110,11 @@ fn must_be_small(bytes: &[u8]) -> Result<(), Kind> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
     if archive.len() > MAX_PARTS {
         return Err(Kind::TooLarge);
+    }
+    let is_book = |name: &str| name.starts_with("xl/") && name.ends_with(".xml");
+    let has_book = archive.file_names().flatten().any(|name| is_book(&name));
+    if !has_book {
+        return Err(Kind::OtherFormat);
     }
     let mut left = MAX_UNPACKED_BYTES;
     for at in 0..archive.len() {
@@ -96,11 +133,23 @@ fn read_cells(
 ) -> Result<Table, Kind> {
     let mut cells = book.worksheet_cells_reader(name).map_err(unreadable)?;
     let mut table = Table::default();
-    while let Some(cell) = cells.next_cell().map_err(unreadable)? {
-        let (row, column) = cell.get_position();
+    while let Some(cell) = cells
+        .next_cell_with_formula_metadata()
+        .map_err(unreadable)?
+    {
+        let (row, column) = cell.pos;
         let (line, at) = (row.saturating_add(1), column as usize);
         let number = column.saturating_add(1);
-        let text = match text_of(cell.get_value()) {
+        let text = match text_of(&cell.value) {
+            // A program wrote the formula and nobody worked it out: what it would say is not in the file.
+            Ok(text)
+                if text.is_empty() && cell.formula.is_some() && cell.value == DataRef::Empty =>
+            {
+                Err(Kind::NoResult)
+            }
+            other => other,
+        };
+        let text = match text {
             Ok(text) => text,
             Err(kind) => {
                 problems.push(problem(line, Some(number), kind));

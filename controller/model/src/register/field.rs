@@ -230,6 +230,11 @@ impl Field {
         if text.chars().any(char::is_control) {
             return Err(FieldProblem::Control);
         }
+        let (half, is_for_machines) = (half_width(text), self.is_for_machines());
+        if is_for_machines && half.chars().any(is_unseen) {
+            return Err(FieldProblem::Control);
+        }
+        let text = if is_for_machines { half.as_str() } else { text };
         match self.shape(kind) {
             Shape::Text(most) if text.chars().count() > most => Err(FieldProblem::TooLong(most)),
             Shape::Code(_) if text.chars().count() > LONGEST_CODE => {
@@ -240,6 +245,52 @@ impl Field {
             Shape::Choice(words) => choice(words, text),
         }
     }
+}
+
+impl Field {
+    /// Codes, numbers and days, which are compared: what looks the same is the same.
+    const fn is_for_machines(self) -> bool {
+        matches!(
+            self,
+            Self::Code
+                | Self::Serial
+                | Self::Room
+                | Self::Owner
+                | Self::Phone
+                | Self::Email
+                | Self::Bought
+                | Self::Warranty
+        )
+    }
+}
+
+/// Full-width letters, digits and the signs of codes, as Chinese keyboards write them, in their usual width.
+/// Brackets and other signs stay.
+#[must_use]
+pub fn half_width(text: &str) -> String {
+    let half = |sign: char| match sign {
+        '０'..='９'
+        | 'Ａ'..='Ｚ'
+        | 'ａ'..='ｚ'
+        | '－'
+        | '．'
+        | '／'
+        | '＿'
+        | '＠'
+        | '＋'
+        | '＃' => {
+            // U+FF01 to U+FF5E stand in the order of U+0021 to U+007E.
+            char::from_u32(u32::from(sign) - 0xfee0).unwrap_or(sign)
+        }
+        other => other,
+    };
+    text.chars().map(half).collect()
+}
+
+/// Signs of no width, which two codes that look alike would differ by.
+const fn is_unseen(sign: char) -> bool {
+    matches!(sign,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 fn choice(words: &[(&'static str, &str)], text: &str) -> Result<String, FieldProblem> {
@@ -317,6 +368,37 @@ mod tests {
             assert_eq!(day(text), None, "{text}");
         }
         assert!(day("2024-02-29").is_some());
+    }
+
+    #[test]
+    fn codes_that_look_the_same_are_the_same_and_names_stay_as_they_are() {
+        let kind = RegisterKind::Asset;
+        for text in ["A-101", "Ａ－１０１", " A-101\u{3000}"] {
+            assert_eq!(
+                Field::Code.check(kind, text).as_deref(),
+                Ok("A-101"),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            Field::Code.check(kind, "（2020）１").as_deref(),
+            Ok("（2020）1")
+        );
+        assert_eq!(
+            Field::Bought.check(kind, "２０２４－３－５").as_deref(),
+            Ok("2024-03-05")
+        );
+        assert_eq!(
+            Field::Name.check(kind, "Ａ型\u{200c}机").as_deref(),
+            Ok("Ａ型\u{200c}机")
+        );
+        for text in ["A-\u{200b}101", "\u{feff}A-101"] {
+            assert_eq!(
+                Field::Code.check(kind, text),
+                Err(FieldProblem::Control),
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

@@ -314,10 +314,17 @@ pub(super) async fn locked(
     id: i64,
     state: ImportState,
 ) -> Result<Import, RegisterError> {
+    import_of(&mut Source::Writing(write), id, state).await
+}
+
+/// The same, wherever statements run.
+pub(super) async fn import_of(
+    source: &mut Source<'_>,
+    id: i64,
+    state: ImportState,
+) -> Result<Import, RegisterError> {
     let sql = format!("SELECT {COLUMNS} FROM register_imports i WHERE i.id = $1");
-    let rows = Source::Writing(write)
-        .rows(sql, vec![Value::Number(id)])
-        .await?;
+    let rows = source.rows(sql, vec![Value::Number(id)]).await?;
     let import = rows.first().map(import_from).transpose()?;
     import
         .filter(|import| import.state == state)

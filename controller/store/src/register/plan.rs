@@ -157,7 +157,7 @@ pub(super) async fn plan(
     Ok(plan)
 }
 
-async fn retired_sites(source: &mut Source<'_>) -> Result<BTreeSet<SiteId>, StoreError> {
+pub(super) async fn retired_sites(source: &mut Source<'_>) -> Result<BTreeSet<SiteId>, StoreError> {
     let sql = "SELECT id FROM sites WHERE retired_ms IS NOT NULL";
     let rows = source.rows(sql.to_owned(), Vec::new()).await?;
     let id = |found| row::number(found, "id").map(SiteId);

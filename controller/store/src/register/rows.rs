@@ -128,6 +128,29 @@ pub(super) async fn namers_of<'i>(
     Ok(counts)
 }
 
+/// What in use names an item: kind, number, code and name of the first of them.
+pub(super) async fn names_of(
+    source: &mut Source<'_>,
+    item: &Item,
+    most: usize,
+) -> Result<Vec<(RegisterKind, i64, String, String)>, StoreError> {
+    let Some(column) = namer_column(item.kind) else {
+        return Ok(Vec::new());
+    };
+    let condition = format!(
+        "site_id = $1 AND {column} = $2 AND {column} <> '' AND state <> 'retired' \
+         ORDER BY kind, code LIMIT {most}"
+    );
+    let code = Value::Text(item.value(Field::Code).to_owned());
+    let values = vec![Value::Number(item.site.0), code];
+    let found = source.items(&condition, values).await?;
+    let names = found.into_iter().map(|one| {
+        let text = |field| one.value(field).to_owned();
+        (one.kind, one.id, text(Field::Code), text(Field::Name))
+    });
+    Ok(names.collect())
+}
+
 pub(super) fn item_from(found: &AnyRow) -> Result<Item, StoreError> {
     let kind = row::number(found, "kind")?;
     let impossible = || StoreError::Impossible(format!("kind {kind} of the register"));

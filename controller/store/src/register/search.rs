@@ -251,7 +251,8 @@ fn condition(kind: RegisterKind, query: &RegisterQuery) -> (String, Vec<Value>) 
     let mut values = vec![Value::Number(kind.number())];
     let mut sql = String::from("kind = $1");
     let text = query.text.as_deref().map(str::trim);
-    let text = text.filter(|text| !text.is_empty()).map(pattern);
+    let text = text.filter(|text| !text.is_empty());
+    let text = text.map(|text| row::pattern(&text.to_lowercase()));
     let same = |text: &Option<String>| text.as_deref().map(row::storable);
     // A search reads the index that holds the texts; the one of states would lead to every row.
     let state = match text {
@@ -299,17 +300,4 @@ fn statement(
         sql = format!("id IN (SELECT id FROM register_items WHERE {sql}) {ORDER}");
     }
     (sql, values)
-}
-
-/// `%text%` with the pattern's own signs escaped.
-fn pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for sign in row::storable(text).to_lowercase().chars() {
-        if matches!(sign, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(sign);
-    }
-    pattern.push('%');
-    pattern
 }

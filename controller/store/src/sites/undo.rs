@@ -59,6 +59,7 @@ impl Store {
                     _ => "what stood above it does not fit any more",
                 },
                 word: "misfit",
+                ..UndoObstacle::default()
             });
         }
         if !obstacles.is_empty() {
@@ -110,6 +111,7 @@ fn changed_since<'d>(tree: &SiteTree, done: impl Iterator<Item = &'d Done>) -> V
             code: site.map(|site| site.key.clone()).unwrap_or_default(),
             why: "changed since",
             word: "changed",
+            ..UndoObstacle::default()
         })
     });
     changed.collect()
@@ -189,6 +191,7 @@ async fn take_away(
                 .map_or_else(String::new, |site| site.key.clone()),
             why: namer.why,
             word: namer.word,
+            ..UndoObstacle::default()
         })
     });
     let obstacles: Vec<UndoObstacle> = obstacles.collect();

@@ -95,6 +95,11 @@ async fn entries_are_found_by_who_did_it_when_and_on_which_item() {
         let act = xiezhi_model::AuditEntry::new(time_ms, actor, "register.change", "assets");
         fresh.append_audit(act.with("item", item)).await.unwrap();
     }
+    // As the act itself writes it beside its entry.
+    let change = "INSERT INTO register_changes (id, item_id, line, time_ms, actor, action, changes) \
+                  VALUES (1, 12, 0, 1000, 'user:admin', 'change', '[]'), \
+                  (2, 2, 0, 2000, 'user:wang', 'change', '[]')";
+    fresh.tamper(change).await;
     let found = async |query: AuditQuery| {
         let page = fresh.audit(&query).await.unwrap();
         assert_eq!(fresh.audit_count(&query).await.unwrap(), page.len() as u64);

@@ -1,7 +1,7 @@
 //! Devices of the network: numbers, states and whose they are.
 
 use xiezhi_model::*;
-use xiezhi_store::{DeviceAnswer, DevicePoll, DeviceSaid, StoreError};
+use xiezhi_store::{DeviceAnswer, DeviceCursor, DevicePoll, DeviceQuery, DeviceSaid, StoreError};
 
 use crate::support::*;
 
@@ -129,4 +129,194 @@ async fn a_device_is_where_its_host_is_until_somebody_puts_it_elsewhere() {
     assert_eq!(seen(court).await, ids[..1]);
     assert_eq!(seen(other).await, ids[1..]);
     assert_eq!(fresh.devices(&Scope::Province).await.unwrap().len(), 2);
+}
+
+async fn names(store: &xiezhi_store::Store, query: &DeviceQuery, scope: &Scope) -> Vec<String> {
+    let (mut all, mut query) = (Vec::new(), query.clone());
+    loop {
+        let page = store.device_page(&query, scope).await.unwrap();
+        assert!(page.devices.len() <= query.limit as usize);
+        all.extend(page.devices.into_iter().map(|device| device.name));
+        match page.next {
+            None => return all,
+            after => query.after = after,
+        }
+    }
+}
+
+#[tokio::test]
+async fn devices_are_paged_by_name_within_a_scope_and_what_is_asked() {
+    let fresh = fresh().await;
+    let [root, court, other, _] = province(&fresh).await;
+    let (here, there) = (enrolled(&fresh, court).await, enrolled(&fresh, root).await);
+    let mut polls = Vec::new();
+    for number in 0..7 {
+        polls.push(poll(
+            here,
+            &format!("Core_{number}"),
+            NOW,
+            DeviceState::Answered,
+        ));
+        polls.push(poll(
+            there,
+            &format!("core-{number}"),
+            NOW,
+            DeviceState::Silent,
+        ));
+    }
+    let ids = fresh.note_polls(&polls).await.unwrap();
+    let moved = format!("UPDATE devices SET site_id = {other} WHERE id = {}", ids[0]);
+    fresh.tamper(&moved).await;
+    let all = DeviceQuery {
+        limit: 3,
+        now_ms: NOW,
+        ..Default::default()
+    };
+    let only = |site: SiteId| Scope::Sites(std::sync::Arc::new([site].into()));
+    let seen = names(&fresh, &all, &Scope::Province).await;
+    assert_eq!(seen.len(), 14);
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_eq!(names(&fresh, &all, &only(court)).await.len(), 6);
+    assert_eq!(names(&fresh, &all, &only(other)).await, ["Core_0"]);
+    let nobody = Scope::Sites(std::sync::Arc::default());
+    assert!(names(&fresh, &all, &nobody).await.is_empty());
+    assert!(fresh.device_kinds(false, &nobody).await.unwrap().is_empty());
+    assert_eq!(
+        fresh.device_kinds(false, &only(court)).await.unwrap(),
+        ["switch"]
+    );
+    let text = |text: &str| DeviceQuery {
+        text: Some(text.to_owned()),
+        ..all.clone()
+    };
+    let sites = |sites: [SiteId; 1]| DeviceQuery {
+        sites: Some(sites.into()),
+        ..all.clone()
+    };
+    for (query, expected) in [
+        (text("core_"), 7),
+        (text(" s5560 OF "), 7),
+        (text("nothing"), 0),
+        (
+            DeviceQuery {
+                text_sites: [root].into(),
+                ..text("nothing")
+            },
+            7,
+        ),
+        (sites([root]), 7),
+        (sites([other]), 1),
+        (
+            DeviceQuery {
+                host: Some(here),
+                ..all.clone()
+            },
+            7,
+        ),
+        (
+            DeviceQuery {
+                kind: Some("ups".to_owned()),
+                ..all.clone()
+            },
+            0,
+        ),
+        (
+            DeviceQuery {
+                needs_profile: true,
+                ..all.clone()
+            },
+            0,
+        ),
+        (
+            DeviceQuery {
+                state: Some((DeviceState::Answered, [here, there].into())),
+                ..all.clone()
+            },
+            7,
+        ),
+        (
+            DeviceQuery {
+                state: Some((DeviceState::Answered, [there].into())),
+                ..all.clone()
+            },
+            0,
+        ),
+        (
+            DeviceQuery {
+                state: Some((DeviceState::Unknown, [there].into())),
+                ..all.clone()
+            },
+            7,
+        ),
+        (
+            DeviceQuery {
+                state: Some((DeviceState::Unknown, [].into())),
+                ..all.clone()
+            },
+            14,
+        ),
+    ] {
+        let found = names(&fresh, &query, &Scope::Province).await;
+        assert_eq!(found.len(), expected, "{query:?}: {found:?}");
+        let stateless = DeviceQuery {
+            state: None,
+            ..query
+        };
+        let counted = fresh
+            .device_states(&stateless, &Scope::Province)
+            .await
+            .unwrap();
+        let counted: u64 = counted.iter().map(|one| one.devices).sum();
+        assert_eq!(
+            counted,
+            names(&fresh, &stateless, &Scope::Province).await.len() as u64
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_database_and_the_model_agree_on_when_a_device_is_unknown() {
+    let fresh = fresh().await;
+    let [root, ..] = province(&fresh).await;
+    let host = enrolled(&fresh, root).await;
+    let every = [-1, 0, 1, 60, 61, 300, 999_999_999, 1_000_000_000, i64::MAX];
+    for every_s in every {
+        let mut one = poll(host, &format!("every {every_s}"), NOW, DeviceState::Partial);
+        one.answer.as_mut().unwrap().every_s = every_s;
+        fresh.note_polls(&[one]).await.unwrap();
+    }
+    let devices = fresh.devices(&Scope::Province).await.unwrap();
+    for later in [
+        -1, 0, 180_000, 180_001, 183_000, 183_001, 900_000, 900_001, NOW,
+    ] {
+        let now_ms = NOW + later;
+        let query = DeviceQuery {
+            state: Some((DeviceState::Partial, [host].into())),
+            now_ms,
+            limit: 100,
+            ..Default::default()
+        };
+        let found = names(&fresh, &query, &Scope::Province).await;
+        let expected = devices
+            .iter()
+            .filter(|device| device.state_at(now_ms, true) == DeviceState::Partial);
+        assert_eq!(found.len(), expected.clone().count(), "{later}: {found:?}");
+        let counted = fresh.device_states(&query, &Scope::Province).await.unwrap();
+        let partial: u64 = counted
+            .iter()
+            .filter(|one| one.state == DeviceState::Partial)
+            .map(|one| one.devices)
+            .sum();
+        assert_eq!(partial, expected.count() as u64);
+    }
+}
+
+#[test]
+fn a_cursor_comes_back_from_its_text() {
+    let cursor = DeviceCursor {
+        name: "a.b 法院".to_owned(),
+        id: DeviceId(7),
+    };
+    assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    assert!("7".parse::<DeviceCursor>().is_err() && "x.a".parse::<DeviceCursor>().is_err());
 }

@@ -38,16 +38,24 @@ pub(crate) fn row(line: u32, site: SiteId, given: &[(Field, &str)]) -> ImportRow
 
 /// Keeps, plans and applies an import of assets.
 pub(crate) async fn imported(store: &Store, rows: &[ImportRow]) -> Result<i64, RegisterError> {
+    imported_as(store, Asset, rows).await
+}
+
+pub(crate) async fn imported_as(
+    store: &Store,
+    kind: RegisterKind,
+    rows: &[ImportRow],
+) -> Result<i64, RegisterError> {
     let sites = rows.iter().map(|row| row.site).collect();
     let asked = entry("register.upload");
-    let kept = store.keep_import(Asset, "资产.xlsx", "[]", &sites, asked);
+    let kept = store.keep_import(kind, "资产.xlsx", "[]", &sites, asked);
     let id = kept.await?;
-    let digest = store.plan_import(Asset, rows).await?.digest();
+    let digest = store.plan_import(kind, rows).await?.digest();
     let done = store.apply_import(id, rows, &digest, entry("register.import"));
     done.await.map(|import| import.id)
 }
 
-async fn codes(store: &Store, query: &RegisterQuery, scope: &Scope) -> Vec<String> {
+pub(crate) async fn codes(store: &Store, query: &RegisterQuery, scope: &Scope) -> Vec<String> {
     let page = store.register_page(Asset, query, scope).await.unwrap();
     let code = |item: &Item| format!("{}/{}", item.site, item.value(Field::Code));
     page.items.iter().map(code).collect()

@@ -47,7 +47,8 @@ impl Fresh {
 pub(crate) const WITHOUT_PEOPLE: &str = "\
     ALTER TABLE api_tokens DROP COLUMN user_id; ALTER TABLE api_tokens DROP COLUMN role; \
     ALTER TABLE api_tokens DROP COLUMN last_used_ms; ALTER TABLE api_tokens DROP COLUMN last_used_from; \
-    DROP TABLE devices; DROP TABLE saved_views; DROP TABLE audit_head; DROP TABLE broken_glass; \
+    DROP TABLE device_said; DROP TABLE devices; DROP TABLE saved_views; \
+    DROP TABLE audit_spans; DROP INDEX audit_by_action; DROP INDEX audit_by_actor; DROP TABLE audit_head; DROP TABLE broken_glass; \
     DELETE FROM counters WHERE name IN ('broken_glass', 'devices', 'saved_views'); \
     ALTER TABLE web_sessions DROP COLUMN address; ALTER TABLE web_sessions DROP COLUMN browser; \
     DROP TABLE site_imports; DROP TABLE site_changes; \

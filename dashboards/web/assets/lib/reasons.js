@@ -27,6 +27,7 @@ const SENTENCES = {
   'it is not the entry that was written': '不是当时写入的那一条',
   'it was not written by the controller': '不是控制器写入的',
   'the head that is kept apart from the entries is gone': '另存的链头不见了',
+  'the times that are kept of it and the entries after it are not theirs: a search for a time passes them over': '另存的时间范围不对，按时间查找会漏掉它',
   'its digests are unreadable': '摘要无法读取',
   'this agent polls no devices': '这个代理不轮询设备',
 };

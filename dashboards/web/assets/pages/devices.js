@@ -8,6 +8,7 @@ import { now } from '../lib/live.js';
 import { ago, dateTime, number } from '../lib/format.js';
 import { PageHead, Panel, Loaded, Empty, Segments, SearchField } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
+import { Exports } from '../parts/exports.js';
 import { HostLink, Status } from '../parts/status.js';
 
 const SIZE = 50;
@@ -63,7 +64,7 @@ export default function Devices() {
   for (const key of FILTERS) wanted[key] = query.get(key);
   const resource = useResource(url('/devices', wanted), 15000);
   const filtered = FILTERS.some((key) => key !== 'cursor' && query.get(key));
-  return html`<${PageHead} title=${t('nav.devices')} /><${Panel} flush><${Filters} data=${resource.data} />
+  return html`<${PageHead} title=${t('nav.devices')}><span class="page-tools"><${Exports} path="/devices/export" params=${wanted} name="devices" /></span></${PageHead}><${Panel} flush><${Filters} data=${resource.data} />
     <${Loaded} resource=${resource} rows=${10}>${(data) => (data.items.length
     ? html`<${Table} label=${t('nav.devices')} columns=${columns()} rows=${data.items} keyOf=${(device) => device.id} rowClass=${(device) => (device.state === 'answered' ? '' : `row-${LOOKS[device.state]}`)} /><${Pages} data=${data} />`
     : html`<${Empty} icon="devices">${t(filtered ? 'devices.none' : 'devices.empty')}${filtered ? null : html` <code translate=${false}>xiezhi-agent device add</code>`}</${Empty}>`)}</${Loaded}></${Panel}>`;

@@ -10,6 +10,7 @@ import { SiteChoice } from '../parts/sitechoice.js';
 import { Icon } from '../parts/icons.js';
 import { TimeSpan } from '../parts/span.js';
 import { Views } from '../parts/views.js';
+import { Exports } from '../parts/exports.js';
 import { Severity, HostLink } from '../parts/status.js';
 
 const LATE_MS = 120000;
@@ -80,7 +81,7 @@ export default function Events() {
   const filters = {};
   for (const key of ['q', 'site', 'host', 'kind', 'severity', 'from', 'to']) filters[key] = query.get(key);
   const any = Object.values(filters).some(Boolean);
-  return html`<${PageHead} title=${t('events.title')} />
+  return html`<${PageHead} title=${t('events.title')}><span class="page-tools"><${Exports} path="/events/export" params=${filters} name="events" /></span></${PageHead}>
     <${Panel} flush><div class="filters"><${SearchField} value=${filters.q} label=${t('events.search')} onSearch=${(q) => setQuery({ q })} />
       <select class="select" aria-label=${t('events.severity')} value=${filters.severity || ''} onChange=${choose('severity')}><option value="">${t('events.severity.all')}</option>
         ${['critical', 'warning', 'notice'].map((one) => html`<option key=${one} value=${one}>${one === 'critical' ? word('severity', one) : t('events.severity.from', { name: word('severity', one) })}</option>`)}</select>

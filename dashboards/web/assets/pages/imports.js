@@ -6,7 +6,7 @@ import { useRoute, setQuery, hrefWith } from '../lib/router.js';
 import { url, send, upload, get, useResource } from '../lib/api.js';
 import { scoped } from '../lib/scope.js';
 import { dateTime, number } from '../lib/format.js';
-import { PageHead, Panel, Loaded, Empty, Segments, Confirm, Problem, Skeleton } from '../parts/ui.js';
+import { PageHead, Panel, Loaded, Empty, Segments, Problem, Skeleton } from '../parts/ui.js';
 import { Table } from '../parts/table.js';
 import { useMore } from '../parts/more.js';
 import { FileField } from '../parts/filefield.js';
@@ -15,6 +15,7 @@ import { Icon } from '../parts/icons.js';
 import { actorName } from '../parts/audited.js';
 import { ImportPreview } from '../parts/importpreview.js';
 import { KINDS, fieldName, shapeOf, valueText } from './register/fields.js';
+import { Undo } from './register/undo.js';
 
 /** The names of columns that an empty sheet has; those of an export. */
 const HEADERS = {
@@ -141,7 +142,6 @@ export default function Imports() {
     ${done ? html`<${Done} done=${done} onAgain=${drop} />` : null}
     ${own || waiting ? html`<${Panel} id="preview" flush title=${t('import.second')} hint=${t(`kindof.${own ? fresh.kind : kind}`)}>${own ? decide(fresh, async () => setFresh(await get(`/imports/${fresh.id}`)))
     : html`<${Waiting} id=${waiting}>${decide}</${Waiting}>`}</${Panel}>` : done ? null : html`<${Panel} id="choose" title=${t('import.choose')}><${Choose} kind=${kind} onPreview=${previewed} /></${Panel}>`}
-    <${Panel} id="earlier" flush title=${t('import.earlier')} hint=${t('import.earlier.hint')}><${Loaded} resource=${earlier} rows=${3}>${(data) => html`<${Earlier} data=${data} onUndo=${ask} />`}</${Loaded}></${Panel}>
-    ${undoing ? html`<${Confirm} danger text=${t('import.undo.ask', { file: undoing.file || t('import.unnamed'), a: number(undoing.added), c: number(undoing.changed) })} onCancel=${() => ask(null)}
-      onDo=${async () => { await send('POST', `/imports/${undoing.id}/undo`, {}); ask(null); setDone(null); earlier.reload(); }} />` : null}`;
+    ${undoing ? html`<${Undo} key=${undoing.id} file=${undoing} onCancel=${() => ask(null)} onDone=${() => { ask(null); setDone(null); earlier.reload(); }} />` : null}
+    <${Panel} id="earlier" flush title=${t('import.earlier')} hint=${t('import.earlier.hint')}><${Loaded} resource=${earlier} rows=${3}>${(data) => html`<${Earlier} data=${data} onUndo=${ask} />`}</${Loaded}></${Panel}>`;
 }

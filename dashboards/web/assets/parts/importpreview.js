@@ -55,7 +55,7 @@ function Choice({ kind, current, count, onChoose }) {
 }
 
 /**
- * @param {{preview: {added: number, changed: number, unchanged: number, rows: any[], ignored?: string[], problems: any[], problem_count: number},
+ * @param {{preview: {added: number, changed: number, unchanged: number, rows: any[], ignored?: string[], left_sheets?: string[], problems: any[], problem_count: number},
  *   fieldName: (field: string) => any, valueText?: (field: string, value: string) => any, choicesOf?: (field: string) => string[]}} props
  *   rows: `{line, is_new, code, name, site?: {id, name}, changes: [{field, before, after}]}`;
  *   problems: `{line, column?, word, field?, found?, message}`
@@ -63,7 +63,8 @@ function Choice({ kind, current, count, onChoose }) {
 export function ImportPreview({ preview, fieldName, valueText = (field, value) => value, choicesOf }) {
   const [kind, choose] = useState('all');
   const ignored = (preview.ignored || []).filter(Boolean);
-  const left = ignored.length ? html`<p class="panel-note">${t('preview.ignored')} <span translate=${false}>${ignored.join(t('list.comma'))}</span></p>` : null;
+  const told = (key, names) => (names.length ? html`<p class="panel-note">${t(key)} <span translate=${false}>${names.join(t('list.comma'))}</span></p>` : null);
+  const left = html`${told('preview.ignored', ignored)}${told('preview.sheets', preview.left_sheets || [])}`;
   if (preview.problem_count) return html`<${Problems} preview=${preview} fieldName=${fieldName} choicesOf=${choicesOf} />${left}`;
   const changes = preview.added + preview.changed;
   const rows = preview.rows.filter((row) => kind === 'all' || row.is_new === (kind === 'new'));

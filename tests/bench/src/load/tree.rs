@@ -4,10 +4,12 @@
 use anyhow::{Context as _, Result};
 use xiezhi_identity::tokens;
 use xiezhi_model::{
-    Actor, AuditEntry, CertificateRecord, EnrolmentToken, EventStream, Field, Grant, NewSite,
-    RegisterKind, Role, Severity, Site, SiteId, Tier, Values, WebSession,
+    Actor, AuditEntry, CertificateRecord, DeviceState, EnrolmentToken, EventStream, Field, Grant,
+    HostId, NewSite, RegisterKind, Role, Severity, Site, SiteId, Tier, Values, WebSession,
 };
-use xiezhi_store::{EventBatch, ImportRow, NewEvent, NewHost, NewUser, Store};
+use xiezhi_store::{
+    DeviceAnswer, DevicePoll, DeviceSaid, EventBatch, ImportRow, NewEvent, NewHost, NewUser, Store,
+};
 
 use super::province::now_ms;
 
@@ -29,6 +31,15 @@ const AT_ONCE: usize = 20_000;
 const HOSTS: usize = 1000;
 const USERS: usize = 2000;
 const EVENTS_OF_A_HOST: u64 = 100;
+/// From before today, an hour apart.
+const OLD_EVENTS_OF_A_HOST: u64 = 900;
+const DEVICES_OF_A_HOST: usize = 20;
+const AUDIT_ENTRIES: i64 = 1_000_000;
+/// As long as the audit log is kept at least.
+const AUDIT_DAYS: i64 = 180;
+/// Entries of one transaction: as many as rows of one import.
+const ENTRIES_AT_ONCE: i64 = AT_ONCE as i64;
+
 /// Fills the database at an address, in which the demonstration's courts are, and says who may ask:
 /// `account NAME COOKIE SITE`, line by line. No controller may run on it.
 ///
@@ -70,6 +81,7 @@ async fn fill(store: &Store, size: Size) -> Result<Vec<Account>> {
             import(store, &sites, kind, first, AT_ONCE.min(count - first)).await?;
         }
     }
+    log(store).await?;
     hosts(store, &sites).await?;
     users(store, &sites).await?;
     let city = sites.iter().find(|site| site.key == "c-0");
@@ -140,7 +152,86 @@ async fn import(
     Ok(())
 }
 
-/// Hosts at every twentieth site, each with events.
+/// A log of half a year: two hundred people and a thousand hosts, and somebody who did one thing long ago.
+async fn log(store: &Store) -> Result<()> {
+    const ACTIONS: [&str; 12] = [
+        "session.begin",
+        "session.end",
+        "host.enrolled",
+        "host.certificate_renewed",
+        "hosts.export",
+        "register.change",
+        "register.create",
+        "user.change",
+        "token.create",
+        "token.revoke",
+        "sites.change",
+        "request.refused",
+    ];
+    let step_ms = AUDIT_DAYS * 86_400_000 / AUDIT_ENTRIES;
+    let start_ms = now_ms() - AUDIT_DAYS * 86_400_000;
+    let entry = |number: i64| {
+        let at = usize::try_from(number).unwrap_or(0);
+        let action = ACTIONS
+            .get(at * 7 % ACTIONS.len())
+            .copied()
+            .unwrap_or_default();
+        let actor = match number {
+            777 => "rare".to_owned(),
+            _ => format!("person-{}", number % 200),
+        };
+        let subject = format!("host:{}", number % 1009);
+        AuditEntry::new(
+            start_ms + number * step_ms,
+            Actor::User(actor),
+            action,
+            subject,
+        )
+        .with("reason", "巡检")
+    };
+    for first in (0..AUDIT_ENTRIES).step_by(AT_ONCE) {
+        let entries: Vec<AuditEntry> = (first..(first + ENTRIES_AT_ONCE).min(AUDIT_ENTRIES))
+            .map(entry)
+            .collect();
+        store.append_audits(&entries).await?;
+    }
+    Ok(())
+}
+
+/// Devices that a host polls.
+async fn devices(store: &Store, host: HostId, time_ms: i64) -> Result<()> {
+    const KINDS: [&str; 4] = ["switch", "ups", "camera", "firewall"];
+    let polls = (0..DEVICES_OF_A_HOST).map(|number| {
+        let port = format!("{{\"name\":\"GigabitEthernet1/0/{number}\",\"alias\":\"上联\"}},");
+        DevicePoll {
+            id: None,
+            host,
+            name: format!("device-{host}-{number}"),
+            time_ms,
+            answer: Some(DeviceAnswer {
+                state: DeviceState::Answered,
+                problem: String::new(),
+                every_s: 60,
+                said: Some(DeviceSaid {
+                    kind: KINDS
+                        .get(number % KINDS.len())
+                        .copied()
+                        .unwrap_or_default()
+                        .to_owned(),
+                    profile: "h3c-switch".to_owned(),
+                    model: "S5560X-54C-EI".to_owned(),
+                    serial: format!("2102{host:08}{number:04}"),
+                    needs_profile: number == 0,
+                    about: format!("{{\"ports\":[{}{{\"name\":\"NULL0\"}}]}}", port.repeat(48)),
+                }),
+            }),
+        }
+    });
+    store.note_polls(&polls.collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+/// Hosts at every twentieth site, each with events and devices.
 async fn hosts(store: &Store, sites: &[Site]) -> Result<()> {
     let now = now_ms();
     let places: Vec<&Site> = sites.iter().step_by(20).collect();
@@ -181,6 +272,26 @@ async fn hosts(store: &Store, sites: &[Site]) -> Result<()> {
             },
         };
         store.enrol(&host, now, audit("host.enrol")).await?;
+        devices(store, id, now).await?;
+        let old = |at: u64| NewEvent {
+            time_ms: now - 2 * 86_400_000 - i64::try_from(at).unwrap_or(0) * 3_600_000,
+            kind: if at == 0 { "usb_added" } else { "logout" }.to_owned(),
+            severity: Severity::Info,
+            message: format!("退出 {at}"),
+            fields: Default::default(),
+        };
+        let batch = EventBatch {
+            host: id,
+            epoch: 1,
+            stream: EventStream::Security,
+            seq: 1,
+            checksum: 1,
+            events: (0..OLD_EVENTS_OF_A_HOST).map(old).collect(),
+            facts: None,
+            proof: None,
+        };
+        let before = now - 2 * 86_400_000;
+        store.insert_batches(&[batch], before).await?;
         let event = |at: u64| NewEvent {
             time_ms: now - i64::try_from(at).unwrap_or(0) * 60_000,
             kind: "login".to_owned(),
@@ -192,7 +303,7 @@ async fn hosts(store: &Store, sites: &[Site]) -> Result<()> {
             host: id,
             epoch: 1,
             stream: EventStream::Security,
-            seq: 1,
+            seq: 2,
             checksum: 1,
             events: (0..EVENTS_OF_A_HOST).map(event).collect(),
             facts: None,

@@ -71,7 +71,9 @@ async fn a_link_is_measured_and_told_and_an_end_that_is_gone_is_told_too() -> Re
         "line.yaml",
         &format!("links:\n- {{name: centre, address: '127.0.0.1:{port}', every: 5s, {key}}}\n"),
     )?;
-    let mut reflecting = agent(&controller, &centre)?;
+    // One machine is enrolled once: the other end belongs to another province.
+    let elsewhere = TestController::start().await?;
+    let mut reflecting = agent(&elsewhere, &centre)?;
     reflecting.run()?;
     let mut measuring = agent(&controller, &court)?;
     measuring.run()?;

@@ -2,7 +2,7 @@
 //! controller over HTTP, on both databases, by accounts of the province and of one court.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -39,7 +39,16 @@ const LISTS: &[&str] = &[
     "/api/v1/hosts?site={site}&deep=true",
     "/api/v1/fleet",
     "/api/v1/events",
+    "/api/v1/events?stream=all",
+    "/api/v1/events?kind=usb_added",
+    "/api/v1/events?site={site}&severity=warning",
+    "/api/v1/events?from={from}&to={to}",
     "/api/v1/gaps",
+    "/api/v1/devices",
+    "/api/v1/devices?site={site}",
+    "/api/v1/devices?kind=ups",
+    "/api/v1/devices?state=unknown",
+    "/api/v1/devices?q=nowhere",
     "/api/v1/register/rooms",
     "/api/v1/register/staff",
     "/api/v1/register/assets",
@@ -55,6 +64,15 @@ const LISTS: &[&str] = &[
     "/api/v1/acts",
     "/api/v1/api-tokens",
     "/api/v1/audit",
+    "/api/v1/audit?actor=user:person-7",
+    "/api/v1/audit?actor=user:rare",
+    "/api/v1/audit?action=host.",
+    "/api/v1/audit?action=user.break_glass",
+    "/api/v1/audit?subject=host:7",
+    "/api/v1/audit?from={from}&to={to}",
+    "/api/v1/audit?to={from}",
+    "/api/v1/audit?actor=user:person-7&action=register.&from={from}&to={to}",
+    "/api/v1/audit?item=7",
     "/api/v1/settings",
 ];
 
@@ -154,6 +172,10 @@ impl<'a> Account<'a> {
     /// Milliseconds of each answer, ascending; `None` if the account may not.
     fn ask(&self, port: u16, list: &str) -> Result<Option<Vec<f64>>> {
         let list = list.replace("{site}", self.site);
+        // A week of three months ago.
+        let now_ms = UNIX_EPOCH.elapsed()?.as_millis();
+        let ago = |days: u128| now_ms.saturating_sub(days * 86_400_000).to_string();
+        let list = list.replace("{from}", &ago(90)).replace("{to}", &ago(83));
         let mut all = Vec::new();
         for _ in 0..ROUNDS {
             let started = Instant::now();

@@ -1,5 +1,7 @@
 //! Imports of spreadsheets: uploaded, looked at, done, taken back.
 
+pub(crate) mod undo;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xiezhi_inventory::register::{CellProblem, MOST_LISTED, Reading, Sheet, read_register};
@@ -106,6 +108,8 @@ pub(crate) struct Preview {
     rows: Vec<PreviewRow>,
     /// Headers that are no field; their columns are left out.
     ignored: Vec<String>,
+    /// Other sheets of the workbook that hold something; only the first is read.
+    left_sheets: Vec<String>,
     /// The first problems.
     problems: Vec<ProblemRow>,
     problem_count: usize,
@@ -166,12 +170,14 @@ async fn look(view: &View, reading: Reading, asked: &Upload) -> Result<Preview, 
     let Reading {
         sheet,
         ignored,
+        left_sheets,
         problems,
         problem_count,
     } = reading;
     if problem_count > 0 {
         return Ok(Preview {
             ignored,
+            left_sheets,
             problem_count,
             problems: problems.iter().map(problem_row).collect(),
             ..nothing(sheet.kind)
@@ -182,6 +188,7 @@ async fn look(view: &View, reading: Reading, asked: &Upload) -> Result<Preview, 
     let plan = store.plan_import(sheet.kind, &rows).await?;
     let mut preview = shown(view, &sheet, &plan);
     preview.ignored = ignored;
+    preview.left_sheets = left_sheets;
     if preview.problem_count == 0 {
         let sites = rows.iter().map(|row| row.site).collect();
         let name: String = asked.name.chars().take(LONGEST_NAME).collect();
@@ -203,6 +210,7 @@ fn nothing(kind: RegisterKind) -> Preview {
         unchanged: 0,
         rows: Vec::new(),
         ignored: Vec::new(),
+        left_sheets: Vec::new(),
         problems: Vec::new(),
         problem_count: 0,
     }
@@ -311,15 +319,4 @@ pub(crate) async fn give_up(view: View, Path(id): Path<i64>) -> Result<Done, Pro
     let audit = view.who.audit(now_ms, "register.give_up", subject);
     store.give_up_import(id, audit).await?;
     Ok(Done)
-}
-
-pub(crate) async fn undo(view: View, Path(id): Path<i64>) -> Result<Answer<ImportShape>, Problem> {
-    let store = &view.state.inner.store;
-    if store.import(id, &view.scope).await?.is_none() {
-        return Err(Problem::not_found("import"));
-    }
-    let (now_ms, subject) = (view.state.now_ms(), format!("import:{id}"));
-    let audit = view.who.audit(now_ms, "register.undo", subject);
-    let undone = store.undo_import(id, audit).await?;
-    Ok(Answer(ImportShape::new(undone, &view)))
 }

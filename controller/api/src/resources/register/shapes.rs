@@ -44,9 +44,9 @@ impl ItemRow {
 #[schemars(rename = "FieldChange")]
 pub(crate) struct FieldRow {
     /// The field, or `site`.
-    field: &'static str,
-    before: String,
-    after: String,
+    pub(super) field: &'static str,
+    pub(super) before: String,
+    pub(super) after: String,
 }
 
 /// One entry of a history.

@@ -130,6 +130,8 @@ pub(crate) struct SitePreview {
     rows: Vec<SitePreviewRow>,
     /// Headers that are no field; their columns are left out.
     ignored: Vec<String>,
+    /// Other sheets of the workbook that hold something; only the first is read.
+    left_sheets: Vec<String>,
     /// The first problems.
     problems: Vec<SiteProblemRow>,
     problem_count: usize,
@@ -183,12 +185,14 @@ async fn look(view: &View, reading: SiteReading, asked: &Upload) -> Result<SiteP
     let SiteReading {
         list,
         ignored,
+        left_sheets,
         problems,
         problem_count,
     } = reading;
     if problem_count > 0 {
         return Ok(SitePreview {
             ignored,
+            left_sheets,
             problem_count,
             problems: problems.into_iter().map(SiteProblemRow::from).collect(),
             ..shown(view, &list, &SitePlan::default(), None)
@@ -198,6 +202,7 @@ async fn look(view: &View, reading: SiteReading, asked: &Upload) -> Result<SiteP
     let (plan, digest) = store.plan_sites(&list.rows).await?;
     let mut preview = shown(view, &list, &plan, Some(digest));
     preview.ignored = ignored;
+    preview.left_sheets = left_sheets;
     if preview.problem_count == 0 {
         let name: String = asked.name.chars().take(LONGEST_NAME).collect();
         let audit = view.who.audit(view.state.now_ms(), "sites.upload", "");
@@ -221,6 +226,7 @@ fn shown(view: &View, list: &SiteList, plan: &SitePlan, digest: Option<String>) 
         unchanged: plan.unchanged,
         rows: rows(view, list, plan),
         ignored: Vec::new(),
+        left_sheets: Vec::new(),
         problems: problems.map(SiteProblemRow::from).collect(),
         problem_count: plan.problems.len(),
     }

@@ -3,9 +3,11 @@
 use xiezhi_inventory::register::{Sheet, SheetRow};
 use xiezhi_model::{
     AccountChange, ApiToken, EnrolmentToken, Field, Gap, Grant, Host, Item, NewSite, RegisterKind,
-    Role, Scope, Severity, SiteId,
+    Role, Scope, Severity, SiteId, Values,
 };
-use xiezhi_store::{ApprovalRequest, EventBatch, ImportState, NewEvent, Older, RegisterQuery};
+use xiezhi_store::{
+    ApprovalRequest, EventBatch, ImportRow, ImportState, NewEvent, Older, RegisterQuery,
+};
 
 use super::super::bench::*;
 use super::super::devices::polled;
@@ -30,7 +32,10 @@ pub(super) struct Court {
     pub(super) act: i64,
     /// One of each kind.
     items: Vec<Item>,
+    /// One that waits.
     pub(super) import: i64,
+    /// One that was done.
+    pub(super) done: i64,
     pub(super) site_import: i64,
     /// The site's.
     pub(super) version: i64,
@@ -53,8 +58,8 @@ pub(super) fn shows(body: &str, court: &Court) -> bool {
     has_key || body.contains(court.mark) || body.contains(&court.name)
 }
 
-/// One item of each kind, and a file that waits to be imported.
-async fn register(bench: &Bench, site: SiteId, mark: &str) -> (Vec<Item>, i64) {
+/// One item of each kind, a file that waits to be imported, and one that was.
+async fn register(bench: &Bench, site: SiteId, mark: &str) -> (Vec<Item>, i64, i64) {
     let values = [(Field::Code, "A-1"), (Field::Name, mark)];
     let values = values.map(|(field, text)| (field, text.to_owned()));
     let values = RegisterKind::Asset.check(&values.into()).unwrap();
@@ -64,6 +69,15 @@ async fn register(bench: &Bench, site: SiteId, mark: &str) -> (Vec<Item>, i64) {
         let made = bench.store.create_item(kind, site, &values, audit);
         items.push(made.await.unwrap());
     }
+    let done = done(bench, site, mark, &values).await;
+    let found = items
+        .iter_mut()
+        .rfind(|item| item.kind == RegisterKind::Asset);
+    let asset = found.unwrap();
+    let changed = bench
+        .store
+        .register_item(asset.kind, asset.id, &Scope::Province);
+    *asset = changed.await.unwrap().unwrap();
     let sheet = Sheet {
         kind: RegisterKind::Asset,
         columns: Default::default(),
@@ -79,7 +93,28 @@ async fn register(bench: &Bench, site: SiteId, mark: &str) -> (Vec<Item>, i64) {
     let kept = bench
         .store
         .keep_import(RegisterKind::Asset, mark, &text, &sites, asked);
-    (items, kept.await.unwrap())
+    (items, kept.await.unwrap(), done)
+}
+
+/// An import that gave the asset a note.
+async fn done(bench: &Bench, site: SiteId, mark: &str, values: &Values) -> i64 {
+    let mut values = values.clone();
+    values.insert(Field::Note, mark.to_owned());
+    let rows = [ImportRow {
+        line: 2,
+        site,
+        values,
+    }];
+    let plan = bench.store.plan_import(RegisterKind::Asset, &rows).await;
+    let (sites, asked) = ([site].into(), by_system("register.upload"));
+    let id = bench
+        .store
+        .keep_import(RegisterKind::Asset, mark, "", &sites, asked);
+    let (id, digest) = (id.await.unwrap(), plan.unwrap().digest());
+    let asked = by_system("register.import");
+    let applied = bench.store.apply_import(id, &rows, &digest, asked);
+    assert_eq!(applied.await.unwrap().changed, 1);
+    id
 }
 
 pub(super) async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i64) -> Court {
@@ -155,7 +190,7 @@ pub(super) async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i
         .store
         .ask_for_act(user, disable, &reason, asker, asked)
         .await;
-    let (items, import) = register(bench, site.id, mark).await;
+    let (items, import, done) = register(bench, site.id, mark).await;
     let list = format!("id,name,tier,parent_id\n{mark}-list,x,other,gs\n");
     let tree = bench.store.site_tree().await.unwrap();
     let list = xiezhi_inventory::read_sites(list.as_bytes(), &tree).list;
@@ -170,6 +205,7 @@ pub(super) async fn court(bench: &Bench, key: &str, mark: &'static str, asker: i
         mark,
         items,
         import,
+        done,
         site: site.id,
         parent: site.parent.map(|site| site.0),
         tier: site.tier.word(),
@@ -254,6 +290,8 @@ pub(super) async fn nothing_changed(bench: &Bench, courts: &[Court]) {
         assert_eq!(list.0.state, ImportState::Waiting);
         let import = bench.store.import(court.import, &Scope::Province).await;
         assert_eq!(import.unwrap().unwrap().0.state, ImportState::Waiting);
+        let done = bench.store.import(court.done, &Scope::Province).await;
+        assert_eq!(done.unwrap().unwrap().0.state, ImportState::Applied);
     }
     for kind in RegisterKind::ALL {
         let all = RegisterQuery::default();
